@@ -1,1 +1,33 @@
+"""How it is optimised: `exact` (finite), `bisection` (the paper's algorithms), `cvxpy` (the reference).
 
+A method is the file of its name; a new method is one new file with a function `solve_<name>`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from zetaplan.spec.instance import Instance
+from zetaplan.spec.solution import Solution, Status
+
+from zetaplan.errors import SpecError
+
+METHODS = {"exact": "exact", "bisection": "bisection", "cvxpy": "reference"}
+
+__all__ = ["METHODS", "Solution", "Status", "solve"]
+
+
+def solve(instance: Instance, method: str = "exact", **options: Any) -> Solution:
+    """The optimal plan of an instance.
+
+    method : "exact" (the default: finite, exact to rounding), "bisection" (option `tolerance`), or
+    "cvxpy" (option `solver`, the name of any installed cvxpy solver, and the solver's own options).
+
+    Raises SpecError for an unknown method and SolverError where a reference solver fails.
+    """
+    if method not in METHODS:
+        raise SpecError(f"method = {method!r}: expected one of {', '.join(METHODS)}")
+    module = importlib.import_module(f"zetaplan.solvers.{METHODS[method]}")
+    solution: Solution = getattr(module, f"solve_{method}")(instance, **options)
+    return solution

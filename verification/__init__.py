@@ -1,1 +1,1 @@
-
+"""Why it is right: certificates that never import a solver."""

@@ -1,0 +1,100 @@
+"""The one kernel of both programs: a continuous quadratic knapsack on the dual side.
+
+    find u with  sum_k a_k clip(p_k u + r_k, l_k, h_k) = R,     a, p > 0
+
+The left side is continuous, piecewise linear and non-decreasing in u, so u is one quotient once it is known
+which layers are *interior*, l_k < p_k u + r_k < h_k. Variable fixing (Bitran & Hax 1981, Brucker 1984, Kiwiel
+2008) finds them: solve as if all free layers were interior; those that leave the box on the prevailing side
+stay there in the solution, so fix them and repeat. Every pass fixes a layer, hence the algorithm is finite.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from zetaplan.spec.summation import Array, exact_dot, exact_sum
+
+Sides = NDArray[np.int8]
+
+FLOOR, INTERIOR, CAP = -1, 0, 1
+REFINEMENTS = 8  # rounding moves a layer across its bound once or twice at most; eight is out of reach
+
+
+class Knapsack(NamedTuple):
+    """sum_k a_k clip(p_k u + r_k, l_k, h_k) = R; arrays of shape (K,), h may be infinite."""
+
+    a: Array
+    p: Array
+    r: Array
+    lower: Array
+    upper: Array
+    limit: float
+
+    def at(self, u: float) -> Array:
+        """The plan at price u."""
+        return np.minimum(np.maximum(self.p * u + self.r, self.lower), self.upper)
+
+
+def solve(knapsack: Knapsack) -> float:
+    """A price u that solves the equation; the caller has made sure that one exists.
+
+    Where the solutions are an interval (every layer stands at a bound), one end of it.
+    """
+    side = _fix_variables(knapsack)
+    u = _price(knapsack, side)
+    for _ in range(REFINEMENTS):
+        side = _sides(knapsack, u)
+        refined = _price(knapsack, side)
+        if refined == u:
+            break
+        u = refined
+    return u
+
+
+def _fix_variables(knapsack: Knapsack) -> Sides:
+    """Which side every layer stands on, up to rounding: FLOOR, INTERIOR or CAP."""
+    side = np.zeros(knapsack.p.size, dtype=np.int8)
+    free = np.arange(knapsack.p.size)
+    a, p, r, lower, upper, left = knapsack
+    while free.size:
+        u = (left - float((a * r).sum())) / float((a * p).sum())
+        x = p * u + r
+        below, above = x <= lower, x >= upper
+        deficit = float((a * (lower - x))[below].sum())
+        excess = float((a * (x - upper))[above].sum())
+        if deficit == excess:
+            side[free[below]], side[free[above]] = FLOOR, CAP
+            break
+        fixed, bound, which = (below, lower, FLOOR) if deficit > excess else (above, upper, CAP)
+        side[free[fixed]] = which
+        left -= float((a * bound)[fixed].sum())
+        keep = ~fixed
+        free, a, p, r, lower, upper = free[keep], a[keep], p[keep], r[keep], lower[keep], upper[keep]
+    return side
+
+
+def _sides(knapsack: Knapsack, u: float) -> Sides:
+    x = knapsack.p * u + knapsack.r
+    return np.where(x <= knapsack.lower, FLOOR, np.where(x >= knapsack.upper, CAP, INTERIOR)).astype(np.int8)
+
+
+def _price(knapsack: Knapsack, side: Sides) -> float:
+    """u given the sides: one quotient, its numerator summed without cancellation."""
+    a, p, r, lower, upper, limit = knapsack
+    interior = side == INTERIOR
+    if not interior.any():
+        return _vertex(knapsack, side)
+    constant = np.where(interior, r, np.where(side == FLOOR, lower, upper))
+    rest = exact_dot(np.append(-a, 1.0), np.append(constant, limit))
+    return rest / exact_sum((a * p)[interior])
+
+
+def _vertex(knapsack: Knapsack, side: Sides) -> float:
+    """Every layer at a bound: u is free between the last cap reached and the next floor left."""
+    _, p, r, lower, upper, _ = knapsack
+    cap, floor = side == CAP, side == FLOOR
+    if cap.any():
+        return float(((upper - r) / p)[cap].max())
+    return float(((lower - r) / p)[floor].min())

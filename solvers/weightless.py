@@ -1,0 +1,32 @@
+"""Layers of zero weight when the resource has no price: every plan for them is optimal, so one is chosen.
+
+A pruning target that the weightless layers can carry alone costs nothing (lambda = 0). They then share it as
+if they weighed the same, the limit of equal vanishing weights, and the target is met exactly, not exceeded.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from zetaplan.solvers import knapsack
+from zetaplan.spec.derivation import derive
+from zetaplan.spec.instance import Array, Channel, Instance
+from zetaplan.spec.summation import exact_dot
+
+
+def settle(instance: Instance, x: Array) -> Array:
+    """The plan at multiplier 0, with the weightless layers no higher than the target asks for."""
+    derivations = derive(instance.program)
+    if len(derivations) > 1 or derivations[0].uses or derivations[0].declared_price_of(*instance.scalars) > 0.0:
+        return x
+    return _share(instance.channels[0], instance.limit)
+
+
+def _share(channel: Channel, limit: float) -> Array:
+    free = channel.weight == 0.0
+    x = channel.lower.copy()
+    left = exact_dot(np.append(-channel.data[~free], 1.0), np.append(x[~free], limit))
+    a, lower, upper = channel.data[free], channel.lower[free], channel.upper[free]
+    if left > exact_dot(a, lower):
+        problem = knapsack.Knapsack(a, a, np.zeros_like(a), lower, upper, left)
+        x[free] = problem.at(knapsack.solve(problem))
+    return x

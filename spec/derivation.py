@@ -1,0 +1,201 @@
+"""What follows from a declaration, by sympy: stationarity, the closed form, the price, the dual, the constants.
+
+With sigma = +1 for a budget and -1 for a target, the Lagrangian of one layer is
+
+    L(x, lambda) = f(x; w, d) + sigma lambda r(x; d)
+
+and its stationary point x(lambda) is the closed form of the paper (Eqs. 12 and 15) before clipping to the
+box. In every declared program x depends on lambda through one scalar only, the *price* u:
+
+    x(lambda) = slope(w, d) u(lambda) + offset(w, d)
+
+so the coupling constraint is piecewise linear in u (method 5.2), which is what makes a finite exact solver
+possible. Nothing here is specific to a program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any, cast
+
+import numpy as np
+import sympy as sp
+from zetaplan.spec.instance import Array, Channel
+from zetaplan.spec.program import MULTIPLIER, Program, Term
+
+from zetaplan.errors import SpecError
+
+PRICE = sp.Symbol("pi", positive=True)
+
+Function = Callable[..., Any]  # (x, multiplier, weight, data, *scalars) -> array or float
+
+
+@dataclass(frozen=True, eq=False)
+class Derivation:
+    """Everything that the declaration of one term implies, as sympy expressions and as numpy functions.
+
+    All numpy functions take (x, multiplier, weight, data, *scalars), arrays of shape (K,) or scalars.
+    """
+
+    program: Program
+    term: Term
+
+    @cached_property
+    def lagrangian(self) -> sp.Expr:
+        """L(x, lambda) of one layer, the limit left out."""
+        return self.term.objective + self.program.sign * MULTIPLIER * self.term.resource
+
+    @cached_property
+    def stationarity(self) -> sp.Expr:
+        """dL/dx: zero inside the box, >= 0 at the floor, <= 0 at the cap."""
+        return sp.diff(self.lagrangian, self.term.decision)
+
+    @cached_property
+    def second_derivative(self) -> sp.Expr:
+        """f''(x) >= 0: the strong convexity and smoothness of the term are its extremes over the box."""
+        return sp.simplify(sp.diff(self.term.objective, self.term.decision, 2))
+
+    @cached_property
+    def score_derivative(self) -> sp.Expr:
+        """d^2 f / dx dw: how fast the gradient moves with the weight (f is linear in w)."""
+        return sp.simplify(sp.diff(self.term.objective, self.term.decision, self.term.weight))
+
+    @cached_property
+    def total_price(self) -> sp.Expr:
+        """pi = lambda + the declared price of the resource: alpha + lambda, or b + lambda."""
+        return sp.expand(self.stationarity).coeff(self.term.data, 1) / self._usage
+
+    @cached_property
+    def _usage(self) -> int:
+        return self.program.sign * self.term.usage
+
+    @cached_property
+    def uses(self) -> bool:
+        """Does a larger decision make the coupling constraint harder to satisfy?"""
+        return self._usage > 0
+
+    @cached_property
+    def _affine(self) -> tuple[sp.Expr, sp.Expr, sp.Expr]:
+        """(slope, u, offset) of the stationary x = slope u + offset, in PRICE = pi, with slope > 0."""
+        priced = self._usage * self.term.data
+        rest = sp.expand(self.stationarity - priced * self.total_price)
+        x = self._one_real(sp.solve(rest + priced * PRICE, self.term.decision))
+        expanded = sp.expand(sp.expand_log(sp.expand_power_base(x)))
+        offset, moving = expanded.as_independent(PRICE, as_Add=True)
+        slope, u = sp.factor_terms(moving).as_independent(PRICE, as_Add=False)
+        if u.free_symbols - {PRICE} - {scalar.symbol for scalar in self.program.scalars}:
+            raise SpecError(f"{self.program.name}: {x} is not affine in one function of the multiplier")
+        return (slope, u, offset) if self._at_sample(slope) > 0 else (-slope, -u, offset)
+
+    def _one_real(self, candidates: list[sp.Expr]) -> sp.Expr:
+        real = [x for x in candidates if self._at_sample(x).is_real]
+        if len(real) != 1:
+            raise SpecError(f"{self.program.name}: expected one stationary {self.term.decision}, got {candidates}")
+        return real[0]
+
+    def _at_sample(self, expression: sp.Expr) -> sp.Expr:
+        """The value with every scalar at its default and every other symbol at 1: enough to read off a sign."""
+        defaults = {scalar.symbol: sp.nsimplify(scalar.default) for scalar in self.program.scalars}
+        return expression.subs(defaults).subs(dict.fromkeys(expression.free_symbols, 1))
+
+    @property
+    def slope(self) -> sp.Expr:
+        """How far x moves with the price u; positive."""
+        return self._affine[0]
+
+    @property
+    def price(self) -> sp.Expr:
+        """u as a function of PRICE = pi and the scalars, such that x increases with u."""
+        return self._affine[1]
+
+    @property
+    def offset(self) -> sp.Expr:
+        """The part of x that does not depend on the multiplier."""
+        return self._affine[2]
+
+    @property
+    def closed_form(self) -> sp.Expr:
+        """x(lambda), the one solution of stationarity = 0, before clipping to the box."""
+        return (self.slope * self.price + self.offset).subs(PRICE, self.total_price)
+
+    @cached_property
+    def inverse_price(self) -> sp.Expr:
+        """lambda as a function of u (the symbol PRICE stands for u here)."""
+        u = sp.Dummy(positive=True) if self._at_sample(self.price) > 0 else sp.Dummy(real=True)
+        pi = self._one_real(sp.solve(self.price - u, PRICE))
+        return (pi - (self.total_price - MULTIPLIER)).subs(u, PRICE)
+
+    def _compile(self, expression: sp.Expr) -> Function:
+        scalars = [scalar.symbol for scalar in self.program.scalars]
+        symbols = [self.term.decision, MULTIPLIER, self.term.weight, self.term.data, *scalars]
+        return cast(Function, sp.lambdify(symbols, expression, modules="numpy", cse=True))
+
+    @cached_property
+    def objective(self) -> Function:
+        """f(x; w, d)."""
+        return self._compile(self.term.objective)
+
+    @cached_property
+    def gradient(self) -> Function:
+        """f'(x; w, d), the multiplier left out."""
+        return self._compile(sp.diff(self.term.objective, self.term.decision))
+
+    @cached_property
+    def magnitude(self) -> Function:
+        """The sum of the absolute values of the terms of dL/dx: what a residual of stationarity is relative to."""
+        return self._compile(sp.Add(*map(sp.Abs, sp.Add.make_args(sp.expand(self.stationarity)))))
+
+    @cached_property
+    def lagrangian_gradient(self) -> Function:
+        """dL/dx at a multiplier."""
+        return self._compile(self.stationarity)
+
+    @cached_property
+    def curvature(self) -> Function:
+        """f''(x; w, d)."""
+        return self._compile(self.second_derivative)
+
+    @cached_property
+    def declared_price_of(self) -> Function:
+        """The price of the resource in the objective itself (alpha, b), of the scalars alone."""
+        scalars = [scalar.symbol for scalar in self.program.scalars]
+        return cast(Function, sp.lambdify(scalars, self.total_price - MULTIPLIER, modules="numpy"))
+
+    @cached_property
+    def slope_of(self) -> Function:
+        return self._compile(self.slope)
+
+    @cached_property
+    def offset_of(self) -> Function:
+        return self._compile(self.offset)
+
+    @cached_property
+    def price_of(self) -> Function:
+        """u at a multiplier."""
+        return self._compile(self.price.subs(PRICE, self.total_price))
+
+    @cached_property
+    def multiplier_of(self) -> Function:
+        """lambda at a price: pass u in the place of the multiplier."""
+        return self._compile(self.inverse_price.subs(PRICE, MULTIPLIER))
+
+    def stationary(self, multiplier: float, channel: Channel, scalars: tuple[float, ...]) -> Array:
+        """x(lambda) clipped to the box: the minimiser of the Lagrangian of every layer, shape (K,).
+
+        A layer without weight has nothing to lose: it stands at the end of its box that spares the resource.
+        """
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            price = self.price_of(0.0, np.float64(multiplier), 0.0, 0.0, *scalars)
+            slope = self.slope_of(0.0, 0.0, channel.weight, channel.data, *scalars)
+            x = slope * price + self.offset_of(0.0, 0.0, channel.weight, channel.data, *scalars)
+        spared = channel.lower if self.uses else channel.upper
+        x = np.where(channel.weight > 0.0, x, spared)
+        return np.minimum(np.maximum(x, channel.lower), channel.upper)
+
+
+@cache
+def derive(program: Program) -> tuple[Derivation, ...]:
+    """The derivations of a program, term by term; computed once per program."""
+    return tuple(Derivation(program, term) for term in program.terms)

@@ -1,0 +1,319 @@
+"""An instance is a program with its data, validated once; inside, nothing is checked again.
+
+What an instance holds is what "exact" refers to: the weights w_k = q_k^e as doubles, the data, the limit and
+the box. Quality is normalised to the simplex here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from types import MappingProxyType
+from typing import NamedTuple, NoReturn
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from zetaplan.spec.program import Program, Scalar, Term
+from zetaplan.spec.summation import exact_dot, exact_sum, rational_dot
+
+from zetaplan.errors import InfeasibleError, SpecError
+
+Array = NDArray[np.float64]
+Arrayish = ArrayLike
+
+
+class Channel(NamedTuple):
+    """The data of one term: one entry per layer, all of shape (K,)."""
+
+    term: Term
+    weight: Array
+    data: Array
+    lower: Array
+    upper: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """A program and its data: float64 arrays of shape (K,), or (T, K) where the program has T > 1 terms.
+
+    quality : (K,) on the simplex. weight : quality ** exponent. resource : costs or sizes, > 0.
+    limit : budget or target. lower, upper : the box. parameters : the scalar knobs by name.
+    """
+
+    program: Program
+    quality: Array
+    weight: Array
+    resource: Array
+    limit: float
+    lower: Array
+    upper: Array
+    parameters: Mapping[str, float]
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """The instance term by term."""
+        terms = self.program.terms
+        if len(terms) == 1:
+            return (Channel(terms[0], self.weight, self.resource, self.lower, self.upper),)
+        return tuple(map(Channel, terms, self.weight, self.resource, self.lower, self.upper))
+
+    @property
+    def scalars(self) -> tuple[float, ...]:
+        """The knobs in the order in which the program declares them."""
+        return tuple(self.parameters[scalar.name] for scalar in self.program.scalars)
+
+    def rows(self, x: Array) -> tuple[Array, ...]:
+        """A plan of this instance's shape, term by term."""
+        return (x,) if len(self.program.terms) == 1 else tuple(x)
+
+    def __repr__(self) -> str:
+        knobs = ", ".join(f"{name} = {value:g}" for name, value in self.parameters.items())
+        limit = f"{self.program.limit_argument} {self.program.limit} = {self.limit:g}"
+        return f"{self.program!r}\n    with K = {self.quality.size} layers, {limit}, {knobs}"
+
+
+def declare(
+    program: Program,
+    quality: Arrayish,
+    data: Sequence[Arrayish],
+    limit: float,
+    lower: Sequence[Arrayish] | None = None,
+    upper: Sequence[Arrayish] | None = None,
+    parameters: Mapping[str, float] | None = None,
+) -> Instance:
+    """Validate the data of a program and freeze them.
+
+    quality : (K,) gains, >= 0, not all zero. data, lower, upper : one entry per term, each (K,) or scalar;
+    the declared box where left out. limit : budget or target. parameters : the knobs that differ from
+    their defaults.
+
+    Raises SpecError (bad data) or InfeasibleError (no plan can satisfy the limit).
+    """
+    terms = program.terms
+    knobs = _knobs(program, parameters or {})
+    q = normalise(quality)
+    layers = q.size
+    boxes_low = lower if lower is not None else [term.lower for term in terms]
+    boxes_high = upper if upper is not None else [term.upper for term in terms]
+    d = [_data(term, values, layers) for term, values in zip(terms, data, strict=True)]
+    low = [_lower(term, values, layers) for term, values in zip(terms, boxes_low, strict=True)]
+    high = [_upper(term, values, b, layers) for term, values, b in zip(terms, boxes_high, low, strict=True)]
+    by_symbol = {scalar.symbol: knobs[scalar.name] for scalar in program.scalars}
+    weight = [_power(q, by_symbol[term.exponent]) for term in terms]
+    instance = Instance(
+        program=program,
+        quality=q,
+        weight=_stack(weight),
+        resource=_stack(d),
+        limit=_limit(program, limit),
+        lower=_stack(low),
+        upper=_stack(high),
+        parameters=MappingProxyType(knobs),
+    )
+    check_feasible(instance)
+    return instance
+
+
+def rebuild(
+    program: Program,
+    quality: Arrayish,
+    weight: Arrayish,
+    resource: Arrayish,
+    limit: float,
+    lower: Arrayish,
+    upper: Arrayish,
+    parameters: Mapping[str, float],
+) -> Instance:
+    """The instance with exactly these doubles, as read back from a file: nothing is normalised again.
+
+    Arrays have the instance's shape. Raises SpecError where the data could not have come from `declare`: besides
+    its checks, the quality must sum to one and the weight be quality ** exponent, both to rounding.
+    """
+    data, low, high = (
+        list(np.atleast_2d(_numbers(name, values)))
+        for name, values in (("resource", resource), ("lower", lower), ("upper", upper))
+    )
+    checked = declare(program, quality, data, limit, low, high, parameters)
+    q, w = _vector("quality", quality), _numbers("weight", weight)
+    if not np.allclose(checked.quality, q, rtol=1e-12, atol=0.0):
+        raise SpecError(f"quality: expected shares that sum to 1, got a sum of {q.sum():.17g}")
+    if w.shape != checked.weight.shape or not np.allclose(checked.weight, w, rtol=1e-12, atol=0.0):
+        raise SpecError("weight: expected quality ** exponent for every layer")
+    return replace(checked, quality=_frozen(q), weight=_frozen(w))
+
+
+def normalise(quality: Arrayish) -> Array:
+    """Gains >= 0 of shape (K,) as shares that sum to one. Scaling all gains by a power of two changes no bit."""
+    q = _vector("quality", quality)
+    if q.size == 0:
+        raise SpecError("quality: expected one gain per layer, got none")
+    low, top = float(q.min()), float(q.max())
+    if low < 0.0:
+        k = int(q.argmin())
+        raise SpecError(
+            f"quality[{k}] = {q[k]:g}: a gain is a squared norm and cannot be negative; remove noise with max(gain, 0)"
+        )
+    if top == 0.0:
+        raise SpecError(f"quality: all {q.size} layers are zero, so no layer is better than another; check the scores")
+    q = np.ldexp(q, -math.frexp(top)[1])
+    return _frozen(q / q.sum())
+
+
+def sparsity_target(sparsity: float, layers: int, sizes: Arrayish, upper: Arrayish) -> float:
+    """The number of parameters that a global sparsity in [0, 1] asks of K layers.
+
+    Where it equals what the caps allow up to rounding, it is what they allow: a sparsity of 0.51 under caps of
+    0.51 is a plan, not an error.
+    """
+    share = _number("sparsity", sparsity)
+    if not 0.0 <= share <= 1.0:
+        raise SpecError(f"sparsity = {share:g}: expected a share of the parameters between 0 and 1")
+    n, u = _broadcast("sizes", sizes, layers), _broadcast("upper", upper, layers)
+    if not (np.isfinite(n).all() and np.isfinite(u).all()):
+        return 0.0  # declare() names the offending entry
+    target, reach = share * exact_sum(n), exact_dot(n, u)
+    rounding = 4.0 * float(np.finfo(np.float64).eps) * target
+    if abs(target - reach) > rounding:
+        return target
+    return reach if Fraction(reach) <= rational_dot(n, u) else math.nextafter(reach, 0.0)
+
+
+def check_feasible(instance: Instance) -> None:
+    """Raise InfeasibleError where the box rules the limit out, decided exactly for the doubles given."""
+    program = instance.program
+    channels = instance.channels
+    slackest = [channel.lower if program.costs(channel.term) else channel.upper for channel in channels]
+    reach = math.fsum(
+        channel.term.usage * exact_dot(channel.data, x) for channel, x in zip(channels, slackest, strict=True)
+    )
+    excess = program.sign * (reach - instance.limit)
+    doubt = 1e-12 * max(abs(reach), abs(instance.limit))
+    if excess < -doubt:
+        return
+    parts = (channel.term.usage * rational_dot(channel.data, x) for channel, x in zip(channels, slackest, strict=True))
+    if excess <= doubt and program.sign * (sum(parts, Fraction(0)) - Fraction(instance.limit)) <= 0:
+        return
+    _raise_infeasible(instance, reach)
+
+
+def _raise_infeasible(instance: Instance, reach: float) -> NoReturn:
+    name, limit = instance.program.limit_argument, instance.limit
+    if instance.program.sense == "<=":
+        raise InfeasibleError(
+            f"{name} = {limit:.17g}: the box alone needs {reach:.17g}; raise the {name} to that, or lower the floors"
+        )
+    raise InfeasibleError(
+        f"{name} = {limit:.17g}: the caps allow {reach:.17g} at most; lower the {name} to that, or raise the caps"
+    )
+
+
+def _knobs(program: Program, given: Mapping[str, float]) -> dict[str, float]:
+    unknown = given.keys() - {scalar.name for scalar in program.scalars}
+    if unknown:
+        known = ", ".join(scalar.name for scalar in program.scalars)
+        raise SpecError(f"{program.name} has no parameter {sorted(unknown)[0]!r}; it has {known}")
+    return {scalar.name: _knob(scalar, given.get(scalar.name, scalar.default)) for scalar in program.scalars}
+
+
+def _knob(scalar: Scalar, value: float) -> float:
+    number = _number(scalar.name, value)
+    low = max(scalar.above, 0.0)
+    strict = scalar.positive or scalar.above >= 0.0
+    if number < low or (strict and number == low) or number >= scalar.below:
+        below = f" and below {scalar.below:g}" if scalar.below < math.inf else ""
+        raise SpecError(f"{scalar.name} = {number:g}: expected {'above' if strict else 'at least'} {low:g}{below}")
+    return number
+
+
+def _number(name: str, value: float) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise SpecError(f"{name} = {value!r}: expected a number") from None
+    if not math.isfinite(number):
+        raise SpecError(f"{name} = {number}: expected a finite number")
+    return number
+
+
+def _limit(program: Program, value: float) -> float:
+    number = _number(program.limit_argument, value)
+    if number < 0.0 and not program.limit.is_real:
+        raise SpecError(f"{program.limit_argument} = {number:g}: expected at least 0")
+    return number
+
+
+def _vector(name: str, values: Arrayish) -> Array:
+    """A finite float64 vector; the caller's array is never shared, so it cannot change under the instance."""
+    vector = _numbers(name, values)
+    if vector.ndim != 1:
+        raise SpecError(f"{name}: expected one number per layer, shape (K,), got shape {vector.shape}")
+    if not np.isfinite(vector).all():
+        _name_first(name, vector, ~np.isfinite(vector), "expected a finite number; find out which layer's score broke")
+    return vector
+
+
+def _numbers(name: str, values: Arrayish) -> Array:
+    try:
+        return np.array(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise SpecError(f"{name}: expected numbers, got {type(values).__name__}: {str(values)[:60]}") from None
+
+
+def _broadcast(name: str, values: Arrayish, layers: int) -> Array:
+    vector = _numbers(name, values)
+    if vector.ndim == 0:
+        return np.full(layers, vector)
+    if vector.shape != (layers,):
+        raise SpecError(
+            f"{name}: expected one number or {layers} of them, as many as quality has layers, got shape {vector.shape}"
+        )
+    return vector
+
+
+def _data(term: Term, values: Arrayish, layers: int) -> Array:
+    vector = _broadcast(term.argument, values, layers)
+    if not (vector.min() > 0.0 and vector.max() < math.inf):
+        _name_first(term.argument, vector, ~((vector > 0.0) & (vector < math.inf)), "expected a finite number above 0")
+    return _frozen(vector)
+
+
+def _lower(term: Term, values: Arrayish, layers: int) -> Array:
+    vector = _broadcast("lower", values, layers)
+    if not (vector.min() >= term.lower and vector.max() < math.inf):
+        bad = ~((vector >= term.lower) & (vector < math.inf))
+        _name_first("lower", vector, bad, f"expected a finite number of at least {term.lower:g}")
+    return _frozen(vector)
+
+
+def _upper(term: Term, values: Arrayish, lower: Array, layers: int) -> Array:
+    vector = _broadcast("upper", values, layers)
+    if not vector.max() <= term.upper:
+        _name_first("upper", vector, ~(vector <= term.upper), f"expected at most {term.upper:g}")
+    if not (vector >= lower).all():
+        k = int(np.flatnonzero(~(vector >= lower))[0])
+        raise SpecError(
+            f"lower[{k}] = {lower[k]:g} is above upper[{k}] = {vector[k]:g}: lower the floor or raise the cap of layer {k}"
+        )
+    return _frozen(vector)
+
+
+def _name_first(name: str, vector: Array, bad: NDArray[np.bool_], expected: str) -> NoReturn:
+    k = int(np.flatnonzero(bad)[0])
+    more = int(bad.sum()) - 1
+    raise SpecError(f"{name}[{k}] = {vector[k]:g}: {expected}" + (f" ({more} more like it)" if more else ""))
+
+
+def _power(quality: Array, exponent: float) -> Array:
+    """w = q^e with 0^0 = 1: an exponent of zero ignores quality altogether."""
+    return quality if exponent == 1.0 else _frozen(quality**exponent)
+
+
+def _stack(rows: list[Array]) -> Array:
+    return rows[0] if len(rows) == 1 else _frozen(np.stack(rows))
+
+
+def _frozen(array: Array) -> Array:
+    array.setflags(write=False)
+    return array

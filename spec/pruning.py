@@ -1,0 +1,70 @@
+"""Sparsity for the layers that can spare it (Eq. 14 and Theorem 3 of the paper, with a box on every layer).
+
+The penalty rho^2 makes every further parameter dearer than the last. With bits = 0, the default, the target
+always binds and eta cancels: the plan depends on quality, sizes, target and kappa alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import sympy as sp
+from zetaplan.spec.instance import Arrayish, Instance, declare, sparsity_target
+from zetaplan.spec.program import Program, Scalar, Term, layer
+
+from zetaplan.errors import SpecError
+
+rho, w, n = layer("rho"), layer("w"), layer("n")
+bits = sp.Symbol("b", nonnegative=True)
+eta = sp.Symbol("eta", positive=True)
+kappa = sp.Symbol("kappa", nonnegative=True)
+
+PRUNING = Program(
+    name="pruning",
+    summary="sparsity to the layers with the lowest gain, up to a global target",
+    terms=(
+        Term(
+            decision=rho,
+            weight=w,
+            exponent=kappa,
+            data=n,
+            argument="sizes",
+            objective=bits * n * (1 - rho) + eta * w * rho**2,
+            resource=n * rho,
+            upper=1.0,
+        ),
+    ),
+    scalars=(Scalar(bits, 0.0, argument="bits"), Scalar(eta, 1.0), Scalar(kappa, 1.0)),
+    sense=">=",
+    limit=sp.Symbol("P", positive=True),
+    limit_argument="target",
+)
+
+
+def pruning(
+    quality: Arrayish,
+    sizes: Arrayish,
+    *,
+    sparsity: float | None = None,
+    target: float | None = None,
+    bits: float = 0.0,
+    eta: float = 1.0,
+    kappa: float = 1.0,
+    lower: Arrayish = 0.0,
+    upper: Arrayish = 1.0,
+) -> Instance:
+    """Declare a pruning of K layers: the fraction rho_k of each that is removed.
+
+    quality : (K,) any non-negative gains, not all zero; normalised to sum to one.
+    sizes : (K,) or scalar, > 0, parameters per layer.
+    sparsity : in [0, 1], share of all parameters that must go (0.5 if neither it nor target is given); or
+    target : parameters that must go, between 0 and what the caps allow.
+    bits : >= 0, reward for each removed parameter (bits). eta : > 0, strength of the penalty (bits).
+    kappa : >= 0, curvature emphasis. lower, upper : (K,) or scalar, box within [0, 1].
+
+    Raises SpecError for data outside these ranges and InfeasibleError for a target that the caps rule out.
+    """
+    if sparsity is not None and target is not None:
+        raise SpecError("sparsity and target: give one of the two, not both")
+    if target is None:
+        target = sparsity_target(0.5 if sparsity is None else sparsity, np.size(quality), sizes, upper)
+    return declare(PRUNING, quality, (sizes,), target, (lower,), (upper,), {"bits": bits, "eta": eta, "kappa": kappa})

@@ -1,0 +1,53 @@
+"""Sums that do not lose what cancels.
+
+The multiplier is one quotient of two sums. Near a bound the numerator is a small difference of large
+numbers, so it is summed without error: every product is split exactly (Dekker 1971, Veltkamp 1968) and the
+parts are added exactly (Shewchuk 1997, as `math.fsum`).
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+SPLITTER = 2.0**27 + 1.0  # splits 53 bits into 26 + 26
+FOLD_ABOVE = 4096  # fsum walks Python floats; longer arrays are folded in half by numpy first
+
+
+def exact_sum(values: Array) -> float:
+    """The sum of `values` (any length), rounded once or nearly so: the error is below 2**-100 of sum |values|."""
+    errors: list[float] = []
+    while values.size > FOLD_ABOVE:
+        half = values.size // 2
+        head, tail = values[:half], values[half : 2 * half]
+        total = head + tail
+        shift = total - head
+        lost = (head - (total - shift)) + (tail - shift)
+        errors.append(float(np.sum(lost)))
+        values = np.concatenate((total, values[2 * half :]))
+    return math.fsum(values.tolist() + errors)
+
+
+def exact_dot(a: Array, b: Array) -> float:
+    """The inner product of two arrays of equal length, rounded once or nearly so."""
+    product = a * b
+    a_high, a_low = _split(a)
+    b_high, b_low = _split(b)
+    error = ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
+    return exact_sum(np.concatenate((product, error)))
+
+
+def _split(values: Array) -> tuple[Array, Array]:
+    scaled = SPLITTER * values
+    high = scaled - (scaled - values)
+    return high, values - high
+
+
+def rational_dot(a: Array, b: Array) -> Fraction:
+    """The inner product in exact arithmetic."""
+    return sum((Fraction(x) * Fraction(y) for x, y in zip(a.tolist(), b.tolist(), strict=True)), Fraction(0))
