@@ -1,0 +1,111 @@
+"""The pass: forward hooks keep the input of every module, and tensor hooks meet the gradient of its output.
+
+Once a module has met all N sequences its per-sequence gradients are formed, handed on and dropped, one module at a
+time: inside the backward pass if there is one batch, else in the last batch's, so that products between
+sequences of different batches are exact. The pairs of earlier batches wait on the CPU.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from zetaplan.errors import ScoringError
+from zetaplan.scoring.per_sequence import Pairs, per_sequence_gradients
+
+
+@dataclass
+class Capture:
+    """Collects the pairs (input, output gradient) of one module until it has met all sequences.
+
+    Attributes:
+        name: qualified name of the module.
+        module: the module.
+        sequences: N, over all batches.
+        consumers: each takes the chunks (N, p) of per-sequence gradients, one by one.
+        progress: is told the number of sequences just met.
+        seen: sequences met so far.
+    """
+
+    name: str
+    module: nn.Module
+    sequences: int
+    consumers: Sequence[Callable[[Tensor], None]]
+    progress: Callable[[int], object]
+    seen: int = 0
+    _pairs: Pairs = field(default_factory=list)
+    _input: Tensor | None = None
+
+    def forward(self, module: nn.Module, args: tuple[object, ...], output: object) -> None:
+        """Forward hook: keep the input, and wait for the gradient of the output."""
+        if self.seen == self.sequences:
+            return  # the general way to a gradient calls the module once more
+        if self._input is not None:
+            raise ScoringError(f"model: module {self.name!r} is used twice in one pass, which is not supported")
+        if len(args) != 1 or not isinstance(args[0], Tensor) or not isinstance(output, Tensor):
+            raise ScoringError(
+                f"model: module {self.name!r} ({type(module).__name__}) owns parameters but does not map one "
+                "tensor to one tensor, so its per-sequence gradients cannot be formed; it is not supported"
+            )
+        if not output.requires_grad:
+            raise ScoringError(f"model: no gradient reaches module {self.name!r}; it cannot be scored")
+        self._input = args[0].detach()
+        output.register_hook(self._backward)
+
+    def _backward(self, gradient: Tensor) -> None:
+        if not gradient.isfinite().all():
+            raise ScoringError(f"model: the gradient at module {self.name!r} is not finite; try dtype float32")
+        assert self._input is not None
+        pair, self._input = (self._input, gradient.detach()), None
+        self.seen += len(gradient)
+        self.progress(len(gradient))
+        if self.seen == self.sequences:
+            self._finish([*self._pairs, pair], gradient.device)
+        else:
+            self._pairs.append((pair[0].cpu(), pair[1].cpu()))
+
+    def _finish(self, pairs: Pairs, device: torch.device) -> None:
+        self._pairs.clear()
+        for gradients in per_sequence_gradients(self.module, [(x.to(device), d.to(device)) for x, d in pairs]):
+            for consume in self.consumers:
+                consume(gradients)
+
+    def require(self, sequences: int) -> None:
+        """Raise unless the module has met exactly this many sequences."""
+        if self.seen != sequences:
+            raise ScoringError(
+                f"model: module {self.name!r} met {self.seen} rows where {sequences} sequences went through the "
+                "model: its output is unused, or it sees tokens without their sequence (as a mixture of "
+                "experts does); it is not supported"
+            )
+
+
+@contextmanager
+def captured(model: nn.Module, captures: Iterable[Capture]) -> Iterator[None]:
+    """Hooks in place, parameters frozen and the model in evaluation mode; all as it was afterwards.
+
+    Frozen parameters spare the ordinary weight gradients; the embedding's output asks for a gradient instead.
+    """
+    training = [(module, module.training) for module in model.modules()]
+    trainable = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    with ExitStack() as undo:
+        undo.callback(_restore, training, trainable)
+        model.eval().requires_grad_(False)
+        embedding = model.get_input_embeddings()  # type: ignore[operator]
+        undo.callback(embedding.register_forward_hook(_require_gradient).remove)
+        for capture in captures:
+            undo.callback(capture.module.register_forward_hook(capture.forward).remove)
+        yield
+
+
+def _require_gradient(module: nn.Module, args: object, output: Tensor) -> None:
+    output.requires_grad_(True)
+
+
+def _restore(training: list[tuple[nn.Module, bool]], trainable: list[tuple[nn.Parameter, bool]]) -> None:
+    for module, mode in training:
+        module.training = mode
+    for parameter, mode in trainable:
+        parameter.requires_grad_(mode)

@@ -1,0 +1,32 @@
+"""No curvature: H = I without damping, so that zeta^2 = |g|^2, the squared gradient norm.
+
+|g|^2 = 1'K1 / N^2 with K = GG', and under random signs its expectation is tr(F)/N = tr(K)/N^2.
+"""
+
+from zetaplan.scoring.curvature import Curvature
+from zetaplan.scoring.jackknife import jackknife_error
+from zetaplan.scoring.statistics import Gram
+
+
+class Gradient(Curvature):
+    """H = I. The baseline that every use of curvature has to beat."""
+
+    statistic = Gram
+    damped = False
+
+    def __init__(self, gram: Gram) -> None:
+        self._products = gram.products
+        self._sequences = len(gram.products)
+        self.trace = float(gram.parameters)
+        self.rank = gram.parameters
+
+    def gain(self, tau: float) -> float:
+        return float(self._products.sum().clamp(min=0)) / self._sequences**2
+
+    def noise_floor(self, tau: float) -> float:
+        return float(self._products.trace()) / self._sequences**2
+
+    def standard_error(self, tau: float) -> float:
+        """Without sequence i the sum 1'K1 loses its row and its column: 1'K1 - 2 (K1)_i + K_ii."""
+        totals = self._products.sum() - 2 * self._products.sum(1) + self._products.diagonal()
+        return jackknife_error(totals / (self._sequences - 1) ** 2)

@@ -1,0 +1,59 @@
+"""Tikhonov damping tau > 0: the curvature H becomes H + tau I, positive definite (arXiv 2603.00910, Section 2).
+
+The empirical Fisher of N sequences has at most N eigenvalues above zero, and zeta^2 tends to 1 for every block
+as tau -> 0: damping decides the ranking. So it is a declared value, and its result is recorded per block.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zetaplan.errors import ScoringError
+
+Mode = Literal["relative", "absolute"]
+Scope = Literal["global", "block"]
+
+
+@dataclass(frozen=True)
+class Damping:
+    """How tau is chosen.
+
+    Attributes:
+        value: > 0; tau itself if `mode` is absolute (unit of the curvature, loss / parameter^2), else a multiple
+            of the mean curvature.
+        mode: "relative" to the mean curvature, or "absolute".
+        scope: "global", one tau from the mean over all blocks, so that blocks are compared on one scale;
+            or "block", one tau from each block's own mean. Without effect on an absolute tau.
+    """
+
+    value: float = 1.0
+    mode: Mode = "relative"
+    scope: Scope = "global"
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.value) and self.value > 0):
+            raise ScoringError(f"damping: value must be a finite number > 0, got {self.value}")
+        if self.mode not in get_args(Mode):
+            raise ScoringError(f"damping: mode must be one of {get_args(Mode)}, got {self.mode!r}")
+        if self.scope not in get_args(Scope):
+            raise ScoringError(f"damping: scope must be one of {get_args(Scope)}, got {self.scope!r}")
+
+    def tau(self, names: tuple[str, ...], trace: NDArray[np.float64], rank: NDArray[np.float64]) -> NDArray[np.float64]:
+        """tau of each block, shape (K,), from trace and rank of its curvature, both (K,).
+
+        The mean curvature of a set of blocks is sum(trace) / sum(rank).
+        """
+        if self.mode == "absolute":
+            return np.full(len(names), self.value)
+        if self.scope == "global":
+            trace, rank = np.full_like(trace, trace.sum()), np.full_like(rank, rank.sum())
+        flat = [name for name, t in zip(names, trace, strict=True) if not t > 0]
+        if flat:
+            raise ScoringError(
+                f"damping: the curvature of block {flat[0]!r} is zero, so nothing can be relative to it; "
+                "give an absolute damping, or check that the loss depends on this block"
+            )
+        return self.value * trace / rank
