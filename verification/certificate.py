@@ -182,10 +182,17 @@ def _box_multipliers(claims: list[_Claim]) -> Condition:
 
 
 def _stationarity(claims: list[_Claim]) -> Condition:
-    inside = [np.where(claim.at_floor | claim.at_cap, 0.0, np.abs(claim.gradient)) for claim in claims]
+    """A layer that the gradient pushes towards a bound is as far from stationary as it is from that bound."""
+    missed = []
+    for claim in claims:
+        gradient = claim.gradient
+        goal = np.where(gradient > 0.0, claim.channel.lower, claim.channel.upper)
+        distance = np.abs(claim.x - goal) / claim.unit
+        inside = ~(claim.at_floor | claim.at_cap)
+        missed.append(np.where(inside, np.minimum(np.abs(gradient), distance), 0.0))
     return Condition(
         "stationarity",
-        _worst(inside),
+        _worst(missed),
         TOLERANCE,
         "every layer between its bounds has the same marginal benefit per unit",
     )
