@@ -13,6 +13,7 @@ from zetaplan.solvers.weightless import settle
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import Array, Instance
 from zetaplan.spec.solution import Solution, Status
+from zetaplan.spec.summation import exact_dot
 
 LARGEST = math.ldexp(1.0, 1000)
 SMALLEST = math.ldexp(1.0, -1000)
@@ -45,12 +46,15 @@ def plan_at(instance: Instance, multiplier: float) -> Array:
 
 
 def excess(instance: Instance, x: Array) -> float:
-    """sigma (sum_k r(x_k) - R): positive where the coupling constraint is violated."""
-    use = sum(
-        channel.term.usage * float(channel.data @ row)
+    """sigma (sum_k r(x_k) - R), its sign exact: positive where the coupling constraint is violated."""
+    if not np.isfinite(x).all():
+        return np.inf
+    spent = [
+        (channel.term.usage * channel.data, row)
         for channel, row in zip(instance.channels, instance.rows(x), strict=True)
-    )
-    return instance.program.sign * (use - instance.limit)
+    ]
+    use, plan = (np.concatenate(column) for column in zip(*spent, strict=True))
+    return instance.program.sign * exact_dot(np.append(use, -1.0), np.append(plan, instance.limit))
 
 
 def _bracket(instance: Instance) -> tuple[float, float]:

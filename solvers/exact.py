@@ -41,7 +41,9 @@ def _binding(derivation: Derivation, channel: Channel, limit: float, scalars: tu
     slope = np.broadcast_to(derivation.slope_of(0.0, 0.0, weight, a, *scalars), a.shape)
     offset = np.broadcast_to(derivation.offset_of(0.0, 0.0, weight, a, *scalars), a.shape)
     left = exact_dot(np.append(-channel.data, 1.0), np.append(x, limit))
-    problem = knapsack.Knapsack(a, slope, offset, channel.lower[weighted], channel.upper[weighted], left)
+    problem = knapsack.Knapsack(
+        a, slope, offset, channel.lower[weighted], channel.upper[weighted], left, derivation.uses
+    )
     price = knapsack.solve(problem)
     x[weighted] = problem.at(price)
     return x, price

@@ -23,7 +23,11 @@ REFINEMENTS = 8  # rounding moves a layer across its bound once or twice at most
 
 
 class Knapsack(NamedTuple):
-    """sum_k a_k clip(p_k u + r_k, l_k, h_k) = R; arrays of shape (K,), h may be infinite."""
+    """sum_k a_k clip(p_k u + r_k, l_k, h_k) = R; arrays of shape (K,), h may be infinite.
+
+    last : take the largest u where the solutions are an interval (every layer stands at a bound), else the
+    smallest; the caller picks the end with the smaller multiplier.
+    """
 
     a: Array
     p: Array
@@ -31,6 +35,7 @@ class Knapsack(NamedTuple):
     lower: Array
     upper: Array
     limit: float
+    last: bool
 
     def at(self, u: float) -> Array:
         """The plan at price u."""
@@ -38,10 +43,7 @@ class Knapsack(NamedTuple):
 
 
 def solve(knapsack: Knapsack) -> float:
-    """A price u that solves the equation; the caller has made sure that one exists.
-
-    Where the solutions are an interval (every layer stands at a bound), one end of it.
-    """
+    """The price u that solves the equation; the caller has made sure that there is one."""
     side = _fix_variables(knapsack)
     u = _price(knapsack, side)
     for _ in range(REFINEMENTS):
@@ -57,7 +59,7 @@ def _fix_variables(knapsack: Knapsack) -> Sides:
     """Which side every layer stands on, up to rounding: FLOOR, INTERIOR or CAP."""
     side = np.zeros(knapsack.p.size, dtype=np.int8)
     free = np.arange(knapsack.p.size)
-    a, p, r, lower, upper, left = knapsack
+    a, p, r, lower, upper, left, _ = knapsack
     while free.size:
         u = (left - float((a * r).sum())) / float((a * p).sum())
         x = p * u + r
@@ -82,7 +84,7 @@ def _sides(knapsack: Knapsack, u: float) -> Sides:
 
 def _price(knapsack: Knapsack, side: Sides) -> float:
     """u given the sides: one quotient, its numerator summed without cancellation."""
-    a, p, r, lower, upper, limit = knapsack
+    a, p, r, lower, upper, limit, _ = knapsack
     interior = side == INTERIOR
     if not interior.any():
         return _vertex(knapsack, side)
@@ -92,9 +94,9 @@ def _price(knapsack: Knapsack, side: Sides) -> float:
 
 
 def _vertex(knapsack: Knapsack, side: Sides) -> float:
-    """Every layer at a bound: u is free between the last cap reached and the next floor left."""
-    _, p, r, lower, upper, _ = knapsack
-    cap, floor = side == CAP, side == FLOOR
-    if cap.any():
-        return float(((upper - r) / p)[cap].max())
-    return float(((lower - r) / p)[floor].min())
+    """Every layer stands at a bound: u lies between the last cap reached and the next floor to be left."""
+    _, p, r, lower, upper, _, last = knapsack
+    cap, floor = side == CAP, (side == FLOOR) & (lower < upper)  # a pinned layer says nothing about u
+    if floor.any() and (last or not cap.any()):
+        return float(((lower - r) / p)[floor].min())
+    return float(((upper - r) / p)[cap].max())

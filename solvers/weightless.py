@@ -27,6 +27,6 @@ def _share(channel: Channel, limit: float) -> Array:
     left = exact_dot(np.append(-channel.data[~free], 1.0), np.append(x[~free], limit))
     a, lower, upper = channel.data[free], channel.lower[free], channel.upper[free]
     if left > exact_dot(a, lower):
-        problem = knapsack.Knapsack(a, a, np.zeros_like(a), lower, upper, left)
+        problem = knapsack.Knapsack(a, a, np.zeros_like(a), lower, upper, left, last=False)
         x[free] = problem.at(knapsack.solve(problem))
     return x

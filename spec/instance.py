@@ -202,10 +202,10 @@ def _raise_infeasible(instance: Instance, reach: float) -> NoReturn:
     name, limit = instance.program.limit_argument, instance.limit
     if instance.program.sense == "<=":
         raise InfeasibleError(
-            f"{name} = {limit:.17g}: the box alone needs {reach:.17g}; raise the {name} to that, or lower the floors"
+            f"{name} = {limit}: the box alone needs {reach}; raise the {name} to that, or lower the floors"
         )
     raise InfeasibleError(
-        f"{name} = {limit:.17g}: the caps allow {reach:.17g} at most; lower the {name} to that, or raise the caps"
+        f"{name} = {limit}: the caps allow {reach} at most; lower the {name} to that, or raise the caps"
     )
 
 
@@ -239,7 +239,7 @@ def _number(name: str, value: float) -> float:
 
 def _limit(program: Program, value: float) -> float:
     number = _number(program.limit_argument, value)
-    if number < 0.0 and not program.limit.is_real:
+    if number < 0.0 and program.limit.is_nonnegative:
         raise SpecError(f"{program.limit_argument} = {number:g}: expected at least 0")
     return number
 
