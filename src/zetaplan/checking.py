@@ -1,0 +1,157 @@
+"""Read a plan and believe nothing in it: every number is derived anew from the file's own data.
+
+The chain that is checked: scores -> (request) -> instance -> (conditions of optimality) -> solution -> certificate,
+and two digests that tie the bytes together. A plan is refused by the name of the link that breaks.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+from zetaplan.documents import certificate_document, instance_value, scores_value, solution_value
+from zetaplan.errors import CertificateError, ZetaplanError
+from zetaplan.files import CertificateFile, PlanFile, load
+from zetaplan.planning import Plan, instance_of
+from zetaplan.spec.instance import Instance
+from zetaplan.verification.certificate import TOLERANCE, certify
+
+#: Two machines may sum the same doubles in another order: K units in the last place, with room to spare.
+ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Check:
+    """One link of the chain: whether it holds, and what was compared."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Every check that was made, in order; a plan is valid if all of them hold."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def valid(self) -> bool:
+        return all(check.ok for check in self.checks)
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if not check.ok)
+
+
+def load_plan(path: str | os.PathLike[str]) -> Plan:
+    """The plan that a file of `zetaplan.plan/1` holds, certified anew.
+
+    Raises SpecError if the file is not one, CertificateError (naming what fails) if its numbers do not hold.
+    """
+    document = load(path, PlanFile)
+    verdict = check(document)
+    if not verdict.valid:
+        failing = ", ".join(failure.name for failure in verdict.failures)
+        raise CertificateError(f"{path} is refused: {failing}; make the plan anew, or see `zetaplan verify`")
+    return plan_value(document)
+
+
+def check(document: PlanFile) -> Verdict:
+    """Check every link from the scores to the certificate."""
+    checks = [_digest(document), _scores_digest(document)]
+    try:
+        checks += _meaning(document, plan_value(document))
+    except ZetaplanError as error:
+        checks.append(Check("instance", False, str(error)))
+    return Verdict(tuple(checks))
+
+
+def plan_value(document: PlanFile) -> Plan:
+    """The plan with the numbers of the document and a certificate computed anew, whatever its verdict."""
+    instance = instance_value(document.instance)
+    solution = solution_value(document.solution, instance)
+    return Plan(
+        instance=instance,
+        solution=solution,
+        certificate=certify(instance, solution),
+        scores=scores_value(document.scores),
+        request=document.request,
+        created=document.created,
+        versions=MappingProxyType(document.versions),
+    )
+
+
+def _meaning(document: PlanFile, plan: Plan) -> Iterator[Check]:
+    yield _instance(plan)
+    for condition in plan.certificate.conditions:
+        detail = f"{condition.meaning} (residual {condition.residual:.1e}, tolerance {condition.tolerance:.0e})"
+        yield Check(condition.name, condition.ok, detail)
+    yield _objective(document, plan)
+    yield _certificate(document.certificate, certificate_document(plan.certificate), plan)
+    yield _labels(document, plan)
+
+
+def _digest(document: PlanFile) -> Check:
+    return Check("digest", document.sha256_ == document.seal(), "the document is the one that was sealed by its sha256")
+
+
+def _scores_digest(document: PlanFile) -> Check:
+    same = document.scores_sha256 == document.scores.sha256()
+    return Check("scores digest", same, "the scores are those that the plan was made from, by their sha256")
+
+
+def _instance(plan: Plan) -> Check:
+    stored = plan.instance
+    derived = instance_of(
+        plan.scores,
+        plan.request,
+        stored.resource,
+        lower=stored.lower,
+        upper=stored.upper,
+        **stored.parameters,
+    )
+    different = next(_differences(stored, derived), None)
+    detail = f"{different} does not follow from the scores and the request" if different else ""
+    return Check("instance", different is None, detail or "quality, resource and limit follow from scores and request")
+
+
+def _differences(stored: Instance, derived: Instance) -> Iterator[str]:
+    if stored.program is not derived.program:
+        yield "program"
+        return
+    for field in ("quality", "resource", "limit"):
+        if not np.allclose(getattr(stored, field), getattr(derived, field), rtol=ROUNDING, atol=0.0):
+            yield field
+
+
+def _objective(document: PlanFile, plan: Plan) -> Check:
+    stored, derived = document.solution.objective, plan.solution.objective
+    same = math.isclose(stored, derived, rel_tol=TOLERANCE)
+    return Check("objective", same, f"stored {stored:g}, derived {derived:g}")
+
+
+def _certificate(stored: CertificateFile, derived: CertificateFile, plan: Plan) -> Check:
+    conditions = zip(stored.conditions, derived.conditions, strict=False)
+    same = (
+        stored.valid == derived.valid
+        and abs(stored.gap - derived.gap) <= TOLERANCE * abs(plan.solution.objective)
+        and len(stored.conditions) == len(derived.conditions)
+        and all(
+            (a.name, a.tolerance, a.ok, a.meaning) == (b.name, b.tolerance, b.ok, b.meaning)
+            and abs(a.residual - b.residual) <= b.tolerance
+            for a, b in conditions
+        )
+    )
+    return Check("certificate", same, "the stored certificate says what is found anew")
+
+
+def _labels(document: PlanFile, plan: Plan) -> Check:
+    labels = ("names", "unit", "resource_unit", "warnings")
+    same = all(getattr(document, label) == getattr(plan, label) for label in labels)
+    return Check("labels", same, "names, units and warnings follow from the scores")

@@ -1,0 +1,281 @@
+"""The command line: one command per step, from a model to a plan that is proved and explained.
+
+Exit status 0 is good, 1 a negative verdict, 2 bad input (one line on standard error, no traceback). What takes long to
+import is imported by the command that needs it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from typer.core import TyperGroup
+
+from zetaplan.errors import CertificateError, ZetaplanError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from zetaplan.planning import Plan
+
+NEGATIVE, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+
+class Commands(TyperGroup):
+    """The commands, with zetaplan's errors as one line and an exit status."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ZetaplanError as error:
+            typer.echo(f"zetaplan: {' '.join(str(error).split())}", err=True)
+            raise typer.Exit(NEGATIVE if isinstance(error, CertificateError) else BAD_INPUT) from error
+        except KeyboardInterrupt:
+            typer.echo("zetaplan: interrupted; files are written whole or not at all", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="How much for each layer? Capacity and sparsity plans for language models, with a proof.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output, and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+ScoresPath = Annotated[Path, typer.Argument(metavar="SCORES", help="A file written by `zetaplan score`.")]
+PlanPath = Annotated[Path, typer.Argument(metavar="PLAN", help="A file written by `allocate` or `prune`.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Where the plan is written.")]
+Gain = Annotated[
+    Literal["raw", "net"], typer.Option(help="The gain as measured, or net of its noise floor: max(gain - floor, 0).")
+]
+Lower = Annotated[float, typer.Option(help="The least that every layer gets.")]
+
+
+@app.command(epilog="Example: zetaplan demo --out zetaplan-demo")
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder for scores, plans and reports.")] = Path(
+        "zetaplan-demo"
+    ),
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """The whole job on SmolLM2-135M and Python's own help texts: score, allocate, prune, certify, report."""
+    _tell("scoring 30 layers of SmolLM2-135M on 32 sequences (about a minute; longer the first time)", quiet or as_json)
+    from zetaplan.demo import demonstrate
+
+    _loading_bars(not (quiet or as_json))
+    done = demonstrate(out, progress=not (quiet or as_json))
+    plans = {plan.instance.program.name: plan for plan in (done.allocation, done.pruning)}
+    facts = {
+        "valid": all(plan.certificate.valid for plan in plans.values()),
+        "files": [str(file) for file in done.files],
+        "plans": {name: dict(zip(plan.names, plan.solution.x.tolist(), strict=True)) for name, plan in plans.items()},
+    }
+    from zetaplan.tables import plans_table
+
+    _show(json.dumps(facts, indent=2), plans_table(list(plans.values())), as_json, quiet)
+    for plan in plans.values():
+        _tell(_summary(plan), quiet or as_json)
+    _tell("\n".join(["written:", *(f"  {file}" for file in done.files)]), quiet or as_json)
+
+
+@app.command(epilog="Example: zetaplan score smollm2 --data pydoc --data notes.txt --out scores.json")
+def score(
+    model: Annotated[
+        str, typer.Argument(help="A folder with safetensors, a .gguf file, a hub name in the local cache, or smollm2.")
+    ],
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="A text or .jsonl file; repeatable. 'pydoc', the default: Python's own help texts."),
+    ] = None,
+    sequences: Annotated[int, typer.Option(help="How many sequences are scored.")] = 32,
+    length: Annotated[int, typer.Option(help="Tokens per sequence.")] = 128,
+    blocks: Annotated[Literal["layers", "modules"], typer.Option(help="Decoder layers, or each linear.")] = "layers",
+    curvature: Annotated[str, typer.Option(help="block-fisher, diagonal-fisher or gradient.")] = "block-fisher",
+    damping: Annotated[float, typer.Option(help="Damping, above 0.")] = 1.0,
+    damping_mode: Annotated[
+        Literal["relative", "absolute"], typer.Option(help="Relative to the mean curvature, or tau itself.")
+    ] = "relative",
+    damping_scope: Annotated[
+        Literal["global", "block"], typer.Option(help="One tau for all blocks, or one for each.")
+    ] = "global",
+    device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")] = "cpu",
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float64; as stored if not given.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Sequences per pass; all at once if not given.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the scores are written.")] = Path("scores.json"),
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure the curvature-adjusted gain of every layer, with its noise floor and standard error."""
+    from zetaplan import scoring
+    from zetaplan.documents import save_scores, scores_document
+    from zetaplan.tables import scores_table
+
+    _loading_bars(not (quiet or as_json))
+    chosen = scoring.Damping(value=damping, mode=damping_mode, scope=damping_scope)
+    loaded = scoring.load_model(model, device=device, dtype=dtype)
+    text = scoring.read_sequences(data or ["pydoc"], loaded.tokenizer, sequences=sequences, length=length)
+    scores = scoring.score(
+        loaded,
+        text,
+        blocks=blocks,
+        curvature=curvature,
+        damping=chosen,
+        batch_size=batch_size,
+        progress=not (quiet or as_json),
+    )
+    save_scores(scores, out)
+    _show(scores_document(scores).text(), scores_table(scores), as_json, quiet)
+    _tell(f"scores of {len(scores.names)} {blocks} written to {out}", quiet or as_json)
+
+
+@app.command(epilog="Example: zetaplan allocate scores.json --mean-rank 8 --out plan.json")
+def allocate(
+    scores: ScoresPath,
+    budget: Annotated[str | None, typer.Option(help="Parameters to spend, or '2%' of those that were scored.")] = None,
+    mean_rank: Annotated[
+        float | None, typer.Option(help="Or: what this rank on every layer costs (8 if neither is given).")
+    ] = None,
+    beta: Annotated[float, typer.Option(help="Curvature emphasis: the exponent on quality.")] = 1.0,
+    alpha: Annotated[float, typer.Option(help="Price of a parameter in the objective; 0: the budget binds.")] = 0.0,
+    gamma: Annotated[float, typer.Option(help="Strength of the benefit; cancels while the budget binds.")] = 1.0,
+    lower: Lower = 0.0,
+    upper: Annotated[float, typer.Option(help="The most that a layer gets.")] = math.inf,
+    gain: Gain = "raw",
+    out: Out = Path("plan.json"),
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Divide a budget of parameters over the layers as LoRA rank, and prove the plan optimal."""
+    from zetaplan import planning
+    from zetaplan.documents import load_scores
+
+    plan = planning.allocate(
+        load_scores(scores),
+        budget=budget,
+        mean_rank=mean_rank,
+        alpha=alpha,
+        beta=beta,
+        gamma=gamma,
+        lower=lower,
+        upper=upper,
+        gain=gain,
+    )
+    _deliver(plan, out, as_json, quiet)
+
+
+@app.command(epilog="Example: zetaplan prune scores.json --sparsity 0.5 --upper 0.8 --out plan.json")
+def prune(
+    scores: ScoresPath,
+    sparsity: Annotated[
+        float | None, typer.Option(help="Share of all linear weights to remove (0.5 if neither is given).")
+    ] = None,
+    target: Annotated[float | None, typer.Option(help="Or: how many weights to remove.")] = None,
+    kappa: Annotated[float, typer.Option(help="Curvature emphasis: the exponent on quality.")] = 1.0,
+    bits: Annotated[float, typer.Option(help="Reward per removed weight; 0: the target binds.")] = 0.0,
+    eta: Annotated[float, typer.Option(help="Strength of the penalty; cancels while the target binds.")] = 1.0,
+    lower: Lower = 0.0,
+    upper: Annotated[float, typer.Option(help="The largest share that any layer may lose.")] = 1.0,
+    gain: Gain = "raw",
+    out: Out = Path("plan.json"),
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Divide the weights to remove over the layers as sparsity, and prove the plan optimal."""
+    from zetaplan import planning
+    from zetaplan.documents import load_scores
+
+    plan = planning.prune(
+        load_scores(scores),
+        sparsity=sparsity,
+        target=target,
+        bits=bits,
+        eta=eta,
+        kappa=kappa,
+        lower=lower,
+        upper=upper,
+        gain=gain,
+    )
+    _deliver(plan, out, as_json, quiet)
+
+
+@app.command(epilog="Example: zetaplan verify plan.json")
+def verify(plan: PlanPath, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Derive everything in a plan anew from its own data; exit 1 and name what fails if a number was changed."""
+    from dataclasses import asdict
+
+    from zetaplan.checking import check
+    from zetaplan.files import PlanFile, load
+    from zetaplan.tables import verdict_table
+
+    verdict = check(load(plan, PlanFile))
+    facts = {"plan": str(plan), "valid": verdict.valid, "checks": [asdict(found) for found in verdict.checks]}
+    _show(json.dumps(facts, indent=2), verdict_table(verdict), as_json, quiet)
+    if not verdict.valid:
+        raise CertificateError(f"{plan} is refused: {', '.join(failure.name for failure in verdict.failures)}")
+    _tell(f"{plan} holds: the plan is optimal for its program, and nothing was changed", quiet or as_json)
+
+
+@app.command(epilog="Example: zetaplan report plan.json --out report.html")
+def report(
+    plan: PlanPath,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file; Markdown is written beside it.")] = Path(
+        "report.html"
+    ),
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Explain a plan in one self-contained HTML file and one Markdown file; a plan that fails `verify` is refused."""
+    from zetaplan.checking import load_plan
+    from zetaplan.reports import write_report
+
+    html, markdown = write_report(load_plan(plan), out, file=plan.name)
+    _show(json.dumps({"html": str(html), "markdown": str(markdown)}, indent=2), None, as_json, quiet)
+    _tell(f"written: {html}, {markdown}", quiet or as_json)
+
+
+def main() -> None:
+    """The entry point of `zetaplan`."""
+    app(prog_name="zetaplan")
+
+
+def _deliver(plan: Plan, out: Path, as_json: bool, quiet: bool) -> None:
+    from zetaplan.tables import plans_table
+
+    plan.save(out)
+    _show(plan.document().text(), plans_table([plan]), as_json, quiet)
+    _tell(f"{_summary(plan)}\nwritten to {out}", quiet or as_json)
+
+
+def _summary(plan: Plan) -> str:
+    conditions = len(plan.certificate.conditions)
+    lines = [f"{plan.instance.program.name}: {len(plan.names)} layers, all {conditions} conditions of optimality hold"]
+    return "\n".join([*lines, *(f"note: {warning}" for warning in plan.warnings)])
+
+
+def _show(text: str, table: RenderableType | None, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        typer.echo(text.rstrip("\n"))
+    elif table is not None and not quiet:
+        from rich.console import Console
+
+        Console().print(table)
+
+
+def _tell(text: str, silent: bool) -> None:
+    if not silent:
+        typer.echo(text)
+
+
+def _loading_bars(shown: bool) -> None:
+    if not shown:
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()

@@ -1,0 +1,173 @@
+"""Values to documents and back: what `zetaplan.files` writes, as the arrays that the rooms compute with.
+
+Arrays become tuples of doubles without loss, an infinite cap becomes `null`; reading back gives the same doubles.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zetaplan.errors import SpecError
+from zetaplan.files import (
+    CertificateFile,
+    ConditionData,
+    InstanceData,
+    LayerScore,
+    PlanFile,
+    ScoresFile,
+    SolutionData,
+    checked,
+    load,
+    save,
+)
+from zetaplan.spec import named
+from zetaplan.spec.instance import Instance, rebuild
+from zetaplan.spec.solution import Solution, Status
+
+if TYPE_CHECKING:
+    from zetaplan.planning import Plan
+    from zetaplan.scoring import Scores
+    from zetaplan.verification.certificate import Certificate
+
+COUNTS = ("parameters", "linear_parameters", "rank_parameters")
+MEASURES = ("gain", "noise_floor", "gradient_norm", "damping", *COUNTS)
+
+
+def save_scores(scores: Scores, path: str | os.PathLike[str]) -> Path:
+    """Write `zetaplan.scores/1` to the file, whole or not at all. Raises SpecError if it cannot be written."""
+    return save(path, scores_document(scores))
+
+
+def load_scores(path: str | os.PathLike[str]) -> Scores:
+    """The scores that a file of `zetaplan.scores/1` holds. Raises SpecError if it is not one."""
+    return scores_value(load(path, ScoresFile))
+
+
+def scores_document(scores: Scores) -> ScoresFile:
+    """The scores as the document that `save_scores` writes."""
+    columns = {name: getattr(scores, name).tolist() for name in MEASURES}
+    columns["standard_error"] = _or_nones(scores.standard_error, len(scores.names))
+    rows = zip(*columns.values(), strict=True)
+    return checked(
+        ScoresFile,
+        curvature=scores.curvature,
+        blocks=scores.blocks,
+        loss=scores.loss,
+        layers=tuple(
+            checked(LayerScore, name=name, **dict(zip(columns, row, strict=True)))
+            for name, row in zip(scores.names, rows, strict=True)
+        ),
+        left_out=scores.left_out,
+        provenance=dict(scores.provenance),
+    )
+
+
+def scores_value(document: ScoresFile) -> Scores:
+    """The scores that a document holds."""
+    from zetaplan.scoring.scores import Scores
+
+    layers = document.layers
+    errors = [layer.standard_error for layer in layers]
+    columns: dict[str, Any] = {
+        name: np.array([getattr(layer, name) for layer in layers], np.int64 if name in COUNTS else np.float64)
+        for name in MEASURES
+    }
+    return Scores(
+        names=tuple(layer.name for layer in layers),
+        standard_error=None if None in errors else np.array(errors, np.float64),
+        curvature=document.curvature,
+        blocks=document.blocks,
+        loss=document.loss,
+        left_out=document.left_out,
+        provenance=document.provenance,
+        **columns,
+    )
+
+
+def plan_document(plan: Plan) -> PlanFile:
+    """The plan as the document that `Plan.save` writes, sealed with its own sha256."""
+    scores = scores_document(plan.scores)
+    return checked(
+        PlanFile,
+        created=plan.created,
+        versions=dict(plan.versions),
+        unit=plan.unit,
+        resource_unit=plan.resource_unit,
+        names=plan.names,
+        warnings=plan.warnings,
+        request=plan.request,
+        instance=_instance_data(plan.instance),
+        solution=_solution_data(plan.solution),
+        certificate=certificate_document(plan.certificate),
+        scores_sha256=scores.sha256(),
+        scores=scores,
+    ).sealed()
+
+
+def certificate_document(certificate: Certificate) -> CertificateFile:
+    """The certificate as the document that a plan carries."""
+    conditions = tuple(
+        checked(ConditionData, name=c.name, residual=c.residual, tolerance=c.tolerance, ok=c.ok, meaning=c.meaning)
+        for c in certificate.conditions
+    )
+    return checked(CertificateFile, valid=certificate.valid, gap=certificate.gap, conditions=conditions)
+
+
+def instance_value(data: InstanceData) -> Instance:
+    """The instance with exactly the doubles of the document. Raises SpecError where they describe no program."""
+    return rebuild(
+        named(data.program),
+        data.quality,
+        data.weight,
+        data.resource,
+        data.limit,
+        data.lower,
+        [math.inf if cap is None else cap for cap in data.upper],
+        data.parameters,
+    )
+
+
+def solution_value(data: SolutionData, instance: Instance) -> Solution:
+    """The solution that a document claims for the instance."""
+    if data.status not in Status.__members__:
+        raise SpecError(f"solution.status = {data.status!r}: expected one of {', '.join(Status.__members__)}")
+    return Solution(instance, np.array(data.x), data.multiplier, Status[data.status], data.method)
+
+
+def _instance_data(instance: Instance) -> InstanceData:
+    return checked(
+        InstanceData,
+        program=instance.program.name,
+        parameters=dict(instance.parameters),
+        quality=_vector(instance.quality),
+        weight=_vector(instance.weight),
+        resource=_vector(instance.resource),
+        limit=instance.limit,
+        lower=_vector(instance.lower),
+        upper=tuple(None if cap == math.inf else cap for cap in instance.upper.tolist()),
+    )
+
+
+def _solution_data(solution: Solution) -> SolutionData:
+    return checked(
+        SolutionData,
+        x=_vector(solution.x),
+        multiplier=solution.multiplier,
+        objective=solution.objective,
+        method=solution.method,
+        status=solution.status.name,
+    )
+
+
+def _vector(values: NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(values.tolist())
+
+
+def _or_nones(values: NDArray[np.float64] | None, length: int) -> list[float | None]:
+    return [None] * length if values is None else list(values.tolist())

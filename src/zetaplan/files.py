@@ -1,0 +1,299 @@
+"""What lies on disk: scores and plans as JSON, read only after their schema has been checked.
+
+A document is written in one canonical form (UTF-8, two-space indent, keys in schema order, doubles by `repr`, which
+round-trips), so the sha256 of a document is what `sha256sum` prints for its file. NaN and infinity are not JSON:
+NaN is refused, and `null` stands for "no upper bound", the one place where infinity is meant.
+The schema says shapes and types; whether the numbers make sense is for the program and its certificate to judge.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+
+from zetaplan.errors import SpecError
+
+#: Largest file that is read, in bytes; a plan of 10,000 layers takes about 8 MB.
+SIZE_LIMIT = 64 * 2**20
+
+Vector = tuple[float, ...]
+Bounds = tuple[float | None, ...]
+LimitKind = Literal["budget", "parameter_share", "mean_rank", "target", "sparsity"]
+
+
+class Record(BaseModel):
+    """A frozen part of a document: unknown keys, wrong types and non-finite numbers are refused."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        validate_by_name=True,
+        serialize_by_alias=True,
+    )
+
+
+class Document(Record):
+    """A record that is a file of its own."""
+
+    def text(self) -> str:
+        """The canonical text of the document."""
+        return canonical(self.model_dump(mode="json"))
+
+    def sha256(self) -> str:
+        """The sha256 of the canonical text, in hexadecimal."""
+        return digest(self.text())
+
+
+class LayerScore(Record):
+    """What was measured on one block; `zetaplan.scoring.Scores` says what each number means."""
+
+    name: str
+    gain: float
+    noise_floor: float
+    standard_error: float | None
+    gradient_norm: float
+    damping: float
+    parameters: int
+    linear_parameters: int
+    rank_parameters: int
+
+
+class ScoresFile(Document):
+    """`zetaplan.scores/1`: one record per block, the surrogate that was used, and where the numbers come from."""
+
+    schema_: Literal["zetaplan.scores/1"] = Field("zetaplan.scores/1", alias="schema")
+    curvature: str
+    blocks: str
+    loss: float
+    layers: tuple[LayerScore, ...] = Field(min_length=1)
+    left_out: tuple[str, ...]
+    provenance: dict[str, JsonValue]
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        twice = [name for name, count in Counter(layer.name for layer in self.layers).items() if count > 1]
+        if twice:
+            raise ValueError(f"layer {twice[0]!r} appears more than once")
+        return self
+
+
+class Limit(Record):
+    """How the budget (allocation) or the target (pruning) was asked for; `zetaplan.planning` resolves it."""
+
+    kind: LimitKind
+    value: float
+
+
+class Request(Record):
+    """How the instance follows from the scores: which gain, which resource per unit, which limit."""
+
+    gain: Literal["raw", "net"]
+    resource: Literal["rank_parameters", "linear_parameters", "given"]
+    limit: Limit
+
+
+class InstanceData(Record):
+    """The data of one convex program, K entries per vector; `upper` holds `null` where there is no bound."""
+
+    program: Literal["allocation", "pruning"]
+    parameters: dict[str, float]
+    quality: Vector
+    weight: Vector
+    resource: Vector
+    limit: float
+    lower: Vector
+    upper: Bounds
+
+
+class SolutionData(Record):
+    """The plan itself: capacity or sparsity per layer, and the multiplier that proves it."""
+
+    x: Vector
+    multiplier: float
+    objective: float
+    method: str
+    status: str
+
+
+class ConditionData(Record):
+    """One condition of optimality: its scaled residual may not exceed its tolerance."""
+
+    name: str
+    residual: float
+    tolerance: float
+    ok: bool
+    meaning: str
+
+
+class CertificateFile(Document):
+    """`zetaplan.certificate/1`: the verdict on the solution of the instance it lies beside."""
+
+    schema_: Literal["zetaplan.certificate/1"] = Field("zetaplan.certificate/1", alias="schema")
+    valid: bool
+    gap: float
+    conditions: tuple[ConditionData, ...] = Field(min_length=1)
+
+
+class PlanFile(Document):
+    """`zetaplan.plan/1`: instance, solution, certificate, and the scores they follow from."""
+
+    schema_: Literal["zetaplan.plan/1"] = Field("zetaplan.plan/1", alias="schema")
+    sha256_: str = Field("", alias="sha256", description="sha256 of this document with this field empty")
+    created: str
+    versions: dict[str, str]
+    unit: str
+    resource_unit: str
+    names: tuple[str, ...]
+    warnings: tuple[str, ...]
+    request: Request
+    instance: InstanceData
+    solution: SolutionData
+    certificate: CertificateFile
+    scores_sha256: str
+    scores: ScoresFile
+
+    @model_validator(mode="after")
+    def _one_entry_per_layer(self) -> Self:
+        lengths = {
+            "names": len(self.names),
+            "instance.quality": len(self.instance.quality),
+            "instance.weight": len(self.instance.weight),
+            "instance.resource": len(self.instance.resource),
+            "instance.lower": len(self.instance.lower),
+            "instance.upper": len(self.instance.upper),
+            "solution.x": len(self.solution.x),
+        }
+        layers = len(self.scores.layers)
+        for field, length in lengths.items():
+            if length != layers:
+                raise ValueError(f"{field} has {length} entries, but there are {layers} layers")
+        return self
+
+    def seal(self) -> str:
+        """The sha256 that the field `sha256` has to hold."""
+        return digest(self.model_copy(update={"sha256_": ""}).text())
+
+    def sealed(self) -> PlanFile:
+        """The same document with its own sha256 filled in."""
+        return self.model_copy(update={"sha256_": self.seal()})
+
+
+Part = TypeVar("Part", bound=Record)
+Kind = TypeVar("Kind", bound=Document)
+
+
+def checked(kind: type[Part], **fields: Any) -> Part:
+    """A record from Python values; raises `SpecError`, in one line, where they break its schema."""
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        raise SpecError(f"{kind.__name__}: {_first(error)}") from error
+
+
+def canonical(value: object) -> str:
+    """The one text of a JSON value. Raises `SpecError` where it holds NaN or infinity, which JSON does not have."""
+    try:
+        return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    except ValueError as error:
+        raise SpecError(f"cannot write a document: {error}; every number has to be finite") from error
+
+
+def digest(text: str) -> str:
+    """The sha256 of the text in UTF-8, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load(path: str | os.PathLike[str], kind: type[Kind]) -> Kind:
+    """The document of the given kind that the file holds.
+
+    Raises `SpecError`, in one line, if the file is missing, too large, truncated, not JSON, of another schema, or
+    breaks the schema anywhere.
+    """
+    text = _read(Path(path))
+    try:
+        value = json.loads(text, object_pairs_hook=_no_duplicates, parse_float=_finite, parse_constant=_finite)
+    except (ValueError, RecursionError) as error:
+        raise SpecError(f"{path} is not a complete JSON file: {error}; write it anew") from error
+    _check_schema(path, value, kind)
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        raise SpecError(f"{path} does not follow its schema: {_first(error)}") from error
+
+
+def save(path: str | os.PathLike[str], document: Document) -> Path:
+    """Write the document's canonical text to the file, whole or not at all."""
+    return write(path, document.text())
+
+
+def write(path: str | os.PathLike[str], text: str) -> Path:
+    """Write the text beside the file, then rename: whatever happens, the file is the old one or the new one.
+
+    Raises `SpecError` if the folder is missing or cannot be written.
+    """
+    target = Path(path)
+    temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
+    try:
+        with open(temporary, "x", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, target)
+    except OSError as error:
+        raise SpecError(f"cannot write {target}: {error.strerror}; choose another --out") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+    return target
+
+
+def _read(path: Path) -> str:
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read(SIZE_LIMIT + 1)
+    except OSError as error:
+        raise SpecError(f"cannot read {path}: {error.strerror}; check the path") from error
+    if len(data) > SIZE_LIMIT:
+        raise SpecError(f"{path} is larger than {SIZE_LIMIT} bytes; give a JSON file written by zetaplan")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path} is not text in UTF-8; give a JSON file written by zetaplan") from error
+
+
+def _check_schema(path: str | os.PathLike[str], value: object, kind: type[Document]) -> None:
+    expected = kind.model_fields["schema_"].default
+    found = value.get("schema") if isinstance(value, dict) else None
+    if found != expected:
+        raise SpecError(f"{path} is not a {expected} file: its schema is {found!r}")
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+    if twice:
+        raise ValueError(f"the key {twice[0]!r} appears twice")
+    return dict(pairs)
+
+
+def _finite(literal: str) -> float:
+    number = float(literal)
+    if number - number != 0:  # NaN or an infinity
+        raise ValueError(f"{literal} is not a finite number")
+    return number
+
+
+def _first(error: ValidationError) -> str:
+    first, *rest = error.errors(include_url=False)
+    place = ".".join(str(part) for part in first["loc"]) or "document"
+    more = f" (and {len(rest)} more)" if rest else ""
+    return f"{place}: {first['msg']}{more}"

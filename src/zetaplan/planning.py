@@ -1,0 +1,228 @@
+"""From scores to a plan: which gain counts, what a unit costs, how much there is to spend, and the proof.
+
+Allocation hands out LoRA rank: one rank on a layer costs its `rank_parameters` (in + out, summed over its linears).
+Pruning hands out sparsity: a layer's size is its `linear_parameters`, the weights that can be removed.
+Noise alone gives a layer a gain (its noise floor); `gain="net"` counts only what lies above it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zetaplan import __version__
+from zetaplan.documents import plan_document
+from zetaplan.errors import CertificateError, SpecError
+from zetaplan.files import Limit, LimitKind, PlanFile, Request, save
+from zetaplan.solvers import solve
+from zetaplan.spec.allocation import allocation
+from zetaplan.spec.instance import Arrayish, Instance
+from zetaplan.spec.pruning import pruning
+from zetaplan.spec.solution import Solution
+from zetaplan.verification.certificate import Certificate, certify
+
+if TYPE_CHECKING:
+    from zetaplan.scoring import Scores
+
+Array = NDArray[np.float64]
+Gain = Literal["raw", "net"]
+
+#: Above this share of noise floor in the total gain, a plan says so.
+NOISY = 0.5
+
+UNITS = {"allocation": "LoRA rank", "pruning": "sparsity (share of the layer's linear weights)"}
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Capacity or sparsity per layer, its certificate, and the scores and the request that it follows from.
+
+    instance, solution, certificate : the program solved, its optimum, the proof. `solution.x` has shape (K,).
+    scores : what was measured. request : how instance follows from scores.
+    created : UTC time, ISO 8601. versions : software by name.
+    """
+
+    instance: Instance
+    solution: Solution
+    certificate: Certificate
+    scores: Scores
+    request: Request
+    created: str
+    versions: Mapping[str, str]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The K layers in model order."""
+        return self.scores.names
+
+    @property
+    def unit(self) -> str:
+        """What one unit of `solution.x` is."""
+        return UNITS[self.instance.program.name]
+
+    @property
+    def resource_unit(self) -> str:
+        """What the costs, the budget and the target count."""
+        return "given by the caller" if self.request.resource == "given" else "parameters"
+
+    @property
+    def uniform(self) -> float:
+        """The equal amount per layer that uses as much of the resource as the limit."""
+        return self.instance.limit / math.fsum(self.instance.resource)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader must know before trusting the plan; empty when there is nothing to say."""
+        share = noise_share(self.scores)
+        if share <= NOISY:
+            return ()
+        return (
+            f"{share:.0%} of the total gain is noise floor: more sequences, or more damping, would make the "
+            "differences between layers mean more",
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write `zetaplan.plan/1` to the file, whole or not at all."""
+        return save(path, self.document())
+
+    def document(self) -> PlanFile:
+        """The plan as the document that `save` writes, sealed with its own sha256."""
+        return plan_document(self)
+
+
+def plan(scores: Scores, *, program: Literal["allocation", "pruning"], **options: Any) -> Plan:
+    """`allocate(scores, **options)` or `prune(scores, **options)`, by the name of the program."""
+    planners = {"allocation": allocate, "pruning": prune}
+    if program not in planners:
+        raise SpecError(f"program = {program!r}: expected 'allocation' or 'pruning'")
+    return planners[program](scores, **options)
+
+
+def allocate(
+    scores: Scores,
+    *,
+    budget: float | str | None = None,
+    mean_rank: float | None = None,
+    costs: Arrayish | None = None,
+    alpha: float = 0.0,
+    beta: float = 1.0,
+    gamma: float = 1.0,
+    lower: Arrayish = 0.0,
+    upper: Arrayish = math.inf,
+    gain: Gain = "raw",
+    method: str = "exact",
+) -> Plan:
+    """Divide a budget of parameters over the layers as LoRA rank (Theorem 2).
+
+    budget : parameters, or "2%" of the parameters of all blocks scored; or
+    mean_rank : the rank of the uniform plan that costs the same (8 if neither is given).
+    costs : (K,) resource per unit of rank; the layers' `rank_parameters` if not given.
+    gain : "raw", or "net" of the noise floor. method : of `zetaplan.solve`. The rest: `zetaplan.allocation`.
+
+    Raises SpecError or InfeasibleError for bad data and CertificateError if the solution does not verify.
+    """
+    if budget is not None and mean_rank is not None:
+        raise SpecError("budget and mean_rank: give one of the two, not both")
+    limit = _budget(budget) if budget is not None else _limit("mean_rank", 8.0 if mean_rank is None else mean_rank)
+    request = Request(gain=gain, resource="rank_parameters" if costs is None else "given", limit=limit)
+    knobs = {"alpha": alpha, "beta": beta, "gamma": gamma}
+    return _planned(scores, request, costs, method, lower=lower, upper=upper, **knobs)
+
+
+def prune(
+    scores: Scores,
+    *,
+    sparsity: float | None = None,
+    target: float | None = None,
+    sizes: Arrayish | None = None,
+    bits: float = 0.0,
+    eta: float = 1.0,
+    kappa: float = 1.0,
+    lower: Arrayish = 0.0,
+    upper: Arrayish = 1.0,
+    gain: Gain = "raw",
+    method: str = "exact",
+) -> Plan:
+    """Divide a number of parameters to remove over the layers as sparsity (Theorem 3).
+
+    sparsity : share of all sizes that must go (0.5 if neither is given); or target : their number.
+    sizes : (K,) parameters per layer; the layers' `linear_parameters` if not given.
+    gain : "raw", or "net" of the noise floor. method : of `zetaplan.solve`. The rest: `zetaplan.pruning`.
+
+    Raises SpecError or InfeasibleError for bad data and CertificateError if the solution does not verify.
+    """
+    if sparsity is not None and target is not None:
+        raise SpecError("sparsity and target: give one of the two, not both")
+    share = 0.5 if sparsity is None else sparsity
+    limit = _limit("sparsity", share) if target is None else _limit("target", target)
+    request = Request(gain=gain, resource="linear_parameters" if sizes is None else "given", limit=limit)
+    knobs = {"bits": bits, "eta": eta, "kappa": kappa}
+    return _planned(scores, request, sizes, method, lower=lower, upper=upper, **knobs)
+
+
+def instance_of(scores: Scores, request: Request, given: Arrayish | None = None, **options: Any) -> Instance:
+    """The instance that follows from scores and request; `given` is the resource where the request says so."""
+    quality = counted_gain(scores, request.gain)
+    resource = given if request.resource == "given" else getattr(scores, request.resource)
+    limit = request.limit
+    if limit.kind in ("sparsity", "target"):
+        return pruning(quality, resource, **{limit.kind: limit.value}, **options)
+    return allocation(quality, resource, _parameters(limit, scores, resource), **options)
+
+
+def counted_gain(scores: Scores, gain: Gain) -> Array:
+    """The gain that the plan counts: as measured, or what lies above the noise floor."""
+    return scores.gain if gain == "raw" else np.maximum(scores.gain - scores.noise_floor, 0.0)
+
+
+def noise_share(scores: Scores) -> float:
+    """The share of the total gain that noise alone would give."""
+    return float(np.minimum(scores.noise_floor, scores.gain).sum() / scores.gain.sum())
+
+
+def _planned(scores: Scores, request: Request, given: Arrayish | None, method: str, **options: Any) -> Plan:
+    instance = instance_of(scores, request, given, **options)
+    solution = solve(instance, method=method)
+    certificate = certify(instance, solution)
+    if not certificate.valid:
+        failing = ", ".join(c.name for c in certificate.conditions if not c.ok)
+        raise CertificateError(f"the solution by {method!r} fails {failing}; no plan is made; use method='exact'")
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Plan(instance, solution, certificate, scores, request, now, _versions())
+
+
+def _budget(budget: float | str) -> Limit:
+    share = isinstance(budget, str) and budget.strip().endswith("%")
+    try:
+        number = float(str(budget).strip().removesuffix("%"))
+    except ValueError:
+        raise SpecError(f"budget = {budget!r}: expected a number of parameters, or a percentage like '2%'") from None
+    return _limit("parameter_share", number / 100) if share else _limit("budget", number)
+
+
+def _limit(kind: LimitKind, value: float) -> Limit:
+    if not 0 <= value < math.inf:
+        raise SpecError(f"{kind} = {value}: expected a finite number, at least 0")
+    return Limit(kind=kind, value=float(value))
+
+
+def _parameters(limit: Limit, scores: Scores, resource: Arrayish) -> float:
+    if limit.kind == "mean_rank":
+        return limit.value * math.fsum(np.broadcast_to(np.asarray(resource, np.float64), len(scores.names)))
+    if limit.kind == "parameter_share":
+        return limit.value * float(scores.parameters.sum())
+    return limit.value
+
+
+def _versions() -> Mapping[str, str]:
+    return MappingProxyType({"zetaplan": __version__, "python": platform.python_version(), "numpy": np.__version__})

@@ -1,0 +1,255 @@
+"""One report per plan: what was measured, what was decided, the proof, and how far to believe it.
+
+`report.html` is one file that fetches nothing: style and charts are inside. `report.md` says the same in plain text.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from zetaplan.charts import gain_chart, plan_chart
+from zetaplan.errors import SpecError
+from zetaplan.files import write
+from zetaplan.planning import Plan, counted_gain, noise_share
+
+TITLES = {"allocation": "LoRA rank per layer", "pruning": "Sparsity per layer"}
+HEADINGS = {"allocation": "LoRA rank", "pruning": "Sparsity"}
+
+CAVEATS = {
+    "surrogate": (
+        "The gain is measured with a surrogate of the curvature ({curvature}), on {sequences} sequences, around the "
+        "model as it is. Another surrogate can rank the layers differently."
+    ),
+    "damping": (
+        "The damping decides the ranking: as it tends to zero, the block Fisher gain of every layer tends to 1. "
+        "Compare plans only at the same damping."
+    ),
+    "noise": (
+        "{noise:.0%} of the total gain is what gradients of random sign would give (the noise floor). Differences "
+        "between layers that are smaller than their standard errors mean nothing."
+    ),
+    "speed": "Unstructured sparsity alone promises no speed-up: it needs a sparse format and kernels that use it.",
+    "certificate": (
+        "The certificate covers the convex program, not the task: it proves that no other plan has a better objective "
+        "for these gains, and says nothing about the accuracy after training or pruning. Measure that."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the report's table says of one layer."""
+
+    name: str
+    gain: float
+    error: float | None
+    floor: float
+    value: float
+    resource: float
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What the templates show; every number comes from the plan."""
+
+    plan: Plan
+    file: str
+
+    @cached_property
+    def program(self) -> str:
+        return self.plan.instance.program.name
+
+    @property
+    def title(self) -> str:
+        return TITLES[self.program]
+
+    @property
+    def heading(self) -> str:
+        return HEADINGS[self.program]
+
+    @property
+    def model(self) -> str:
+        return str(self.plan.scores.provenance.get("model", "the model"))
+
+    @property
+    def displayed(self) -> str:
+        """The program as it is written in mathematics."""
+        return repr(self.plan.instance.program)
+
+    @property
+    def limit(self) -> str:
+        """What was asked for, in words."""
+        limit, unit = self.plan.request.limit, self.plan.resource_unit
+        amount = f"{self.plan.instance.limit:,.0f} {unit}"
+        return {
+            "budget": f"a budget of {amount}",
+            "parameter_share": f"a budget of {limit.value:.4g} of the scored parameters, {amount}",
+            "mean_rank": f"a budget of {amount}, what a rank of {limit.value:g} on every layer costs",
+            "target": f"a target of {amount} to remove",
+            "sparsity": f"a sparsity of {limit.value:.2%} over all layers, {amount} to remove",
+        }[limit.kind]
+
+    @property
+    def spent(self) -> str:
+        use = math.fsum(self.plan.instance.resource * self.plan.solution.x)
+        return f"{use:,.0f} {self.plan.resource_unit}"
+
+    @property
+    def price(self) -> str:
+        """The multiplier in words, with its sign and unit."""
+        if self.program == "allocation":
+            return f"one more unit of budget would lower the objective by {self.plan.solution.multiplier:.4g}"
+        return f"one more parameter to remove would raise the objective by {self.plan.solution.multiplier:.4g}"
+
+    @property
+    def versus_uniform(self) -> str | None:
+        """How much better the objective is than the uniform plan's; nothing where uniform is not allowed or is zero."""
+        instance, uniform = self.plan.instance, self.plan.uniform
+        if not ((instance.lower <= uniform) & (uniform <= instance.upper)).all():
+            return None
+        even = replace(self.plan.solution, x=np.full(len(self.plan.names), uniform)).objective
+        if even == 0:
+            return None
+        return f"{(even - self.plan.solution.objective) / abs(even):.2%}"
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """How many layers sit at their floor, and at their cap."""
+        x, instance = self.plan.solution.x, self.plan.instance
+        return int((x <= instance.lower).sum()), int((x >= instance.upper).sum())
+
+    @property
+    def extremes(self) -> tuple[Row, Row]:
+        """The layers that get the least and the most."""
+        rows = sorted(self.rows, key=lambda row: row.value)
+        return rows[0], rows[-1]
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        scores = self.plan.scores
+        errors = [None] * len(scores.names) if scores.standard_error is None else scores.standard_error.tolist()
+        columns = (
+            self.plan.names,
+            scores.gain.tolist(),
+            errors,
+            scores.noise_floor.tolist(),
+            self.plan.solution.x.tolist(),
+            self.plan.instance.resource.tolist(),
+        )
+        return tuple(Row(*row) for row in zip(*columns, strict=True))
+
+    @property
+    def gain_chart(self) -> Markup:
+        errors = None if self.plan.scores.standard_error is None else [row.error or 0.0 for row in self.rows]
+        return gain_chart(self.plan.names, [row.gain for row in self.rows], [row.floor for row in self.rows], errors)
+
+    @property
+    def plan_chart(self) -> Markup:
+        caps = [None if cap == math.inf else cap for cap in self.plan.instance.upper.tolist()]
+        return plan_chart(self.plan.names, [row.value for row in self.rows], self.plan.uniform, caps)
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        scores = self.plan.scores
+        facts = {
+            "curvature": scores.curvature,
+            "sequences": scores.provenance.get("sequences", "an unknown number of"),
+            "noise": noise_share(scores),
+        }
+        without = "speed" if self.program == "allocation" else ""
+        return tuple(text.format(**facts) for name, text in CAVEATS.items() if name != without)
+
+    @property
+    def gain_meaning(self) -> str:
+        """What the measured number is (Lemma 1 of the paper)."""
+        if self.plan.scores.curvature == "gradient":
+            return "The gain here is |g|², the squared norm of each layer's gradient: no curvature is used."
+        return (
+            "The curvature-adjusted gain ζ² = g′(H + τI)⁻¹g of each layer: twice the fall of the loss that the best "
+            "step on this layer alone promises in the damped quadratic model."
+        )
+
+    @property
+    def measured(self) -> tuple[tuple[str, str], ...]:
+        """Model, text, surrogate and damping: what a reader needs to measure again."""
+        scores, given = self.plan.scores, self.plan.scores.provenance
+        share = float(counted_gain(scores, self.plan.request.gain).sum() / scores.gain.sum())
+        return (
+            ("model", self.model),
+            ("text", str(given.get("data", "unknown"))),
+            ("loss", f"{scores.loss:.4f} nats per token"),
+            ("blocks", f"{len(scores.names)} {scores.blocks}"),
+            ("surrogate", scores.curvature),
+            ("damping τ", _damping(scores.damping)),
+            ("gain counted", f"{self.plan.request.gain} ({share:.0%} of what was measured)"),
+            ("left out", ", ".join(scores.left_out) or "nothing"),
+        )
+
+    @property
+    def provenance(self) -> tuple[tuple[str, str], ...]:
+        """Hashes, versions, precision, device, time."""
+        document = self.plan.document()
+        facts = [
+            ("plan sha256", document.sha256_),
+            ("scores sha256", document.scores_sha256),
+            ("created", self.plan.created),
+            *_flat(self.plan.versions, "versions."),
+            *_flat(self.plan.scores.provenance, "scores."),
+        ]
+        return tuple((name, str(value)) for name, value in facts)
+
+
+def write_report(plan: Plan, path: str | os.PathLike[str], *, file: str = "plan.json") -> tuple[Path, Path]:
+    """Write the report of a plan as HTML to `path`, and as Markdown beside it with the suffix .md.
+
+    file : how the plan's own file is called in "how to check". Raises SpecError if `path` cannot be written.
+    """
+    html = Path(path)
+    if html.suffix == ".md":
+        raise SpecError(f"out = {html}: expected a name for the HTML file; the Markdown file is written beside it")
+    report = Report(plan, file)
+    texts = {html: render(report, "report.html"), html.with_suffix(".md"): render(report, "report.md")}
+    first, second = (write(target, text) for target, text in texts.items())
+    return first, second
+
+
+def render(report: Report, template: str) -> str:
+    """The text of the report by one of the templates; whatever comes from a file is escaped."""
+    environment = Environment(
+        loader=PackageLoader("zetaplan"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["cell"] = _cell
+    return environment.get_template(template).render(report=report, plan=report.plan)
+
+
+def _cell(value: object) -> str:
+    """Text that cannot break out of a cell of a Markdown table."""
+    return " ".join(str(value).replace("|", "\\|").split())
+
+
+def _damping(damping: Any) -> str:
+    low, high = float(damping.min()), float(damping.max())
+    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
+
+
+def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, object]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
