@@ -11,7 +11,7 @@ import numpy as np
 from zetaplan.solvers import knapsack
 from zetaplan.solvers.weightless import settle
 from zetaplan.spec.derivation import Derivation, derive
-from zetaplan.spec.instance import Array, Channel, Instance
+from zetaplan.spec.instance import Channel, Instance
 from zetaplan.spec.solution import Solution, Status
 from zetaplan.spec.summation import exact_dot
 
@@ -28,22 +28,21 @@ def solve_exact(instance: Instance) -> Solution:
     use = exact_dot(channel.data, unpriced) if np.isfinite(unpriced).all() else np.inf
     if instance.program.sign * (use - instance.limit) <= 0.0:
         return Solution(instance, settle(instance, unpriced), 0.0, Status.SLACK, "exact")
-    x, price = _binding(derivation, channel, instance.limit, instance.scalars)
-    multiplier = float(derivation.multiplier_of(0.0, np.float64(price), 0.0, 0.0, *instance.scalars))
-    return Solution(instance, x, max(multiplier, 0.0), Status.BINDING, "exact")
-
-
-def _binding(derivation: Derivation, channel: Channel, limit: float, scalars: tuple[float, ...]) -> tuple[Array, float]:
-    """The plan that uses exactly the limit, and its price u. Layers without weight spare the resource."""
-    weighted = channel.weight > 0.0
-    x = np.where(weighted, 0.0, channel.lower if derivation.uses else channel.upper)
-    weight, a = channel.weight[weighted], channel.data[weighted]
-    slope = np.broadcast_to(derivation.slope_of(0.0, 0.0, weight, a, *scalars), a.shape)
-    offset = np.broadcast_to(derivation.offset_of(0.0, 0.0, weight, a, *scalars), a.shape)
-    left = exact_dot(np.append(-channel.data, 1.0), np.append(x, limit))
-    problem = knapsack.Knapsack(
-        a, slope, offset, channel.lower[weighted], channel.upper[weighted], left, derivation.uses
-    )
+    problem = _knapsack(derivation, channel, instance.limit, instance.scalars)
     price = knapsack.solve(problem)
-    x[weighted] = problem.at(price)
-    return x, price
+    multiplier = float(derivation.multiplier_of(0.0, np.float64(price), 0.0, 0.0, *instance.scalars))
+    return Solution(instance, problem.at(price), max(multiplier, 0.0), Status.BINDING, "exact")
+
+
+def _knapsack(derivation: Derivation, channel: Channel, limit: float, scalars: tuple[float, ...]) -> knapsack.Knapsack:
+    """The equation for the price u. A layer without weight is pinned where it spares the resource."""
+    _, weight, data, lower, upper = channel
+    with np.errstate(divide="ignore"):
+        slope = np.broadcast_to(derivation.slope_of(0.0, 0.0, weight, data, *scalars), data.shape)
+        offset = np.broadcast_to(derivation.offset_of(0.0, 0.0, weight, data, *scalars), data.shape)
+    weightless = weight == 0.0
+    if weightless.any():
+        slope, offset = np.where(weightless, 1.0, slope), np.where(weightless, 0.0, offset)
+        spared = lower if derivation.uses else upper
+        lower, upper = np.where(weightless, spared, lower), np.where(weightless, spared, upper)
+    return knapsack.Knapsack(data, slope, offset, lower, upper, limit, last=derivation.uses)

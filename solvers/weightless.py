@@ -1,7 +1,8 @@
 """Layers of zero weight when the resource has no price: every plan for them is optimal, so one is chosen.
 
-A pruning target that the weightless layers can carry alone costs nothing (lambda = 0). They then share it as
-if they weighed the same, the limit of equal vanishing weights, and the target is met exactly, not exceeded.
+A pruning target that the weightless layers can carry alone costs nothing (lambda = 0). They then share it at
+one level, the same sparsity for all within their boxes (the limit of vanishing weights in proportion to size, so
+that splitting a layer changes nothing), and the target is met exactly, not exceeded.
 """
 
 from __future__ import annotations
@@ -27,6 +28,6 @@ def _share(channel: Channel, limit: float) -> Array:
     left = exact_dot(np.append(-channel.data[~free], 1.0), np.append(x[~free], limit))
     a, lower, upper = channel.data[free], channel.lower[free], channel.upper[free]
     if left > exact_dot(a, lower):
-        problem = knapsack.Knapsack(a, a, np.zeros_like(a), lower, upper, left, last=False)
+        problem = knapsack.Knapsack(a, np.ones_like(a), np.zeros_like(a), lower, upper, left, last=False)
         x[free] = problem.at(knapsack.solve(problem))
     return x

@@ -22,6 +22,7 @@ from typing import Any, cast
 
 import numpy as np
 import sympy as sp
+from sympy.codegen.rewriting import expm1_opt, log1p_opt, optimize
 from zetaplan.spec.instance import Array, Channel
 from zetaplan.spec.program import MULTIPLIER, Program, Term
 
@@ -130,7 +131,8 @@ class Derivation:
     def _compile(self, expression: sp.Expr) -> Function:
         scalars = [scalar.symbol for scalar in self.program.scalars]
         symbols = [self.term.decision, MULTIPLIER, self.term.weight, self.term.data, *scalars]
-        return cast(Function, sp.lambdify(symbols, expression, modules="numpy", cse=True))
+        accurate = optimize(expression, [log1p_opt, expm1_opt])  # log(1 + m) loses a small m
+        return cast(Function, sp.lambdify(symbols, accurate, modules="numpy", cse=True))
 
     @cached_property
     def objective(self) -> Function:

@@ -3,6 +3,10 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("zetaplan", deadline=None, derandomize=True)  # no test depends on time or luck
+settings.load_profile("zetaplan")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

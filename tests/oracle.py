@@ -49,7 +49,7 @@ def _pruning(instance: Instance) -> tuple[list[F], F]:
 def _without_price(instance: Instance, lines: list[Line], weightless: list[int], target: F) -> list[F]:
     floors = [F(l) for l in instance.lower.tolist()]
     rest = sum((lines[k][0] * floors[k] for k in range(len(lines)) if k not in weightless), F(0))
-    shared = [(lines[k][0], lines[k][0], F(0), floors[k], lines[k][4]) for k in weightless]
+    shared = [(lines[k][0], F(1), F(0), floors[k], lines[k][4]) for k in weightless]
     x = list(floors)
     if rest + sum((a * l for a, _, _, l, _ in shared), F(0)) < target:
         u = _root(shared, target - rest, last=False)
