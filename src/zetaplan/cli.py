@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from zetaplan.errors import CertificateError, ZetaplanError
+from zetaplan import __version__
+from zetaplan.errors import CertificateError, ScoringError, ZetaplanError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -43,8 +44,23 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="How much for each layer? Capacity and sparsity plans for language models, with a proof.",
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit()
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """How much for each layer? Capacity and sparsity plans for language models, with a proof."""
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output, and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
@@ -119,6 +135,7 @@ def score(
 
     _loading_bars(not (quiet or as_json))
     chosen = scoring.Damping(value=damping, mode=damping_mode, scope=damping_scope)
+    _require_device(device)
     loaded = scoring.load_model(model, device=device, dtype=dtype)
     text = scoring.read_sequences(data or ["pydoc"], loaded.tokenizer, sequences=sequences, length=length)
     scores = scoring.score(
@@ -271,6 +288,17 @@ def _show(text: str, table: RenderableType | None, as_json: bool, quiet: bool) -
 def _tell(text: str, silent: bool) -> None:
     if not silent:
         typer.echo(text)
+
+
+def _require_device(device: str) -> None:
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch raises the one or the other, by build
+        raise ScoringError(
+            f"device = {device!r}: torch cannot compute there; use cpu, or a device that it sees"
+        ) from error
 
 
 def _loading_bars(shown: bool) -> None:

@@ -15,9 +15,9 @@ import secrets
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from zetaplan.errors import SpecError
 
@@ -27,6 +27,14 @@ SIZE_LIMIT = 64 * 2**20
 Vector = tuple[float, ...]
 Bounds = tuple[float | None, ...]
 LimitKind = Literal["budget", "parameter_share", "mean_rank", "target", "sparsity"]
+
+
+def _finite(facts: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    canonical(facts)
+    return facts
+
+
+Facts = Annotated[dict[str, JsonValue], AfterValidator(_finite)]
 
 
 class Record(BaseModel):
@@ -77,7 +85,7 @@ class ScoresFile(Document):
     loss: float
     layers: tuple[LayerScore, ...] = Field(min_length=1)
     left_out: tuple[str, ...]
-    provenance: dict[str, JsonValue]
+    provenance: Facts
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -201,11 +209,8 @@ def checked(kind: type[Part], **fields: Any) -> Part:
 
 
 def canonical(value: object) -> str:
-    """The one text of a JSON value. Raises `SpecError` where it holds NaN or infinity, which JSON does not have."""
-    try:
-        return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    except ValueError as error:
-        raise SpecError(f"cannot write a document: {error}; every number has to be finite") from error
+    """The one text of a JSON value; NaN and infinity, which JSON does not have, raise ValueError."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def digest(text: str) -> str:
@@ -221,7 +226,7 @@ def load(path: str | os.PathLike[str], kind: type[Kind]) -> Kind:
     """
     text = _read(Path(path))
     try:
-        value = json.loads(text, object_pairs_hook=_no_duplicates, parse_float=_finite, parse_constant=_finite)
+        value = json.loads(text, object_pairs_hook=_no_duplicates)
     except (ValueError, RecursionError) as error:
         raise SpecError(f"{path} is not a complete JSON file: {error}; write it anew") from error
     _check_schema(path, value, kind)
@@ -283,13 +288,6 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if twice:
         raise ValueError(f"the key {twice[0]!r} appears twice")
     return dict(pairs)
-
-
-def _finite(literal: str) -> float:
-    number = float(literal)
-    if number - number != 0:  # NaN or an infinity
-        raise ValueError(f"{literal} is not a finite number")
-    return number
 
 
 def _first(error: ValidationError) -> str:

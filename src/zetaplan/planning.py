@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -102,7 +102,7 @@ class Plan:
 
 def plan(scores: Scores, *, program: Literal["allocation", "pruning"], **options: Any) -> Plan:
     """`allocate(scores, **options)` or `prune(scores, **options)`, by the name of the program."""
-    planners = {"allocation": allocate, "pruning": prune}
+    planners: dict[str, Callable[..., Plan]] = {"allocation": allocate, "pruning": prune}
     if program not in planners:
         raise SpecError(f"program = {program!r}: expected 'allocation' or 'pruning'")
     return planners[program](scores, **options)
@@ -170,10 +170,10 @@ def prune(
     return _planned(scores, request, sizes, method, lower=lower, upper=upper, **knobs)
 
 
-def instance_of(scores: Scores, request: Request, given: Arrayish | None = None, **options: Any) -> Instance:
+def instance_of(scores: Scores, request: Request, given: Arrayish, **options: Any) -> Instance:
     """The instance that follows from scores and request; `given` is the resource where the request says so."""
     quality = counted_gain(scores, request.gain)
-    resource = given if request.resource == "given" else getattr(scores, request.resource)
+    resource: Arrayish = given if request.resource == "given" else getattr(scores, request.resource)
     limit = request.limit
     if limit.kind in ("sparsity", "target"):
         return pruning(quality, resource, **{limit.kind: limit.value}, **options)
@@ -191,7 +191,7 @@ def noise_share(scores: Scores) -> float:
 
 
 def _planned(scores: Scores, request: Request, given: Arrayish | None, method: str, **options: Any) -> Plan:
-    instance = instance_of(scores, request, given, **options)
+    instance = instance_of(scores, request, () if given is None else given, **options)
     solution = solve(instance, method=method)
     certificate = certify(instance, solution)
     if not certificate.valid:

@@ -192,7 +192,7 @@ class Report:
             ("surrogate", scores.curvature),
             ("damping τ", _damping(scores.damping)),
             ("gain counted", f"{self.plan.request.gain} ({share:.0%} of what was measured)"),
-            ("left out", ", ".join(scores.left_out) or "nothing"),
+            ("left out", _few(scores.left_out)),
         )
 
     @property
@@ -240,6 +240,11 @@ def render(report: Report, template: str) -> str:
 def _cell(value: object) -> str:
     """Text that cannot break out of a cell of a Markdown table."""
     return " ".join(str(value).replace("|", "\\|").split())
+
+
+def _few(names: tuple[str, ...], shown: int = 4) -> str:
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more or "nothing"
 
 
 def _damping(damping: Any) -> str:
