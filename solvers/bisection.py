@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
+from zetaplan.solvers.plan import excess, plan_at
 from zetaplan.solvers.weightless import settle
-from zetaplan.spec.derivation import derive
-from zetaplan.spec.instance import Array, Instance
+from zetaplan.spec.instance import Instance
 from zetaplan.spec.solution import Solution, Status
-from zetaplan.spec.summation import exact_dot
 
 LARGEST = math.ldexp(1.0, 1000)
 SMALLEST = math.ldexp(1.0, -1000)
@@ -34,27 +32,6 @@ def solve_bisection(instance: Instance, *, tolerance: float = 2.0**-52) -> Solut
         else:
             high = middle
     return Solution(instance, plan_at(instance, high), high, Status.BINDING, "bisection")
-
-
-def plan_at(instance: Instance, multiplier: float) -> Array:
-    """x(lambda), clipped to the box: shape of the instance's plan."""
-    rows = [
-        derivation.stationary(multiplier, channel, instance.scalars)
-        for derivation, channel in zip(derive(instance.program), instance.channels, strict=True)
-    ]
-    return rows[0] if len(rows) == 1 else np.stack(rows)
-
-
-def excess(instance: Instance, x: Array) -> float:
-    """sigma (sum_k r(x_k) - R), its sign exact: positive where the coupling constraint is violated."""
-    if not np.isfinite(x).all():
-        return np.inf
-    spent = [
-        (channel.term.usage * channel.data, row)
-        for channel, row in zip(instance.channels, instance.rows(x), strict=True)
-    ]
-    use, plan = (np.concatenate(column) for column in zip(*spent, strict=True))
-    return instance.program.sign * exact_dot(np.append(use, -1.0), np.append(plan, instance.limit))
 
 
 def _bracket(instance: Instance) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+import warnings
 from collections.abc import Callable, Mapping
 from functools import reduce
 from typing import Any
@@ -33,7 +34,9 @@ def solve_cvxpy(instance: Instance, *, solver: str = "CLARABEL", **options: Any)
         raise SolverError(f"solver = {solver!r} is not installed; cvxpy finds {', '.join(cp.installed_solvers())}")
     problem, variables, unit = declare(instance)
     try:
-        problem.solve(solver=solver, **(TIGHT.get(solver, {}) | options))
+        with warnings.catch_warnings():  # "may be inaccurate" is said by the status
+            warnings.simplefilter("ignore", UserWarning)
+            problem.solve(solver=solver, **(TIGHT.get(solver, {}) | options))
     except cp.error.SolverError as failure:
         raise SolverError(
             f"{solver} failed on {instance.program.name}, K = {instance.quality.size}: {failure}"

@@ -183,6 +183,14 @@ class Derivation:
         """lambda at a price: pass u in the place of the multiplier."""
         return self._compile(self.inverse_price.subs(PRICE, MULTIPLIER))
 
+    def line(self, channel: Channel, scalars: tuple[float, ...]) -> tuple[Array, Array]:
+        """(slope, offset) of every layer, both (K,); not finite where a layer has no weight."""
+        arguments = (0.0, 0.0, channel.weight, channel.data, *scalars)
+        with np.errstate(divide="ignore"):
+            slope, offset = self.slope_of(*arguments), self.offset_of(*arguments)
+        shape = channel.weight.shape
+        return np.broadcast_to(slope, shape), np.broadcast_to(offset, shape)
+
     def stationary(self, multiplier: float, channel: Channel, scalars: tuple[float, ...]) -> Array:
         """x(lambda) clipped to the box: the minimiser of the Lagrangian of every layer, shape (K,).
 
@@ -190,8 +198,8 @@ class Derivation:
         """
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             price = self.price_of(0.0, np.float64(multiplier), 0.0, 0.0, *scalars)
-            slope = self.slope_of(0.0, 0.0, channel.weight, channel.data, *scalars)
-            x = slope * price + self.offset_of(0.0, 0.0, channel.weight, channel.data, *scalars)
+            slope, offset = self.line(channel, scalars)
+            x = slope * price + offset
         spared = channel.lower if self.uses else channel.upper
         x = np.where(channel.weight > 0.0, x, spared)
         return np.minimum(np.maximum(x, channel.lower), channel.upper)

@@ -161,13 +161,20 @@ def normalise(quality: Arrayish) -> Array:
     return _frozen(q / q.sum())
 
 
-def sparsity_target(sparsity: float, layers: int, sizes: Arrayish, upper: Arrayish) -> float:
-    """The number of parameters that a global sparsity in [0, 1] asks of K layers.
+def pruning_target(
+    sparsity: float | None, target: float | None, quality: Arrayish, sizes: Arrayish, upper: Arrayish
+) -> float:
+    """The number of parameters to remove: the target itself, or a global sparsity in [0, 1] (0.5 if neither is given).
 
-    Where it equals what the caps allow up to rounding, it is what they allow: a sparsity of 0.51 under caps of
-    0.51 is a plan, not an error.
+    Where the sparsity asks for what the caps allow up to rounding, it is what they allow: 0.51 under caps of 0.51
+    is a plan, not an error.
     """
-    share = _number("sparsity", sparsity)
+    if sparsity is not None and target is not None:
+        raise SpecError("sparsity and target: give one of the two, not both")
+    if target is not None:
+        return target
+    layers = int(np.size(_numbers("quality", quality)))
+    share = _number("sparsity", 0.5 if sparsity is None else sparsity)
     if not 0.0 <= share <= 1.0:
         raise SpecError(f"sparsity = {share:g}: expected a share of the parameters between 0 and 1")
     n, u = _broadcast("sizes", sizes, layers), _broadcast("upper", upper, layers)
@@ -294,7 +301,8 @@ def _upper(term: Term, values: Arrayish, lower: Array, layers: int) -> Array:
     if not (vector >= lower).all():
         k = int(np.flatnonzero(~(vector >= lower))[0])
         raise SpecError(
-            f"lower[{k}] = {lower[k]:g} is above upper[{k}] = {vector[k]:g}: lower the floor or raise the cap of layer {k}"
+            f"lower[{k}] = {lower[k]:g} is above upper[{k}] = {vector[k]:g}: "
+            f"lower the floor or raise the cap of layer {k}"
         )
     return _frozen(vector)
 

@@ -6,12 +6,9 @@ always binds and eta cancels: the plan depends on quality, sizes, target and kap
 
 from __future__ import annotations
 
-import numpy as np
 import sympy as sp
-from zetaplan.spec.instance import Arrayish, Instance, declare, sparsity_target
+from zetaplan.spec.instance import Arrayish, Instance, declare, pruning_target
 from zetaplan.spec.program import Program, Scalar, Term, layer
-
-from zetaplan.errors import SpecError
 
 rho, w, n = layer("rho"), layer("w"), layer("n")
 bits = sp.Symbol("b", nonnegative=True)
@@ -63,8 +60,5 @@ def pruning(
 
     Raises SpecError for data outside these ranges and InfeasibleError for a target that the caps rule out.
     """
-    if sparsity is not None and target is not None:
-        raise SpecError("sparsity and target: give one of the two, not both")
-    if target is None:
-        target = sparsity_target(0.5 if sparsity is None else sparsity, np.size(quality), sizes, upper)
-    return declare(PRUNING, quality, (sizes,), target, (lower,), (upper,), {"bits": bits, "eta": eta, "kappa": kappa})
+    limit = pruning_target(sparsity, target, quality, sizes, upper)
+    return declare(PRUNING, quality, (sizes,), limit, (lower,), (upper,), {"bits": bits, "eta": eta, "kappa": kappa})

@@ -1,0 +1,57 @@
+"""Bits for the layers that need them: the precision of every layer under one memory budget.
+
+The error of uniform quantisation falls by a factor of four with every bit, so a layer of weight w_k at b_k bits
+loses w_k 4^-b_k. The optimum is reverse water-filling: all layers between their bounds lose the same per
+parameter.
+"""
+
+from __future__ import annotations
+
+import math
+
+import sympy as sp
+from zetaplan.spec.instance import Arrayish, Instance, declare
+from zetaplan.spec.program import Program, Scalar, Term, layer
+
+b, w, n = layer("b"), layer("w"), layer("n")
+beta = sp.Symbol("beta", nonnegative=True)
+
+PRECISION = Program(
+    name="precision",
+    summary="bits to the layers with the highest gain, under a memory budget",
+    terms=(
+        Term(
+            decision=b,
+            weight=w,
+            exponent=beta,
+            data=n,
+            argument="sizes",
+            objective=w * 4 ** (-b),
+            resource=n * b,
+        ),
+    ),
+    scalars=(Scalar(beta, 1.0),),
+    sense="<=",
+    limit=sp.Symbol("M", positive=True),
+    limit_argument="memory",
+)
+
+
+def precision(
+    quality: Arrayish,
+    sizes: Arrayish,
+    memory: float,
+    *,
+    beta: float = 1.0,
+    lower: Arrayish = 0.0,
+    upper: Arrayish = math.inf,
+) -> Instance:
+    """Declare the precision b_k, in bits per parameter, of K layers.
+
+    quality : (K,) any non-negative gains, not all zero; normalised to sum to one.
+    sizes : (K,) or scalar, > 0, parameters per layer. memory : bits that all layers together may use.
+    beta : >= 0, curvature emphasis. lower, upper : (K,) or scalar, box on the bits; upper may be infinite.
+
+    Raises SpecError for data outside these ranges and InfeasibleError for a memory below the floors.
+    """
+    return declare(PRECISION, quality, (sizes,), memory, (lower,), (upper,), {"beta": beta})
