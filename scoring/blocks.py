@@ -24,8 +24,8 @@ class Block:
     modules: dict[str, nn.Module]
 
     @property
-    def linears(self) -> tuple[nn.Module, ...]:
-        return tuple(module for module in self.modules.values() if isinstance(module, LINEAR))
+    def linear_weights(self) -> tuple[nn.Parameter, ...]:
+        return tuple(m.get_parameter("weight") for m in self.modules.values() if isinstance(m, LINEAR))
 
     @property
     def parameters(self) -> int:
@@ -34,22 +34,22 @@ class Block:
     @property
     def linear_parameters(self) -> int:
         """The weights that pruning may remove."""
-        return sum(linear.weight.numel() for linear in self.linears)
+        return sum(weight.numel() for weight in self.linear_weights)
 
     @property
     def rank_parameters(self) -> int:
         """Parameters that one unit of LoRA rank adds: in + out of every linear."""
-        return sum(sum(linear.weight.shape) for linear in self.linears)
+        return sum(sum(weight.shape) for weight in self.linear_weights)
 
 
 def layer_blocks(model: nn.Module) -> tuple[Block, ...]:
     """One block per decoder layer."""
     blocks = tuple(Block(name, _owners(name, layer)) for name, layer in _decoder_layers(model))
     for block in blocks:
-        if not block.linears:
+        if not block.linear_weights:
             raise ScoringError(
-                f"blocks: layer {block.name!r} has no linear module (nn.Linear or Conv1D), so there is nothing to allocate "
-                "or prune in it; mixture-of-experts layers that store their experts as one tensor are not supported"
+                f"blocks: layer {block.name!r} has no linear module (nn.Linear or Conv1D), so there is nothing to "
+                "allocate or prune in it; experts stored as one tensor are not supported"
             )
     return blocks
 

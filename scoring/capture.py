@@ -8,12 +8,13 @@ sequences of different batches are exact. The pairs of earlier batches wait on t
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+from zetaplan.scoring.per_sequence import Pairs, per_sequence_gradients
 
 from zetaplan.errors import ScoringError
-from zetaplan.scoring.per_sequence import Pairs, per_sequence_gradients
 
 
 @dataclass
@@ -52,13 +53,12 @@ class Capture:
         if not output.requires_grad:
             raise ScoringError(f"model: no gradient reaches module {self.name!r}; it cannot be scored")
         self._input = args[0].detach()
-        output.register_hook(self._backward)
+        output.register_hook(self._backward)  # type: ignore[no-untyped-call]
 
     def _backward(self, gradient: Tensor) -> None:
-        if not gradient.isfinite().all():
+        if not gradient.sum().isfinite():
             raise ScoringError(f"model: the gradient at module {self.name!r} is not finite; try dtype float32")
-        assert self._input is not None
-        pair, self._input = (self._input, gradient.detach()), None
+        pair, self._input = (cast(Tensor, self._input), gradient.detach()), None
         self.seen += len(gradient)
         self.progress(len(gradient))
         if self.seen == self.sequences:

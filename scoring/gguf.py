@@ -73,9 +73,7 @@ def _dequantised(file: Path) -> tuple[Any, Any]:
         model = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **where, **options)
         tokenizer = AutoTokenizer.from_pretrained(file.parent, **where)
     except ImportError as error:
-        raise ScoringError(
-            f"model: reading GGUF needs more packages; run: pip install 'zetaplan[gguf]' ({error})"
-        ) from error
+        raise ScoringError(f"model: reading GGUF needs pip install 'zetaplan[gguf]': {error}") from error
     except Exception as error:  # the reader raises bare errors of many kinds for a damaged file
         raise ScoringError(f"model: {file} is damaged or no GGUF model: {type(error).__name__}: {error}") from error
     # The weights are plain now; left in the config, this would have the folder read as quantised.

@@ -1,8 +1,8 @@
 """The measurement: one forward and backward pass over N sequences, then zeta^2 of every block.
 
 The loss of a sequence is the mean cross-entropy over its tokens that have a label; the empirical loss is the mean over
-sequences. With the per-sequence gradients G (N x d) of a block, g = G'1/N. Sequences do not interact, so one backward pass
-of the sum of their losses carries every row of G.
+sequences. With the per-sequence gradients G (N x d) of a block, g = G'1/N. Sequences do not interact, so one
+backward pass of the sum of their losses carries every row of G.
 """
 
 import copy
@@ -17,8 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from tqdm.auto import tqdm
-
-from zetaplan.errors import ScoringError
 from zetaplan.scoring.blocks import Block, left_out, partition
 from zetaplan.scoring.capture import Capture, captured
 from zetaplan.scoring.curvature import Curvature, find_curvature
@@ -27,6 +25,8 @@ from zetaplan.scoring.models import LoadedModel, as_dtype
 from zetaplan.scoring.scores import Scores
 from zetaplan.scoring.statistics import Statistic
 from zetaplan.scoring.texts import IGNORED, Batch, Sequences, checked_batches, digest
+
+from zetaplan.errors import ScoringError
 
 Statistics = dict[type[Statistic], list[Statistic]]  # one of each kind per block
 
@@ -54,7 +54,7 @@ def score(
         damping: how tau is chosen.
         device: where to compute; by default where the model is.
         dtype: precision of the pass; by default the model's. Per-sequence gradients are float32 at least.
-        batch_size: sequences per pass; None: as given, and all of a `Sequences` at once. The result does not depend on it.
+        batch_size: sequences per pass, for memory; None: as given, and all of a `Sequences` at once.
         progress: show a progress bar.
 
     Raises:
@@ -94,8 +94,9 @@ def score_each(
     data = checked_batches(batches, batch_size)
     statistics = _statistics(parts, surrogates.values(), sum(len(batch["labels"]) for batch in data))
     losses = _pass(network, parts, data, statistics, progress)
-    common = {
-        "names": tuple(part.name for part in parts),
+    names = tuple(part.name for part in parts)
+    common: dict[str, Any] = {
+        "names": names,
         "parameters": np.array([part.parameters for part in parts]),
         "linear_parameters": np.array([part.linear_parameters for part in parts]),
         "rank_parameters": np.array([part.rank_parameters for part in parts]),
@@ -111,17 +112,15 @@ def score_each(
         },
     }
     return {
-        name: Scores(curvature=name, **_gains(common["names"], surrogate, statistics, damping), **common)
+        name: Scores(curvature=name, **_gains(names, surrogate, statistics, damping), **common)
         for name, surrogate in surrogates.items()
     }
 
 
 def _placed(model: nn.Module, device: str | torch.device | None, dtype: torch.dtype | None) -> nn.Module:
-    first = next(model.parameters())
-    target, kind = torch.device(device or first.device), dtype or first.dtype
-    if (target, kind) == (first.device, first.dtype):
+    if all(dtype in (None, p.dtype) and device in (None, p.device, str(p.device)) for p in model.parameters()):
         return model
-    return copy.deepcopy(model).to(target, kind)  # the caller's model stays as it is
+    return copy.deepcopy(model).to(device=device, dtype=dtype)  # the caller's model stays as it is
 
 
 def _statistics(parts: Sequence[Block], surrogates: Iterable[type[Curvature]], sequences: int) -> Statistics:
@@ -182,8 +181,8 @@ def _probe(model: nn.Module, batch: Batch, tokens: int = 16) -> None:
         first, second = (_sequence_losses(model, short) for _ in range(2))
     if not torch.allclose(first, second, rtol=torch.finfo(first.dtype).eps ** 0.5, atol=0, equal_nan=True):
         raise ScoringError(
-            f"model: two passes of the same sequence gave the losses {first.item()} and {second.item()}; the model draws "
-            "random numbers in evaluation mode, switch that off before scoring"
+            f"model: two passes of the same sequence gave the losses {first.item()} and {second.item()}; the "
+            "model draws random numbers in evaluation mode, switch that off before scoring"
         )
 
 
@@ -196,11 +195,11 @@ def _gains(
         if not np.isfinite(norm):
             raise ScoringError(f"model: the gradient of block {name!r} is not finite; try dtype float32")
     curvatures = [surrogate(statistic) for statistic in observed]
-    taus = (
-        damping.tau(names, np.array([c.trace for c in curvatures]), np.array([float(c.rank) for c in curvatures]))
-        if surrogate.damped
-        else np.zeros(len(names))
-    )
+    taus = np.zeros(len(names))
+    if surrogate.damped:
+        taus = damping.tau(
+            names, np.array([c.trace for c in curvatures]), np.array([float(c.rank) for c in curvatures])
+        )
     pairs = list(zip(curvatures, taus.tolist(), strict=True))
     errors = [c.standard_error(tau) for c, tau in pairs]
     return {
@@ -214,19 +213,17 @@ def _gains(
 
 def _model_provenance(model: LoadedModel | nn.Module, network: nn.Module) -> dict[str, Any]:
     first = next(network.parameters())
-    loaded = isinstance(model, LoadedModel)
     return {
-        "model": model.name if loaded else type(model).__name__,
-        "model_sha256": model.sha256 if loaded else None,
+        "model": model.name if isinstance(model, LoadedModel) else type(model).__name__,
+        "model_sha256": model.sha256 if isinstance(model, LoadedModel) else None,
         "dtype": str(first.dtype).removeprefix("torch."),
         "device": str(first.device),
     }
 
 
 def _data_provenance(batches: object, data: Sequence[Batch]) -> dict[str, Any]:
-    known = isinstance(batches, Sequences)
     return {
-        "data": batches.description if known else "batches given as tensors",
+        "data": batches.description if isinstance(batches, Sequences) else "batches given as tensors",
         "data_sha256": digest(data),
         "sequences": sum(len(batch["labels"]) for batch in data),
         "length": max(batch["labels"].shape[1] for batch in data),

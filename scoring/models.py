@@ -5,6 +5,8 @@ sha256 of its weights.
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from os import PathLike
@@ -16,9 +18,10 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
+from zetaplan.scoring.gguf import converted, sha256_of
 
 from zetaplan.errors import ScoringError
-from zetaplan.scoring.gguf import converted, sha256_of
 
 SMOLLM2 = "smollm2"
 Kind = Literal["directory", "gguf", "hub"]
@@ -52,6 +55,7 @@ def load_model(
     device: str | torch.device = "cpu",
     dtype: str | torch.dtype | None = None,
     cache: str | PathLike[str] | None = None,
+    progress: bool = False,
 ) -> LoadedModel:
     """Load a causal language model without network.
 
@@ -61,14 +65,26 @@ def load_model(
         device: where the weights go.
         dtype: "float32", "bfloat16", "float64" or a torch dtype; None: as stored (GGUF: float32).
         cache: folder for converted GGUF files; default: environment ZETAPLAN_CACHE, else ~/.cache/zetaplan.
+        progress: show the progress bars of transformers, worth it for the first use of a GGUF file.
 
     Raises:
         ScoringError: nothing there, not a model, incomplete or damaged weights.
     """
-    folder, name, sha256, kind = _locate(source, cache)
-    model = _read_model(folder, source, as_dtype(dtype))
-    tokenizer = _read_tokenizer(folder, source)
+    with _progress_bars(progress):
+        folder, name, sha256, kind = _locate(source, cache)
+        model = _read_model(folder, source, as_dtype(dtype))
+        tokenizer = _read_tokenizer(folder, source)
     return LoadedModel(model.to(device).eval(), tokenizer, name, sha256, str(source), kind)
+
+
+@contextmanager
+def _progress_bars(show: bool) -> Iterator[None]:
+    before = logging.is_progress_bar_enabled()
+    try:
+        (logging.enable_progress_bar if show else logging.disable_progress_bar)()
+        yield
+    finally:
+        (logging.enable_progress_bar if before else logging.disable_progress_bar)()
 
 
 def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
@@ -137,9 +153,8 @@ def _read_model(folder: Path, source: object, dtype: torch.dtype | None) -> Any:
     # transformers only warns, and fills the gap with random numbers.
     for problem in ("missing_keys", "mismatched_keys"):
         if report[problem]:
-            raise ScoringError(
-                f"model: the weights of {source} do not fit its config: {problem} {sorted(report[problem])}"
-            )
+            names = ", ".join(map(str, sorted(report[problem])))
+            raise ScoringError(f"model: the weights of {source} do not fit its config: {problem} {names}")
     return model
 
 

@@ -1,7 +1,8 @@
 """Per-sequence gradients of one module, from its input x (B, ..., in) and the gradient d (B, ..., out) of its output.
 
 A linear y = W x + b has grad W = sum_t d_t x_t' and grad b = sum_t d_t over the tokens t of the sequence, one
-batched matrix product. Any other module (norms, and what is not known here) goes through its own vector-Jacobian product.
+batched matrix product. Any other module (norms, and what is not known here) goes through its own vector-Jacobian
+product.
 """
 
 from collections.abc import Iterator
@@ -11,8 +12,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, vjp, vmap
 from transformers.pytorch_utils import Conv1D
 
-# Numbers in a chunk of gradients: 8 MB in float32 stay in cache between the product and its use.
-CHUNK = 1 << 21
+# Numbers in a chunk of gradients: 16 MB in float32 stay in cache between the product and its use.
+CHUNK = 1 << 22
 
 Pairs = list[tuple[Tensor, Tensor]]
 
@@ -35,9 +36,13 @@ def _linear(module: nn.Module, pairs: Pairs) -> Iterator[Tensor]:
     inputs, outputs = pairs[0][0].shape[-1], pairs[0][1].shape[-1]
     rows = max(1, CHUNK // (inputs * sum(len(x) for x, _ in pairs)))
     for row in range(0, outputs, rows):
-        yield torch.cat([torch.bmm(d[..., row : row + rows].mT, x).flatten(1) for x, d in pairs])
+        yield _joined([torch.bmm(d[..., row : row + rows].mT, x).flatten(1) for x, d in pairs])
     if module.bias is not None:
-        yield torch.cat([d.sum(1) for _, d in pairs])
+        yield _joined([d.sum(1) for _, d in pairs])
+
+
+def _joined(batches: list[Tensor]) -> Tensor:
+    return batches[0] if len(batches) == 1 else torch.cat(batches)  # spares a copy of the chunk
 
 
 def _tokens(values: Tensor) -> Tensor:
@@ -48,9 +53,9 @@ def _general(module: nn.Module, pairs: Pairs) -> Iterator[Tensor]:
     own = {name: p.detach().to(pairs[0][1].dtype) for name, p in module.named_parameters(recurse=False)}
 
     def gradient(x: Tensor, d: Tensor) -> dict[str, Tensor]:
-        output, pull = vjp(lambda weights: functional_call(module, weights, (x[None],))[0], own)
+        output, pull = vjp(lambda weights: functional_call(module, weights, (x[None],))[0], own)  # type: ignore[misc]
         return pull(d.to(output.dtype))[0]  # type: ignore[no-any-return]
 
     gradients = [vmap(gradient)(x, d) for x, d in pairs]
     for name in own:
-        yield torch.cat([batch[name].flatten(1) for batch in gradients])
+        yield _joined([batch[name].flatten(1) for batch in gradients])

@@ -4,6 +4,7 @@ A statistic sees G in column chunks, in any order of the parameters, and forgets
 themselves (N times the size of the model) never exist at once.
 """
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -11,7 +12,10 @@ from torch import Tensor
 
 
 class Statistic(ABC):
-    """A sum over the columns of G."""
+    """A sum over the columns of G, for N sequences."""
+
+    @abstractmethod
+    def __init__(self, sequences: int) -> None: ...
 
     @abstractmethod
     def add(self, gradients: Tensor) -> None:
@@ -51,4 +55,4 @@ class Moments(Statistic):
 
     @property
     def gradient_norm(self) -> float:
-        return float(sum(mean.double().square().sum() for mean, _ in self.chunks)) ** 0.5
+        return math.sqrt(sum(float(mean.double().square().sum()) for mean, _ in self.chunks))

@@ -123,7 +123,7 @@ def _completed(batch: Mapping[str, Tensor]) -> Batch:
 
 
 def _split(batch: Batch, size: int) -> list[Batch]:
-    parts = [value.split(size) for value in batch.values()]
+    parts = [torch.split(value, size) for value in batch.values()]
     return [dict(zip(batch, rows, strict=True)) for rows in zip(*parts, strict=True)]
 
 

@@ -63,6 +63,17 @@ def tiny_gpt2(*, layers: int = 2, hidden: int = 16, vocabulary: int = 257, seed:
     return GPT2LMHeadModel(config).eval()
 
 
+def in_float64(model: PreTrainedModel) -> PreTrainedModel:
+    """The model in float64 throughout: the library's RMS norm computes in float32 whatever it is given."""
+    model = model.double()
+    for name, module in list(model.named_modules()):
+        if type(module).__name__ == "LlamaRMSNorm":
+            norm = torch.nn.RMSNorm(len(module.weight), eps=module.variance_epsilon, dtype=torch.float64)
+            norm.weight = module.weight
+            model.set_submodule(name, norm)
+    return model
+
+
 def save_model(model: PreTrainedModel, folder: Path) -> Path:
     """The model and the byte tokenizer as a local directory that `load_model` reads."""
     model.save_pretrained(folder)

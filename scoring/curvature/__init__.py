@@ -9,10 +9,11 @@ direction at all. Every surrogate here is a function of F = G'G/N, so it holds s
 from abc import ABC, abstractmethod
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
+
+from zetaplan.scoring.statistics import Statistic
 
 from zetaplan.errors import ScoringError
-from zetaplan.scoring.statistics import Statistic
 
 
 class Curvature(ABC):
@@ -31,6 +32,9 @@ class Curvature(ABC):
     rank: int
 
     @abstractmethod
+    def __init__(self, statistic: Any) -> None: ...
+
+    @abstractmethod
     def gain(self, tau: float) -> float:
         """zeta^2 = g'(H + tau I)^-1 g >= 0."""
 
@@ -40,7 +44,7 @@ class Curvature(ABC):
 
     @abstractmethod
     def standard_error(self, tau: float) -> float | None:
-        """Standard error of the gain by the jackknife over sequences at fixed tau; None if the statistic cannot tell."""
+        """Of the gain, by the jackknife over sequences at fixed tau; None if the statistic cannot tell."""
 
 
 def curvature_names() -> tuple[str, ...]:

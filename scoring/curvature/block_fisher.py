@@ -9,7 +9,6 @@ place of 1 have E[ss'] = I, so the noise floor is (1/N) sum_i a_i / (a_i + tau).
 """
 
 import torch
-
 from zetaplan.scoring.curvature import Curvature
 from zetaplan.scoring.jackknife import jackknife_error
 from zetaplan.scoring.statistics import Gram
@@ -38,8 +37,9 @@ class BlockFisher(Curvature):
     def standard_error(self, tau: float) -> float:
         """All N leave-one-out gains from one inverse.
 
-        Let K = GG' and n = N - 1. Then zeta^2 without i is 1 - tau 1'(K_-i + n tau I)^-1 1. With
-        B = (K + n tau I)^-1 and r = B1 the inverse of the submatrix is B_-i - b_i b_i'/B_ii, and its sum is 1'r - r_i^2/B_ii.
+        Let K = GG' and n = N - 1. Without sequence i, zeta^2 is 1 - tau 1'(K_-i + n tau I)^-1 1. With
+        B = (K + n tau I)^-1 and r = B1, the inverse of that submatrix is B_-i - b_i b_i'/B_ii, and its
+        entries sum to 1'r - r_i^2/B_ii.
         """
         n = self._sequences - 1
         identity = torch.eye(self._sequences, dtype=torch.float64)

@@ -1,0 +1,151 @@
+"""What `score` refuses, with a message that names the culprit, and the model left as it was."""
+
+import pytest
+import torch
+from torch import nn
+from transformers import MixtralConfig, MixtralForCausalLM
+from zetaplan.scoring import score
+
+from tests.models import tiny_llama
+from zetaplan.errors import ScoringError
+
+IDS = {"input_ids": torch.randint(0, 23, (3, 8), generator=torch.Generator().manual_seed(0))}
+
+
+@pytest.fixture
+def model():
+    return tiny_llama(hidden=8, vocabulary=23).train()
+
+
+def refuse(model, message, batches=(IDS,), **options):
+    with pytest.raises(ScoringError, match=message):
+        score(model, batches, **options)
+
+
+class Noise(nn.Linear):
+    """Draws random numbers in evaluation mode."""
+
+    def forward(self, x):
+        return super().forward(x + torch.randn_like(x))
+
+
+class Overflow(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * float("inf")
+
+
+def overflow(module, args, output):
+    return Overflow.apply(output)
+
+
+def test_a_layer_without_linears(model):
+    model.model.layers[1] = nn.Identity()
+    refuse(model, "layer 'model.layers.1' has no linear module")
+
+
+def test_nan_weights_are_named(model):
+    with torch.no_grad():
+        model.model.layers[1].mlp.up_proj.weight[0, 0] = float("nan")
+    refuse(model, r"loss of sequence 0 is nan; parameter 'model.layers.1.mlp.up_proj.weight' holds non-finite values")
+
+
+def test_a_gradient_that_is_not_finite_names_the_module(model):
+    model.model.layers[1].mlp.register_forward_hook(overflow)
+    refuse(model, "gradient at module 'model.layers.1.mlp.down_proj' is not finite")
+
+
+def test_a_module_used_twice(model):
+    layers = model.model.layers
+    layers[1].input_layernorm = layers[0].input_layernorm
+    refuse(model, "module 'model.layers.0.input_layernorm' shares a weight with another module")
+    layers[1] = layers[0]
+    refuse(model, "shares a weight with another module")
+
+
+def test_a_module_called_twice_in_one_pass(model):
+    mlp = model.model.layers[0].mlp
+    mlp.register_forward_hook(lambda module, args, output: output + module.up_proj(args[0]).sum())
+    refuse(model, "module 'model.layers.0.mlp.up_proj' is used twice in one pass")
+
+
+def test_a_weight_tied_to_the_embedding(model):
+    model.model.layers[0].mlp.up_proj.weight = model.model.embed_tokens.weight
+    refuse(model, "module 'model.layers.0.mlp.up_proj' shares a weight")
+
+
+def test_a_module_whose_output_is_not_used(model):
+    model.model.layers[1].mlp.register_forward_hook(lambda module, args, output: output.detach())
+    refuse(model, r"module 'model.layers.1.*' met 0 rows where 3 sequences went through")
+
+
+def test_random_numbers_in_evaluation_mode(model):
+    layer = model.model.layers[0].mlp
+    layer.up_proj = Noise(8, 16)
+    refuse(model, "two passes of the same sequence gave the losses")
+
+
+def test_experts_in_one_tensor():
+    config = MixtralConfig(
+        vocab_size=23,
+        hidden_size=8,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        num_local_experts=2,
+        max_position_embeddings=32,
+    )
+    refuse(
+        MixtralForCausalLM(config), r"module 'model\.layers\.0\.mlp\.\w+' \(Mixtral\w+\) owns parameters but does not"
+    )
+
+
+def test_a_model_that_is_not_a_language_model():
+    refuse(nn.Linear(2, 2), "expected one list of num_hidden_layers = None decoder layers in Linear")
+
+
+def test_unknown_partition(model):
+    refuse(model, "blocks: expected one of layers, modules, got 'heads'", blocks="heads")
+
+
+def test_unknown_dtype(model):
+    refuse(model, "dtype: expected float32, bfloat16, float64 or a floating torch dtype, got 'int8'", dtype="int8")
+
+
+def test_one_sequence_is_too_few(model):
+    refuse(model, "at least two sequences", batches=[{"input_ids": IDS["input_ids"][:1]}])
+
+
+def test_no_batches(model):
+    refuse(model, "at least two sequences", batches=[])
+
+
+def test_a_sequence_without_labels(model):
+    labels = IDS["input_ids"].clone()
+    labels[1, 1:] = -100
+    refuse(model, "sequence 1 of a batch has no label to predict", batches=[{**IDS, "labels": labels}])
+
+
+def test_shapes_must_agree(model):
+    refuse(model, r"must share one shape \(B, T\), got", batches=[{**IDS, "labels": IDS["input_ids"][:, 1:]}])
+
+
+def test_a_batch_without_ids(model):
+    refuse(model, "a batch needs input_ids", batches=[{"labels": IDS["input_ids"]}])
+
+
+def test_batch_size_must_be_positive(model):
+    refuse(model, "batch_size: expected at least 1, got 0", batch_size=0)
+
+
+def test_the_model_is_restored_after_a_failure(model):
+    model.model.layers[1].mlp.register_forward_hook(overflow)
+    hooks = [(m.training, len(m._forward_hooks)) for m in model.modules()]
+    refuse(model, "not finite")
+    assert [(m.training, len(m._forward_hooks)) for m in model.modules()] == hooks
+    assert all(p.requires_grad for p in model.parameters())
