@@ -1,0 +1,77 @@
+"""Scores made by hand and the plans that follow from them, as values and as files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from zetaplan.documents import save_scores
+from zetaplan.files import canonical, digest
+from zetaplan.planning import Plan, allocate, prune
+from zetaplan.scoring import Scores
+
+LAYERS = 6
+
+
+def made_scores(**changes: Any) -> Scores:
+    """Six layers with unequal gains, sizes and ranks; about a third of the gain is noise floor."""
+    k = np.arange(LAYERS)
+    fields: dict[str, Any] = {
+        "names": tuple(f"model.layers.{i}" for i in k),
+        "gain": np.array([0.9, 0.1 + 0.2, 0.55, 1 / 3, 0.7, 0.25]),
+        "noise_floor": np.array([0.3, 0.1, 0.2, 0.1, 0.2, 0.3]),
+        "gradient_norm": 0.5 + 0.1 * k,
+        "standard_error": 0.01 + 0.003 * k,
+        "parameters": 1000 + 10 * k,
+        "linear_parameters": 900 + 7 * k,
+        "rank_parameters": 60 + k,
+        "damping": np.full(LAYERS, 0.05),
+        "curvature": "block-fisher",
+        "blocks": "layers",
+        "loss": 3.25,
+        "left_out": ("model.norm.weight",),
+        "provenance": {"model": "tiny", "sequences": 32, "damping": {"value": 1.0}, "seconds": 1.5},
+    }
+    return Scores(**{**fields, **changes})
+
+
+@pytest.fixture
+def scores() -> Scores:
+    return made_scores()
+
+
+@pytest.fixture
+def plans(scores: Scores) -> dict[str, Plan]:
+    """One plan per program: ranks with a floor and a cap in force, sparsity with caps in force."""
+    return {
+        "allocation": allocate(scores, mean_rank=4, lower=2.0, upper=8.0),
+        "pruning": prune(scores, sparsity=0.5, upper=0.6),
+    }
+
+
+@pytest.fixture
+def scores_file(scores: Scores, tmp_path: Path) -> Path:
+    return save_scores(scores, tmp_path / "scores.json")
+
+
+@pytest.fixture
+def plan_file(plans: dict[str, Plan], tmp_path: Path) -> Path:
+    return plans["allocation"].save(tmp_path / "plan.json")
+
+
+Edit = Callable[[dict[str, Any]], None]
+
+
+def edited(path: Path, edit: Edit, *, resealed: bool = False) -> Path:
+    """The file after an edit by hand; `resealed`, by somebody who also recomputes both digests."""
+    value = json.loads(path.read_text())
+    edit(value)
+    if resealed:
+        value["scores_sha256"] = digest(canonical(value["scores"]))
+        value["sha256"] = digest(canonical({**value, "sha256": ""}))
+    path.write_text(canonical(value))
+    return path
