@@ -85,7 +85,6 @@ def demo(
     _tell("scoring 30 layers of SmolLM2-135M on 32 sequences (about a minute; longer the first time)", quiet or as_json)
     from zetaplan.demo import demonstrate
 
-    _loading_bars(not (quiet or as_json))
     done = demonstrate(out, progress=not (quiet or as_json))
     plans = {plan.instance.program.name: plan for plan in (done.allocation, done.pruning)}
     facts = {
@@ -133,10 +132,10 @@ def score(
     from zetaplan.documents import save_scores, scores_document
     from zetaplan.tables import scores_table
 
-    _loading_bars(not (quiet or as_json))
     chosen = scoring.Damping(value=damping, mode=damping_mode, scope=damping_scope)
     _require_device(device)
-    loaded = scoring.load_model(model, device=device, dtype=dtype)
+    progress = not (quiet or as_json)
+    loaded = scoring.load_model(model, device=device, dtype=dtype, progress=progress)
     text = scoring.read_sequences(data or ["pydoc"], loaded.tokenizer, sequences=sequences, length=length)
     scores = scoring.score(
         loaded,
@@ -145,7 +144,7 @@ def score(
         curvature=curvature,
         damping=chosen,
         batch_size=batch_size,
-        progress=not (quiet or as_json),
+        progress=progress,
     )
     save_scores(scores, out)
     _show(scores_document(scores).text(), scores_table(scores), as_json, quiet)
@@ -299,11 +298,3 @@ def _require_device(device: str) -> None:
         raise ScoringError(
             f"device = {device!r}: torch cannot compute there; use cpu, or a device that it sees"
         ) from error
-
-
-def _loading_bars(shown: bool) -> None:
-    if not shown:
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()
-        logging.set_verbosity_error()

@@ -30,7 +30,7 @@ def demonstrate(
 
     Raises ScoringError if the model is not installed and SpecError if the folder cannot be written.
     """
-    loaded = load_model(model)
+    loaded = load_model(model, progress=progress)
     text = read_sequences(["pydoc"], loaded.tokenizer, sequences=sequences, length=length)
     scores = score(loaded, text, progress=progress)
     plans = allocate(scores, mean_rank=MEAN_RANK), prune(scores, sparsity=SPARSITY, upper=CAP)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from zetaplan import __version__
 from zetaplan.documents import plan_document
 from zetaplan.errors import CertificateError, SpecError
-from zetaplan.files import Limit, LimitKind, PlanFile, Request, save
+from zetaplan.files import Limit, LimitKind, PlanFile, Request, checked, save
 from zetaplan.solvers import solve
 from zetaplan.spec.allocation import allocation
 from zetaplan.spec.instance import Arrayish, Instance
@@ -134,7 +134,7 @@ def allocate(
     if budget is not None and mean_rank is not None:
         raise SpecError("budget and mean_rank: give one of the two, not both")
     limit = _budget(budget) if budget is not None else _limit("mean_rank", 8.0 if mean_rank is None else mean_rank)
-    request = Request(gain=gain, resource="rank_parameters" if costs is None else "given", limit=limit)
+    request = checked(Request, gain=gain, resource="rank_parameters" if costs is None else "given", limit=limit)
     knobs = {"alpha": alpha, "beta": beta, "gamma": gamma}
     return _planned(scores, request, costs, method, lower=lower, upper=upper, **knobs)
 
@@ -165,7 +165,7 @@ def prune(
         raise SpecError("sparsity and target: give one of the two, not both")
     share = 0.5 if sparsity is None else sparsity
     limit = _limit("sparsity", share) if target is None else _limit("target", target)
-    request = Request(gain=gain, resource="linear_parameters" if sizes is None else "given", limit=limit)
+    request = checked(Request, gain=gain, resource="linear_parameters" if sizes is None else "given", limit=limit)
     knobs = {"bits": bits, "eta": eta, "kappa": kappa}
     return _planned(scores, request, sizes, method, lower=lower, upper=upper, **knobs)
 

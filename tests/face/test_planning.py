@@ -1,0 +1,141 @@
+"""From scores to plans: which gain, which resource, which limit; two truths per plan."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from zetaplan.scoring import Scores
+
+import zetaplan as zp
+from zetaplan import planning
+from zetaplan.errors import CertificateError, InfeasibleError, SpecError
+from zetaplan.planning import Plan, allocate, counted_gain, noise_share, plan, prune
+
+from .conftest import LAYERS, made_scores
+
+
+def test_ranks_follow_the_closed_form(scores: Scores) -> None:
+    """Theorem 2 where no layer is at a bound: m_k = (B + C) w_k / (c_k W) - 1."""
+    made = allocate(scores, mean_rank=40)
+    costs, share = scores.rank_parameters, scores.gain / scores.gain.sum()
+    budget = 40 * costs.sum()
+    expected = (budget + costs.sum()) * share / costs - 1
+    assert (expected > 0).all()
+    np.testing.assert_allclose(made.solution.x, expected, rtol=1e-12)
+    assert made.uniform == pytest.approx(40)
+
+
+def test_sparsity_follows_the_closed_form(scores: Scores) -> None:
+    """Theorem 3 where no layer is at a bound: rho_k is proportional to n_k / q_k."""
+    made = prune(scores, sparsity=0.2)
+    sizes = scores.linear_parameters
+    slope = sizes / scores.gain
+    np.testing.assert_allclose(made.solution.x, slope * 0.2 * sizes.sum() / (sizes * slope).sum(), rtol=1e-12)
+    assert made.solution.x.max() < 1
+
+
+def test_a_plan_is_no_worse_than_any_neighbour(plans: dict[str, Plan]) -> None:
+    """Second truth: moving a little resource from one layer to another never helps."""
+    for made in plans.values():
+        instance, x, best = made.instance, made.solution.x, made.solution.objective
+        for giver in range(LAYERS):
+            for taker in range(LAYERS):
+                moved = x.copy()
+                moved[giver] -= 1e-3 / instance.resource[giver]
+                moved[taker] += 1e-3 / instance.resource[taker]
+                if ((instance.lower <= moved) & (moved <= instance.upper)).all():
+                    assert zp.Solution(instance, moved, 0.0).objective >= best - 1e-12 * abs(best)
+
+
+@pytest.mark.parametrize(
+    ("options", "limit"),
+    [
+        ({}, 8 * 375),
+        ({"mean_rank": 2.5}, 2.5 * 375),
+        ({"budget": 1234}, 1234),
+        ({"budget": "1234"}, 1234),
+        ({"budget": "2%"}, 0.02 * 6150),
+        ({"budget": " 2.5 %"}, 0.025 * 6150),
+    ],
+)
+def test_budgets(options: dict[str, float | str], limit: float, scores: Scores) -> None:
+    made = allocate(scores, **options)  # type: ignore[arg-type]
+    assert made.instance.limit == pytest.approx(limit, rel=1e-15)
+    assert made.instance.resource @ made.solution.x == pytest.approx(limit, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "limit"), [({}, 0.5 * 5505), ({"sparsity": 0.3}, 0.3 * 5505), ({"target": 99}, 99)]
+)
+def test_targets(options: dict[str, float], limit: float, scores: Scores) -> None:
+    made = prune(scores, **options)  # type: ignore[arg-type]
+    assert made.instance.limit == pytest.approx(limit, rel=1e-15)
+    assert made.instance.resource @ made.solution.x == pytest.approx(limit, rel=1e-12)
+
+
+def test_costs_may_be_given(scores: Scores) -> None:
+    made = allocate(scores, mean_rank=4, costs=2.0)
+    assert made.instance.resource.tolist() == [2.0] * LAYERS
+    assert made.instance.limit == 4 * 2.0 * LAYERS
+    assert (made.request.resource, made.resource_unit) == ("given", "given by the caller")
+
+
+def test_net_gain_counts_what_lies_above_the_floor(scores: Scores) -> None:
+    assert counted_gain(scores, "net") == pytest.approx([0.6, 0.2, 0.35, 1 / 3 - 0.1, 0.5, 0.0])
+    made = allocate(scores, mean_rank=40, gain="net")
+    assert made.solution.x[-1] == 0
+    assert made.request.gain == "net"
+
+
+def test_the_umbrella_is_the_planner_itself(scores: Scores) -> None:
+    ranks = plan(scores, program="allocation", mean_rank=3)
+    assert ranks.solution.x.tolist() == allocate(scores, mean_rank=3).solution.x.tolist()
+    assert plan(scores, program="pruning").unit.startswith("sparsity")
+    with pytest.raises(SpecError, match="program = 'other': expected 'allocation' or 'pruning'"):
+        plan(scores, program="other")  # type: ignore[arg-type]
+
+
+def test_noise_is_reported_when_it_is_most_of_the_gain() -> None:
+    quiet, loud = made_scores(noise_floor=np.full(LAYERS, 0.01)), made_scores(noise_floor=np.full(LAYERS, 0.9))
+    assert noise_share(quiet) == pytest.approx(0.06 / quiet.gain.sum())
+    assert noise_share(loud) == pytest.approx(1.0)
+    assert allocate(quiet).warnings == ()
+    assert allocate(loud).warnings[0].startswith("100% of the total gain is noise floor")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"budget": 5, "mean_rank": 3}, "budget and mean_rank: give one of the two"),
+        ({"budget": "lots"}, "budget = 'lots': expected a number of parameters, or a percentage"),
+        ({"budget": -1}, "budget = -1.0: expected a finite number, at least 0"),
+        ({"mean_rank": math.nan}, "mean_rank = nan: expected a finite number"),
+        ({"budget": math.inf}, "budget = inf: expected a finite number"),
+        ({"lower": 9, "upper": 8}, r"lower\[0\] = 9 is above upper\[0\] = 8"),
+        ({"gain": "other"}, "Request: gain: Input should be 'raw' or 'net'"),
+        ({"method": "guess"}, "method = 'guess': expected one of"),
+    ],
+)
+def test_bad_requests_are_refused(options: dict[str, object], message: str, scores: Scores) -> None:
+    with pytest.raises(SpecError, match=message):
+        allocate(scores, **options)  # type: ignore[arg-type]
+
+
+def test_impossible_requests_are_refused(scores: Scores) -> None:
+    with pytest.raises(InfeasibleError, match="the box alone needs"):
+        allocate(scores, mean_rank=4, lower=5.0)
+    with pytest.raises(InfeasibleError, match="the caps allow"):
+        prune(scores, sparsity=0.7, upper=0.6)
+    with pytest.raises(SpecError, match="sparsity and target: give one of the two"):
+        prune(scores, sparsity=0.7, target=5)
+
+
+def test_a_solution_that_does_not_verify_makes_no_plan(scores: Scores, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(instance: zp.Instance, method: str) -> zp.Solution:
+        return zp.Solution(instance, np.ones(LAYERS), 0.0, method=method)
+
+    monkeypatch.setattr(planning, "solve", wrong)
+    with pytest.raises(CertificateError, match=r"the solution by 'exact' fails .*stationarity"):
+        allocate(scores)
