@@ -1,0 +1,155 @@
+"""The exact optimum (method 5.3): the plan and the multiplier as fractions, for the doubles that the instance holds.
+
+The float solver guesses on which side of its box every layer stands; given the sides the price is one quotient,
+and that every layer is then on its side is a comparison of fractions. Where the guess is wrong, Newton's method
+on the piecewise linear equation, kept inside a bracket of breakpoints, ends after finitely many exact steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+from flint import fmpq
+from zetaplan.solvers.exact import solve_exact
+from zetaplan.spec.instance import Instance
+from zetaplan.spec.rational import CAP, FLOOR, INTERIOR, Equation, RationalInstance, Sides, rational, total
+
+Indices = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ExactOptimum:
+    """The optimum of an instance, free of rounding.
+
+    multiplier : the least price of the resource that supports the plan.
+    binding : whether that price is positive; then the resource is used to the full.
+    interior, floor, cap : the layers strictly inside their box, at their floor, and at a cap above the floor.
+    unique : no other plan is optimal. Otherwise a resource without price is left over, and the layers without
+    weight share it as if they weighed the same (see `solvers.weightless`).
+    """
+
+    multiplier: Fraction
+    interior: Indices
+    floor: Indices
+    cap: Indices
+    unique: bool
+    _plan: _Plan
+
+    @property
+    def binding(self) -> bool:
+        return self.multiplier > 0
+
+    @cached_property
+    def x(self) -> tuple[Fraction, ...]:
+        """The plan, K fractions; built when first asked for, as each may have as many digits as the multiplier."""
+        return tuple(map(_fraction, self._plan.x))
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """Where every layer of positive weight stands, at which price; and the values of the others."""
+
+    truth: RationalInstance
+    u: fmpq | None
+    sides: Sides
+    weightless: dict[int, fmpq]
+
+    @property
+    def x(self) -> list[fmpq]:
+        weighted = dict(zip(self.truth.weighted, self.truth.equation.plan(self.u, self.sides), strict=True))
+        return [value for _, value in sorted((weighted | self.weightless).items())]
+
+
+def exact_optimum(instance: Instance) -> ExactOptimum:
+    """The optimum and its multiplier as fractions.
+
+    Raises SpecError for a program whose closed form is not a rational function of the data.
+    """
+    truth = rational(instance)
+    u, sides = truth.unpriced
+    surplus = truth.surplus(u, sides)
+    if surplus is None or surplus < 0:
+        u, sides = _solve(truth.equation, _guess(instance, truth))
+        u = _least_multiplier(truth, u, sides)
+        return _optimum(_Plan(truth, u, sides, _spare(truth)), truth.multiplier_of(u), unique=True)
+    free = truth.declared_price == 0 and surplus > 0  # then the layers without weight may do as they like
+    weightless = _share(truth, surplus) if free and not truth.uses else _spare(truth)
+    movable = any(truth.upper[k] is None or truth.lower[k] < truth.upper[k] for k in truth.weightless)
+    return _optimum(_Plan(truth, u, sides, weightless), fmpq(0), unique=not (free and movable))
+
+
+def _optimum(plan: _Plan, multiplier: fmpq, unique: bool) -> ExactOptimum:
+    lower, upper = plan.truth.lower, plan.truth.upper
+    side = dict(zip(plan.truth.weighted, plan.sides, strict=True))
+    for k, value in plan.weightless.items():
+        side[k] = FLOOR if value == lower[k] else CAP if value == upper[k] else INTERIOR
+    at = {which: tuple(k for k in sorted(side) if side[k] == which) for which in (INTERIOR, FLOOR, CAP)}
+    return ExactOptimum(_fraction(multiplier), at[INTERIOR], at[FLOOR], at[CAP], unique, plan)
+
+
+def _spare(truth: RationalInstance) -> dict[int, fmpq]:
+    return {k: truth.spared[k] for k in truth.weightless}
+
+
+def _share(truth: RationalInstance, surplus: fmpq) -> dict[int, fmpq]:
+    """One level for all layers without weight, within their boxes, at which the target is met and not exceeded."""
+    free = truth.weightless
+    a, lower, upper = ([values[k] for k in free] for values in (truth.data, truth.lower, truth.upper))
+    left = total([n * h for n, h in zip(a, upper, strict=True)]) - surplus
+    if left <= total([n * l for n, l in zip(a, lower, strict=True)]):
+        return dict(zip(free, lower, strict=True))
+    level = Equation(a, [fmpq(1)] * len(a), [fmpq(0)] * len(a), lower, upper, left)
+    u, sides = _solve(level, [INTERIOR] * len(a))
+    return dict(zip(free, level.plan(u, sides), strict=True))
+
+
+def _least_multiplier(truth: RationalInstance, u: fmpq, sides: Sides) -> fmpq:
+    """Where every layer is fixed an interval of prices supports the plan: the end with the least multiplier."""
+    if INTERIOR in sides:
+        return u
+    least, largest = truth.equation.support(sides)
+    return largest if truth.uses else least
+
+
+def _guess(instance: Instance, truth: RationalInstance) -> Sides:
+    """The sides as the float solver sees them."""
+    channel, x = instance.channels[0], solve_exact(instance).x
+    side = np.where(x <= channel.lower, FLOOR, np.where((x >= channel.upper) & (channel.upper < np.inf), CAP, INTERIOR))
+    return [int(value) for value in side[truth.weighted]]
+
+
+def _solve(equation: Equation, sides: Sides) -> tuple[fmpq, Sides]:
+    """A price that solves the equation, and the sides at it; the caller has made sure that one exists."""
+    low = high = None
+    u = _candidate(equation, sides, low, high)
+    while True:
+        sides = equation.sides(u)
+        growth = equation.growth(sides)
+        ahead = equation.left(sides) / growth - u if growth else equation.left(sides)
+        if ahead == 0:
+            return u, sides
+        low, high = (u, high) if ahead > 0 else (low, u)
+        u = _candidate(equation, sides, low, high)
+
+
+def _candidate(equation: Equation, sides: Sides, low: fmpq | None, high: fmpq | None) -> fmpq:
+    """Newton's price for these sides where it lies inside the bracket, otherwise the bracket's middle breakpoint."""
+    growth = equation.growth(sides)
+    if growth:
+        u = equation.left(sides) / growth
+        if (low is None or u > low) and (high is None or u < high):
+            return u
+    ends = [*equation.rises, *(t for t in equation.tops if t is not None)]
+    inside = sorted(u for u in ends if (low is None or u > low) and (high is None or u < high))
+    if inside:
+        return inside[len(inside) // 2]
+    if low is None or high is None:  # a linear piece that reaches to infinity
+        return low + 1 if high is None else high - 1
+    return (low + high) / 2
+
+
+def _fraction(value: fmpq) -> Fraction:
+    return Fraction(int(value.p), int(value.q))

@@ -1,0 +1,218 @@
+"""An instance in rational arithmetic: the doubles it holds, taken at their word.
+
+Where slope, offset and price of a program (see `derivation`) are rational functions of the data, its plan
+
+    x_k(u) = clip(slope_k u + offset_k, l_k, h_k),      sum_k d_k x_k(u) = R
+
+is rational too, and so is the price u: given the side on which every layer stands it is one quotient. What is
+said here is exact; nothing is rounded and nothing is searched for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from flint import fmpq, fmpz
+from zetaplan.spec.derivation import PRICE, Derivation, derive
+from zetaplan.spec.instance import Instance
+
+from zetaplan.errors import SpecError
+
+FLOOR, INTERIOR, CAP = -1, 0, 1
+DIGITS = 256  # bits of a price that decide almost every comparison; the rest of them decide the ties
+
+Sides = list[int]
+Quotient = Callable[..., Any]  # exact arguments -> fmpq, or None for a pole
+
+
+def fraction(value: float) -> fmpq:
+    """The double as a fraction."""
+    return fmpq(*value.as_integer_ratio())
+
+
+def fractions(values: np.ndarray[Any, Any]) -> list[fmpq]:
+    """The doubles of an array as fractions; None for an infinite one."""
+    return [None if value in (np.inf, -np.inf) else fraction(value) for value in values.tolist()]
+
+
+def total(values: Sequence[fmpq]) -> fmpq:
+    """The sum, by halves: the denominators of unlike fractions then grow along a tree, not along a chain."""
+    parts = list(values)
+    while len(parts) > 1:
+        odd = parts[-1:] if len(parts) % 2 else []
+        parts = [a + b for a, b in zip(parts[0::2], parts[1::2], strict=False)] + odd
+    return parts[0] if parts else fmpq(0)
+
+
+@dataclass(frozen=True, eq=False)
+class Equation:
+    """sum_k a_k clip(p_k u + r_k, l_k, h_k) = R over the layers of positive weight; an infinite h_k is None."""
+
+    a: list[fmpq]
+    p: list[fmpq]
+    r: list[fmpq]
+    lower: list[fmpq]
+    upper: list[Any]
+    limit: fmpq
+
+    @cached_property
+    def rises(self) -> list[fmpq]:
+        """The price at which each layer leaves its floor."""
+        return [(l - r) / p for l, r, p in zip(self.lower, self.r, self.p, strict=True)]
+
+    @cached_property
+    def tops(self) -> list[Any]:
+        """The price at which each layer reaches its cap."""
+        return [None if h is None else (h - r) / p for h, r, p in zip(self.upper, self.r, self.p, strict=True)]
+
+    def sides(self, u: fmpq) -> Sides:
+        """Where every layer stands at price u; one that is exactly at a bound counts as fixed there."""
+        low, high = _around(u)
+        at_floor = (f >= high or (f > low and f >= u) for f in self.rises)
+        at_cap = (t is not None and (t <= low or (t < high and t <= u)) for t in self.tops)
+        return [FLOOR if f else CAP if t else INTERIOR for f, t in zip(at_floor, at_cap, strict=True)]
+
+    def left(self, sides: Sides) -> fmpq:
+        """What the layers leave of the limit, those inside the box counted at u = 0."""
+        constant = {FLOOR: self.lower, INTERIOR: self.r, CAP: self.upper}
+        return self.limit - total([self.a[k] * constant[side][k] for k, side in enumerate(sides)])
+
+    def growth(self, sides: Sides) -> fmpq:
+        """By how much the use of the resource grows with the price."""
+        return total([a * p for a, p, side in zip(self.a, self.p, sides, strict=True) if side == INTERIOR])
+
+    def support(self, sides: Sides) -> tuple[fmpq | None, fmpq | None]:
+        """The least and the largest price at which the fixed layers stay where they are; None for an open end."""
+        movable = [h is None or l < h for l, h in zip(self.lower, self.upper, strict=True)]
+        caps = [t for t, side, free in zip(self.tops, sides, movable, strict=True) if free and side == CAP]
+        floors = [f for f, side, free in zip(self.rises, sides, movable, strict=True) if free and side == FLOOR]
+        return max(caps, default=None), min(floors, default=None)
+
+    def plan(self, u: fmpq | None, sides: Sides) -> list[fmpq]:
+        """x(u); no price is needed where every layer is fixed."""
+        bounds = {FLOOR: self.lower, CAP: self.upper}
+        return [self.p[k] * u + self.r[k] if side == INTERIOR else bounds[side][k] for k, side in enumerate(sides)]
+
+
+@dataclass(frozen=True, eq=False)
+class RationalInstance:
+    """The equation of an instance, what its weightless layers do, and the price as a function of the multiplier.
+
+    weighted, weightless : the layers that the equation is about, and the others. data, lower, upper : all K of them.
+    """
+
+    equation: Equation
+    weighted: list[int]
+    weightless: list[int]
+    data: list[fmpq]
+    lower: list[fmpq]
+    upper: list[fmpq | None]
+    uses: bool
+    declared_price: fmpq
+    price_of: Quotient
+    multiplier_of: Quotient
+
+    @property
+    def spared(self) -> list[fmpq | None]:
+        """The bound of each layer that spares the resource; where a layer without weight stands if there is a price."""
+        return self.lower if self.uses else self.upper
+
+    @cached_property
+    def unpriced(self) -> tuple[fmpq | None, Sides]:
+        """The price and the sides at multiplier 0. A resource that costs nothing at all may have no finite price: then
+        every layer takes (or keeps) all it can."""
+        u = self.price_of(fmpq(0))
+        if u is None:
+            return None, [CAP if self.uses else FLOOR] * len(self.weighted)
+        return u, self.equation.sides(u)
+
+    def surplus(self, u: fmpq | None, sides: Sides) -> fmpq | None:
+        """By how much the plan at price u stays on the right side of the limit; None for minus infinity."""
+        if any(side == CAP and h is None for side, h in zip(sides, self.equation.upper, strict=True)):
+            return None
+        left = self.equation.left(sides) - (self.equation.growth(sides) * u if u is not None else 0)
+        return left if self.uses else -left
+
+
+def rational(instance: Instance) -> RationalInstance:
+    """The instance in exact arithmetic.
+
+    Raises SpecError for a program of several terms, or one whose closed form is not a rational function.
+    """
+    (derivation, *more), program = derive(instance.program), instance.program
+    if more:
+        raise SpecError(f"{program.name} has {len(more) + 1} terms: exact arithmetic is for programs of one")
+    slope_of, offset_of, price_of, multiplier_of = _quotients(derivation)
+    channel, knobs = instance.channels[0], [fraction(value) for value in instance.scalars]
+    weighted, weightless = (np.flatnonzero(some).tolist() for some in (channel.weight > 0.0, channel.weight == 0.0))
+    weight, a = fractions(channel.weight), fractions(channel.data)
+    lower, upper = fractions(channel.lower), fractions(channel.upper)
+    spared = lower if derivation.uses else upper
+    fixed = total([a[k] * spared[k] for k in weightless])
+    equation = Equation(
+        a=[a[k] for k in weighted],
+        p=[slope_of(weight[k], a[k], *knobs) for k in weighted],
+        r=[offset_of(weight[k], a[k], *knobs) for k in weighted],
+        lower=[lower[k] for k in weighted],
+        upper=[upper[k] for k in weighted],
+        limit=channel.term.usage * fraction(instance.limit) - fixed,
+    )
+    declared = fraction(float(derivation.declared_price_of(*instance.scalars)))
+    return RationalInstance(
+        equation,
+        weighted,
+        weightless,
+        a,
+        lower,
+        upper,
+        derivation.uses,
+        declared,
+        lambda multiplier: price_of(declared + multiplier, *knobs),
+        lambda u: multiplier_of(u, *knobs),
+    )
+
+
+@cache
+def _quotients(derivation: Derivation) -> tuple[Quotient, Quotient, Quotient, Quotient]:
+    """slope, offset (of weight, data, scalars), price (of pi, scalars) and multiplier (of u, scalars)."""
+    term = derivation.term
+    layer, scalars = [term.weight, term.data], [scalar.symbol for scalar in derivation.program.scalars]
+    return (
+        _quotient(derivation, derivation.slope, [*layer, *scalars]),
+        _quotient(derivation, derivation.offset, [*layer, *scalars]),
+        _quotient(derivation, derivation.price, [PRICE, *scalars]),
+        _quotient(derivation, derivation.inverse_price, [PRICE, *scalars]),
+    )
+
+
+def _quotient(derivation: Derivation, expression: sp.Expr, symbols: list[sp.Symbol]) -> Quotient:
+    if not expression.is_rational_function(*symbols):
+        raise SpecError(
+            f"{derivation.program.name}: {expression} is not a rational function, so its optimum is not a fraction; "
+            "use solve and certify"
+        )
+    numerator, denominator = (
+        sp.lambdify(symbols, part, modules="math") for part in sp.fraction(sp.cancel(sp.together(expression)))
+    )
+
+    def quotient(*values: fmpq) -> fmpq | None:
+        below = fmpq(denominator(*values))
+        return fmpq(numerator(*values)) / below if below else None
+
+    return quotient
+
+
+def _around(u: fmpq) -> tuple[fmpq, fmpq]:
+    """Two short fractions with u between them; u itself twice where it is short."""
+    excess = max(u.p.bit_length(), u.q.bit_length()) - DIGITS
+    if excess <= DIGITS:
+        return u, u
+    scale = DIGITS + u.q.bit_length() - u.p.bit_length()
+    scaled = u.p * fmpz(2) ** scale // u.q if scale >= 0 else u.p // (u.q * fmpz(2) ** -scale)
+    unit = fmpq(2) ** -scale
+    return scaled * unit, (scaled + 1) * unit
