@@ -5,7 +5,8 @@ from zetaplan.scoring.damping import Damping
 from zetaplan.scoring.measure import score, score_each
 from zetaplan.scoring.models import LoadedModel, load_model
 from zetaplan.scoring.scores import Scores
-from zetaplan.scoring.texts import Sequences, read_sequences
+from zetaplan.scoring.sequences import Sequences
+from zetaplan.scoring.texts import read_sequences
 
 __all__ = [
     "Curvature",

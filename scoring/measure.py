@@ -23,8 +23,8 @@ from zetaplan.scoring.curvature import Curvature, find_curvature
 from zetaplan.scoring.damping import Damping
 from zetaplan.scoring.models import LoadedModel, as_dtype
 from zetaplan.scoring.scores import Scores
+from zetaplan.scoring.sequences import IGNORED, Batch, Sequences, checked_batches, digest
 from zetaplan.scoring.statistics import Statistic
-from zetaplan.scoring.texts import IGNORED, Batch, Sequences, checked_batches, digest
 
 from zetaplan.errors import ScoringError
 
@@ -33,7 +33,7 @@ Statistics = dict[type[Statistic], list[Statistic]]  # one of each kind per bloc
 
 def score(
     model: LoadedModel | nn.Module,
-    batches: Sequences | Iterable[Mapping[str, Tensor]],
+    batches: Sequences | Mapping[str, Tensor] | Iterable[Mapping[str, Tensor]],
     *,
     blocks: str = "layers",
     curvature: str = "block-fisher",
@@ -47,8 +47,8 @@ def score(
 
     Args:
         model: a loaded model, or a decoder-only transformers model; it is left as it was found.
-        batches: sequences, or batches with input_ids (B, T) and optionally attention_mask and labels (B, T); labels
-            default to the ids where the mask is 1. N over all batches at least 2.
+        batches: sequences, or one or more batches with input_ids (B, T) and optionally attention_mask and labels
+            (B, T); labels default to the ids where the mask is 1. N over all batches at least 2.
         blocks: "layers", every decoder layer with all its parameters, or "modules", every linear of the decoder layers.
         curvature: the surrogate of H, one of `curvature_names()`.
         damping: how tau is chosen.
@@ -60,11 +60,10 @@ def score(
     Raises:
         ScoringError: the architecture, the data or the numbers do not allow a score; the message names the culprit.
     """
-    curvatures = (curvature,)
     return score_each(
         model,
         batches,
-        curvatures=curvatures,
+        curvatures=(curvature,),
         blocks=blocks,
         damping=damping,
         device=device,
@@ -76,7 +75,7 @@ def score(
 
 def score_each(
     model: LoadedModel | nn.Module,
-    batches: Sequences | Iterable[Mapping[str, Tensor]],
+    batches: Sequences | Mapping[str, Tensor] | Iterable[Mapping[str, Tensor]],
     *,
     curvatures: Sequence[str],
     blocks: str = "layers",

@@ -146,7 +146,12 @@ def _weights_sha256(folder: Path) -> str:
 def _read_model(folder: Path, source: object, dtype: torch.dtype | None) -> Any:
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype or "auto", local_files_only=True, use_safetensors=True, output_loading_info=True
+            folder,
+            dtype=dtype or "auto",
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,  # left unset, a model with code of its own would ask at the terminal
+            output_loading_info=True,
         )
     except Exception as error:  # the library raises bare errors of many kinds for a damaged folder
         raise ScoringError(f"model: transformers cannot load {source}: {type(error).__name__}: {error}") from error
@@ -160,6 +165,6 @@ def _read_model(folder: Path, source: object, dtype: torch.dtype | None) -> Any:
 
 def _read_tokenizer(folder: Path, source: object) -> Any:
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # as above
         raise ScoringError(f"model: transformers cannot load the tokenizer of {source}: {error}") from error

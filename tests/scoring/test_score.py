@@ -127,6 +127,10 @@ def test_the_order_of_sequences_changes_nothing(model, batch):
     np.testing.assert_allclose(score(model, [shuffled]).gain, score(model, [batch]).gain, rtol=1e-9)
 
 
+def test_one_batch_may_come_alone(model, batch):
+    np.testing.assert_array_equal(score(model, batch).gain, score(model, [batch]).gain)
+
+
 def test_labels_default_to_the_ids_under_the_mask(model, batch):
     unlabelled = {key: batch[key] for key in ("input_ids", "attention_mask")}
     np.testing.assert_array_equal(score(model, [unlabelled]).gain, score(model, [batch]).gain)

@@ -98,6 +98,17 @@ def test_pickled_weights_are_refused(tmp_path):
         load_model(folder)
 
 
+def test_code_of_a_model_is_never_run(tmp_path):
+    folder = tiny_llama_dir(tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "mine", "auto_map": {"AutoConfig": "mine.C", "AutoModelForCausalLM": "mine.M"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    with pytest.raises(ScoringError, match="contains custom code"):
+        load_model(folder)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_weights_that_lack_a_tensor_are_refused(tmp_path):
     folder = tiny_llama_dir(tmp_path)
     tensors = load_file(folder / "model.safetensors")
