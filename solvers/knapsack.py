@@ -6,6 +6,7 @@ The left side is continuous, piecewise linear and non-decreasing in u, so u is o
 which layers are *interior*, l_k < p_k u + r_k < h_k. Variable fixing (Bitran & Hax 1981, Brucker 1984, Kiwiel
 2008) finds them: solve as if all free layers were interior; those that leave the box on the prevailing side
 stay there in the solution, so fix them and repeat. Every pass fixes a layer, hence the algorithm is finite.
+Where a layer stands so near a bound that its side is a matter of rounding, the breakpoints are searched instead.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from zetaplan.spec.summation import Array, exact_dot, exact_sum
 Sides = NDArray[np.int8]
 
 FLOOR, INTERIOR, CAP = -1, 0, 1
-REFINEMENTS = 8  # rounding moves a layer across its bound once or twice at most; eight is out of reach
+REFINEMENTS = 4  # rounding moves a layer across its bound once or twice; beyond that, search
+DOUBT = 2.0**-48  # a price is right to some ten roundings; nearer to a bound than this, the side is not certain
 
 
 class Knapsack(NamedTuple):
@@ -44,15 +46,14 @@ class Knapsack(NamedTuple):
 
 def solve(knapsack: Knapsack) -> float:
     """The price u that solves the equation; the caller has made sure that there is one."""
-    side = _fix_variables(knapsack)
-    u = _price(knapsack, side)
+    u = _price(knapsack, _fix_variables(knapsack))
     for _ in range(REFINEMENTS):
         side = _sides(knapsack, u)
         refined = _price(knapsack, side)
         if refined == u:
-            break
+            return u if _certain(knapsack, side, u) else _search(knapsack)
         u = refined
-    return u
+    return _search(knapsack)
 
 
 def _fix_variables(knapsack: Knapsack) -> Sides:
@@ -80,6 +81,45 @@ def _fix_variables(knapsack: Knapsack) -> Sides:
 def _sides(knapsack: Knapsack, u: float) -> Sides:
     x = knapsack.p * u + knapsack.r
     return np.where(x <= knapsack.lower, FLOOR, np.where(x >= knapsack.upper, CAP, INTERIOR)).astype(np.int8)
+
+
+def _certain(knapsack: Knapsack, side: Sides, u: float) -> bool:
+    """Is no layer so near a bound that rounding may have chosen its side? A large one would mislead all small ones."""
+    if not (side == INTERIOR).any():
+        return False
+    _, p, r, lower, upper, _, _ = knapsack
+    x, doubt = p * u + r, DOUBT * (np.abs(p * u) + np.abs(r))
+    near = (np.abs(x - lower) <= doubt) | (np.abs(x - upper) <= doubt)
+    return not bool((near & (lower < upper)).any())
+
+
+def _search(knapsack: Knapsack) -> float:
+    """u by halving over the sorted breakpoints, where a layer leaves its floor or reaches its cap.
+
+    At a breakpoint its layer stands exactly at the bound, so the gap is summed without error and its sign is right
+    however much the layers differ in size; the piece between the last two breakpoints is one quotient.
+    """
+    a, p, r, lower, upper, limit, last = knapsack
+    movable = lower < upper
+    rise, top = np.where(movable, (lower - r) / p, np.inf), np.where(movable, (upper - r) / p, np.inf)
+
+    def short(u: float) -> bool:
+        x = np.where(rise >= u, lower, np.where(top <= u, upper, np.clip(p * u + r, lower, upper)))
+        gap = exact_dot(np.append(a, -1.0), np.append(x, limit))
+        return gap < 0.0 or (last and gap == 0.0)
+
+    points = np.unique(np.concatenate((rise, top)))
+    points = points[np.isfinite(points)]
+    low, high = -1, points.size
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if short(float(points[middle])) else (low, middle)
+    left = float(points[low]) if low >= 0 else -np.inf
+    right = float(points[high]) if high < points.size else np.inf
+    side = np.where(rise >= right, FLOOR, np.where(top <= left, CAP, INTERIOR)).astype(np.int8)
+    if not (side == INTERIOR).any():
+        return left if last or right == np.inf else right
+    return min(max(_price(knapsack, side), left), right)
 
 
 def _price(knapsack: Knapsack, side: Sides) -> float:
