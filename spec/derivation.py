@@ -122,6 +122,11 @@ class Derivation:
         return (self.slope * self.price + self.offset).subs(PRICE, self.total_price)
 
     @cached_property
+    def dual(self) -> sp.Expr:
+        """min_x L(x, lambda) of one layer between its bounds; with sigma lambda R taken off, the dual function."""
+        return sp.simplify(self.lagrangian.subs(self.term.decision, self.closed_form))
+
+    @cached_property
     def inverse_price(self) -> sp.Expr:
         """lambda as a function of u (the symbol PRICE stands for u here)."""
         u = sp.Dummy(positive=True) if self._at_sample(self.price) > 0 else sp.Dummy(real=True)
@@ -134,30 +139,47 @@ class Derivation:
         accurate = optimize(expression, [log1p_opt, expm1_opt])  # log(1 + m) loses a small m
         return cast(Function, sp.lambdify(symbols, accurate, modules="numpy", cse=True))
 
+    def _compile_weighted(self, expression: sp.Expr) -> Function:
+        """As `_compile`, with 0 f = 0 where a layer has no weight, even where f is infinite (m^(p-1) at 0)."""
+        full, weightless = self._compile(expression), self._compile(expression.subs(self.term.weight, 0))
+
+        def evaluate(x: Any, multiplier: Any, weight: Any, *rest: Any) -> Any:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                values = full(x, multiplier, weight, *rest)
+            zero = np.equal(weight, 0.0)
+            return np.where(zero, weightless(x, multiplier, weight, *rest), values) if np.any(zero) else values
+
+        return evaluate
+
     @cached_property
     def objective(self) -> Function:
         """f(x; w, d)."""
-        return self._compile(self.term.objective)
+        return self._compile_weighted(self.term.objective)
 
     @cached_property
     def gradient(self) -> Function:
         """f'(x; w, d), the multiplier left out."""
-        return self._compile(sp.diff(self.term.objective, self.term.decision))
+        return self._compile_weighted(sp.diff(self.term.objective, self.term.decision))
 
     @cached_property
     def magnitude(self) -> Function:
         """The sum of the absolute values of the terms of dL/dx: what a residual of stationarity is relative to."""
-        return self._compile(sp.Add(*map(sp.Abs, sp.Add.make_args(sp.expand(self.stationarity)))))
+        return self._compile_weighted(sp.Add(*map(sp.Abs, sp.Add.make_args(sp.expand(self.stationarity)))))
 
     @cached_property
     def lagrangian_gradient(self) -> Function:
         """dL/dx at a multiplier."""
-        return self._compile(self.stationarity)
+        return self._compile_weighted(self.stationarity)
 
     @cached_property
     def curvature(self) -> Function:
         """f''(x; w, d)."""
-        return self._compile(self.second_derivative)
+        return self._compile_weighted(self.second_derivative)
+
+    @cached_property
+    def mixed(self) -> Function:
+        """d^2 f / dx dw."""
+        return self._compile(self.score_derivative)
 
     @cached_property
     def declared_price_of(self) -> Function:

@@ -1,0 +1,202 @@
+"""A conformance suite for solvers: run any function from instance to solution through it.
+
+    from zetaplan.verification.conformance import conformance
+    report = conformance(my_solve)          # my_solve(instance) -> Solution
+    assert report.passed, report.failures
+
+Every instance is planted: the multiplier is chosen first, the plan follows from the closed form, and the limit is
+what that plan uses. So the optimum is known without a solver. The suite covers every program in `zetaplan.spec`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from zetaplan.spec import programs
+from zetaplan.spec.derivation import derive
+from zetaplan.spec.instance import Array, Instance, declare
+from zetaplan.spec.program import Program
+from zetaplan.spec.solution import Solution
+from zetaplan.verification.certificate import certify
+
+Solver = Callable[[Instance], Solution]
+
+LAYERS = (1, 2, 5, 32)
+SEEDS = 4
+
+
+@dataclass(frozen=True)
+class Planted:
+    """An instance whose optimum is known: x of the instance's shape, and the multiplier where it is unique."""
+
+    name: str
+    instance: Instance
+    x: Array
+    multiplier: float | None
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a solver made of a planted instance: errors relative to max(1, |x|) and to the total price."""
+
+    name: str
+    plan_error: float
+    multiplier_error: float
+    failed: tuple[str, ...]
+    tolerance: float
+
+    @property
+    def ok(self) -> bool:
+        return not self.failed and self.plan_error <= self.tolerance and self.multiplier_error <= self.tolerance
+
+
+@dataclass(frozen=True)
+class Report:
+    """All cases, in a fixed order."""
+
+    cases: tuple[Case, ...]
+
+    @property
+    def failures(self) -> tuple[Case, ...]:
+        return tuple(case for case in self.cases if not case.ok)
+
+    @property
+    def passed(self) -> bool:
+        return not self.failures
+
+
+def conformance(solve: Solver, *, tolerance: float = 1e-9, certified: bool = True) -> Report:
+    """Run a solver through every planted instance of every declared program.
+
+    tolerance : largest error allowed, in the plan relative to max(1, |x|), in the multiplier relative to the price.
+    certified : also ask that `zetaplan.certify` accepts the answer (tolerance 1e-9 of its own).
+    An exception of the solver's is a failed case that names it; only KeyboardInterrupt and the like pass through.
+    """
+    return Report(tuple(_case(solve, planted, tolerance, certified) for planted in planted_instances()))
+
+
+def planted_instances() -> Iterator[Planted]:
+    """Every program, one to 32 layers: binding, slack, at the edges of the box, tied, weightless, without quality."""
+    for program in programs().values():
+        for layers in LAYERS:
+            for seed in range(SEEDS):
+                rng = np.random.default_rng([layers, seed])
+                yield from _planted(program, layers, rng)
+
+
+def _planted(program: Program, layers: int, rng: np.random.Generator) -> Iterator[Planted]:
+    quality = 10.0 ** rng.uniform(-2.0, 0.0, layers)
+    data = [rng.uniform(0.5, 2.0, layers) for _ in program.terms]
+    yield _plant("binding", program, quality, data, rng)
+    yield _plant("tied", program, np.ones(layers), [np.ones(layers) for _ in program.terms], rng)
+    exponents = {str(term.exponent): 0.0 for term in program.terms}
+    yield _plant("without quality", program, quality, data, rng, exponents)
+    if layers > 1:
+        quality[0] = 0.0
+        yield _plant("weightless", program, quality, data, rng)
+    yield from _priced(program, quality, data, rng)
+
+
+def _priced(program: Program, quality: Array, data: list[Array], rng: np.random.Generator) -> Iterator[Planted]:
+    """Programs whose objective can price the resource: binding above the price, slack at it."""
+    (*_, derivation) = derive(program)
+    price = derivation.total_price.free_symbols & {scalar.symbol for scalar in program.scalars}
+    for scalar in program.scalars:
+        if scalar.symbol in price:
+            yield _plant("priced", program, quality, data, rng, {scalar.name: 0.01})
+            yield _slack(program, quality, data, rng, {scalar.name: 0.1})
+
+
+def _plant(
+    name: str,
+    program: Program,
+    quality: Array,
+    data: list[Array],
+    rng: np.random.Generator,
+    knobs: dict[str, float] | None = None,
+) -> Planted:
+    """Choose a multiplier that leaves layers inside their boxes; the limit is what the plan uses."""
+    roomy = _roomy(program, quality, data, knobs or {})
+    multiplier = _typical_multiplier(roomy) * float(2.0 ** rng.uniform(-1.0, 1.0))
+    x = _plan(roomy, multiplier)
+    interior = any(
+        ((row > channel.lower) & (row < channel.upper) & (channel.weight > 0.0)).any()
+        for row, channel in zip(roomy.rows(x), roomy.channels, strict=True)
+    )
+    instance = replace(roomy, limit=_use(roomy, x))
+    return Planted(_name(name, instance), instance, x, multiplier if interior else None)
+
+
+def _slack(
+    program: Program, quality: Array, data: list[Array], rng: np.random.Generator, knobs: dict[str, float]
+) -> Planted:
+    roomy = _roomy(program, quality, data, knobs)
+    x = _plan(roomy, 0.0)
+    spare = float(rng.uniform(0.1, 1.0)) * max(_use(roomy, x), 0.1)
+    use = _use(roomy, x)
+    limit = max(use + program.sign * spare, 0.0)
+    return Planted(_name("slack", roomy), replace(roomy, limit=limit), x, 0.0 if limit != use else None)
+
+
+def _roomy(program: Program, quality: Array, data: list[Array], knobs: dict[str, float]) -> Instance:
+    """Boxes of every kind (free, floored, capped), and a limit that rules nothing out yet."""
+    layers = quality.size
+    lower = [np.where(np.arange(layers) % 3 == 1, 0.05, 0.0) for _ in program.terms]
+    upper = [
+        np.minimum(np.where(np.arange(layers) % 4 == 2, 0.4, 8.0 if math.isinf(term.upper) else 0.95), term.upper)
+        for term in program.terms
+    ]
+    ends = zip(program.terms, data, lower, upper, strict=True)
+    roomiest = sum(term.usage * float(d @ (l if program.costs(term) else u)) for term, d, l, u in ends)
+    limit = roomiest + program.sign * 1e-3 * abs(roomiest)
+    return declare(program, quality, data, limit, lower, upper, knobs)
+
+
+def _typical_multiplier(instance: Instance) -> float:
+    """The multiplier at which the median layer stands in the middle of its box."""
+    prices = []
+    for derivation, channel in zip(derive(instance.program), instance.channels, strict=True):
+        weighted = channel.weight > 0.0
+        middle = 0.5 * (channel.lower + channel.upper)
+        gradient = derivation.gradient(middle, 0.0, channel.weight, channel.data, *instance.scalars)
+        price = -np.broadcast_to(gradient, middle.shape) / (instance.program.sign * channel.term.usage * channel.data)
+        prices.append(price[weighted])
+    return max(float(np.median(np.concatenate(prices))), 1e-3)
+
+
+def _plan(instance: Instance, multiplier: float) -> Array:
+    pairs = zip(derive(instance.program), instance.channels, strict=True)
+    rows = [derivation.stationary(multiplier, channel, instance.scalars) for derivation, channel in pairs]
+    return rows[0] if len(rows) == 1 else np.stack(rows)
+
+
+def _use(instance: Instance, x: Array) -> float:
+    pairs = zip(instance.channels, instance.rows(x), strict=True)
+    return math.fsum(v for channel, row in pairs for v in (channel.term.usage * channel.data * row).tolist())
+
+
+def _name(kind: str, instance: Instance) -> str:
+    return f"{instance.program.name}, {kind}, K = {instance.quality.size}"
+
+
+def _case(solve: Solver, planted: Planted, tolerance: float, certified: bool) -> Case:
+    try:
+        solution = solve(planted.instance)
+    except Exception as failure:
+        return Case(planted.name, math.inf, math.inf, (f"{type(failure).__name__}: {failure}",), tolerance)
+    x = np.asarray(solution.x)
+    plan_error = float(np.max(np.abs(x - planted.x) / np.maximum(1.0, np.abs(planted.x))))
+    failed: tuple[str, ...] = ()
+    if certified:
+        failed = tuple(condition.name for condition in certify(planted.instance, solution).failures)
+    return Case(planted.name, plan_error, _multiplier_error(planted, solution), failed, tolerance)
+
+
+def _multiplier_error(planted: Planted, solution: Solution) -> float:
+    if planted.multiplier is None:
+        return 0.0
+    declared = derive(planted.instance.program)[0].declared_price_of(*planted.instance.scalars)
+    return abs(float(solution.multiplier) - planted.multiplier) / (planted.multiplier + declared or 1.0)
