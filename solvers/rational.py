@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from flint import fmpq
@@ -124,29 +125,30 @@ def _guess(instance: Instance, truth: RationalInstance) -> Sides:
 def _solve(equation: Equation, sides: Sides) -> tuple[fmpq, Sides]:
     """A price that solves the equation, and the sides at it; the caller has made sure that one exists."""
     low = high = None
-    u = _candidate(equation, sides, low, high)
+    u = equation.price(sides)
     while True:
+        if u is None or not _inside(u, low, high):
+            u = _middle(equation, low, high)
         sides = equation.sides(u)
-        growth = equation.growth(sides)
-        ahead = equation.left(sides) / growth - u if growth else equation.left(sides)
+        following = equation.price(sides)
+        ahead = equation.left(sides) if following is None else following - u
         if ahead == 0:
             return u, sides
         low, high = (u, high) if ahead > 0 else (low, u)
-        u = _candidate(equation, sides, low, high)
+        u = following
 
 
-def _candidate(equation: Equation, sides: Sides, low: fmpq | None, high: fmpq | None) -> fmpq:
-    """Newton's price for these sides where it lies inside the bracket, otherwise the bracket's middle breakpoint."""
-    growth = equation.growth(sides)
-    if growth:
-        u = equation.left(sides) / growth
-        if (low is None or u > low) and (high is None or u < high):
-            return u
-    ends = [*equation.rises, *(t for t in equation.tops if t is not None)]
-    inside = sorted(u for u in ends if (low is None or u > low) and (high is None or u < high))
+def _inside(u: fmpq, low: fmpq | None, high: fmpq | None) -> bool:
+    return (low is None or u > low) and (high is None or u < high)
+
+
+def _middle(equation: Equation, low: Any, high: Any) -> fmpq:
+    """The middle breakpoint inside the bracket; where none is left, any price on the linear piece that remains."""
+    breakpoints = [*equation.rises, *(t for t in equation.tops if t is not None)]
+    inside = sorted(u for u in breakpoints if _inside(u, low, high))
     if inside:
         return inside[len(inside) // 2]
-    if low is None or high is None:  # a linear piece that reaches to infinity
+    if low is None or high is None:
         return low + 1 if high is None else high - 1
     return (low + high) / 2
 

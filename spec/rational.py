@@ -86,6 +86,11 @@ class Equation:
         """By how much the use of the resource grows with the price."""
         return total([a * p for a, p, side in zip(self.a, self.p, sides, strict=True) if side == INTERIOR])
 
+    def price(self, sides: Sides) -> fmpq | None:
+        """The one price that solves the equation on these sides; None where no layer is interior."""
+        growth = self.growth(sides)
+        return self.left(sides) / growth if growth else None
+
     def support(self, sides: Sides) -> tuple[fmpq | None, fmpq | None]:
         """The least and the largest price at which the fixed layers stay where they are; None for an open end."""
         movable = [h is None or l < h for l, h in zip(self.lower, self.upper, strict=True)]
@@ -111,14 +116,14 @@ class RationalInstance:
     weightless: list[int]
     data: list[fmpq]
     lower: list[fmpq]
-    upper: list[fmpq | None]
+    upper: list[Any]
     uses: bool
     declared_price: fmpq
     price_of: Quotient
     multiplier_of: Quotient
 
     @property
-    def spared(self) -> list[fmpq | None]:
+    def spared(self) -> list[Any]:
         """The bound of each layer that spares the resource; where a layer without weight stands if there is a price."""
         return self.lower if self.uses else self.upper
 
