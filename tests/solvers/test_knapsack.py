@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from zetaplan.solvers.knapsack import Knapsack, solve
 
-from tests.oracle import _at, _root
+from tests.oracle import _root
 
 
 def near_tie(rng: np.random.Generator, last: bool) -> Knapsack:
