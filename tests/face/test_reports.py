@@ -1,0 +1,176 @@
+"""Reports: nothing fetched, nothing injected, and every mark on a chart as high as its number."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from zetaplan.charts import gain_chart, plan_chart
+from zetaplan.errors import SpecError
+from zetaplan.planning import Plan, allocate, prune
+from zetaplan.reports import Report, render, write_report
+
+from .conftest import LAYERS, made_scores
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "a|b`c`",
+    "{{ 7 * 7 }}",
+    "x\n\n# y",
+    "</pre><b>",
+)
+
+
+class Page(HTMLParser):
+    """The tags, attributes and visible text of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def html(plan: Plan) -> str:
+    return render(Report(plan, "plan.json"), "report.html")
+
+
+def markdown(plan: Plan) -> str:
+    return render(Report(plan, "plan.json"), "report.md")
+
+
+@pytest.mark.parametrize("program", ["allocation", "pruning"])
+def test_the_page_fetches_nothing(plans: dict[str, Plan], program: str) -> None:
+    text = html(plans[program])
+    page = Page(text)
+    assert not {"script", "link", "img", "iframe", "object", "embed", "base", "form"} & set(page.tags)
+    assert not {"src", "srcset", "href", "xlink:href", "action", "data", "poster"} & {
+        name for name, _ in page.attributes
+    }
+    assert not re.search(r"url\(|@import|https?://|//[a-z]", text)
+
+
+@pytest.mark.parametrize("program", ["allocation", "pruning"])
+def test_every_layer_is_told_in_both_files(plans: dict[str, Plan], program: str) -> None:
+    plan = plans[program]
+    for text in (html(plan), markdown(plan)):
+        for name, value in zip(plan.names, plan.solution.x, strict=True):
+            assert name in text
+            assert f"{value:.4f}" in text
+        for condition in plan.certificate.conditions:
+            assert condition.meaning in text
+        assert plan.document().sha256_ in text
+        assert plan.document().scores_sha256 in text
+        assert "zetaplan verify plan.json" in text
+        assert "certificate covers the convex program, not the task" in text
+        assert ("promises no speed-up" in text) == (program == "pruning")
+
+
+def test_light_and_dark_and_phones(plans: dict[str, Plan]) -> None:
+    text = html(plans["pruning"])
+    assert "@media (prefers-color-scheme: dark)" in text
+    assert 'name="viewport"' in text
+    assert not re.search(r'(fill|stroke|color)="', text), "colours belong to the style sheet, which knows the scheme"
+
+
+def test_hostile_names_stay_text() -> None:
+    scores = made_scores(
+        names=HOSTILE, provenance={"model": HOSTILE[0], HOSTILE[1]: {"deep": HOSTILE[1]}, "data": HOSTILE[5]}
+    )
+    plan = prune(scores)
+    page = Page(html(plan))
+    assert not {"script", "img", "b"} & set(page.tags)
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    for name in HOSTILE:
+        assert name in page.text
+    text = markdown(plan)
+    assert not {"script", "img", "b"} & set(Page(text).tags)
+    table = text.split("## The plan")[1].split("## The program")[0]
+    rows = [line for line in table.splitlines() if line.startswith("|")]
+    assert len(rows) == LAYERS + 2
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {8}
+
+
+def bars(chart: str, kind: str) -> list[ElementTree.Element]:
+    root = ElementTree.fromstring(chart)  # noqa: S314  our own drawing
+    return [rect for rect in root.iter("rect") if rect.get("class") == kind]
+
+
+def heights(chart: str, kind: str) -> np.ndarray:
+    return np.array([float(str(rect.get("height")).rstrip("%")) for rect in bars(chart, kind)])
+
+
+def test_bars_are_as_high_as_their_numbers() -> None:
+    x = [0.0, 1.5, 3.0, 7.25]
+    drawn = heights(plan_chart(list("abcd"), x, 4.0, [None] * 4), "bar")
+    np.testing.assert_allclose(drawn / drawn[3] * 7.25, x, atol=1e-3)
+
+
+def test_the_noise_floor_and_the_rest_add_up_to_the_gain() -> None:
+    gain, floor = np.array([0.9, 0.5, 0.2]), np.array([0.3, 0.5, 0.4])
+    chart = gain_chart(list("abc"), gain.tolist(), floor.tolist(), None)
+    pale, strong = heights(chart, "floor"), heights(chart, "bar")
+    scale = (pale + strong)[0] / 0.9
+    np.testing.assert_allclose(pale / scale, np.minimum(gain, floor), atol=1e-3)
+    np.testing.assert_allclose(strong / scale, np.maximum(gain - floor, 0), atol=1e-3)
+
+
+@pytest.mark.parametrize("top", [1e-9, 0.031, 0.9, 1.0, 10.15, 3e7])
+def test_charts_fit_any_scale(top: float) -> None:
+    chart = plan_chart(["a", "b"], [top, top / 2], top / 3, [None, top])
+    root = ElementTree.fromstring(chart)  # noqa: S314  our own drawing
+    places = [
+        float(value.rstrip("%")) for part in root.iter() for key, value in part.items() if key in {"y", "y1", "y2"}
+    ]
+    assert min(places) >= 0
+    assert max(places) <= 100
+    tallest = heights(chart, "bar").max()
+    assert 30 < tallest <= 82.001
+
+
+def test_a_chart_of_nothing_is_still_a_chart() -> None:
+    assert heights(plan_chart(["a"], [0.0], 0.0, [None]), "bar").tolist() == [0.0]
+
+
+def test_the_comparison_with_uniform_is_the_objective(plans: dict[str, Plan]) -> None:
+    plan = plans["allocation"]
+    w, x, m = plan.instance.weight, plan.solution.x, plan.uniform
+    benefit, even = (w * np.log1p(x)).sum(), (w * np.log1p(m)).sum()
+    assert Report(plan, "p").versus_uniform == f"{(benefit - even) / even:.2%}"
+    assert Report(plan, "p").bounds == (int((x == 2).sum()), int((x == 8).sum()))
+
+
+def test_no_comparison_where_uniform_is_not_allowed(plans: dict[str, Plan]) -> None:
+    plan = allocate(plans["allocation"].scores, mean_rank=4, upper=[3.0, *[50.0] * 5])
+    assert Report(plan, "p").versus_uniform is None
+    assert "better than uniform" not in html(plan)
+
+
+def test_both_files_are_written_side_by_side(plans: dict[str, Plan], tmp_path: Path) -> None:
+    written = write_report(plans["pruning"], tmp_path / "report.html", file="p.json")
+    assert written == (tmp_path / "report.html", tmp_path / "report.md")
+    assert all("verify p.json" in path.read_text(encoding="utf-8") for path in written)
+    with pytest.raises(SpecError, match="expected a name for the HTML file"):
+        write_report(plans["pruning"], tmp_path / "report.md")
+    with pytest.raises(SpecError, match="cannot write"):
+        write_report(plans["pruning"], tmp_path / "none" / "report.html")
+
+
+def test_a_plan_of_the_gradient_norm_says_that_no_curvature_is_used() -> None:
+    text = markdown(allocate(made_scores(curvature="gradient", standard_error=None)))
+    assert "no curvature is used" in text
+    assert "ζ² = g′" not in text
