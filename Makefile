@@ -19,6 +19,9 @@ lint: $(VENV)/.lint .typing/zetaplan
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(VENV)/.docs .typing/zetaplan
+	$(BIN)/mkdocs build --strict --quiet
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -34,6 +37,10 @@ $(VENV)/.test: $(VENV)/.core
 
 $(VENV)/.lint: $(VENV)/.test
 	$(PIP) --editable '.[gguf,test,lint]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.core
+	$(PIP) --editable '.[gguf,docs]'
 	touch $@
 
 # Type checkers do not follow the editable mapping of the four rooms; this tree of links shows it to them.

@@ -22,9 +22,20 @@ from zetaplan.errors import (
 )
 
 if TYPE_CHECKING:
+    from zetaplan.checking import load_plan
+    from zetaplan.planning import Plan, allocate, plan, prune
+    from zetaplan.scoring import Damping, Scores, load_model, read_sequences, score
     from zetaplan.solvers import solve
+    from zetaplan.solvers.rational import ExactOptimum, exact_optimum
     from zetaplan.spec.allocation import allocation
+    from zetaplan.spec.barrier_pruning import barrier_pruning
+    from zetaplan.spec.constants import Constants, constants
+    from zetaplan.spec.exponential_allocation import exponential_allocation
     from zetaplan.spec.instance import Instance
+    from zetaplan.spec.joint import joint
+    from zetaplan.spec.power_allocation import power_allocation
+    from zetaplan.spec.power_pruning import power_pruning
+    from zetaplan.spec.precision import precision
     from zetaplan.spec.pruning import pruning
     from zetaplan.spec.solution import Solution, Status
     from zetaplan.verification.certificate import Certificate, certify
@@ -32,30 +43,70 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "allocate": "zetaplan.planning",
     "allocation": "zetaplan.spec.allocation",
-    "pruning": "zetaplan.spec.pruning",
-    "Instance": "zetaplan.spec.instance",
-    "Solution": "zetaplan.spec.solution",
-    "Status": "zetaplan.spec.solution",
-    "solve": "zetaplan.solvers",
+    "barrier_pruning": "zetaplan.spec.barrier_pruning",
     "Certificate": "zetaplan.verification.certificate",
     "certify": "zetaplan.verification.certificate",
+    "Constants": "zetaplan.spec.constants",
+    "constants": "zetaplan.spec.constants",
+    "Damping": "zetaplan.scoring",
+    "exact_optimum": "zetaplan.solvers.rational",
+    "ExactOptimum": "zetaplan.solvers.rational",
+    "exponential_allocation": "zetaplan.spec.exponential_allocation",
+    "Instance": "zetaplan.spec.instance",
+    "joint": "zetaplan.spec.joint",
+    "load_model": "zetaplan.scoring",
+    "load_plan": "zetaplan.checking",
+    "Plan": "zetaplan.planning",
+    "plan": "zetaplan.planning",
+    "power_allocation": "zetaplan.spec.power_allocation",
+    "power_pruning": "zetaplan.spec.power_pruning",
+    "precision": "zetaplan.spec.precision",
+    "prune": "zetaplan.planning",
+    "pruning": "zetaplan.spec.pruning",
+    "read_sequences": "zetaplan.scoring",
+    "score": "zetaplan.scoring",
+    "Scores": "zetaplan.scoring",
+    "Solution": "zetaplan.spec.solution",
+    "solve": "zetaplan.solvers",
+    "Status": "zetaplan.spec.solution",
 }
 
 __all__ = [
     "Certificate",
     "CertificateError",
+    "Constants",
+    "Damping",
+    "ExactOptimum",
     "InfeasibleError",
     "Instance",
+    "Plan",
+    "Scores",
     "ScoringError",
     "Solution",
     "SolverError",
     "SpecError",
     "Status",
     "ZetaplanError",
+    "allocate",
     "allocation",
+    "barrier_pruning",
     "certify",
+    "constants",
+    "exact_optimum",
+    "exponential_allocation",
+    "joint",
+    "load_model",
+    "load_plan",
+    "plan",
+    "power_allocation",
+    "power_pruning",
+    "precision",
+    "prune",
     "pruning",
+    "read_sequences",
+    "score",
     "solve",
 ]
 
