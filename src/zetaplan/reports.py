@@ -27,12 +27,12 @@ HEADINGS = {"allocation": "LoRA rank", "pruning": "Sparsity"}
 
 CAVEATS = {
     "surrogate": (
-        "The gain is measured with a surrogate of the curvature ({curvature}), on {sequences} sequences, around the "
+        "The gain is measured with one surrogate ({curvature}), on {sequences} sequences, around the "
         "model as it is. Another surrogate can rank the layers differently."
     ),
     "damping": (
-        "The damping decides the ranking: as it tends to zero, the block Fisher gain of every layer tends to 1. "
-        "Compare plans only at the same damping."
+        "The damping decides the ranking (as it tends to zero, the block Fisher gain of every layer tends to 1): "
+        "compare plans only at the same damping."
     ),
     "noise": (
         "{noise:.0%} of the total gain is what gradients of random sign would give (the noise floor). Differences "
@@ -166,8 +166,8 @@ class Report:
             "sequences": scores.provenance.get("sequences", "an unknown number of"),
             "noise": noise_share(scores),
         }
-        without = "speed" if self.program == "allocation" else ""
-        return tuple(text.format(**facts) for name, text in CAVEATS.items() if name != without)
+        besides = {"speed": self.program == "allocation", "damping": not scores.damping.any()}
+        return tuple(text.format(**facts) for name, text in CAVEATS.items() if not besides.get(name))
 
     @property
     def gain_meaning(self) -> str:

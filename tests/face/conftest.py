@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from zetaplan.scoring import Scores
 
 from zetaplan.documents import save_scores
 from zetaplan.files import canonical, digest
 from zetaplan.planning import Plan, allocate, prune
+from zetaplan.scoring import Scores
 
 LAYERS = 6
 

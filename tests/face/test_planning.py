@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 import pytest
-from zetaplan.scoring import Scores
 
 import zetaplan as zp
 from zetaplan import planning
 from zetaplan.errors import CertificateError, InfeasibleError, SpecError
 from zetaplan.planning import Plan, allocate, counted_gain, noise_share, plan, prune
+from zetaplan.scoring import Scores
 
 from .conftest import LAYERS, made_scores
 

@@ -171,6 +171,9 @@ def test_both_files_are_written_side_by_side(plans: dict[str, Plan], tmp_path: P
 
 
 def test_a_plan_of_the_gradient_norm_says_that_no_curvature_is_used() -> None:
-    text = markdown(allocate(made_scores(curvature="gradient", standard_error=None)))
+    scores = made_scores(curvature="gradient", standard_error=None, damping=np.zeros(LAYERS))
+    text = markdown(allocate(scores))
     assert "no curvature is used" in text
+    assert "damping decides" not in text
+    assert "damping decides" in markdown(allocate(made_scores()))
     assert "ζ² = g′" not in text
