@@ -1,0 +1,160 @@
+"""Many trials: cut into chunks, each a file of its own, so that a campaign is parallel, sharded and resumable at once.
+
+A chunk is a range of instances; which process or machine works on it changes nothing in its file. A killed campaign
+goes on with the chunks that have no file yet. Whoever finds that all of them are there adds them up; no rank waits.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import secrets
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from zetaplan.errors import SpecError
+from zetaplan.verification.audit.contestants import contestant
+from zetaplan.verification.audit.planting import plant
+from zetaplan.verification.audit.tally import Tally, total
+from zetaplan.verification.audit.trial import judge, truth
+
+CHUNK = 2000
+SINGLE = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """What is asked of whom; two campaigns that are equal give equal results, up to the times.
+
+    solvers : name -> it is asked on every n-th instance. instances : how many are planted. spread : decades of
+    quality, least and largest. seed : with the number of an instance it decides the instance.
+    """
+
+    solvers: dict[str, int]
+    instances: int
+    spread: tuple[float, float]
+    seed: int
+
+    @classmethod
+    def parse(cls, solvers: str, instances: int, spread: str, seed: int) -> Campaign:
+        """From the words of the command line: "exact,clarabel/100" and "0:12".
+
+        Raises SpecError for a solver that is not known, a share that is no number, and a spread that is no range.
+        """
+        every = dict(_every(word) for word in solvers.split(","))
+        for name in every:
+            contestant(name)
+        if instances < 1:
+            raise SpecError(f"instances = {instances}: expected at least 1")
+        return cls(every, instances, _spread(spread), seed)
+
+    @property
+    def chunks(self) -> range:
+        return range(-(-self.instances // CHUNK))
+
+    def trials(self, chunk: int) -> range:
+        """The instances of a chunk."""
+        return range(chunk * CHUNK, min((chunk + 1) * CHUNK, self.instances))
+
+    def document(self) -> dict[str, Any]:
+        return asdict(self) | {"spread": list(self.spread)}
+
+
+def _every(word: str) -> tuple[str, int]:
+    name, _, share = word.strip().partition("/")
+    if share and not (share.isdecimal() and int(share) > 0):
+        raise SpecError(f"solvers: {word!r}: expected NAME or NAME/N, asked on every N-th instance")
+    return name, int(share or 1)
+
+
+def _spread(text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(part) for part in text.split(":"))
+    except ValueError:
+        raise SpecError(f"spread = {text!r}: expected decades LOW:HIGH, such as 0:12") from None
+    if not 0.0 <= low <= high <= 100.0:
+        raise SpecError(f"spread = {text!r}: expected 0 <= LOW <= HIGH <= 100")
+    return low, high
+
+
+def run_chunk(campaign: Campaign, chunk: int) -> Tally:
+    """Plant the instances of one chunk and put every solver that is due to the test."""
+    solvers = [(contestant(name), every) for name, every in campaign.solvers.items()]
+    tally = Tally()
+    for index in campaign.trials(chunk):
+        due = [solver for solver, every in solvers if index % every == 0]
+        try:
+            planted = plant(campaign.seed, index, campaign.spread)
+            exact = truth(planted)
+        except Exception as failure:  # no instance may be lost: one without a truth spoils the audit, and is counted
+            tally.dispute(index, f"{type(failure).__name__}: {failure}"[:300])
+            continue
+        tally.truths["planted" if planted.plan is not None else "computed"] += 1
+        for solver in due:
+            if solver.suits(planted.instance):
+                cell = (solver.name, planted.instance.program.name, int(planted.spread))
+                verdict = judge(exact, solver.solve)
+                tally.count(cell, index, exact.x.size, verdict, verdict.wrong(solver.strict))
+    return tally
+
+
+def conduct(campaign: Campaign, out: Path, jobs: int = 1, resume: bool = False) -> Iterator[tuple[int, int]]:
+    """Run what this rank has to do and yield (chunks done here, chunks to do here) after every chunk.
+
+    Under torchrun (RANK, WORLD_SIZE) the chunks are dealt out in turn; the ranks share `out`, or their `out`/chunks
+    are copied together afterwards.
+
+    Raises SpecError where `out` holds another campaign, or this one without `resume`.
+    """
+    _claim(campaign, out, resume)
+    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    mine = [chunk for chunk in campaign.chunks if chunk % world == rank]
+    missing = [(campaign, out, chunk) for chunk in mine if not _file(out, chunk).exists()]
+    done = len(mine) - len(missing)
+    yield done, len(mine)
+    os.environ.update(SINGLE)
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        for _ in pool.imap_unordered(_work, missing):
+            done += 1
+            yield done, len(mine)
+
+
+def collect(campaign: Campaign, out: Path) -> tuple[Tally, int]:
+    """The sum of all chunks that have been finished by any rank, and how many are still missing."""
+    there = [chunk for chunk in campaign.chunks if _file(out, chunk).exists()]
+    tally = total(Tally.read(json.loads(_file(out, chunk).read_text("utf-8"))) for chunk in there)
+    return tally, len(campaign.chunks) - len(there)
+
+
+def _work(task: tuple[Campaign, Path, int]) -> None:
+    warnings.simplefilter("ignore")  # what a solver says of itself is counted by its status
+    campaign, out, chunk = task
+    write(_file(out, chunk), json.dumps(run_chunk(campaign, chunk).document()))
+
+
+def _file(out: Path, chunk: int) -> Path:
+    return out / "chunks" / f"{chunk:06d}.json"
+
+
+def _claim(campaign: Campaign, out: Path, resume: bool) -> None:
+    """Make `out` this campaign's folder, or make sure that it is."""
+    (out / "chunks").mkdir(parents=True, exist_ok=True)
+    settings, mine = out / "campaign.json", campaign.document()
+    if not settings.exists():
+        return write(settings, json.dumps(mine, indent=2) + "\n")
+    if json.loads(settings.read_text("utf-8")) != mine:
+        raise SpecError(f"{out} holds another campaign ({settings}): choose another folder, or its own settings")
+    if not resume and "RANK" not in os.environ:
+        raise SpecError(f"{out} holds this campaign already: go on with --resume, or choose another folder")
+    return None
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file at once or not at all."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    draft.write_text(text, "utf-8")
+    draft.replace(path)
