@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+
+import zetaplan as zp
+from tests import oracle
+from tests.strategies import instances, random_instance
 from zetaplan.solvers.frontier import Frontier, frontier
 from zetaplan.spec import programs
 from zetaplan.spec.instance import Instance, declare
 from zetaplan.spec.joint import joint
 from zetaplan.spec.program import Program
 from zetaplan.spec.solution import Status
-
-import zetaplan as zp
-from tests import oracle
-from tests.strategies import instances, random_instance
 
 SINGLE = [program for program in programs().values() if len(program.terms) == 1]
 
