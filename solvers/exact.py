@@ -18,37 +18,50 @@ from zetaplan.spec.derivation import Derivation, derive
 from zetaplan.spec.instance import Array, Channel, Instance
 from zetaplan.spec.solution import Solution, Status
 
+EPSILON = float(np.finfo(np.float64).eps)
+
 
 def solve_exact(instance: Instance) -> Solution:
     """The optimum to rounding: |x_k - x*_k| is a few units in the last place of |slope_k u| + |offset_k|."""
-    unpriced = plan_at(instance, 0.0)
-    if excess(instance, unpriced) <= 0.0:
-        return Solution(instance, settle(instance, unpriced), 0.0, Status.SLACK, "exact")
     derivations = derive(instance.program)
     if len(derivations) > 1:
-        multiplier = _root(instance, derivations)
-        return Solution(instance, plan_at(instance, multiplier), multiplier, Status.BINDING, "exact")
-    (derivation,), (channel,) = derivations, instance.channels
-    problem = _knapsack(derivation, channel, instance.limit, instance.scalars)
+        return _several_terms(instance, derivations)
+    (derivation,), (channel,), scalars = derivations, instance.channels, instance.scalars
+    problem = _knapsack(derivation, channel, instance.limit, scalars)
+    unpriced = problem.at(derivation.price_at(0.0, scalars))
+    if _slack(instance, unpriced):
+        return Solution(instance, settle(instance, unpriced), 0.0, Status.SLACK, "exact")
     price = knapsack.solve(problem)
-    multiplier = _multiplier(derivation, price, instance.scalars)
+    multiplier = derivation.multiplier_at(price, scalars)
     return Solution(instance, problem.at(price), multiplier, Status.BINDING, "exact")
 
 
-def _multiplier(derivation: Derivation, price: float, scalars: tuple[float, ...]) -> float:
-    return max(float(derivation.multiplier_of(0.0, np.float64(price), 0.0, 0.0, *scalars)), 0.0)
+def _slack(instance: Instance, x: Array) -> bool:
+    """Does x leave the coupling constraint satisfied? Summed without error only where rounding could decide."""
+    use = float(instance.resource @ x)
+    surplus = instance.program.sign * (instance.limit - instance.channels[0].term.usage * use)
+    doubt = x.size * EPSILON * (abs(use) + abs(instance.limit))
+    return surplus > 0.0 if abs(surplus) > doubt else excess(instance, x) <= 0.0
 
 
 def _knapsack(derivation: Derivation, channel: Channel, limit: float, scalars: tuple[float, ...]) -> knapsack.Knapsack:
     """The equation for the price u. A layer without weight is pinned where it spares the resource."""
     _, weight, data, lower, upper = channel
-    slope, offset = derivation.line(channel, scalars)
-    weightless = weight == 0.0
-    if weightless.any():
+    slope, offset = derivation.affine(channel, scalars)
+    if not weight.all():
+        weightless = weight == 0.0
         slope, offset = np.where(weightless, 1.0, slope), np.where(weightless, 0.0, offset)
         spared = lower if derivation.uses else upper
         lower, upper = np.where(weightless, spared, lower), np.where(weightless, spared, upper)
     return knapsack.Knapsack(data, slope, offset, lower, upper, limit, last=derivation.uses)
+
+
+def _several_terms(instance: Instance, derivations: tuple[Derivation, ...]) -> Solution:
+    unpriced = plan_at(instance, 0.0)
+    if excess(instance, unpriced) <= 0.0:
+        return Solution(instance, unpriced, 0.0, Status.SLACK, "exact")
+    multiplier = _root(instance, derivations)
+    return Solution(instance, plan_at(instance, multiplier), multiplier, Status.BINDING, "exact")
 
 
 def _root(instance: Instance, derivations: tuple[Derivation, ...]) -> float:

@@ -3,10 +3,10 @@
     find u with  sum_k a_k clip(p_k u + r_k, l_k, h_k) = R,     a, p > 0
 
 The left side is continuous, piecewise linear and non-decreasing in u, so u is one quotient once it is known
-which layers are *interior*, l_k < p_k u + r_k < h_k. Variable fixing (Bitran & Hax 1981, Brucker 1984, Kiwiel
-2008) finds them: solve as if all free layers were interior; those that leave the box on the prevailing side
-stay there in the solution, so fix them and repeat. Every pass fixes a layer, hence the algorithm is finite.
-Where a layer stands so near a bound that its side is a matter of rounding, the breakpoints are searched instead.
+which layers are *interior*, l_k < p_k u + r_k < h_k. The breakpoints are sorted and the left side is summed up along
+them (Helgason, Kennington & Lall 1980): that gives u up to rounding. Newton's method on the same equation, its sums
+taken without loss, ends at the price whose own sides it was computed from. Where a layer stands so near a bound
+that its side is a matter of rounding, the breakpoints are searched instead.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from zetaplan.spec.summation import Array, exact_dot, exact_sum
+from zetaplan.spec.summation import Array, accurate_dot, exact_dot, exact_sum
 
 Sides = NDArray[np.int8]
 
@@ -25,7 +25,7 @@ DOUBT = 2.0**-48  # a price is right to some ten roundings; nearer to a bound th
 
 
 class Knapsack(NamedTuple):
-    """sum_k a_k clip(p_k u + r_k, l_k, h_k) = R; arrays of shape (K,), h may be infinite.
+    """sum_k a_k clip(p_k u + r_k, l_k, h_k) = R; arrays of shape (K,), h may be infinite, r may be one number.
 
     last : take the largest u where the solutions are an interval (every layer stands at a bound), else the
     smallest; the caller picks the end with the smaller multiplier.
@@ -33,7 +33,7 @@ class Knapsack(NamedTuple):
 
     a: Array
     p: Array
-    r: Array
+    r: Array | float
     lower: Array
     upper: Array
     limit: float
@@ -46,51 +46,46 @@ class Knapsack(NamedTuple):
 
 def solve(knapsack: Knapsack) -> float:
     """The price u that solves the equation; the caller has made sure that there is one."""
-    u = _price(knapsack, _fix_variables(knapsack))
+    side = _sides(knapsack, _near(knapsack))
     for _ in range(REFINEMENTS):
-        side = _sides(knapsack, u)
-        refined = _price(knapsack, side)
-        if refined == u:
+        u = _price(knapsack, side)
+        refined = _sides(knapsack, u)
+        if refined.tobytes() == side.tobytes():
             return u if _certain(knapsack, side, u) else _search(knapsack)
-        u = refined
+        side = refined
     return _search(knapsack)
 
 
-def _fix_variables(knapsack: Knapsack) -> Sides:
-    """Which side every layer stands on, up to rounding: FLOOR, INTERIOR or CAP."""
-    side = np.zeros(knapsack.p.size, dtype=np.int8)
-    free = np.arange(knapsack.p.size)
-    a, p, r, lower, upper, left, _ = knapsack
-    while free.size:
-        u = (left - float((a * r).sum())) / float((a * p).sum())
-        x = p * u + r
-        below, above = x <= lower, x >= upper
-        deficit = float((a * (lower - x))[below].sum())
-        excess = float((a * (x - upper))[above].sum())
-        if deficit == excess:
-            side[free[below]], side[free[above]] = FLOOR, CAP
-            break
-        fixed, bound, which = (below, lower, FLOOR) if deficit > excess else (above, upper, CAP)
-        side[free[fixed]] = which
-        left -= float((a * bound)[fixed].sum())
-        keep = ~fixed
-        free, a, p, r, lower, upper = free[keep], a[keep], p[keep], r[keep], lower[keep], upper[keep]
-    return side
+def _near(knapsack: Knapsack) -> float:
+    """The price up to rounding: the left side at every breakpoint, by running sums from the first one on."""
+    a, p, r, lower, upper, limit, _ = knapsack
+    with np.errstate(all="ignore"):  # a layer without a cap reaches it at infinity; what follows there is not used
+        points = np.concatenate((lower - r, upper - r))
+        points.reshape(2, -1)[:] /= p
+        order = points.argsort()
+        points, rate = points[order], a * p
+        growth = np.concatenate((rate, -rate))[order].cumsum()
+        use = (growth[:-1] * (points[1:] - points[:-1])).cumsum()
+        left = limit - float(a @ lower)
+        piece = int(use.searchsorted(left))
+        return float(points[piece] + (left - (use[piece - 1] if piece else 0.0)) / growth[piece])
 
 
 def _sides(knapsack: Knapsack, u: float) -> Sides:
     x = knapsack.p * u + knapsack.r
-    return np.where(x <= knapsack.lower, FLOOR, np.where(x >= knapsack.upper, CAP, INTERIOR)).astype(np.int8)
+    floor = x <= knapsack.lower
+    return ((x >= knapsack.upper) > floor).view(np.int8) - floor.view(np.int8)
 
 
 def _certain(knapsack: Knapsack, side: Sides, u: float) -> bool:
     """Is no layer so near a bound that rounding may have chosen its side? A large one would mislead all small ones."""
-    if not (side == INTERIOR).any():
+    if side.all():
         return False
     _, p, r, lower, upper, _, _ = knapsack
-    x, doubt = p * u + r, DOUBT * (np.abs(p * u) + np.abs(r))
-    near = (np.abs(x - lower) <= doubt) | (np.abs(x - upper) <= doubt)
-    return not bool((near & (lower < upper)).any())
+    moved = p * u
+    x, doubt = moved + r, DOUBT * (np.abs(moved) + np.abs(r))
+    near = np.minimum(np.abs(x - lower), np.abs(x - upper)) <= doubt
+    return not near.any() or not bool((near & (lower < upper)).any())
 
 
 def _search(knapsack: Knapsack) -> float:
@@ -125,12 +120,10 @@ def _search(knapsack: Knapsack) -> float:
 def _price(knapsack: Knapsack, side: Sides) -> float:
     """u given the sides: one quotient, its numerator summed without cancellation."""
     a, p, r, lower, upper, limit, _ = knapsack
-    interior = side == INTERIOR
-    if not interior.any():
+    if side.all():
         return _vertex(knapsack, side)
-    constant = np.where(interior, r, np.where(side == FLOOR, lower, upper))
-    rest = exact_dot(np.append(-a, 1.0), np.append(constant, limit))
-    return rest / exact_sum((a * p)[interior])
+    constant = np.where(side == FLOOR, lower, np.where(side == CAP, upper, r))
+    return -accurate_dot(a, constant, -limit) / exact_sum((a * p)[side == INTERIOR])
 
 
 def _vertex(knapsack: Knapsack, side: Sides) -> float:

@@ -205,13 +205,25 @@ class Derivation:
         """lambda at a price: pass u in the place of the multiplier."""
         return self._compile(self.inverse_price.subs(PRICE, MULTIPLIER))
 
-    def line(self, channel: Channel, scalars: tuple[float, ...]) -> tuple[Array, Array]:
-        """(slope, offset) of every layer, both (K,); not finite where a layer has no weight."""
-        arguments = (0.0, 0.0, channel.weight, channel.data, *scalars)
+    def price_at(self, multiplier: float, scalars: tuple[float, ...]) -> np.float64:
+        """u at a multiplier; infinite where the resource has no price at all."""
         with np.errstate(divide="ignore"):
-            slope, offset = self.slope_of(*arguments), self.offset_of(*arguments)
-        shape = channel.weight.shape
-        return np.broadcast_to(slope, shape), np.broadcast_to(offset, shape)
+            return np.float64(self.price_of(0.0, np.float64(multiplier), 0.0, 0.0, *scalars))
+
+    def multiplier_at(self, price: float, scalars: tuple[float, ...]) -> float:
+        """lambda >= 0 at a price u."""
+        return max(float(self.multiplier_of(0.0, np.float64(price), 0.0, 0.0, *scalars)), 0.0)
+
+    def affine(self, channel: Channel, scalars: tuple[float, ...]) -> tuple[Array, Array | float]:
+        """(slope, offset) of every layer: (K,), and (K,) or one number; not finite where a layer has no weight."""
+        with np.errstate(divide="ignore"):
+            slope = self.slope_of(0.0, 0.0, channel.weight, channel.data, *scalars)
+            return slope, self.offset_of(0.0, 0.0, channel.weight, channel.data, *scalars)
+
+    def line(self, channel: Channel, scalars: tuple[float, ...]) -> tuple[Array, Array]:
+        """As `affine`, both (K,)."""
+        slope, offset = self.affine(channel, scalars)
+        return np.broadcast_to(slope, channel.weight.shape), np.broadcast_to(offset, channel.weight.shape)
 
     def stationary(self, multiplier: float, channel: Channel, scalars: tuple[float, ...]) -> Array:
         """x(lambda) clipped to the box: the minimiser of the Lagrangian of every layer, shape (K,).
@@ -219,11 +231,10 @@ class Derivation:
         A layer without weight has nothing to lose: it stands at the end of its box that spares the resource.
         """
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            price = self.price_of(0.0, np.float64(multiplier), 0.0, 0.0, *scalars)
-            slope, offset = self.line(channel, scalars)
-            x = slope * price + offset
-        spared = channel.lower if self.uses else channel.upper
-        x = np.where(channel.weight > 0.0, x, spared)
+            slope, offset = self.affine(channel, scalars)
+            x = slope * self.price_at(multiplier, scalars) + offset
+        if not channel.weight.all():
+            x = np.where(channel.weight > 0.0, x, channel.lower if self.uses else channel.upper)
         return np.minimum(np.maximum(x, channel.lower), channel.upper)
 
 

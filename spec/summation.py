@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 SPLITTER = 2.0**27 + 1.0  # splits 53 bits into 26 + 26
+CANCELS = 0.25  # a sum smaller than this part of its terms has lost more than two bits
 FOLD_ABOVE = 4096  # fsum walks Python floats; longer arrays are folded in half by numpy first
 
 
@@ -40,6 +41,15 @@ def exact_dot(a: Array, b: Array) -> float:
     b_high, b_low = _split(b)
     error = ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
     return exact_sum(np.concatenate((product, error)))
+
+
+def accurate_dot(a: Array, b: Array, start: float = 0.0) -> float:
+    """start + a'b for a few units in the last place: exact sums of rounded products; where they cancel, exact products."""
+    products = a * b
+    total = exact_sum(np.append(products, start))
+    if abs(total) >= CANCELS * (abs(start) + float(np.abs(products).sum())):
+        return total
+    return exact_dot(np.append(a, 1.0), np.append(b, start))
 
 
 def _split(values: Array) -> tuple[Array, Array]:
