@@ -167,7 +167,8 @@ def _data(
 
 def _few_bits(values: Array) -> Array:
     mantissa, exponent = np.frexp(values)
-    return np.ldexp(np.rint(np.ldexp(mantissa, BITS)), exponent - BITS)
+    rounded: Array = np.ldexp(np.rint(np.ldexp(mantissa, BITS)), exponent - BITS)
+    return rounded
 
 
 def _stationary(draw: _Draw) -> list[fmpq | float]:

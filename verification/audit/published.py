@@ -1,0 +1,255 @@
+"""What can be said of a plan that someone else published, without the scores that it was made from.
+
+Feasibility is a sum of fractions. Optimality is an inverse problem: the objective is linear in the weight, so for each
+layer stationarity at the published x_k gives the one weight at which the layer would rest there,
+
+    r_k = (weight with dL/dx_k = 0 at unit price),      w_k = pi r_k      where the layer is inside its box,
+
+and a bound for those at an end of it: a floor says that the layer would rather have less, a cap that it would rather
+have more. Every choice within these intervals, and no other, makes the plan optimal. The scale pi is free, so only
+shares can be recovered: share_k is least when all others are at their largest, and the other way round.
+
+For integer counts at equal costs the optimum is greedy, so e_k is right exactly if some threshold t separates the
+gains of the last unit taken and of the next one: t / log((e + 1) / e) <= w_k <= t / log((e + 2) / (e + 1)).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from zetaplan.errors import SpecError
+from zetaplan.spec.instance import Array
+
+SIZE_LIMIT = 2**24  # bytes: thousands of layers
+
+Layers = Annotated[tuple[float, ...], Field(min_length=1)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+
+class PruningPlan(_Record):
+    """A published sparsity per layer, with the box, the target and the multiplier that came with it."""
+
+    program: Literal["pruning"]
+    source: str = ""
+    sizes: Layers
+    lower: Layers
+    upper: Layers
+    sparsity: Layers
+    target: float = Field(ge=0.0)
+    bits: float = Field(ge=0.0)
+    eta: float = Field(gt=0.0)
+    multiplier_published: float | None = None
+
+
+class ExpertCounts(_Record):
+    """Experts per layer under a share of a budget that the file does not spell out."""
+
+    budget_share: float = Field(gt=0.0)
+    experts: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
+
+
+class ExpertPlans(_Record):
+    """Several allocations of experts that were published together."""
+
+    program: Literal["allocation"]
+    source: str = ""
+    plans: dict[str, ExpertCounts]
+
+
+Published = Annotated[PruningPlan | ExpertPlans, Field(discriminator="program")]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is known about a plan: what was asked, whether it holds (None: cannot be known), and the words."""
+
+    question: str
+    holds: bool | None
+    words: str
+
+
+@dataclass(frozen=True)
+class PlanAudit:
+    """The findings on one plan, and the shares of quality, (K,) each, that would make it optimal."""
+
+    name: str
+    findings: tuple[Finding, ...]
+    least_share: tuple[float, ...]
+    largest_share: tuple[float, ...]
+
+    @property
+    def negative(self) -> bool:
+        return any(finding.holds is False for finding in self.findings)
+
+
+def audit_plan(path: Path) -> tuple[PlanAudit, ...]:
+    """Read a published plan and say what is known about it.
+
+    Raises SpecError for a file that is missing, too large, or follows neither of the two schemas.
+    """
+    plan = _read(path)
+    if isinstance(plan, PruningPlan):
+        return (_pruning(path.stem, plan),)
+    unit = _unit_cost(plan)
+    return tuple(_experts(name, counts, unit) for name, counts in plan.plans.items())
+
+
+def _read(path: Path) -> PruningPlan | ExpertPlans:
+    try:
+        if path.stat().st_size > SIZE_LIMIT:
+            raise SpecError(f"{path} is larger than {SIZE_LIMIT} bytes")
+        document = json.loads(path.read_text("utf-8"))
+        plan: PruningPlan | ExpertPlans = TypeAdapter(Published).validate_python(document)
+    except OSError as error:
+        raise SpecError(f"cannot read {path}: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "document"
+        raise SpecError(f"{path} is no published plan: {place}: {first['msg']}") from error
+    except (ValueError, RecursionError) as error:
+        raise SpecError(f"{path} is not a JSON file: {error}") from error
+    if isinstance(plan, PruningPlan):
+        _same_length(path, plan)
+    return plan
+
+
+def _same_length(path: Path, plan: PruningPlan) -> None:
+    for name in ("lower", "upper", "sparsity"):
+        if len(getattr(plan, name)) != len(plan.sizes):
+            raise SpecError(f"{path}: {name} has {len(getattr(plan, name))} layers, sizes has {len(plan.sizes)}")
+    if min(plan.sizes) <= 0.0 or min(plan.sparsity) < 0.0:
+        raise SpecError(f"{path}: expected sizes above 0 and sparsities of at least 0")
+
+
+def _pruning(name: str, plan: PruningPlan) -> PlanAudit:
+    least, largest = _weights(plan)
+    excess = sum(map(_product, plan.sizes, plan.sparsity), Fraction(0)) - Fraction(plan.target)
+    findings = (_target(excess), _inside(plan), _some_scores(plan, least, largest, excess), _normalised(plan, least))
+    return PlanAudit(name, findings, *_shares(least, largest))
+
+
+def _weights(plan: PruningPlan) -> tuple[Array, Array]:
+    """The least and the largest weight of each layer at unit price: Eq. 15 solved for the weight."""
+    sizes, rho, lower, upper = (np.array(v) for v in (plan.sizes, plan.sparsity, plan.lower, plan.upper))
+    with np.errstate(divide="ignore"):
+        rest = sizes / (2.0 * plan.eta * rho)
+    return np.where(rho >= upper, 0.0, rest), np.where(rho <= lower, np.inf, rest)
+
+
+def _product(a: float, b: float) -> Fraction:
+    return Fraction(a) * Fraction(b)
+
+
+def _target(excess: Fraction) -> Finding:
+    words = f"it removes {abs(float(excess)):.6g} parameters {'more' if excess > 0 else 'fewer'} than the target asks"
+    if excess == 0:
+        words = "it removes exactly as many parameters as the target asks"
+    return Finding("Is the target met?", excess >= 0, f"{words}, summed in fractions")
+
+
+def _inside(plan: PruningPlan) -> Finding:
+    rows = zip(plan.lower, plan.sparsity, plan.upper, strict=True)
+    outside = [k for k, (lower, rho, upper) in enumerate(rows) if not lower <= rho <= upper]
+    words = f"outside at layers {outside}" if outside else f"all {len(plan.sizes)} layers are between floor and cap"
+    return Finding("Is every layer inside its box?", not outside, words)
+
+
+def _some_scores(plan: PruningPlan, least: Array, largest: Array, excess: Fraction) -> Finding:
+    """Is there any quality for which the published numbers are the optimum?"""
+    question = "Is it optimal for any scores at all?"
+    never = np.flatnonzero(np.isinf(least)).tolist()
+    if never:
+        return Finding(
+            question, False, f"no: layers {never} keep everything though their cap is not 0; no score is so high"
+        )
+    interior, capped = int((least == largest).sum()), int(((least == 0.0) & np.isfinite(largest)).sum())
+    scores = (
+        f"{interior} layers inside their box fix each other's scores, w_k proportional to n_k / rho_k; {capped} at "
+        "their cap are only known to have at most that score"
+    )
+    if excess == 0:
+        return Finding(question, True, f"yes, for all scores within the intervals given: {scores}")
+    moved = f"As the optimum for a target moved by {float(excess):.6g} parameters it is: {scores}"
+    if excess < 0:
+        return Finding(question, False, f"not for this target, which it misses. {moved}")
+    slack = "a target that is exceeded has no price (complementary slackness)"
+    if (plan.multiplier_published or 0.0) > 0.0:
+        slack += f", but the multiplier published with it is {plan.multiplier_published:.6g}"
+    if plan.bits == 0.0:
+        return Finding(question, False, f"not for this target: {slack}. {moved}")
+    return Finding(question, True, f"only where w_k = {plan.bits:g} n_k / (2 eta rho_k) itself: {slack}. {moved}")
+
+
+def _normalised(plan: PruningPlan, least: Array) -> Finding:
+    """Shares that sum to one bound the price: pi <= 1 / sum of the least weights, and pi >= bits."""
+    question = f"Could those scores be shares that sum to one, at bits = {plan.bits:g}?"
+    total = float(least.sum())
+    highest = 1.0 / total if total > 0.0 else math.inf
+    if plan.bits <= highest:
+        return Finding(question, True, f"yes: the total price may be anything up to {highest:.3g}")
+    unit = "the scores were then on another scale, and only their ratios can be recovered"
+    words = f"no: they allow a total price of at most {highest:.3g}, so the multiplier would be negative; {unit}"
+    return Finding(question, None, words)
+
+
+def _shares(least: Array, largest: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The least and the largest share that each layer can have when all weights stay in their intervals."""
+    with np.errstate(all="ignore"):
+        low = [_share(least[k], np.delete(largest, k).sum()) for k in range(least.size)]
+        high = [_share(largest[k], np.delete(least, k).sum()) for k in range(least.size)]
+    return tuple(low), tuple(high)
+
+
+def _share(own: float, others: float) -> float:
+    if math.isinf(own):
+        return 1.0
+    return float(own / (own + others)) if own > 0.0 else 0.0
+
+
+def _unit_cost(plan: ExpertPlans) -> tuple[Fraction, Fraction]:
+    """The costs of one expert at which every budget holds its plan and no further expert: (above, at most)."""
+    shares = [(Fraction(str(counts.budget_share)), sum(counts.experts)) for counts in plan.plans.values()]
+    return max(share / (n + 1) for share, n in shares), min(share / n for share, n in shares)
+
+
+def _experts(name: str, counts: ExpertCounts, unit: tuple[Fraction, Fraction]) -> PlanAudit:
+    e, n = np.array(counts.experts, dtype=np.float64), sum(counts.experts)
+    least, largest = 1.0 / np.log((e + 1.0) / e), 1.0 / np.log((e + 2.0) / (e + 1.0))
+    low, high = map(float, unit)
+    same = (
+        f"yes: one expert then costs between {low:.4g} and {high:.4g} of a base layer"
+        if low < high
+        else f"no: some plan leaves room for a further expert at {high:.4g} of a base layer, the most that all can pay"
+    )
+    findings = (
+        Finding(
+            "Is the budget kept?",
+            None,
+            f"{n} experts under a share of {counts.budget_share:g}: kept if one costs at most "
+            f"{counts.budget_share / n:.4g} of a base layer; the file does not say what one costs",
+        ),
+        Finding("Do all published plans use their budgets up at one common cost?", low < high or None, same),
+        Finding(
+            "Is it optimal for any scores at all?",
+            True,
+            "yes, at equal costs for all layers: any counts are, for scores within the intervals given, where greedy "
+            "takes just these units; where one expert is the floor, a layer with one may have any lower score",
+        ),
+        Finding(
+            "Which scores were used?",
+            None,
+            "only shares of q^beta within the intervals; not beta, the costs, the rounding rule, nor the scale",
+        ),
+    )
+    return PlanAudit(name, findings, *_shares(least, largest))
