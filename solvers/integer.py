@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from zetaplan.errors import InfeasibleError, SpecError
 from zetaplan.solvers import dynamic, greedy, milp
 from zetaplan.solvers.exact import solve_exact
+from zetaplan.solvers.plan import excess, plan_at
 from zetaplan.solvers.units import Counts, Units, window
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import Array, Instance
@@ -37,8 +38,9 @@ class IntegerSolution:
     """A plan in whole units and what it gives away.
 
     x : (K,) int64. objective : the program's, at x. bound : no plan, whole or not, is below it (the Lagrangian dual at
-    the relaxed multiplier, rounded down). relaxed : the optimum without whole units. method : "greedy", "dynamic
-    programming" or "milp". optimal : no plan in whole units is better, up to rounding of the objective.
+    the relaxed multiplier, rounded down; -inf where that multiplier is infinite). relaxed : the optimum without whole
+    units. method : "greedy", "dynamic programming" or "milp". optimal : no plan in whole units is better, up to
+    rounding of the objective.
     """
 
     instance: Instance
@@ -211,21 +213,19 @@ def _objective(instance: Instance, x: NDArray[np.int64]) -> float:
 
 
 def _dual(relaxed: Solution) -> float:
-    """A number that is not above the Lagrangian dual at the relaxed multiplier.
+    """A number that is not above the Lagrangian dual at the relaxed multiplier; -inf where that is not finite.
 
     x(lambda) minimises the Lagrangian up to rounding, and so its value is right to the square of that; the rest is
     the rounding of the terms, which is subtracted.
     """
     instance, multiplier = relaxed.instance, relaxed.multiplier
+    x = plan_at(instance, multiplier)
+    price = multiplier * excess(instance, x)
+    if not math.isfinite(price):
+        return -math.inf
     (derivation,), (channel,) = derive(instance.program), instance.channels
-    x = derivation.stationary(multiplier, channel, instance.scalars)
     values = derivation.objective(x, 0.0, channel.weight, channel.data, *instance.scalars)
-    price = instance.program.sign * multiplier
-    terms: list[float] = [
-        *values.tolist(),
-        *(price * channel.term.usage * channel.data * x).tolist(),
-        -price * instance.limit,
-    ]
+    terms: list[float] = [*values.tolist(), price]
     declared = float(derivation.declared_price_of(*instance.scalars)) * float(channel.data @ np.abs(x))
     return math.fsum(terms) - OUTWARD * (math.fsum(map(abs, terms)) + declared)
 

@@ -38,7 +38,7 @@ def budgeted(draw: st.DrawFn) -> Instance:
     lower = draw(st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.5, 1.0]), min_size=k, max_size=k))
     upper = draw(st.lists(st.sampled_from([math.inf, 2.0, 3.5, 5.0]), min_size=k, max_size=k))
     need = sum(F(c) * math.ceil(l) for c, l in zip(data, lower, strict=True))
-    budget = math.nextafter(float(need), math.inf) + draw(st.integers(0, 8)) * max(data)
+    budget = float(need) * (1.0 + 2.0**-52) + draw(st.integers(0, 8)) * max(data)
     priced = program.scalars[0].name == "alpha" and draw(st.booleans())
     return declare(program, quality, (data,), budget, (lower,), (upper,), {"alpha": 0.02} if priced else {})
 
@@ -87,8 +87,9 @@ def is_sound(i: Instance, answer: IntegerSolution) -> None:
     assert (answer.used <= i.limit) if i.program.sense == "<=" else (answer.used >= i.limit)
     assert answer.objective == pytest.approx(objective(i, x), rel=1e-13, abs=1e-300)
     assert answer.gap >= 0.0
-    assert answer.bound <= answer.relaxed.objective
-    assert answer.bound == pytest.approx(answer.relaxed.objective, rel=1e-9, abs=1e-9)
+    assert answer.bound <= answer.relaxed.objective + 1e-12  # a relaxed plan may overstep the limit by a rounding
+    if math.isfinite(answer.relaxed.multiplier):
+        assert answer.bound == pytest.approx(answer.relaxed.objective, rel=1e-9, abs=1e-9)
 
 
 def agree(i: Instance, steps: list[int], groups: list[list[int]]) -> None:
