@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 from scipy.stats import spearmanr
+
 from zetaplan.scoring import Damping, LoadedModel, Sequences, load_model, read_sequences, score_each
 
 RESULT = Path(__file__).parent / "results" / "scoring.json"

@@ -12,9 +12,9 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from zetaplan.scoring.per_sequence import Pairs, per_sequence_gradients
 
 from zetaplan.errors import ScoringError
+from zetaplan.scoring.per_sequence import Pairs, per_sequence_gradients
 
 
 @dataclass

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from tqdm.auto import tqdm
+
+from zetaplan.errors import ScoringError
 from zetaplan.scoring.blocks import Block, left_out, partition
 from zetaplan.scoring.capture import Capture, captured
 from zetaplan.scoring.curvature import Curvature, find_curvature
@@ -25,8 +27,6 @@ from zetaplan.scoring.models import LoadedModel, as_dtype
 from zetaplan.scoring.scores import Scores
 from zetaplan.scoring.sequences import IGNORED, Batch, Sequences, checked_batches, digest
 from zetaplan.scoring.statistics import Statistic
-
-from zetaplan.errors import ScoringError
 
 Statistics = dict[type[Statistic], list[Statistic]]  # one of each kind per block
 

@@ -19,9 +19,9 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
-from zetaplan.scoring.gguf import converted, sha256_of
 
 from zetaplan.errors import ScoringError
+from zetaplan.scoring.gguf import converted, sha256_of
 
 SMOLLM2 = "smollm2"
 Kind = Literal["directory", "gguf", "hub"]

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from zetaplan.scoring.sequences import IGNORED, Sequences, digest
 
 from zetaplan.errors import ScoringError
+from zetaplan.scoring.sequences import IGNORED, Sequences, digest
 
 PYDOC = "pydoc"
 FIELDS = ("text", "ctx", "sentence1", "sentence2")

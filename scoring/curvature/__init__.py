@@ -11,9 +11,8 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any, ClassVar, cast
 
-from zetaplan.scoring.statistics import Statistic
-
 from zetaplan.errors import ScoringError
+from zetaplan.scoring.statistics import Statistic
 
 
 class Curvature(ABC):

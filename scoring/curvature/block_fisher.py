@@ -9,6 +9,7 @@ place of 1 have E[ss'] = I, so the noise floor is (1/N) sum_i a_i / (a_i + tau).
 """
 
 import torch
+
 from zetaplan.scoring.curvature import Curvature
 from zetaplan.scoring.jackknife import jackknife_error
 from zetaplan.scoring.statistics import Gram

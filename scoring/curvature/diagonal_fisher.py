@@ -7,6 +7,7 @@ sequence's gradient after tau is known, hence no standard error here.
 
 import torch
 from torch import Tensor
+
 from zetaplan.scoring.curvature import Curvature
 from zetaplan.scoring.statistics import Moments
 

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from zetaplan.scoring import Damping, curvature_names
-from zetaplan.scoring.curvature import find_curvature
 
 from zetaplan.errors import ScoringError
+from zetaplan.scoring import Damping, curvature_names
+from zetaplan.scoring.curvature import find_curvature
 
 SEQUENCES, PARAMETERS = 6, 11
 DENSE = {

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 from transformers import MixtralConfig, MixtralForCausalLM
-from zetaplan.scoring import score
 
 from tests.models import tiny_llama
 from zetaplan.errors import ScoringError
+from zetaplan.scoring import score
 
 IDS = {"input_ids": torch.randint(0, 23, (3, 8), generator=torch.Generator().manual_seed(0))}
 

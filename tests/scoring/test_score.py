@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from zetaplan.scoring import Damping, score, score_each
 
 from tests.models import in_float64, tiny_gpt2, tiny_llama
+from zetaplan.scoring import Damping, per_sequence, score, score_each
 
 N, T = 5, 12
 TAU = Damping(0.02, mode="absolute")
@@ -102,6 +102,12 @@ def test_the_batch_size_changes_nothing(model, batch, size):
         np.testing.assert_allclose(parts.gain, whole.gain, rtol=1e-9)
         np.testing.assert_allclose(parts.noise_floor, whole.noise_floor, rtol=1e-9)
         assert parts.provenance["data_sha256"] == whole.provenance["data_sha256"]
+
+
+def test_the_size_of_the_chunks_changes_nothing(model, batch, monkeypatch):
+    whole = score(model, batch)
+    monkeypatch.setattr(per_sequence, "CHUNK", 3 * N * 8)  # rows by threes, which divides no width
+    np.testing.assert_allclose(score(model, batch).gain, whole.gain, rtol=1e-9)
 
 
 def test_batches_of_different_lengths_equal_one_padded_batch(model, batch):

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from zetaplan.scoring import gguf, load_model, read_sequences, score
 
 from tests.models import byte_tokenizer, tiny_gpt2, tiny_llama, tiny_llama_dir
 from zetaplan.errors import ScoringError
+from zetaplan.scoring import gguf, load_model, read_sequences, score
 
 TEXT = "".join(chr(97 + i % 26) for i in range(1000))
 
@@ -98,7 +98,8 @@ def test_pickled_weights_are_refused(tmp_path):
         load_model(folder)
 
 
-def test_code_of_a_model_is_never_run(tmp_path):
+def test_code_of_a_model_is_never_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda *_: "y")  # transformers would ask
     folder = tiny_llama_dir(tmp_path)
     config = json.loads((folder / "config.json").read_text())
     config |= {"model_type": "mine", "auto_map": {"AutoConfig": "mine.C", "AutoModelForCausalLM": "mine.M"}}
