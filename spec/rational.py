@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 import sympy as sp
 from flint import fmpq, fmpz
-from zetaplan.spec.derivation import PRICE, Derivation, derive
-from zetaplan.spec.instance import Instance
 
 from zetaplan.errors import SpecError
+from zetaplan.spec.derivation import PRICE, Derivation, derive
+from zetaplan.spec.instance import Instance
+from zetaplan.spec.program import MULTIPLIER
 
 FLOOR, INTERIOR, CAP = -1, 0, 1
 DIGITS = 256  # bits of a price that decide almost every comparison; the rest of them decide the ties
@@ -106,9 +107,11 @@ class Equation:
 
 @dataclass(frozen=True, eq=False)
 class RationalInstance:
-    """The equation of an instance, what its weightless layers do, and the price as a function of the multiplier.
+    """The equation of an instance, what its weightless layers do, and the functions that go with it.
 
-    weighted, weightless : the layers that the equation is about, and the others. data, lower, upper : all K of them.
+    price_of : u at a multiplier, None at a pole; multiplier_of : its inverse; gradient_of (k, x, multiplier) : dL/dx.
+    weighted, weightless : the layers that the equation is about, and the others; data, lower, upper : all K.
+    limit : as the equation's, before the weightless layers took their share.
     """
 
     equation: Equation
@@ -117,10 +120,12 @@ class RationalInstance:
     data: list[fmpq]
     lower: list[fmpq]
     upper: list[Any]
+    limit: fmpq
     uses: bool
     declared_price: fmpq
     price_of: Quotient
     multiplier_of: Quotient
+    gradient_of: Quotient
 
     @property
     def spared(self) -> list[Any]:
@@ -152,12 +157,13 @@ def rational(instance: Instance) -> RationalInstance:
     (derivation, *more), program = derive(instance.program), instance.program
     if more:
         raise SpecError(f"{program.name} has {len(more) + 1} terms: exact arithmetic is for programs of one")
-    slope_of, offset_of, price_of, multiplier_of = _quotients(derivation)
+    slope_of, offset_of, price_of, multiplier_of, gradient_of = _quotients(derivation)
     channel, knobs = instance.channels[0], [fraction(value) for value in instance.scalars]
     weighted, weightless = (np.flatnonzero(some).tolist() for some in (channel.weight > 0.0, channel.weight == 0.0))
     weight, a = fractions(channel.weight), fractions(channel.data)
     lower, upper = fractions(channel.lower), fractions(channel.upper)
     spared = lower if derivation.uses else upper
+    limit = channel.term.usage * fraction(instance.limit)
     fixed = total([a[k] * spared[k] for k in weightless])
     equation = Equation(
         a=[a[k] for k in weighted],
@@ -165,7 +171,7 @@ def rational(instance: Instance) -> RationalInstance:
         r=[offset_of(weight[k], a[k], *knobs) for k in weighted],
         lower=[lower[k] for k in weighted],
         upper=[upper[k] for k in weighted],
-        limit=channel.term.usage * fraction(instance.limit) - fixed,
+        limit=limit - fixed,
     )
     declared = fraction(float(derivation.declared_price_of(*instance.scalars)))
     return RationalInstance(
@@ -175,16 +181,19 @@ def rational(instance: Instance) -> RationalInstance:
         a,
         lower,
         upper,
+        limit,
         derivation.uses,
         declared,
         lambda multiplier: price_of(declared + multiplier, *knobs),
         lambda u: multiplier_of(u, *knobs),
+        lambda k, x, multiplier: gradient_of(x, multiplier, weight[k], a[k], *knobs),
     )
 
 
 @cache
-def _quotients(derivation: Derivation) -> tuple[Quotient, Quotient, Quotient, Quotient]:
-    """slope, offset (of weight, data, scalars), price (of pi, scalars) and multiplier (of u, scalars)."""
+def _quotients(derivation: Derivation) -> tuple[Quotient, ...]:
+    """slope, offset (of weight, data, scalars), price (of pi, scalars), multiplier (of u, scalars), and the gradient of
+    the Lagrangian (of decision, multiplier, weight, data, scalars)."""
     term = derivation.term
     layer, scalars = [term.weight, term.data], [scalar.symbol for scalar in derivation.program.scalars]
     return (
@@ -192,6 +201,7 @@ def _quotients(derivation: Derivation) -> tuple[Quotient, Quotient, Quotient, Qu
         _quotient(derivation, derivation.offset, [*layer, *scalars]),
         _quotient(derivation, derivation.price, [PRICE, *scalars]),
         _quotient(derivation, derivation.inverse_price, [PRICE, *scalars]),
+        _quotient(derivation, derivation.stationarity, [term.decision, MULTIPLIER, *layer, *scalars]),
     )
 
 

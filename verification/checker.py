@@ -1,0 +1,200 @@
+"""Check a certificate of optimality with nothing but the standard library:  python checker.py plan.json
+
+For  minimise sum_k f(x_k)  subject to  sum_k a_k x_k <= R (or >= R),  l_k <= x_k <= h_k,  with f convex, x* is optimal
+if a multiplier makes the slope g_k = f'(x_k) +- multiplier a_k of the Lagrangian >= 0 at every floor, <= 0 at every cap
+and 0 in between. As g_k rises with x_k, its signs at l_k and h_k prove on which side x*_k lies, and its signs around
+the claimed x_k how far off x*_k is. The data are doubles taken at their word; every comparison is one of fractions.
+"""
+
+import json
+import math
+import os
+import re
+import sys
+from fractions import Fraction
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+BYTES, LAYERS, DIGITS = 32 * 2**20, 20_000, 8192  # the largest file, plan, and (plus 32 per layer) multiplier
+TINY, BELOW, HUGE = 2.0**-1074, 1 - 2.0**-53, sys.float_info.max  # the least double, the last below 1, the largest
+TOLERANCE, GRID = Fraction(1e-9), 2**1100  # relative: what still counts as optimal; sums are rounded up to 1 / GRID
+
+# The declared price, the strength s; +1 for a budget, -1 for a target; the largest x; the power p; f'(x) without the
+# priced part; (S, A) such that g = 0 at x = (S pi**p + A) / a, where pi = declared price + multiplier.
+PROGRAMS: dict[str, tuple[Any, ...]] = {
+    "allocation": ("alpha", "gamma", 1, math.inf, -1, lambda x, w, s: -s * w / (1 + x), lambda a, w, s: (s * w, -a)),
+    "pruning": ("bits", "eta", -1, 1.0, 1, lambda x, w, s: 2 * s * w * x, lambda a, w, s: (a * a / (2 * s * w), 0)),
+    "barrier_pruning": ("bits", "eta", -1, BELOW, -1, lambda x, w, s: s * w / (1 - x), lambda a, w, s: (-s * w, a)),
+}  # fmt: skip
+VECTORS = {"weight": 0.0, "resource": TINY, "lower": 0.0, "upper": 0.0, "plan": -HUGE}  # and their least entries
+SIDES = ("interior", "floor", "cap")
+CLAIMS = {
+    "distance": "each layer is within {:.2g} max(1, x) of the optimum",
+    "coupling": "the limit is missed by at most {:.2g}",
+    "price": "the price is within {:.2g} of an optimal multiplier",
+    "gap": "no plan is better by more than {:.2g}",
+}
+FIELDS = {"schema", "program", "parameters", "limit", "multiplier", "price", "claim", *VECTORS, *SIDES}
+
+
+class CertificateError(ValueError):
+    """What is not proved (status 1), or why this is no certificate (status 2)."""
+
+    status = 2
+
+
+class Verdict(NamedTuple):
+    """What has been proved, in sentences; of free layers (no weight, and the resource has no price) no distance."""
+
+    program: str
+    claims: tuple[str, ...]
+    free: tuple[int, ...]
+
+
+def check_certificate(source: dict[str, Any] | str | os.PathLike[str]) -> Verdict:
+    """Prove a certificate, or the one under the key "proof" of a plan; a dict or a path. Raises CertificateError."""
+    document = source if isinstance(source, dict) else _read(source)
+    proof = _proof(document) if document.get("schema") == "zetaplan.plan/1" else document
+    case = _parse(proof)
+    _check_optimum(case)
+    _check_plan(case)
+    claims = tuple(sentence.format(float(case.claim[name])) for name, sentence in CLAIMS.items())
+    return Verdict(proof["program"], claims, tuple(case.free))
+
+
+def _need(condition: bool, message: str, status: int = 2) -> None:
+    if not condition:
+        error = CertificateError(message)
+        error.status = status
+        raise error
+
+
+def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    _need(os.path.isfile(path), f"{path}: not a regular file")
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read(BYTES + 1)
+        _need(len(data) <= BYTES, f"larger than {BYTES} bytes")
+        document = json.loads(data.decode(), object_pairs_hook=_unique, parse_int=float)
+        _need(isinstance(document, dict), "expected a JSON object")
+    except (OSError, RecursionError, ValueError) as error:
+        raise CertificateError(f"{path}: {error}") from None
+    return document  # type: ignore[no-any-return]
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _need(len(dict(pairs)) == len(pairs), "a key appears twice in one object")
+    return dict(pairs)
+
+
+def _proof(plan: dict[str, Any]) -> Any:
+    """The certificate inside a plan; it has to be about the data and the solution that lie beside it."""
+    try:
+        proof, data, solution = plan["proof"], plan["instance"], plan["solution"]
+        beside = {key: data[key] for key in ("program", "limit", *VECTORS) if key != "plan"}
+        beside["parameters"] = {key: data["parameters"][key] for key in proof["parameters"]}
+        same = proof == proof | beside | {"plan": solution["x"], "price": solution["multiplier"]}
+    except (KeyError, TypeError):
+        raise CertificateError("plan: no instance, solution and proof") from None
+    _need(same, "proof: it is about other data than the plan's", 1)
+    return proof
+
+
+def _numbers(values: Any, name: str, low: float = 0.0, optional: bool = False) -> list[Any]:
+    _need(isinstance(values, list) and len(values) <= LAYERS, f"{name}: expected a list of at most {LAYERS} numbers")
+    for k, v in enumerate(values):
+        good = type(v) in (int, float) and low <= v <= HUGE  # false for NaN
+        _need(good or (optional and v is None), f"{name}[{k}]: expected a finite number of at least {low:g}")
+    return [None if v is None else Fraction(float(v)) for v in values]
+
+
+def _parse(document: Any) -> SimpleNamespace:
+    _need(isinstance(document, dict) and set(document) == FIELDS, f"expected the keys {', '.join(sorted(FIELDS))}")
+    _need(document["schema"] == "zetaplan.certificate/1", "schema: expected zetaplan.certificate/1")
+    name, knobs, claim, text = (document[key] for key in ("program", "parameters", "claim", "multiplier"))
+    _need(isinstance(name, str) and name in PROGRAMS, f"program: expected one of {', '.join(PROGRAMS)}")
+    declared, strength, sign, top, power, slope, line = PROGRAMS[name]
+    _need(isinstance(knobs, dict) and set(knobs) == {declared, strength}, f"parameters: not {declared}, {strength}")
+    _need(isinstance(claim, dict) and set(claim) == set(CLAIMS), f"claim: expected {', '.join(CLAIMS)}")
+    c = SimpleNamespace(sign=sign, power=power, slope=slope, line=line)
+    c.pi, c.limit = _numbers([knobs[declared], document["limit"]], f"{declared}, limit")
+    (c.s,), (c.price,) = _numbers([knobs[strength]], strength, TINY), _numbers([document["price"]], "price", -HUGE)
+    c.claim = dict(zip(claim, _numbers(list(claim.values()), "claim"), strict=True))
+    c.w, c.a, c.l, c.h, c.x = (_numbers(document[v], v, low, v == "upper" and sign > 0) for v, low in VECTORS.items())
+    _need(len({len(v) for v in (c.w, c.a, c.l, c.h, c.x)}) == 1 <= len(c.w), "plan: expected one number per layer")
+    _need(all(h is None or l <= h <= top for l, h in zip(c.l, c.h, strict=True)), f"upper: not from lower to {top}")
+    sides = sorted((k, side) for side in SIDES for k in _numbers(document[side], side))
+    _need([k for k, _ in sides] == list(range(len(c.w))), f"{', '.join(SIDES)}: expected each layer once")
+    c.side = [side for _, side in sides]
+    c.bound = [{"floor": l, "cap": h}.get(side) for side, l, h in zip(c.side, c.l, c.h, strict=True)]
+    _need(c.bound.count(None) == c.side.count("interior"), "cap: a layer without a cap cannot stand there")
+    short = isinstance(text, str) and len(text) <= DIGITS + 32 * len(c.w)
+    fits = short and re.fullmatch("-?0x[0-9a-f]+/0x[1-9a-f][0-9a-f]*", text) is not None
+    _need(fits, "multiplier: expected hexadecimal integers like 0x1/0x8, of reasonable length")
+    c.multiplier = Fraction(*(int(part, 16) for part in text.split("/")))
+    c.pi += c.multiplier
+    c.free = [k for k, w in enumerate(c.w) if w == 0 == c.pi]
+    return c
+
+
+def _total(terms: list[Fraction]) -> Fraction:
+    below = math.lcm(*(term.denominator for term in terms))
+    return Fraction(sum(term.numerator * (below // term.denominator) for term in terms), below)
+
+
+def _sign(c: SimpleNamespace, k: int, x: Fraction) -> int:
+    """An integer with the sign of g_k at x, by multiplication alone: reducing fractions as long as pi would be slow."""
+    f, a = c.slope(x, c.w[k], c.s), c.sign * c.a[k]
+    return int(f.numerator * a.denominator * c.pi.denominator + a.numerator * f.denominator * c.pi.numerator)
+
+
+def _check_optimum(c: SimpleNamespace) -> None:
+    """The sides and the multiplier satisfy the Karush-Kuhn-Tucker conditions: the x* that they define is optimal."""
+    _need(c.multiplier >= 0, "multiplier: negative", 1)
+    for k, (side, low, high) in enumerate(zip(c.side, c.l, c.h, strict=True)):
+        if side == "interior":
+            inside = c.w[k] > 0 < c.pi and _sign(c, k, low) <= 0 and (high is None or _sign(c, k, high) >= 0)
+            _need(inside, f"stationarity: layer {k} is not stationary inside its box", 1)
+        elif low != high:
+            outward = _sign(c, k, c.bound[k]) * (1 if side == "floor" else -1)
+            _need(outward >= 0, f"box multipliers: layer {k} would gain by leaving its {side}", 1)
+    c.lines = [c.line(a, w, c.s) if b is None else (0, a * b) for a, w, b in zip(c.a, c.w, c.bound, strict=True)]
+    use = _total([s for s, _ in c.lines]) * (c.pi or Fraction(1)) ** c.power + _total([a for _, a in c.lines])
+    _need(c.sign * (c.limit - use) >= 0, "primal feasibility: the optimum of these sides breaks the limit", 1)
+    _need(use == c.limit or c.multiplier == 0, "complementary slackness: a resource with a price is left over", 1)
+
+
+def _check_plan(c: SimpleNamespace) -> None:
+    """The claimed plan and price are as near to the optimum as claimed, and that is near enough."""
+    for k, (low, x, high) in enumerate(zip(c.l, c.x, c.h, strict=True)):
+        _need(low <= x and (high is None or x <= high), f"box: layer {k} is outside its box", 1)
+    distance, coupling, price, gap = (c.claim[name] for name in CLAIMS)
+    excess = c.sign * (_total([a * x for a, x in zip(c.a, c.x, strict=True)]) - c.limit)
+    volume = _total([a * max(x, 1) for a, x in zip(c.a, c.x, strict=True)]) + c.limit
+    _need(excess <= coupling <= TOLERANCE * volume, "coupling: missed by more than claimed or tolerated", 1)
+    _need(abs(c.price - c.multiplier) <= price <= TOLERANCE * c.pi, "price: off by more than claimed or tolerated", 1)
+    scale = 2 ** max(0, 256 + c.pi.denominator.bit_length() - c.pi.numerator.bit_length())
+    about = Fraction(math.floor(c.pi * scale), scale), Fraction(math.ceil(c.pi * scale), scale)
+    terms = [(about[1] - c.pi + c.multiplier) * max(-excess, 0)]  # F(x) - F(x*) <= sum |g| |x - x*| + multiplier left
+    for k, (x, (s, a)) in enumerate(zip(c.x, c.lines, strict=True)):
+        off = max(abs(x - (s * (pi or Fraction(1)) ** c.power + a) / c.a[k]) for pi in about)
+        near = off <= distance * max(x, 1) <= TOLERANCE * max(x, 1) or k in c.free
+        _need(near, f"distance: layer {k} is off by more than claimed or tolerated", 1)
+        terms.append(off * max(abs(c.slope(x, c.w[k], c.s) + c.sign * c.a[k] * pi) for pi in about))
+    _need(sum(math.ceil(term * GRID) for term in terms) <= gap * GRID, "gap: larger than claimed", 1)
+
+
+def main(arguments: list[str]) -> int:
+    """Print the verdict in one line; 0 every claim is proved, 1 one is not, 2 the file is no certificate."""
+    try:
+        _need(len(arguments) == 1, "usage: python checker.py certificate.json | plan.json")
+        verdict = check_certificate(arguments[0])
+    except CertificateError as error:
+        print(f"{'invalid' if error.status == 1 else 'unreadable'}: {error}", file=sys.stderr)
+        return error.status
+    print(f"valid {verdict.program}: {'; '.join(verdict.claims)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,258 @@
+"""How good is this plan, exactly? A certificate in fractions that anyone can check without zetaplan (method 5.3).
+
+The sides on which the claimed plan stands give the multiplier as one quotient of fractions; that the optimum of that
+multiplier stands on the same sides proves it (repaired by exact Newton steps where rounding hides a side). Known
+exactly up to 2**-128, that optimum bounds what the claim is off, in doubles that are rounded upwards:
+
+    distance    max_k |x_k - x*_k| / max(1, x_k), over the layers whose optimum is unique
+    coupling    by how much the limit is missed (0: it is kept)
+    price       distance of the claimed multiplier from one that proves the optimum
+    gap         F(x) - F(x*) <= sum_k |dL/dx_k| |x_k - x*_k| + multiplier (what the plan leaves of the limit)
+
+F is convex, so no logarithm is evaluated. No solver is imported here, and `checker`, which proves the document again,
+shares no code with this file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from flint import fmpq
+from numpy.typing import NDArray
+
+from zetaplan.errors import SpecError
+from zetaplan.spec.instance import Instance
+from zetaplan.spec.rational import CAP, FLOOR, INTERIOR, RationalInstance, Sides, fraction, fractions, rational, total
+from zetaplan.spec.solution import Solution
+from zetaplan.verification.certificate import TOLERANCE, Condition
+
+BITS = 128  # of the price, when the distance of a plan is bounded
+REPAIRS = 64  # Newton steps; a plan that needs more does not know its own sides
+
+Array = NDArray[np.float64]
+Interval = tuple[fmpq, fmpq]
+
+
+@dataclass(frozen=True)
+class ExactCertificate:
+    """What has been proved of a claimed optimum. gap : F(x) - F(x*) at most, in the unit of the objective.
+
+    document : `zetaplan.certificate/1`, JSON-able, accepted by `check_certificate` exactly if `valid`; None where the
+    claim is not a plan inside its box, of which nothing can be proved.
+    """
+
+    conditions: tuple[Condition, ...]
+    gap: float
+    document: dict[str, Any] | None
+
+    @property
+    def valid(self) -> bool:
+        return all(condition.ok for condition in self.conditions)
+
+    @property
+    def failures(self) -> tuple[Condition, ...]:
+        return tuple(condition for condition in self.conditions if not condition.ok)
+
+
+def certify_exactly(instance: Instance, solution: Solution) -> ExactCertificate:
+    """Bound how far a claimed optimum is off, in exact arithmetic for the doubles that instance and claim hold.
+
+    Raises SpecError for a claim of another shape than the instance, or a program whose optimum is not rational.
+    """
+    x = np.asarray(solution.x, dtype=np.float64)
+    if x.shape != instance.weight.shape:
+        raise SpecError(f"solution.x has shape {x.shape}, the instance has {instance.weight.shape}")
+    truth = rational(instance)
+    if not (np.isfinite(x).all() and math.isfinite(solution.multiplier)):
+        return _refused("finite", "every entry of the plan and its multiplier is a finite number")
+    if not ((instance.lower <= x) & (x <= instance.upper)).all():
+        return _refused("box", "every layer is between its floor and its cap, exactly")
+    optimum = _locate(truth, x, fraction(float(solution.multiplier)))
+    if optimum is None:
+        return _refused("active set", "the sides on which the plan stands lead to the optimum")
+    return _certificate(instance, solution, _Claim(truth, fractions(x), fraction(float(solution.multiplier)), *optimum))
+
+
+@dataclass(frozen=True, eq=False)
+class _Claim:
+    """A plan and a price beside the optimum: its multiplier and the sides of the layers of positive weight."""
+
+    truth: RationalInstance
+    x: list[fmpq]
+    price: fmpq
+    multiplier: fmpq
+    weighted_sides: Sides
+
+    @property
+    def total_price(self) -> fmpq:
+        return self.multiplier + self.truth.declared_price
+
+    @property
+    def sides(self) -> list[int]:
+        """Every layer's side; one without weight spares the resource."""
+        spare = FLOOR if self.truth.uses else CAP
+        known = dict(zip(self.truth.weighted, self.weighted_sides, strict=True))
+        return [known.get(k, spare) for k in range(len(self.x))]
+
+    @property
+    def free(self) -> set[int]:
+        """The layers without weight where the resource has no price: nothing makes their optimum unique."""
+        return set(self.truth.weightless) if self.total_price == 0 else set()
+
+    @property
+    def multipliers(self) -> Interval:
+        """Two short fractions with the multiplier between them."""
+        low, high = _short(self.total_price)
+        return low - self.truth.declared_price, high - self.truth.declared_price
+
+    def off(self) -> list[fmpq]:
+        """|x_k - x*_k|, from above."""
+        truth, bounds = self.truth, {FLOOR: self.truth.lower, CAP: self.truth.upper}
+        line = dict(zip(truth.weighted, zip(truth.equation.p, truth.equation.r, strict=True), strict=True))
+        prices = [truth.price_of(multiplier) for multiplier in self.multipliers]
+        return [
+            max(abs(x - line[k][0] * u - line[k][1]) for u in prices) if side == INTERIOR else abs(x - bounds[side][k])
+            for k, (x, side) in enumerate(zip(self.x, self.sides, strict=True))
+        ]
+
+    @property
+    def distance(self) -> fmpq:
+        """The largest of them, relative to the plan above 1, over the layers whose optimum is unique."""
+        unique = (k for k in range(len(self.x)) if k not in self.free)
+        off = self.off()
+        return max((off[k] / max(self.x[k], fmpq(1)) for k in unique), default=fmpq(0))
+
+    @property
+    def excess(self) -> fmpq:
+        """What the plan uses beyond its budget, or lacks of its target."""
+        use = total([a * x for a, x in zip(self.truth.data, self.x, strict=True)])
+        return use - self.truth.limit if self.truth.uses else self.truth.limit - use
+
+    @property
+    def volume(self) -> fmpq:
+        """What the excess is relative to: a unit of everything, or the plan where it is larger, and the limit."""
+        return total([a * max(x, fmpq(1)) for a, x in zip(self.truth.data, self.x, strict=True)]) + self.truth.limit
+
+    @property
+    def gap(self) -> fmpq:
+        """F(x) - F(x*) at most."""
+        steepest = [
+            max(abs(self.truth.gradient_of(k, x, multiplier)) for multiplier in self.multipliers)
+            for k, x in enumerate(self.x)
+        ]
+        lost = total([off * slope for off, slope in zip(self.off(), steepest, strict=True)])
+        return lost + max(-self.excess, fmpq(0)) * self.multipliers[1]
+
+
+def _locate(truth: RationalInstance, x: Array, price: fmpq) -> tuple[fmpq, Sides] | None:
+    """The multiplier and the sides of the optimum; None where the claim does not lead there."""
+    u, sides = truth.unpriced
+    surplus = truth.surplus(u, sides)
+    if surplus is not None and surplus >= 0:
+        return _nearest(truth, sides, price) if surplus == 0 and INTERIOR not in sides else fmpq(0), sides
+    for start in _starts(truth, x, price):
+        found = _repair(truth, start)
+        if found is not None:
+            u, sides = found
+            return truth.multiplier_of(u) if u is not None else _nearest(truth, sides, price), sides
+    return None
+
+
+def _starts(truth: RationalInstance, x: Array, price: fmpq) -> Iterator[Sides]:
+    """Where the claim says that the layers stand: its plan, its price, and nothing at all."""
+    values = [(value, truth.lower[k], truth.upper[k]) for k, value in enumerate(fractions(x))]
+    sides = [FLOOR if v <= l else CAP if h is not None and v >= h else INTERIOR for v, l, h in values]
+    yield [sides[k] for k in truth.weighted]
+    u = truth.price_of(price)
+    if u is not None:
+        yield truth.equation.sides(u)
+    yield [INTERIOR] * len(truth.weighted)
+
+
+def _repair(truth: RationalInstance, sides: Sides) -> tuple[fmpq | None, Sides] | None:
+    """Exact Newton steps until the price of the sides puts every layer on its side; no price where all are fixed."""
+    for _ in range(REPAIRS):
+        u = truth.equation.price(sides)
+        if u is None:
+            low, high = truth.equation.support(sides)
+            proved = truth.equation.left(sides) == 0 and (low is None or high is None or low <= high)
+            return (None, sides) if proved else None
+        following = truth.equation.sides(u)
+        if following == sides:
+            return u, sides
+        sides = following
+    return None
+
+
+def _nearest(truth: RationalInstance, sides: Sides, price: fmpq) -> fmpq:
+    """The multiplier closest to the claimed one, where every layer is fixed and an interval of multipliers will do."""
+    ends = [None if u is None else truth.multiplier_of(u) for u in truth.equation.support(sides)]
+    low, high = reversed(ends) if truth.uses else ends
+    nearest = price if high is None else min(price, high)
+    return max(nearest, fmpq(0) if low is None else max(low, fmpq(0)))
+
+
+def _certificate(instance: Instance, solution: Solution, claim: _Claim) -> ExactCertificate:
+    distance, coupling, gap = _above(claim.distance), _above(max(claim.excess, fmpq(0))), _above(claim.gap)
+    price = _above(abs(claim.price - claim.multiplier))
+    conditions = (
+        _condition("coupling", fraction(coupling), claim.volume, "the limit is kept, or missed by next to nothing"),
+        _condition("distance", fraction(distance), fmpq(1), "the plan is the unique optimum, but for rounding"),
+        _condition("price", fraction(price), claim.total_price, "the multiplier proves that optimum, but for rounding"),
+    )
+    claims = {"distance": distance, "coupling": coupling, "price": price, "gap": gap}
+    return ExactCertificate(conditions, gap, _document(instance, solution, claim, claims))
+
+
+def _condition(name: str, amount: fmpq, scale: fmpq, meaning: str) -> Condition:
+    residual = _above(amount / scale) if scale else math.inf if amount else 0.0
+    return Condition(name, residual, TOLERANCE, meaning)
+
+
+def _refused(name: str, meaning: str) -> ExactCertificate:
+    return ExactCertificate((Condition(name, math.inf, 0.0, meaning),), math.inf, None)
+
+
+def _document(instance: Instance, solution: Solution, claim: _Claim, claims: dict[str, float]) -> dict[str, Any]:
+    """Doubles by `repr`, as JSON writes them: every reader of JSON rounds that to the same double again."""
+    objective = instance.program.terms[0].objective
+    at = {side: [k for k, other in enumerate(claim.sides) if other == side] for side in (INTERIOR, FLOOR, CAP)}
+    return {
+        "schema": "zetaplan.certificate/1",
+        "program": instance.program.name,
+        "parameters": {
+            scalar.name: instance.parameters[scalar.name]
+            for scalar in instance.program.scalars
+            if scalar.symbol in objective.free_symbols
+        },
+        "limit": float(instance.limit),
+        "weight": instance.weight.tolist(),
+        "resource": instance.resource.tolist(),
+        "lower": instance.lower.tolist(),
+        "upper": [value if value < math.inf else None for value in instance.upper.tolist()],
+        "plan": np.asarray(solution.x, dtype=np.float64).tolist(),
+        "price": float(solution.multiplier),
+        "multiplier": f"{int(claim.multiplier.p):#x}/{int(claim.multiplier.q):#x}",
+        "interior": at[INTERIOR],
+        "floor": at[FLOOR],
+        "cap": at[CAP],
+        "claim": claims,
+    }
+
+
+def _above(value: fmpq) -> float:
+    """A double that is not smaller."""
+    nearest = float(Fraction(int(value.p), int(value.q)))
+    return math.nextafter(nearest, math.inf) if value else 0.0
+
+
+def _short(value: fmpq) -> Interval:
+    """Two multiples of one power of two with the value between them, its first BITS bits."""
+    scale = fmpq(2) ** max(0, BITS + value.q.bit_length() - value.p.bit_length())
+    scaled = value * scale
+    return fmpq(scaled.p // scaled.q) / scale, fmpq(-(-scaled.p // scaled.q)) / scale
