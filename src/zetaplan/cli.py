@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from zetaplan import __version__
+from zetaplan.cli_audit import audit
 from zetaplan.errors import CertificateError, ScoringError, ZetaplanError
 
 if TYPE_CHECKING:
@@ -254,6 +255,9 @@ def report(
     html, markdown = write_report(load_plan(plan), out, file=plan.name)
     _show(json.dumps({"html": str(html), "markdown": str(markdown)}, indent=2), None, as_json, quiet)
     _tell(f"written: {html}, {markdown}", quiet or as_json)
+
+
+app.command(epilog="Example: zetaplan audit --instances 10000 --jobs 2 --out audit")(audit)
 
 
 def main() -> None:

@@ -22,7 +22,6 @@ from zetaplan.verification.audit.planting import plant
 from zetaplan.verification.audit.tally import Tally, total
 from zetaplan.verification.audit.trial import judge, truth
 
-CHUNK = 2000
 SINGLE = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -31,13 +30,14 @@ class Campaign:
     """What is asked of whom; two campaigns that are equal give equal results, up to the times.
 
     solvers : name -> it is asked on every n-th instance. instances : how many are planted. spread : decades of
-    quality, least and largest. seed : with the number of an instance it decides the instance.
+    quality, least and largest. seed : with the number of an instance it decides the instance. chunk : instances per file.
     """
 
     solvers: dict[str, int]
     instances: int
     spread: tuple[float, float]
     seed: int
+    chunk: int = 2000
 
     @classmethod
     def parse(cls, solvers: str, instances: int, spread: str, seed: int) -> Campaign:
@@ -54,11 +54,11 @@ class Campaign:
 
     @property
     def chunks(self) -> range:
-        return range(-(-self.instances // CHUNK))
+        return range(-(-self.instances // self.chunk))
 
     def trials(self, chunk: int) -> range:
         """The instances of a chunk."""
-        return range(chunk * CHUNK, min((chunk + 1) * CHUNK, self.instances))
+        return range(chunk * self.chunk, min((chunk + 1) * self.chunk, self.instances))
 
     def document(self) -> dict[str, Any]:
         return asdict(self) | {"spread": list(self.spread)}

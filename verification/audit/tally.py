@@ -111,14 +111,6 @@ class Tally:
             if name == solver and what == event and program in (None, kind) and decade in (None, spread)
         )
 
-    def histogram(self, solver: str, measure: str) -> Counter[int]:
-        """Trials of a solver by order of magnitude of a measure."""
-        total: Counter[int] = Counter()
-        for ((name, _, _), what, order), count in self.magnitudes.items():
-            if name == solver and what == measure:
-                total[order] += count
-        return total
-
     def median_seconds(self, solver: str) -> float:
         """The median time of an answer, to a tenth of an order of magnitude; NaN without answers."""
         total: Counter[int] = Counter()

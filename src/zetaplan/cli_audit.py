@@ -1,0 +1,112 @@
+"""`zetaplan audit`: who says "optimal" and is, and what is known of a plan that someone else published."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zetaplan.errors import CertificateError
+
+if TYPE_CHECKING:
+    from zetaplan.verification.audit.campaign import Campaign
+    from zetaplan.verification.audit.published import PlanAudit
+    from zetaplan.verification.audit.tally import Tally
+
+
+def audit(
+    solvers: Annotated[
+        str,
+        typer.Option(help="Who is asked: exact, bisection, osqp, any cvxpy solver; NAME/N: on every N-th instance."),
+    ] = "exact,bisection,clarabel/10,scs/10,osqp/10",
+    instances: Annotated[int, typer.Option(help="How many instances are planted.")] = 10_000,
+    spread: Annotated[str, typer.Option(help="Decades of quality, LOW:HIGH.")] = "0:12",
+    seed: Annotated[int, typer.Option(min=0, help="With an instance's number it decides the instance.")] = 0,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder for chunks, audit.json, audit.html.")] = Path(
+        "audit"
+    ),
+    jobs: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an audit that was stopped.")] = False,
+    plan: Annotated[
+        Path | None, typer.Option(help="Audit this published plan instead: feasible? optimal for any scores?")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output, and nothing else.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+) -> None:
+    """Put solvers to the test on instances whose optimum is known; exit 1 if `exact` is wrong once.
+
+    Under torchrun every rank takes its share; the last to finish writes the report.
+    """
+    if plan is not None:
+        _published(plan, as_json, quiet)
+        return
+    from zetaplan.verification.audit.campaign import Campaign, collect, conduct
+    from zetaplan.verification.audit.report import publish
+
+    campaign = Campaign.parse(solvers, instances, spread, seed)
+    _follow(conduct(campaign, out, jobs, resume), campaign, quiet or as_json)
+    tally, missing = collect(campaign, out)
+    if missing:
+        typer.echo(f"{missing} chunks are still with other ranks; the last one writes the report", err=True)
+        return
+    files = publish(campaign, tally, out)
+    _tell_counts(campaign, tally, files, as_json, quiet)
+    if broken := _broken(tally):
+        raise CertificateError(f"the audit in {out} is negative: {broken}")
+
+
+def _follow(progress: Iterator[tuple[int, int]], campaign: Campaign, silent: bool) -> None:
+    """Run the campaign to its end, with a bar on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("audit"), BarColumn(), MofNCompleteColumn(), TextColumn("chunks"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=silent) as bar:
+        task = bar.add_task("audit", total=len(campaign.chunks))
+        for done, mine in progress:
+            bar.update(task, completed=done, total=mine)
+
+
+def _tell_counts(campaign: Campaign, tally: Tally, files: tuple[Path, Path], as_json: bool, quiet: bool) -> None:
+    from zetaplan.verification.audit.tally import EVENTS
+
+    counts = {solver: {event: tally.sum(solver, event) for event in EVENTS} for solver in campaign.solvers}
+    if as_json:
+        typer.echo(json.dumps({"solvers": counts, "files": [str(file) for file in files]}, indent=2))
+    elif not quiet:
+        for solver, count in counts.items():
+            words = f"asked {count['asked']:,}, says optimal {count['optimal']:,}, of these wrong {count['wrong']:,}"
+            typer.echo(f"{solver}: {words}; no answer {count['failed']:,}")
+        typer.echo(f"written: {', '.join(map(str, files))}")
+
+
+def _broken(tally: Tally) -> str:
+    """What speaks against our own solver, or against the truth that it is held to."""
+    counts = {event: tally.sum("exact", event) for event in ("failed", "wrong", "misread")}
+    counts["instances without a truth"] = tally.truths["disputed"]
+    return ", ".join(f"{event} {count}" for event, count in counts.items() if count)
+
+
+def _published(path: Path, as_json: bool, quiet: bool) -> None:
+    from zetaplan.verification.audit.published import audit_plan
+
+    audits = audit_plan(path)
+    if as_json:
+        typer.echo(json.dumps([asdict(found) for found in audits], indent=2))
+    elif not quiet:
+        typer.echo("\n\n".join(map(_words, audits)))
+    if negative := [found.name for found in audits if found.negative]:
+        raise CertificateError(f"refused: {', '.join(negative)}")
+
+
+def _words(found: PlanAudit) -> str:
+    marks = {True: "yes", False: "NO", None: "?"}
+    lines = [found.name, *(f"  [{marks[f.holds]}] {f.question} {f.words}" for f in found.findings)]
+    shares = zip(found.least_share, found.largest_share, strict=True)
+    lines += ["  shares of quality (of q^kappa, q^beta) that would do, layer by layer:"]
+    lines += [f"    {k:3d}  {low:.4f} .. {high:.4f}" for k, (low, high) in enumerate(shares)]
+    return "\n".join(lines)
