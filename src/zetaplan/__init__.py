@@ -23,9 +23,13 @@ from zetaplan.errors import (
 
 if TYPE_CHECKING:
     from zetaplan.checking import load_plan
+    from zetaplan.documents import load_scores, save_scores
     from zetaplan.planning import Plan, allocate, plan, prune
+    from zetaplan.reports import write_report
     from zetaplan.scoring import Damping, Scores, load_model, read_sequences, score
     from zetaplan.solvers import solve
+    from zetaplan.solvers.frontier import Frontier, frontier
+    from zetaplan.solvers.integer import IntegerSolution, solve_integer
     from zetaplan.solvers.rational import ExactOptimum, exact_optimum
     from zetaplan.spec.allocation import allocation
     from zetaplan.spec.barrier_pruning import barrier_pruning
@@ -54,10 +58,14 @@ _HOME = {
     "exact_optimum": "zetaplan.solvers.rational",
     "ExactOptimum": "zetaplan.solvers.rational",
     "exponential_allocation": "zetaplan.spec.exponential_allocation",
+    "Frontier": "zetaplan.solvers.frontier",
+    "frontier": "zetaplan.solvers.frontier",
     "Instance": "zetaplan.spec.instance",
+    "IntegerSolution": "zetaplan.solvers.integer",
     "joint": "zetaplan.spec.joint",
     "load_model": "zetaplan.scoring",
     "load_plan": "zetaplan.checking",
+    "load_scores": "zetaplan.documents",
     "Plan": "zetaplan.planning",
     "plan": "zetaplan.planning",
     "power_allocation": "zetaplan.spec.power_allocation",
@@ -66,11 +74,14 @@ _HOME = {
     "prune": "zetaplan.planning",
     "pruning": "zetaplan.spec.pruning",
     "read_sequences": "zetaplan.scoring",
+    "save_scores": "zetaplan.documents",
     "score": "zetaplan.scoring",
     "Scores": "zetaplan.scoring",
     "Solution": "zetaplan.spec.solution",
     "solve": "zetaplan.solvers",
+    "solve_integer": "zetaplan.solvers.integer",
     "Status": "zetaplan.spec.solution",
+    "write_report": "zetaplan.reports",
 }
 
 __all__ = [
@@ -79,8 +90,10 @@ __all__ = [
     "Constants",
     "Damping",
     "ExactOptimum",
+    "Frontier",
     "InfeasibleError",
     "Instance",
+    "IntegerSolution",
     "Plan",
     "Scores",
     "ScoringError",
@@ -96,9 +109,11 @@ __all__ = [
     "constants",
     "exact_optimum",
     "exponential_allocation",
+    "frontier",
     "joint",
     "load_model",
     "load_plan",
+    "load_scores",
     "plan",
     "power_allocation",
     "power_pruning",
@@ -106,8 +121,11 @@ __all__ = [
     "prune",
     "pruning",
     "read_sequences",
+    "save_scores",
     "score",
     "solve",
+    "solve_integer",
+    "write_report",
 ]
 
 
