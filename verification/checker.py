@@ -153,9 +153,9 @@ def _check_optimum(c: SimpleNamespace) -> None:
     _need(c.multiplier >= 0, "multiplier: negative", 1)
     for k, (side, low, high) in enumerate(zip(c.side, c.l, c.h, strict=True)):
         if side == "interior":
-            inside = c.w[k] > 0 < c.pi and _sign(c, k, low) <= 0 and (high is None or _sign(c, k, high) >= 0)
+            inside = c.pi > 0 and _sign(c, k, low) <= 0 and (high is None or _sign(c, k, high) >= 0)
             _need(inside, f"stationarity: layer {k} is not stationary inside its box", 1)
-        elif low != high:
+        else:
             outward = _sign(c, k, c.bound[k]) * (1 if side == "floor" else -1)
             _need(outward >= 0, f"box multipliers: layer {k} would gain by leaving its {side}", 1)
     c.lines = [c.line(a, w, c.s) if b is None else (0, a * b) for a, w, b in zip(c.a, c.w, c.bound, strict=True)]
