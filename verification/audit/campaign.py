@@ -30,7 +30,8 @@ class Campaign:
     """What is asked of whom; two campaigns that are equal give equal results, up to the times.
 
     solvers : name -> it is asked on every n-th instance. instances : how many are planted. spread : decades of
-    quality, least and largest. seed : with the number of an instance it decides the instance. chunk : instances per file.
+    quality, least and largest. seed : with the number of an instance it decides the instance.
+    chunk : instances per file.
     """
 
     solvers: dict[str, int]

@@ -44,7 +44,7 @@ class _Data:
     def without(self, layers: range, used: Array) -> _Data:
         """Some layers less, and what they use of the limit less."""
         rest = np.setdiff1d(np.arange(self.quality.size), layers)
-        limit = self.limit - float((self.data * used)[layers.start : layers.stop].sum())
+        limit = max(self.limit - float((self.data * used)[layers.start : layers.stop].sum()), 0.0)
         return _Data(self.quality[rest], self.data[rest], self.lower[rest], self.upper[rest], limit, self.knobs)
 
     def with_knob(self, name: str, value: float) -> _Data:
