@@ -1,8 +1,8 @@
 """The exact optimum (method 5.3): the plan and the multiplier as fractions, for the doubles that the instance holds.
 
 The float solver guesses on which side of its box every layer stands; given the sides the price is one quotient,
-and that every layer is then on its side is a comparison of fractions. Where the guess is wrong, Newton's method
-on the piecewise linear equation, kept inside a bracket of breakpoints, ends after finitely many exact steps.
+and that every layer is then on its side is a comparison of fractions. Where the guess is wrong, finitely many
+exact Newton steps mend it (`spec.rational`).
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from flint import fmpq
+
 from zetaplan.solvers.exact import solve_exact
 from zetaplan.spec.instance import Instance
 from zetaplan.spec.rational import CAP, FLOOR, INTERIOR, Equation, RationalInstance, Sides, rational, total
@@ -73,7 +73,7 @@ def exact_optimum(instance: Instance) -> ExactOptimum:
     u, sides = truth.unpriced
     surplus = truth.surplus(u, sides)
     if surplus is None or surplus < 0:
-        u, sides = _solve(truth.equation, _guess(instance, truth))
+        u, sides = truth.equation.root(_guess(instance, truth))
         u = _least_multiplier(truth, u, sides)
         return _optimum(_Plan(truth, u, sides, _spare(truth)), truth.multiplier_of(u), unique=True)
     free = truth.declared_price == 0 and surplus > 0  # then the layers without weight may do as they like
@@ -103,7 +103,7 @@ def _share(truth: RationalInstance, surplus: fmpq) -> dict[int, fmpq]:
     if left <= total([n * l for n, l in zip(a, lower, strict=True)]):
         return dict(zip(free, lower, strict=True))
     level = Equation(a, [fmpq(1)] * len(a), [fmpq(0)] * len(a), lower, upper, left)
-    u, sides = _solve(level, [INTERIOR] * len(a))
+    u, sides = level.root([INTERIOR] * len(a))
     return dict(zip(free, level.plan(u, sides), strict=True))
 
 
@@ -120,37 +120,6 @@ def _guess(instance: Instance, truth: RationalInstance) -> Sides:
     channel, x = instance.channels[0], solve_exact(instance).x
     side = np.where(x <= channel.lower, FLOOR, np.where((x >= channel.upper) & (channel.upper < np.inf), CAP, INTERIOR))
     return [int(value) for value in side[truth.weighted]]
-
-
-def _solve(equation: Equation, sides: Sides) -> tuple[fmpq, Sides]:
-    """A price that solves the equation, and the sides at it; the caller has made sure that one exists."""
-    low = high = None
-    u = equation.price(sides)
-    while True:
-        if u is None or not _inside(u, low, high):
-            u = _middle(equation, low, high)
-        sides = equation.sides(u)
-        following = equation.price(sides)
-        ahead = equation.left(sides) if following is None else following - u
-        if ahead == 0:
-            return u, sides
-        low, high = (u, high) if ahead > 0 else (low, u)
-        u = following
-
-
-def _inside(u: fmpq, low: fmpq | None, high: fmpq | None) -> bool:
-    return (low is None or u > low) and (high is None or u < high)
-
-
-def _middle(equation: Equation, low: Any, high: Any) -> fmpq:
-    """The middle breakpoint inside the bracket; where none is left, any price on the linear piece that remains."""
-    breakpoints = [*equation.rises, *(t for t in equation.tops if t is not None)]
-    inside = sorted(u for u in breakpoints if _inside(u, low, high))
-    if inside:
-        return inside[len(inside) // 2]
-    if low is None or high is None:
-        return low + 1 if high is None else high - 1
-    return (low + high) / 2
 
 
 def _fraction(value: fmpq) -> Fraction:

@@ -4,8 +4,8 @@ Where slope, offset and price of a program (see `derivation`) are rational funct
 
     x_k(u) = clip(slope_k u + offset_k, l_k, h_k),      sum_k d_k x_k(u) = R
 
-is rational too, and so is the price u: given the side on which every layer stands it is one quotient. What is
-said here is exact; nothing is rounded and nothing is searched for.
+is rational too, and so is the price u: given the side on which every layer stands it is one quotient, and that
+every layer then stands on its side is a comparison of fractions. What is said here is exact; nothing is rounded.
 """
 
 from __future__ import annotations
@@ -91,6 +91,34 @@ class Equation:
         """The one price that solves the equation on these sides; None where no layer is interior."""
         growth = self.growth(sides)
         return self.left(sides) / growth if growth else None
+
+    def root(self, sides: Sides) -> tuple[fmpq, Sides]:
+        """A price that solves the equation, and the sides at it, by Newton's method from a guess of the sides.
+
+        Kept inside a bracket, it ends: every linear piece is tried once at most. A solution has to exist.
+        """
+        low = high = None
+        u = self.price(sides)
+        while True:
+            if u is None or not _inside(u, low, high):
+                u = self._middle(low, high)
+            sides = self.sides(u)
+            following = self.price(sides)
+            ahead = self.left(sides) if following is None else following - u
+            if ahead == 0:
+                return u, sides
+            low, high = (u, high) if ahead > 0 else (low, u)
+            u = following
+
+    def _middle(self, low: Any, high: Any) -> fmpq:
+        """The middle breakpoint inside the bracket; where none is left, any price on the linear piece that remains."""
+        breakpoints = [*self.rises, *(t for t in self.tops if t is not None)]
+        inside = sorted(u for u in breakpoints if _inside(u, low, high))
+        if inside:
+            return inside[len(inside) // 2]
+        if low is None or high is None:
+            return low + 1 if high is None else high - 1
+        return (low + high) / 2
 
     def support(self, sides: Sides) -> tuple[fmpq | None, fmpq | None]:
         """The least and the largest price at which the fixed layers stay where they are; None for an open end."""
@@ -220,6 +248,10 @@ def _quotient(derivation: Derivation, expression: sp.Expr, symbols: list[sp.Symb
         return fmpq(numerator(*values)) / below if below else None
 
     return quotient
+
+
+def _inside(u: fmpq, low: fmpq | None, high: fmpq | None) -> bool:
+    return (low is None or u > low) and (high is None or u < high)
 
 
 def _around(u: fmpq) -> tuple[fmpq, fmpq]:

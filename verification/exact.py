@@ -1,8 +1,8 @@
 """How good is this plan, exactly? A certificate in fractions that anyone can check without zetaplan (method 5.3).
 
 The sides on which the claimed plan stands give the multiplier as one quotient of fractions; that the optimum of that
-multiplier stands on the same sides proves it (repaired by exact Newton steps where rounding hides a side). Known
-exactly up to 2**-128, that optimum bounds what the claim is off, in doubles that are rounded upwards:
+multiplier stands on the same sides proves it (mended by exact Newton steps where rounding hides a side). That
+optimum bounds what the claim is off, in doubles that are rounded upwards:
 
     distance    max_k |x_k - x*_k| / max(1, x_k), over the layers whose optimum is unique
     coupling    by how much the limit is missed (0: it is kept)
@@ -16,7 +16,6 @@ shares no code with this file.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -32,7 +31,6 @@ from zetaplan.spec.solution import Solution
 from zetaplan.verification.certificate import TOLERANCE, Condition
 
 BITS = 128  # of the price, when the distance of a plan is bounded
-REPAIRS = 64  # Newton steps; a plan that needs more does not know its own sides
 
 Array = NDArray[np.float64]
 Interval = tuple[fmpq, fmpq]
@@ -72,10 +70,8 @@ def certify_exactly(instance: Instance, solution: Solution) -> ExactCertificate:
         return _refused("finite", "every entry of the plan and its multiplier is a finite number")
     if not ((instance.lower <= x) & (x <= instance.upper)).all():
         return _refused("box", "every layer is between its floor and its cap, exactly")
-    optimum = _locate(truth, x, fraction(float(solution.multiplier)))
-    if optimum is None:
-        return _refused("active set", "the sides on which the plan stands lead to the optimum")
-    return _certificate(instance, solution, _Claim(truth, fractions(x), fraction(float(solution.multiplier)), *optimum))
+    price = fraction(float(solution.multiplier))
+    return _certificate(instance, solution, _Claim(truth, fractions(x), price, *_locate(truth, x, price)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,44 +145,23 @@ class _Claim:
         return lost + max(-self.excess, fmpq(0)) * self.multipliers[1]
 
 
-def _locate(truth: RationalInstance, x: Array, price: fmpq) -> tuple[fmpq, Sides] | None:
-    """The multiplier and the sides of the optimum; None where the claim does not lead there."""
+def _locate(truth: RationalInstance, x: Array, price: fmpq) -> tuple[fmpq, Sides]:
+    """The multiplier and the sides of the optimum, from the sides on which the claimed plan stands."""
     u, sides = truth.unpriced
     surplus = truth.surplus(u, sides)
-    if surplus is not None and surplus >= 0:
-        return _nearest(truth, sides, price) if surplus == 0 and INTERIOR not in sides else fmpq(0), sides
-    for start in _starts(truth, x, price):
-        found = _repair(truth, start)
-        if found is not None:
-            u, sides = found
-            return truth.multiplier_of(u) if u is not None else _nearest(truth, sides, price), sides
-    return None
+    if surplus is None or surplus < 0:
+        u, sides = truth.equation.root(_stands(truth, x))
+    elif surplus > 0:
+        return fmpq(0), sides
+    if INTERIOR in sides:
+        return truth.multiplier_of(u), sides
+    return _nearest(truth, sides, price), sides
 
 
-def _starts(truth: RationalInstance, x: Array, price: fmpq) -> Iterator[Sides]:
-    """Where the claim says that the layers stand: its plan, its price, and nothing at all."""
+def _stands(truth: RationalInstance, x: Array) -> Sides:
     values = [(value, truth.lower[k], truth.upper[k]) for k, value in enumerate(fractions(x))]
     sides = [FLOOR if v <= l else CAP if h is not None and v >= h else INTERIOR for v, l, h in values]
-    yield [sides[k] for k in truth.weighted]
-    u = truth.price_of(price)
-    if u is not None:
-        yield truth.equation.sides(u)
-    yield [INTERIOR] * len(truth.weighted)
-
-
-def _repair(truth: RationalInstance, sides: Sides) -> tuple[fmpq | None, Sides] | None:
-    """Exact Newton steps until the price of the sides puts every layer on its side; no price where all are fixed."""
-    for _ in range(REPAIRS):
-        u = truth.equation.price(sides)
-        if u is None:
-            low, high = truth.equation.support(sides)
-            proved = truth.equation.left(sides) == 0 and (low is None or high is None or low <= high)
-            return (None, sides) if proved else None
-        following = truth.equation.sides(u)
-        if following == sides:
-            return u, sides
-        sides = following
-    return None
+    return [sides[k] for k in truth.weighted]
 
 
 def _nearest(truth: RationalInstance, sides: Sides, price: fmpq) -> fmpq:
