@@ -1,6 +1,6 @@
 """Read a plan and believe nothing in it: every number is derived anew from the file's own data.
 
-The chain that is checked: scores -> (request) -> instance -> (conditions of optimality) -> solution -> certificate,
+The chain that is checked: scores -> (request) -> instance -> (conditions of optimality) -> solution -> whole units,
 and two digests that tie the bytes together. A plan is refused by the name of the link that breaks.
 """
 
@@ -14,10 +14,18 @@ from types import MappingProxyType
 
 import numpy as np
 
-from zetaplan.documents import certificate_document, instance_value, scores_value, solution_value
+from zetaplan.documents import (
+    certificate_data,
+    instance_value,
+    rounded_data,
+    rounded_value,
+    scores_value,
+    solution_value,
+)
 from zetaplan.errors import CertificateError, ZetaplanError
-from zetaplan.files import CertificateFile, PlanFile, load
+from zetaplan.files import CertificateData, PlanFile, RoundedData, load
 from zetaplan.planning import Plan, instance_of
+from zetaplan.rounding import largest_remainders
 from zetaplan.spec.instance import Instance
 from zetaplan.verification.certificate import TOLERANCE, certify
 
@@ -80,6 +88,7 @@ def plan_value(document: PlanFile) -> Plan:
         instance=instance,
         solution=solution,
         certificate=certify(instance, solution),
+        rounded=rounded_value(document.rounded, solution),
         scores=scores_value(document.scores),
         request=document.request,
         created=document.created,
@@ -93,7 +102,10 @@ def _meaning(document: PlanFile, plan: Plan) -> Iterator[Check]:
         detail = f"{condition.meaning} (residual {condition.residual:.1e}, tolerance {condition.tolerance:.0e})"
         yield Check(condition.name, condition.ok, detail)
     yield _objective(document, plan)
-    yield _certificate(document.certificate, certificate_document(plan.certificate), plan)
+    yield _certificate(document.certificate, certificate_data(plan.certificate), plan)
+    yield _whole_units(plan)
+    yield _whole_limit(plan)
+    yield _whole_gap(document.rounded, rounded_data(plan))
     yield _labels(document, plan)
 
 
@@ -136,7 +148,7 @@ def _objective(document: PlanFile, plan: Plan) -> Check:
     return Check("objective", same, f"stored {stored:g}, derived {derived:g}")
 
 
-def _certificate(stored: CertificateFile, derived: CertificateFile, plan: Plan) -> Check:
+def _certificate(stored: CertificateData, derived: CertificateData, plan: Plan) -> Check:
     conditions = zip(stored.conditions, derived.conditions, strict=False)
     same = (
         stored.valid == derived.valid
@@ -151,7 +163,33 @@ def _certificate(stored: CertificateFile, derived: CertificateFile, plan: Plan) 
     return Check("certificate", same, "the stored certificate says what is found anew")
 
 
+def _whole_units(plan: Plan) -> Check:
+    rounded, instance = plan.rounded, plan.instance
+    if rounded.counts_parameters:
+        same = (rounded.step, rounded.units.tolist()) == (1, largest_remainders(plan.solution))
+        return Check("whole units", same, "every layer's share in whole parameters, by largest remainders")
+    inside = (instance.lower <= rounded.units) & (rounded.units <= instance.upper) & (rounded.units % rounded.step == 0)
+    return Check("whole units", bool(inside.all()), f"every rank is a multiple of {rounded.step} inside its box")
+
+
+def _whole_limit(plan: Plan) -> Check:
+    kept = "do not exceed the budget" if plan.instance.program.sense == "<=" else "meet the target"
+    detail = f"{plan.rounded.used:,.17g} {plan.resource_unit} {kept} of {plan.instance.limit:,.17g}, exactly"
+    return Check("whole limit", plan.rounded.keeps_limit, detail)
+
+
+def _whole_gap(stored: RoundedData, derived: RoundedData) -> Check:
+    allowed = TOLERANCE * max(abs(derived.objective), abs(derived.bound))
+    figures = ("objective", "bound", "gap")
+    same = (stored.layers, stored.total) == (derived.layers, derived.total) and all(
+        abs(getattr(stored, figure) - getattr(derived, figure)) <= allowed for figure in figures
+    )
+    detail = f"the objective in whole units, {derived.objective:.6g}, is within {derived.gap:.2g} of the best possible"
+    return Check("whole gap", same, detail)
+
+
 def _labels(document: PlanFile, plan: Plan) -> Check:
     labels = ("names", "unit", "resource_unit", "warnings")
     same = all(getattr(document, label) == getattr(plan, label) for label in labels)
+    same &= tuple(document.rounded.layers) == plan.names and document.rounded.unit == plan.rounded.unit
     return Check("labels", same, "names, units and warnings follow from the scores")

@@ -91,7 +91,9 @@ def demo(
     facts = {
         "valid": all(plan.certificate.valid for plan in plans.values()),
         "files": [str(file) for file in done.files],
-        "plans": {name: dict(zip(plan.names, plan.solution.x.tolist(), strict=True)) for name, plan in plans.items()},
+        "plans": {
+            name: dict(zip(plan.names, plan.rounded.units.tolist(), strict=True)) for name, plan in plans.items()
+        },
     }
     from zetaplan.tables import plans_table
 
@@ -152,7 +154,7 @@ def score(
     _tell(f"scores of {len(scores.names)} {blocks} written to {out}", quiet or as_json)
 
 
-@app.command(epilog="Example: zetaplan allocate scores.json --mean-rank 8 --out plan.json")
+@app.command(epilog="Example: zetaplan allocate scores.json --mean-rank 8 --step 4 --out plan.json")
 def allocate(
     scores: ScoresPath,
     budget: Annotated[str | None, typer.Option(help="Parameters to spend, or '2%' of those that were scored.")] = None,
@@ -165,11 +167,12 @@ def allocate(
     lower: Lower = 0.0,
     upper: Annotated[float, typer.Option(help="The most that a layer gets.")] = math.inf,
     gain: Gain = "raw",
+    step: Annotated[int, typer.Option(help="Whole ranks are multiples of this.")] = 1,
     out: Out = Path("plan.json"),
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Divide a budget of parameters over the layers as LoRA rank, and prove the plan optimal."""
+    """Divide a budget of parameters over the layers as LoRA rank, prove the plan, and round it to whole ranks."""
     from zetaplan import planning
     from zetaplan.documents import load_scores
 
@@ -183,6 +186,7 @@ def allocate(
         lower=lower,
         upper=upper,
         gain=gain,
+        step=step,
     )
     _deliver(plan, out, as_json, quiet)
 
@@ -266,16 +270,20 @@ def main() -> None:
 
 
 def _deliver(plan: Plan, out: Path, as_json: bool, quiet: bool) -> None:
-    from zetaplan.tables import plans_table
+    from zetaplan.tables import plan_table
 
     plan.save(out)
-    _show(plan.document().text(), plans_table([plan]), as_json, quiet)
+    _show(plan.document().text(), plan_table(plan), as_json, quiet)
     _tell(f"{_summary(plan)}\nwritten to {out}", quiet or as_json)
 
 
 def _summary(plan: Plan) -> str:
     conditions = len(plan.certificate.conditions)
-    lines = [f"{plan.instance.program.name}: {len(plan.names)} layers, all {conditions} conditions of optimality hold"]
+    lines = [
+        f"{plan.instance.program.name}: {len(plan.names)} layers, all {conditions} conditions of optimality hold",
+        f"in whole units ({plan.rounded.unit}): {plan.rounded.used:,.10g} of {plan.instance.limit:,.10g} "
+        f"{plan.resource_unit}, within {plan.rounded.gap:.2g} of the best possible objective",
+    ]
     return "\n".join([*lines, *(f"note: {warning}" for warning in plan.warnings)])
 
 

@@ -13,19 +13,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zetaplan.comparison import in_total, per_layer
 from zetaplan.errors import SpecError
 from zetaplan.files import (
-    CertificateFile,
+    CertificateData,
     ConditionData,
     InstanceData,
     LayerScore,
     PlanFile,
+    RoundedData,
     ScoresFile,
     SolutionData,
     checked,
     load,
     save,
 )
+from zetaplan.rounding import Rounded
 from zetaplan.spec import named
 from zetaplan.spec.instance import Instance, rebuild
 from zetaplan.spec.solution import Solution, Status
@@ -104,19 +107,37 @@ def plan_document(plan: Plan) -> PlanFile:
         request=plan.request,
         instance=_instance_data(plan.instance),
         solution=_solution_data(plan.solution),
-        certificate=certificate_document(plan.certificate),
+        certificate=certificate_data(plan.certificate),
+        rounded=rounded_data(plan),
         scores_sha256=scores.sha256(),
         scores=scores,
     ).sealed()
 
 
-def certificate_document(certificate: Certificate) -> CertificateFile:
-    """The certificate as the document that a plan carries."""
+def certificate_data(certificate: Certificate) -> CertificateData:
+    """The certificate as a plan carries it."""
     conditions = tuple(
         checked(ConditionData, name=c.name, residual=c.residual, tolerance=c.tolerance, ok=c.ok, meaning=c.meaning)
         for c in certificate.conditions
     )
-    return checked(CertificateFile, valid=certificate.valid, gap=certificate.gap, conditions=conditions)
+    return checked(CertificateData, valid=certificate.valid, gap=certificate.gap, conditions=conditions)
+
+
+def rounded_data(plan: Plan) -> RoundedData:
+    """The plan in whole units as the plan's document carries it."""
+    rounded = plan.rounded
+    return checked(
+        RoundedData,
+        unit=rounded.unit,
+        step=rounded.step,
+        layers=per_layer(plan),
+        total=in_total(plan),
+        objective=rounded.objective,
+        bound=rounded.bound,
+        gap=rounded.gap,
+        method=rounded.method,
+        optimal=rounded.optimal,
+    )
 
 
 def instance_value(data: InstanceData) -> Instance:
@@ -138,6 +159,12 @@ def solution_value(data: SolutionData, instance: Instance) -> Solution:
     if data.status not in Status.__members__:
         raise SpecError(f"solution.status = {data.status!r}: expected one of {', '.join(Status.__members__)}")
     return Solution(instance, np.array(data.x), data.multiplier, Status[data.status], data.method)
+
+
+def rounded_value(data: RoundedData, relaxed: Solution) -> Rounded:
+    """The whole units that a document claims for a plan."""
+    units = np.array([amounts.rounded for amounts in data.layers.values()], np.int64)
+    return Rounded(relaxed, units, data.step, data.method, data.optimal)
 
 
 def _instance_data(instance: Instance) -> InstanceData:

@@ -26,6 +26,7 @@ SIZE_LIMIT = 64 * 2**20
 
 Vector = tuple[float, ...]
 Bounds = tuple[float | None, ...]
+Whole = Annotated[int, Field(ge=0, le=2**53)]
 LimitKind = Literal["budget", "parameter_share", "mean_rank", "target", "sparsity"]
 
 
@@ -143,17 +144,43 @@ class ConditionData(Record):
     meaning: str
 
 
-class CertificateFile(Document):
-    """`zetaplan.certificate/1`: the verdict on the solution of the instance it lies beside."""
+class CertificateData(Record):
+    """The verdict in doubles on the solution of the instance it lies beside."""
 
-    schema_: Literal["zetaplan.certificate/1"] = Field("zetaplan.certificate/1", alias="schema")
     valid: bool
     gap: float
     conditions: tuple[ConditionData, ...] = Field(min_length=1)
 
 
+class Amounts(Record):
+    """Side by side, of one layer or in total: the uniform plan, the optimum, whole units, and what these come to.
+
+    Of a layer: ranks (achieved: parameters) or shares removed (rounded: parameters). In total, for ranks: parameters
+    (rounded: the sum of all ranks); for sparsity: shares of all parameters (rounded: parameters).
+    """
+
+    requested: float
+    relaxed: float
+    rounded: Whole
+    achieved: float
+
+
+class RoundedData(Record):
+    """The plan in whole units; `gap` = objective - bound, and no plan at all is below the bound."""
+
+    unit: str
+    step: Annotated[Whole, Field(ge=1)]
+    layers: dict[str, Amounts]
+    total: Amounts
+    objective: float
+    bound: float
+    gap: float
+    method: str
+    optimal: bool = Field(description="what the method says; what a reader can prove is the gap")
+
+
 class PlanFile(Document):
-    """`zetaplan.plan/1`: instance, solution, certificate, and the scores they follow from."""
+    """`zetaplan.plan/1`: instance, solution, certificate, whole units, and the scores they follow from."""
 
     schema_: Literal["zetaplan.plan/1"] = Field("zetaplan.plan/1", alias="schema")
     sha256_: str = Field("", alias="sha256", description="sha256 of this document with this field empty")
@@ -166,7 +193,8 @@ class PlanFile(Document):
     request: Request
     instance: InstanceData
     solution: SolutionData
-    certificate: CertificateFile
+    certificate: CertificateData
+    rounded: RoundedData
     scores_sha256: str
     scores: ScoresFile
 
@@ -180,6 +208,7 @@ class PlanFile(Document):
             "instance.lower": len(self.instance.lower),
             "instance.upper": len(self.instance.upper),
             "solution.x": len(self.solution.x),
+            "rounded.layers": len(self.rounded.layers),
         }
         layers = len(self.scores.layers)
         for field, length in lengths.items():

@@ -24,6 +24,7 @@ from zetaplan import __version__
 from zetaplan.documents import plan_document
 from zetaplan.errors import CertificateError, SpecError
 from zetaplan.files import Limit, LimitKind, PlanFile, Request, checked, save
+from zetaplan.rounding import Rounded, whole_counts, whole_ranks
 from zetaplan.solvers import solve
 from zetaplan.spec.allocation import allocation
 from zetaplan.spec.instance import Arrayish, Instance
@@ -48,6 +49,7 @@ class Plan:
     """Capacity or sparsity per layer, its certificate, and the scores and the request that it follows from.
 
     instance, solution, certificate : the program solved, its optimum, the proof. `solution.x` has shape (K,).
+    rounded : the same in whole units, to be used: `rounded.units` holds LoRA ranks, or parameters to remove.
     scores : what was measured. request : how instance follows from scores.
     created : UTC time, ISO 8601. versions : software by name.
     """
@@ -55,6 +57,7 @@ class Plan:
     instance: Instance
     solution: Solution
     certificate: Certificate
+    rounded: Rounded
     scores: Scores
     request: Request
     created: str
@@ -120,6 +123,7 @@ def allocate(
     lower: Arrayish = 0.0,
     upper: Arrayish = math.inf,
     gain: Gain = "raw",
+    step: int = 1,
     method: str = "exact",
 ) -> Plan:
     """Divide a budget of parameters over the layers as LoRA rank (Theorem 2).
@@ -127,16 +131,19 @@ def allocate(
     budget : parameters, or "2%" of the parameters of all blocks scored; or
     mean_rank : the rank of the uniform plan that costs the same (8 if neither is given).
     costs : (K,) resource per unit of rank; the layers' `rank_parameters` if not given.
-    gain : "raw", or "net" of the noise floor. method : of `zetaplan.solve`. The rest: `zetaplan.allocation`.
+    gain : "raw", or "net" of the noise floor. step : what every rank of `rounded` is a multiple of, above 0.
+    method : of `zetaplan.solve`. The rest: `zetaplan.allocation`.
 
-    Raises SpecError or InfeasibleError for bad data and CertificateError if the solution does not verify.
+    Raises SpecError or InfeasibleError for bad data, also where floors and caps leave no whole ranks, and
+    CertificateError if the solution does not verify.
     """
     if budget is not None and mean_rank is not None:
         raise SpecError("budget and mean_rank: give one of the two, not both")
     limit = _budget(budget) if budget is not None else _limit("mean_rank", 8.0 if mean_rank is None else mean_rank)
     request = checked(Request, gain=gain, resource="rank_parameters" if costs is None else "given", limit=limit)
     knobs = {"alpha": alpha, "beta": beta, "gamma": gamma}
-    return _planned(scores, request, costs, method, lower=lower, upper=upper, **knobs)
+    instance = instance_of(scores, request, () if costs is None else costs, lower=lower, upper=upper, **knobs)
+    return _planned(instance, scores, request, method, lambda optimum: whole_ranks(optimum, step))
 
 
 def prune(
@@ -156,7 +163,7 @@ def prune(
     """Divide a number of parameters to remove over the layers as sparsity (Theorem 3).
 
     sparsity : share of all sizes that must go (0.5 if neither is given); or target : their number.
-    sizes : (K,) parameters per layer; the layers' `linear_parameters` if not given.
+    sizes : (K,) whole numbers of parameters; the layers' `linear_parameters` if not given.
     gain : "raw", or "net" of the noise floor. method : of `zetaplan.solve`. The rest: `zetaplan.pruning`.
 
     Raises SpecError or InfeasibleError for bad data and CertificateError if the solution does not verify.
@@ -167,7 +174,8 @@ def prune(
     limit = _limit("sparsity", share) if target is None else _limit("target", target)
     request = checked(Request, gain=gain, resource="linear_parameters" if sizes is None else "given", limit=limit)
     knobs = {"bits": bits, "eta": eta, "kappa": kappa}
-    return _planned(scores, request, sizes, method, lower=lower, upper=upper, **knobs)
+    instance = instance_of(scores, request, () if sizes is None else sizes, lower=lower, upper=upper, **knobs)
+    return _planned(instance, scores, request, method, whole_counts)
 
 
 def instance_of(scores: Scores, request: Request, given: Arrayish, **options: Any) -> Instance:
@@ -190,15 +198,16 @@ def noise_share(scores: Scores) -> float:
     return float(np.minimum(scores.noise_floor, scores.gain).sum() / scores.gain.sum())
 
 
-def _planned(scores: Scores, request: Request, given: Arrayish | None, method: str, **options: Any) -> Plan:
-    instance = instance_of(scores, request, () if given is None else given, **options)
+def _planned(
+    instance: Instance, scores: Scores, request: Request, method: str, rounding: Callable[[Solution], Rounded]
+) -> Plan:
     solution = solve(instance, method=method)
     certificate = certify(instance, solution)
     if not certificate.valid:
         failing = ", ".join(c.name for c in certificate.conditions if not c.ok)
         raise CertificateError(f"the solution by {method!r} fails {failing}; no plan is made; use method='exact'")
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Plan(instance, solution, certificate, scores, request, now, _versions())
+    return Plan(instance, solution, certificate, rounding(solution), scores, request, now, _versions())
 
 
 def _budget(budget: float | str) -> Limit:

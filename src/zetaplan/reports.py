@@ -18,12 +18,23 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from zetaplan.charts import gain_chart, plan_chart
+from zetaplan.comparison import in_total, per_layer, shown
 from zetaplan.errors import SpecError
 from zetaplan.files import write
 from zetaplan.planning import Plan, counted_gain, noise_share
 
 TITLES = {"allocation": "LoRA rank per layer", "pruning": "Sparsity per layer"}
-HEADINGS = {"allocation": "LoRA rank", "pruning": "Sparsity"}
+COLUMNS = {
+    "allocation": (
+        "Requested is the uniform plan, relaxed the optimum, rounded the ranks to use (multiples of {step}), achieved "
+        "what these cost in parameters. The last row compares parameters."
+    ),
+    "pruning": (
+        "Requested is the uniform plan, relaxed the optimum, both as shares; rounded is the number of parameters to "
+        "remove, achieved the share that they are. Every layer's share is rounded down, and what the target still "
+        "lacks is taken where most was cut off, first from layers whose cap allows it."
+    ),
+}
 
 CAVEATS = {
     "surrogate": (
@@ -56,6 +67,7 @@ class Row:
     floor: float
     value: float
     resource: float
+    amounts: tuple[str, str, str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +86,25 @@ class Report:
         return TITLES[self.program]
 
     @property
-    def heading(self) -> str:
-        return HEADINGS[self.program]
+    def columns(self) -> str:
+        """What requested, relaxed, rounded and achieved mean."""
+        return COLUMNS[self.program].format(step=self.plan.rounded.step)
+
+    @property
+    def total(self) -> tuple[str, str, str, str]:
+        return shown(self.plan, in_total(self.plan), total=True)
+
+    @property
+    def whole(self) -> str:
+        """What whole units use, and what they are proved to lose at most."""
+        rounded = self.plan.rounded
+        share = f" ({rounded.gap / abs(rounded.objective):.2g} of it)" if rounded.objective else ""
+        return (
+            f"In whole units ({rounded.unit}, by {rounded.method}) the plan comes to {rounded.used:,.10g} of "
+            f"{self.plan.instance.limit:,.10g} {self.plan.resource_unit}. Its objective, {rounded.objective:.6g}, is "
+            f"within {rounded.gap:.2g}{share} of the best possible: the multiplier proves that no plan, whole or not, "
+            f"is below {rounded.bound:.6g}"
+        )
 
     @property
     def model(self) -> str:
@@ -145,6 +174,7 @@ class Report:
             scores.noise_floor.tolist(),
             self.plan.solution.x.tolist(),
             self.plan.instance.resource.tolist(),
+            [shown(self.plan, amounts) for amounts in per_layer(self.plan).values()],
         )
         return tuple(Row(*row) for row in zip(*columns, strict=True))
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from zetaplan.comparison import in_total, per_layer, shown
+
 if TYPE_CHECKING:
     from zetaplan.checking import Verdict
     from zetaplan.planning import Plan
@@ -25,13 +27,24 @@ def scores_table(scores: Scores) -> Table:
     return table
 
 
+def plan_table(plan: Plan) -> Table:
+    """Requested, relaxed, rounded and achieved, per layer and in total."""
+    table = _table("layer", "gain", "noise floor", "requested", "relaxed", "rounded", "achieved")
+    rows = zip(per_layer(plan).items(), plan.scores.gain, plan.scores.noise_floor, strict=True)
+    for (name, amounts), gain, floor in rows:
+        table.add_row(Text(name), f"{gain:.4g}", f"{floor:.4g}", *shown(plan, amounts))
+    table.add_section()
+    table.add_row("in total", "", "", *shown(plan, in_total(plan), total=True))
+    return table
+
+
 def plans_table(plans: Sequence[Plan]) -> Table:
-    """Plans made from the same scores, side by side, with the gain that they follow from."""
+    """Plans made from the same scores, in whole units, side by side with the gain that they follow from."""
     table = _table("layer", "gain", "noise floor", *(plan.unit.partition(" (")[0] for plan in plans))
     scores = plans[0].scores
-    columns = (scores.names, scores.gain, scores.noise_floor, *(plan.solution.x for plan in plans))
+    columns = (scores.names, scores.gain, scores.noise_floor, *(plan.rounded.solution.x for plan in plans))
     for name, gain, floor, *amounts in zip(*columns, strict=True):
-        table.add_row(Text(name), f"{gain:.4g}", f"{floor:.4g}", *(f"{amount:.4f}" for amount in amounts))
+        table.add_row(Text(name), f"{gain:.4g}", f"{floor:.4g}", *(f"{amount:.6g}" for amount in amounts))
     return table
 
 

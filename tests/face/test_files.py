@@ -205,7 +205,7 @@ def test_a_place_that_cannot_be_written_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", [ScoresFile, PlanFile, files.CertificateFile])
+@pytest.mark.parametrize("kind", [ScoresFile, PlanFile])
 def test_every_document_has_a_json_schema(kind: type[files.Document]) -> None:
     schema = kind.model_json_schema()
     assert schema["additionalProperties"] is False

@@ -101,8 +101,8 @@ def test_hostile_names_stay_text() -> None:
     assert not {"script", "img", "b"} & set(Page(text).tags)
     table = text.split("## The plan")[1].split("## The program")[0]
     rows = [line for line in table.splitlines() if line.startswith("|")]
-    assert len(rows) == LAYERS + 2
-    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {8}
+    assert len(rows) == LAYERS + 3
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {11}
 
 
 def bars(chart: str, kind: str) -> list[ElementTree.Element]:
