@@ -19,14 +19,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+from zetaplan.errors import SpecError
 from zetaplan.spec.derivation import Derivation, derive
 from zetaplan.spec.instance import Array, Channel, Instance
 from zetaplan.spec.solution import Solution
 
-from zetaplan.errors import SpecError
+if TYPE_CHECKING:
+    from zetaplan.verification.exact import ExactCertificate
 
 TOLERANCE = 1e-9  # a million times the rounding of a double, a thousandth of what any plan can resolve
 
@@ -108,12 +112,24 @@ class _Claim:
         return self.derivation.stationary(max(self.multiplier, 0.0), self.channel, self.scalars)
 
 
-def certify(instance: Instance, solution: Solution) -> Certificate:
-    """Check a claimed optimum against every condition, in float64.
+@overload
+def certify(instance: Instance, solution: Solution, exact: Literal[False] = False) -> Certificate: ...
+
+
+@overload
+def certify(instance: Instance, solution: Solution, exact: Literal[True]) -> ExactCertificate: ...
+
+
+def certify(instance: Instance, solution: Solution, exact: bool = False) -> Certificate | ExactCertificate:
+    """Check a claimed optimum against every condition, in float64; or, if `exact`, by `certify_exactly` in fractions.
 
     Raises SpecError where the claim has another shape than the instance; whatever is wrong with its numbers
     is said by the certificate.
     """
+    if exact:
+        from zetaplan.verification.exact import certify_exactly
+
+        return certify_exactly(instance, solution)
     x = np.asarray(solution.x, dtype=np.float64)
     if x.shape != instance.weight.shape:
         raise SpecError(f"solution.x has shape {x.shape}, the instance has {instance.weight.shape}")

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from zetaplan.spec.pruning import pruning
     from zetaplan.spec.solution import Solution, Status
     from zetaplan.verification.certificate import Certificate, certify
+    from zetaplan.verification.checker import check_certificate
+    from zetaplan.verification.exact import ExactCertificate
 
 __version__ = "0.1.0"
 
@@ -52,10 +54,12 @@ _HOME = {
     "barrier_pruning": "zetaplan.spec.barrier_pruning",
     "Certificate": "zetaplan.verification.certificate",
     "certify": "zetaplan.verification.certificate",
+    "check_certificate": "zetaplan.verification.checker",
     "Constants": "zetaplan.spec.constants",
     "constants": "zetaplan.spec.constants",
     "Damping": "zetaplan.scoring",
     "exact_optimum": "zetaplan.solvers.rational",
+    "ExactCertificate": "zetaplan.verification.exact",
     "ExactOptimum": "zetaplan.solvers.rational",
     "exponential_allocation": "zetaplan.spec.exponential_allocation",
     "Frontier": "zetaplan.solvers.frontier",
@@ -89,6 +93,7 @@ __all__ = [
     "CertificateError",
     "Constants",
     "Damping",
+    "ExactCertificate",
     "ExactOptimum",
     "Frontier",
     "InfeasibleError",
@@ -106,6 +111,7 @@ __all__ = [
     "allocation",
     "barrier_pruning",
     "certify",
+    "check_certificate",
     "constants",
     "exact_optimum",
     "exponential_allocation",

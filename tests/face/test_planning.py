@@ -139,3 +139,13 @@ def test_a_solution_that_does_not_verify_makes_no_plan(scores: Scores, monkeypat
     monkeypatch.setattr(planning, "solve", wrong)
     with pytest.raises(CertificateError, match=r"the solution by 'exact' fails .*stationarity"):
         allocate(scores)
+
+
+def test_certify_answers_in_doubles_or_in_fractions(plans: dict[str, Plan]) -> None:
+    plan = plans["allocation"]
+    assert isinstance(zp.certify(plan.instance, plan.solution), zp.Certificate)
+    exact = zp.certify(plan.instance, plan.solution, exact=True)
+    assert isinstance(exact, zp.ExactCertificate)
+    assert exact.valid
+    assert exact.document is not None
+    assert zp.check_certificate(exact.document).program == "allocation"
