@@ -170,7 +170,8 @@ def _provenance() -> str:
 def _duration(seconds: float) -> str:
     if math.isnan(seconds):
         return "–"
-    return f"{1e3 * seconds:.2g} ms" if seconds >= 1e-3 else f"{1e6 * seconds:.2g} µs"
+    unit, size = ("ms", 1e3) if seconds >= 1e-3 else ("µs", 1e6)
+    return f"{float(f'{size * seconds:.2g}'):g} {unit}"
 
 
 def _figures(tally: Tally, solvers: tuple[str, ...]) -> tuple[Drawing, ...]:
