@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from zetaplan.spec.rational import CAP, FLOOR, INTERIOR, RationalInstance, Sides
 from zetaplan.spec.solution import Solution
 from zetaplan.verification.certificate import TOLERANCE, Condition
 
-BITS = 128  # of the price, when the distance of a plan is bounded
+BITS = 128  # of the price where a distance is bounded; the checker takes more, so that it never finds a larger one
 
 Array = NDArray[np.float64]
 Interval = tuple[fmpq, fmpq]
@@ -84,28 +85,29 @@ class _Claim:
     multiplier: fmpq
     weighted_sides: Sides
 
-    @property
+    @cached_property
     def total_price(self) -> fmpq:
         return self.multiplier + self.truth.declared_price
 
-    @property
+    @cached_property
     def sides(self) -> list[int]:
         """Every layer's side; one without weight spares the resource."""
         spare = FLOOR if self.truth.uses else CAP
         known = dict(zip(self.truth.weighted, self.weighted_sides, strict=True))
         return [known.get(k, spare) for k in range(len(self.x))]
 
-    @property
+    @cached_property
     def free(self) -> set[int]:
         """The layers without weight where the resource has no price: nothing makes their optimum unique."""
         return set(self.truth.weightless) if self.total_price == 0 else set()
 
-    @property
+    @cached_property
     def multipliers(self) -> Interval:
         """Two short fractions with the multiplier between them."""
         low, high = _short(self.total_price)
         return low - self.truth.declared_price, high - self.truth.declared_price
 
+    @cached_property
     def off(self) -> list[fmpq]:
         """|x_k - x*_k|, from above."""
         truth, bounds = self.truth, {FLOOR: self.truth.lower, CAP: self.truth.upper}
@@ -120,10 +122,9 @@ class _Claim:
     def distance(self) -> fmpq:
         """The largest of them, relative to the plan above 1, over the layers whose optimum is unique."""
         unique = (k for k in range(len(self.x)) if k not in self.free)
-        off = self.off()
-        return max((off[k] / max(self.x[k], fmpq(1)) for k in unique), default=fmpq(0))
+        return max((self.off[k] / max(self.x[k], fmpq(1)) for k in unique), default=fmpq(0))
 
-    @property
+    @cached_property
     def excess(self) -> fmpq:
         """What the plan uses beyond its budget, or lacks of its target."""
         use = total([a * x for a, x in zip(self.truth.data, self.x, strict=True)])
@@ -141,7 +142,7 @@ class _Claim:
             max(abs(self.truth.gradient_of(k, x, multiplier)) for multiplier in self.multipliers)
             for k, x in enumerate(self.x)
         ]
-        lost = total([off * slope for off, slope in zip(self.off(), steepest, strict=True)])
+        lost = total([off * slope for off, slope in zip(self.off, steepest, strict=True)])
         return lost + max(-self.excess, fmpq(0)) * self.multipliers[1]
 
 

@@ -1,0 +1,215 @@
+"""The optimum of the real program, between doubles: where w = q^e is irrational, no fraction is exact.
+
+Every number here is a ball of Arb (Johansson 2017, through python-flint): an interval that rounding cannot leave. The
+excess of the plan x(lambda) over the limit falls with lambda, so a multiplier at which it is certainly positive lies
+below every optimal one, a multiplier at which it is certainly negative lies above, and x is monotone in between.
+Closed form and objective come from the declaration; the quality and the exponent are doubles taken at their word.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import sympy as sp
+from flint import arb, ctx
+from numpy.typing import NDArray
+
+from zetaplan.errors import SpecError
+from zetaplan.spec.derivation import PRICE, Derivation, derive
+from zetaplan.spec.instance import Channel, Instance
+from zetaplan.spec.program import MULTIPLIER
+from zetaplan.spec.solution import Solution
+
+Array = NDArray[np.float64]
+
+SMALLEST, LARGEST = math.ldexp(1.0, -1000), math.ldexp(1.0, 1000)
+LEAST_PRECISION = 64  # bits; with fewer than a double has, the bracket could not close
+
+
+@dataclass(frozen=True, eq=False)
+class Enclosure:
+    """Doubles around the optimum of the program with real weights; each pair is (low, high), rounded outwards.
+
+    multiplier : around every optimal multiplier; high is infinite where no multiplier is too large.
+    x : arrays of the instance's shape; the whole box for a layer whose optimum is not unique.
+    objective : around the optimal value.
+    """
+
+    multiplier: tuple[float, float]
+    x: tuple[Array, Array]
+    objective: tuple[float, float]
+
+
+def enclose(instance: Instance, solution: Solution, *, precision: int = 128) -> Enclosure:
+    """Enclose the optimum of the program that the instance's quality and exponent mean.
+
+    solution : any claim; its multiplier is where the search starts, and the result does not depend on it.
+    precision : bits, at least 64. Any declared program, of one term or several.
+    """
+    if precision < LEAST_PRECISION:
+        raise SpecError(f"precision = {precision}: expected at least {LEAST_PRECISION} bits")
+    with ctx.workprec(precision):
+        pairs = zip(derive(instance.program), instance.channels, strict=True)
+        problem = _Problem(instance, [_Term(instance, derivation, channel) for derivation, channel in pairs])
+        low, high = _multiplier(problem, float(solution.multiplier))
+        plan = problem.hull(low, high)
+        objective = sum((term.value(row) for term, row in zip(problem.terms, plan, strict=True)), arb(0))
+        x = (_array(instance, plan, _below), _array(instance, plan, _above))
+        return Enclosure((low, high), x, (_below(objective), _above(objective)))
+
+
+def _array(instance: Instance, plan: list[list[arb]], end: Callable[[arb], float]) -> Array:
+    """One end of every ball; the box is exact, so no end leaves it."""
+    x = np.array([[end(value) for value in row] for row in plan]).reshape(instance.weight.shape)
+    return np.clip(x, instance.lower, instance.upper)
+
+
+@dataclass(frozen=True, eq=False)
+class _Term:
+    """One decision per layer, in balls."""
+
+    instance: Instance
+    derivation: Derivation
+    channel: Channel
+
+    @cached_property
+    def knobs(self) -> dict[sp.Symbol, arb]:
+        scalars = self.instance.program.scalars
+        return {scalar.symbol: arb(value) for scalar, value in zip(scalars, self.instance.scalars, strict=True)}
+
+    @cached_property
+    def weight(self) -> list[arb]:
+        """q^e, with 0^0 = 1."""
+        exponent = self.knobs[self.channel.term.exponent]
+        return [arb(q) ** exponent if q > 0.0 else arb(float(exponent == 0)) for q in self.instance.quality.tolist()]
+
+    @cached_property
+    def layers(self) -> list[dict[sp.Symbol, arb]]:
+        """The values of the symbols of every layer."""
+        term = self.channel.term
+        pairs = zip(self.weight, self.channel.data.tolist(), strict=True)
+        return [self.knobs | {term.weight: weight, term.data: arb(datum)} for weight, datum in pairs]
+
+    @cached_property
+    def lines(self) -> list[tuple[arb, arb] | None]:
+        """(slope, offset) of every layer; None for one without weight."""
+        d = self.derivation
+        return [
+            (_evaluate(d.slope, values), _evaluate(d.offset, values)) if weight > 0 else None
+            for weight, values in zip(self.weight, self.layers, strict=True)
+        ]
+
+    @cached_property
+    def declared_price(self) -> arb:
+        return _evaluate(self.derivation.total_price.subs(MULTIPLIER, 0), self.knobs)
+
+    @cached_property
+    def box(self) -> list[tuple[arb, arb]]:
+        return [(arb(l), arb(h)) for l, h in zip(self.channel.lower.tolist(), self.channel.upper.tolist(), strict=True)]
+
+    def plan(self, multiplier: float) -> list[arb]:
+        """x(lambda); a layer without weight spares the resource, and every layer does at an infinite multiplier."""
+        spared, taken = (0, 1) if self.derivation.uses else (1, 0)
+        pi = self.declared_price + arb(multiplier)
+        u = _evaluate(self.derivation.price, self.knobs | {PRICE: pi}) if pi.is_finite() else arb("nan")
+        if not u.is_finite():  # a resource that costs nothing at all, or more than anything
+            side = taken if pi == 0 else spared
+            return [box[spared if line is None else side] for line, box in zip(self.lines, self.box, strict=True)]
+        return [
+            box[spared] if line is None else (line[0] * u + line[1]).max(box[0]).min(box[1])
+            for line, box in zip(self.lines, self.box, strict=True)
+        ]
+
+    def use(self, plan: list[arb]) -> arb:
+        pairs = zip(self.channel.data.tolist(), plan, strict=True)
+        return self.channel.term.usage * sum((arb(a) * x for a, x in pairs), arb(0))
+
+    def value(self, plan: list[arb]) -> arb:
+        """The objective over the balls of a plan; a layer without bounds weighs nothing, and any x gives its share."""
+        term = self.channel.term
+        finite = [x if x.is_finite() else box[0] for x, box in zip(plan, self.box, strict=True)]
+        layers = zip(self.layers, finite, strict=True)
+        return sum((_evaluate(term.objective, values | {term.decision: x}) for values, x in layers), arb(0))
+
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    instance: Instance
+    terms: list[_Term]
+
+    def excess(self, multiplier: float) -> arb:
+        """What the plan at this multiplier uses beyond the limit, or lacks of it; it falls with the multiplier."""
+        use = sum((term.use(term.plan(multiplier)) for term in self.terms), arb(0))
+        return self.instance.program.sign * (use - arb(self.instance.limit))
+
+    def hull(self, low: float, high: float) -> list[list[arb]]:
+        """Every plan between two multipliers; the whole box of a layer that nothing holds in place."""
+        return [
+            [
+                box[0].union(box[1]) if line is None and low == 0.0 and term.declared_price == 0 else a.union(b)
+                for line, box, a, b in zip(term.lines, term.box, term.plan(low), term.plan(high), strict=True)
+            ]
+            for term in self.terms
+        ]
+
+
+def _multiplier(problem: _Problem, hint: float) -> tuple[float, float]:
+    """The closest doubles around every optimal multiplier that the balls can tell from it."""
+    if problem.excess(0.0) < 0:
+        return 0.0, 0.0
+    start = hint if SMALLEST < hint < LARGEST else 1.0
+    low = _edge(lambda multiplier: bool(problem.excess(multiplier) > 0), start, 2.0)
+    high = _edge(lambda multiplier: bool(problem.excess(multiplier) < 0), start, 0.5)
+    return low or 0.0, high or math.inf
+
+
+def _edge(holds: Callable[[float], bool], start: float, step: float) -> float | None:
+    """The last double, going by factors of `step`, at which a monotone test holds; None where it holds nowhere."""
+    good = start
+    while not holds(good):
+        good /= step
+        if not SMALLEST < good < LARGEST:
+            return None
+    bad = good * step
+    while holds(bad):
+        good, bad = bad, bad * step
+    while True:
+        middle = 0.5 * (good + bad)
+        if middle in (good, bad):
+            return good
+        good, bad = (middle, bad) if holds(middle) else (good, middle)
+
+
+def _evaluate(expression: sp.Expr, values: dict[sp.Symbol, arb]) -> arb:
+    """The value of a sympy expression in balls."""
+    if expression.is_Symbol:
+        return values[expression]
+    if expression.is_Rational:
+        return arb(int(expression.p)) / int(expression.q)
+    arguments = [_evaluate(argument, values) for argument in expression.args]
+    return OPERATIONS[expression.func](arguments)
+
+
+def _sum(arguments: list[arb]) -> arb:
+    return sum(arguments[1:], arguments[0])
+
+
+OPERATIONS: dict[type, Callable[[list[arb]], arb]] = {
+    sp.Add: _sum,
+    sp.Mul: math.prod,
+    sp.Pow: lambda arguments: arguments[0] ** arguments[1],
+    sp.log: lambda arguments: arguments[0].log(),
+    sp.exp: lambda arguments: arguments[0].exp(),
+}
+
+
+def _below(value: arb) -> float:
+    return math.nextafter(float(value.lower()), -math.inf) if value.is_finite() else -math.inf
+
+
+def _above(value: arb) -> float:
+    return math.nextafter(float(value.upper()), math.inf) if value.is_finite() else math.inf
