@@ -65,7 +65,8 @@ def enclose(instance: Instance, solution: Solution, *, precision: int = 128) -> 
 def _array(instance: Instance, plan: list[list[arb]], end: Callable[[arb], float]) -> Array:
     """One end of every ball; the box is exact, so no end leaves it."""
     x = np.array([[end(value) for value in row] for row in plan]).reshape(instance.weight.shape)
-    return np.clip(x, instance.lower, instance.upper)
+    bounded: Array = np.clip(x, instance.lower, instance.upper)
+    return bounded
 
 
 @dataclass(frozen=True, eq=False)
