@@ -1,7 +1,7 @@
 """Read a plan and believe nothing in it: every number is derived anew from the file's own data.
 
 The chain that is checked: scores -> (request) -> instance -> (conditions of optimality) -> solution -> whole units,
-and two digests that tie the bytes together. A plan is refused by the name of the link that breaks.
+the proof in fractions, and two digests that tie the bytes together. A plan is refused by the name of the broken link.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from zetaplan.files import CertificateData, PlanFile, RoundedData, load
 from zetaplan.planning import Plan, instance_of
 from zetaplan.rounding import largest_remainders
 from zetaplan.spec.instance import Instance
+from zetaplan.verification import checker
 from zetaplan.verification.certificate import TOLERANCE, certify
 
 #: Two machines may sum the same doubles in another order: K units in the last place, with room to spare.
@@ -89,6 +90,7 @@ def plan_value(document: PlanFile) -> Plan:
         solution=solution,
         certificate=certify(instance, solution),
         rounded=rounded_value(document.rounded, solution),
+        proof=document.proof,
         scores=scores_value(document.scores),
         request=document.request,
         created=document.created,
@@ -103,6 +105,7 @@ def _meaning(document: PlanFile, plan: Plan) -> Iterator[Check]:
         yield Check(condition.name, condition.ok, detail)
     yield _objective(document, plan)
     yield _certificate(document.certificate, certificate_data(plan.certificate), plan)
+    yield _proof(document)
     yield _whole_units(plan)
     yield _whole_limit(plan)
     yield _whole_gap(document.rounded, rounded_data(plan))
@@ -161,6 +164,14 @@ def _certificate(stored: CertificateData, derived: CertificateData, plan: Plan) 
         )
     )
     return Check("certificate", same, "the stored certificate says what is found anew")
+
+
+def _proof(document: PlanFile) -> Check:
+    try:
+        verdict = checker.check_certificate(document.model_dump(mode="json"))
+    except checker.CertificateError as error:
+        return Check("proof", False, str(error))
+    return Check("proof", True, f"in fractions: {'; '.join(verdict.claims)}")
 
 
 def _whole_units(plan: Plan) -> Check:

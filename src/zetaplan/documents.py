@@ -109,6 +109,7 @@ def plan_document(plan: Plan) -> PlanFile:
         solution=_solution_data(plan.solution),
         certificate=certificate_data(plan.certificate),
         rounded=rounded_data(plan),
+        proof=plan.proof,
         scores_sha256=scores.sha256(),
         scores=scores,
     ).sealed()

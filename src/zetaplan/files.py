@@ -152,6 +152,38 @@ class CertificateData(Record):
     conditions: tuple[ConditionData, ...] = Field(min_length=1)
 
 
+class Claims(Record):
+    """What a proof claims, in doubles rounded upwards; `zetaplan.verification.exact` says of what."""
+
+    distance: float
+    coupling: float
+    price: float
+    gap: float
+
+
+class CertificateFile(Document):
+    """`zetaplan.certificate/1`: data, plan and price of a program with the multiplier and the sides that prove it.
+
+    multiplier : a fraction of hexadecimal integers. interior, floor, cap : the layers that stand there, by index.
+    """
+
+    schema_: Literal["zetaplan.certificate/1"] = Field("zetaplan.certificate/1", alias="schema")
+    program: str
+    parameters: dict[str, float]
+    limit: float
+    weight: Vector
+    resource: Vector
+    lower: Vector
+    upper: Bounds
+    plan: Vector
+    price: float
+    multiplier: str
+    interior: tuple[int, ...]
+    floor: tuple[int, ...]
+    cap: tuple[int, ...]
+    claim: Claims
+
+
 class Amounts(Record):
     """Side by side, of one layer or in total: the uniform plan, the optimum, whole units, and what these come to.
 
@@ -180,7 +212,10 @@ class RoundedData(Record):
 
 
 class PlanFile(Document):
-    """`zetaplan.plan/1`: instance, solution, certificate, whole units, and the scores they follow from."""
+    """`zetaplan.plan/1`: instance, solution, certificate, whole units, and the scores they follow from.
+
+    proof : the certificate in fractions, which `zetaplan.verification.checker` checks in this file by itself.
+    """
 
     schema_: Literal["zetaplan.plan/1"] = Field("zetaplan.plan/1", alias="schema")
     sha256_: str = Field("", alias="sha256", description="sha256 of this document with this field empty")
@@ -195,6 +230,7 @@ class PlanFile(Document):
     solution: SolutionData
     certificate: CertificateData
     rounded: RoundedData
+    proof: CertificateFile
     scores_sha256: str
     scores: ScoresFile
 

@@ -7,6 +7,7 @@ Noise alone gives a layer a gain (its noise floor); `gain="net"` counts only wha
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import platform
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from zetaplan import __version__
 from zetaplan.documents import plan_document
 from zetaplan.errors import CertificateError, SpecError
-from zetaplan.files import Limit, LimitKind, PlanFile, Request, checked, save
+from zetaplan.files import CertificateFile, Limit, LimitKind, PlanFile, Request, checked, save
 from zetaplan.rounding import Rounded, whole_counts, whole_ranks
 from zetaplan.solvers import solve
 from zetaplan.spec.allocation import allocation
@@ -50,6 +51,7 @@ class Plan:
 
     instance, solution, certificate : the program solved, its optimum, the proof. `solution.x` has shape (K,).
     rounded : the same in whole units, to be used: `rounded.units` holds LoRA ranks, or parameters to remove.
+    proof : the certificate in fractions, for `zetaplan.check_certificate` or whoever has Python alone.
     scores : what was measured. request : how instance follows from scores.
     created : UTC time, ISO 8601. versions : software by name.
     """
@@ -58,6 +60,7 @@ class Plan:
     solution: Solution
     certificate: Certificate
     rounded: Rounded
+    proof: CertificateFile
     scores: Scores
     request: Request
     created: str
@@ -132,7 +135,8 @@ def allocate(
     mean_rank : the rank of the uniform plan that costs the same (8 if neither is given).
     costs : (K,) resource per unit of rank; the layers' `rank_parameters` if not given.
     gain : "raw", or "net" of the noise floor. step : what every rank of `rounded` is a multiple of, above 0.
-    method : of `zetaplan.solve`. The rest: `zetaplan.allocation`.
+    method : of `zetaplan.solve`; of a solution that is off by more than 1e-9 no plan is made.
+    The rest: `zetaplan.allocation`.
 
     Raises SpecError or InfeasibleError for bad data, also where floors and caps leave no whole ranks, and
     CertificateError if the solution does not verify.
@@ -164,7 +168,9 @@ def prune(
 
     sparsity : share of all sizes that must go (0.5 if neither is given); or target : their number.
     sizes : (K,) whole numbers of parameters; the layers' `linear_parameters` if not given.
-    gain : "raw", or "net" of the noise floor. method : of `zetaplan.solve`. The rest: `zetaplan.pruning`.
+    gain : "raw", or "net" of the noise floor.
+    method : of `zetaplan.solve`; of a solution that is off by more than 1e-9 no plan is made.
+    The rest: `zetaplan.pruning`.
 
     Raises SpecError or InfeasibleError for bad data and CertificateError if the solution does not verify.
     """
@@ -202,12 +208,13 @@ def _planned(
     instance: Instance, scores: Scores, request: Request, method: str, rounding: Callable[[Solution], Rounded]
 ) -> Plan:
     solution = solve(instance, method=method)
-    certificate = certify(instance, solution)
-    if not certificate.valid:
-        failing = ", ".join(c.name for c in certificate.conditions if not c.ok)
+    certificate, exact = certify(instance, solution), certify(instance, solution, exact=True)
+    if failures := (*certificate.failures, *exact.failures):
+        failing = ", ".join(condition.name for condition in failures)
         raise CertificateError(f"the solution by {method!r} fails {failing}; no plan is made; use method='exact'")
+    proof = CertificateFile.model_validate_json(json.dumps(exact.document))
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Plan(instance, solution, certificate, rounding(solution), scores, request, now, _versions())
+    return Plan(instance, solution, certificate, rounding(solution), proof, scores, request, now, _versions())
 
 
 def _budget(budget: float | str) -> Limit:

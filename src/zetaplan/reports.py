@@ -189,6 +189,16 @@ class Report:
         return plan_chart(self.plan.names, [row.value for row in self.rows], self.plan.uniform, caps)
 
     @property
+    def proof(self) -> str:
+        """What the certificate in fractions claims."""
+        claim = self.plan.proof.claim
+        return (
+            "The file also carries a proof in fractions, of the doubles that it holds and without any tolerance: every "
+            f"layer is within {claim.distance:.1e} (relative where above 1) of the optimum, where that is unique, and no "
+            f"allowed plan has an objective that is better by more than {claim.gap:.1e}"
+        )
+
+    @property
     def caveats(self) -> tuple[str, ...]:
         scores = self.plan.scores
         facts = {

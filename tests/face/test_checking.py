@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -15,6 +18,7 @@ from zetaplan.documents import scores_document
 from zetaplan.errors import CertificateError
 from zetaplan.files import PlanFile, load
 from zetaplan.planning import Plan
+from zetaplan.verification import checker
 
 from .conftest import edited
 
@@ -58,7 +62,8 @@ def test_an_untouched_plan_passes_every_check(plans: dict[str, Plan], program: s
     assert verdict.valid
     names = [found.name for found in verdict.checks]
     assert names[:3] == ["digest", "scores digest", "instance"]
-    assert {"stationarity", "duality gap", "objective", "certificate", "labels"} <= set(names)
+    assert {"stationarity", "duality gap", "objective", "certificate", "proof", "labels"} <= set(names)
+    assert {"whole units", "whole limit", "whole gap"} <= set(names)
 
 
 @pytest.mark.parametrize("program", ["allocation", "pruning"])
@@ -117,6 +122,40 @@ def test_recomputed_digests_do_not_help(
     assert not found & {"digest", "scores digest"}
 
 
+@pytest.mark.parametrize("program", ["allocation", "pruning"])
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda proof: proof["plan"].__setitem__(0, proof["plan"][0] * (1 - 1e-15)),
+        lambda proof: proof["weight"].__setitem__(2, proof["weight"][2] * 1.001),
+        lambda proof: proof.update(multiplier="0x1/0x1"),
+        lambda proof: proof.update(price=proof["price"] * 1.001),
+        lambda proof: proof["claim"].update(gap=0.0, distance=0.0, price=0.0),
+        lambda proof: proof.update(interior=[], floor=list(range(6)), cap=[]),
+        lambda proof: proof.update(program="precision"),
+    ],
+    ids=["plan", "weight", "multiplier", "price", "claim", "sides", "program"],
+)
+def test_a_forged_proof_is_refused(plans: dict[str, Plan], program: str, forge: Any, tmp_path: Path) -> None:
+    path = edited(plans[program].save(tmp_path / "plan.json"), lambda value: forge(value["proof"]), resealed=True)
+    assert {failure.name for failure in check(load(path, PlanFile)).failures} == {"proof"}
+
+
+@pytest.mark.parametrize("program", ["allocation", "pruning"])
+def test_the_standard_library_alone_proves_a_plan(plans: dict[str, Plan], program: str, tmp_path: Path) -> None:
+    """The checker copied elsewhere, started without any installed package."""
+    alone = shutil.copy(checker.__file__, tmp_path / "alone.py")
+    path = plans[program].save(tmp_path / "plan.json")
+    line = [sys.executable, "-I", "-S", str(alone), str(path)]
+    good = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert (good.returncode, good.stderr) == (0, "")
+    assert good.stdout.startswith(f"valid {program}: each layer is within")
+    edited(path, lambda value: value["solution"].update(multiplier=value["solution"]["multiplier"] * 1.1))
+    bad = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert (bad.returncode, bad.stdout) == (1, "")
+    assert "proof: it is about other data than the plan's" in bad.stderr
+
+
 def test_a_verdict_without_proof_is_refused(plan_file: Path) -> None:
     """All conditions deleted but one, or all residuals set to zero on a plan that is not optimal."""
 
@@ -125,7 +164,9 @@ def test_a_verdict_without_proof_is_refused(plan_file: Path) -> None:
 
     path = edited(plan_file, lie, resealed=True)
     assert json.loads(path.read_text())["certificate"]["valid"] is True
-    assert {"stationarity", "duality gap", "certificate"} <= {f.name for f in check(load(path, PlanFile)).failures}
+    assert {"stationarity", "duality gap", "certificate", "proof"} <= {
+        f.name for f in check(load(path, PlanFile)).failures
+    }
 
 
 def test_other_scores_under_the_plan_are_refused(plan_file: Path, scores: Any) -> None:

@@ -22,7 +22,7 @@ from zetaplan.demo import demonstrate
 
 from .conftest import edited
 
-COMMANDS = ("demo", "score", "allocate", "prune", "verify", "report")
+COMMANDS = ("demo", "score", "allocate", "prune", "verify", "report", "audit")
 SMALL = ("--sequences", "4", "--length", "32")
 
 
@@ -113,6 +113,29 @@ def test_every_option_reaches_the_score(model: Path) -> None:
 
 ALLOCATE = {"budget": 3000, "alpha": 1e-6, "beta": 2, "gamma": 3, "lower": 0.5, "upper": 20, "gain": "net"}
 PRUNE = {"target": 2000, "bits": 1e-6, "eta": 3, "kappa": 2, "lower": 0.1, "upper": 0.9, "gain": "net"}
+
+
+def test_steps_reach_the_ranks(scores_file: Path) -> None:
+    made = json.loads(run("allocate", scores_file, "--step", 4, "--json").stdout)["rounded"]
+    assert made["step"] == 4
+    ranks = [amounts["rounded"] for amounts in made["layers"].values()]
+    assert any(ranks)
+    assert {rank % 4 for rank in ranks} == {0}
+    assert made["total"]["rounded"] == sum(ranks)
+    assert made["total"]["achieved"] <= made["total"]["requested"]
+
+
+@pytest.mark.parametrize(("command", "columns"), [("allocate", "rank"), ("prune", "parameters")])
+def test_a_plan_is_shown_side_by_side(command: str, columns: str, scores_file: Path) -> None:
+    shown = run(command, scores_file).stdout
+    lines = shown.splitlines()
+    assert lines[0].split() == ["layer", "gain", "noise", "floor", "requested", "relaxed", "rounded", "achieved"]
+    [total] = [line.split()[2:] for line in lines if line.startswith("in total")]
+    rounded = json.loads(Path("plan.json").read_text())["rounded"]
+    assert int(total[2].replace(",", "")) == rounded["total"]["rounded"]
+    assert f"in whole units ({rounded['unit']}): " in shown
+    assert f"within {rounded['gap']:.2g} of the best possible" in shown
+    assert columns in shown
 
 
 @pytest.mark.parametrize(("command", "options"), [("allocate", ALLOCATE), ("prune", PRUNE)])
@@ -212,6 +235,8 @@ def test_bad_options_of_score_are_refused(option: str, value: str, message: str,
         (("allocate", "--budget", "lots"), "budget = 'lots'"),
         (("allocate", "--budget", "9", "--mean-rank", "2"), "give one of the two"),
         (("allocate", "--lower", "99"), "the box alone needs"),
+        (("allocate", "--step", "0"), "step[0] = 0: expected a whole number of at least 1"),
+        (("allocate", "--step", "4", "--lower", "1", "--upper", "3"), "no multiple of 4 lies between"),
         (("prune", "--sparsity", "0.9", "--upper", "0.8"), "the caps allow"),
         (("prune", "--kappa", "-1"), "kappa = -1"),
         (("prune", "--out", "no/plan.json"), "cannot write no/plan.json"),
@@ -292,6 +317,19 @@ def test_help_imports_nothing_heavy() -> None:
     )
     assert "zetaplan.cli" in loaded
     assert not {"torch", "transformers", "numpy", "pydantic", "sympy", "cvxpy", "matplotlib", "jinja2"} & loaded
+
+
+def test_plans_need_no_torch(scores_file: Path) -> None:
+    code = """
+import sys
+from typer.testing import CliRunner
+from zetaplan.cli import app
+for line in (["allocate", sys.argv[1]], ["verify", "plan.json"], ["report", "plan.json"]):
+    assert CliRunner().invoke(app, line).exit_code == 0, line
+print(*sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(scores_file)], capture_output=True, text=True, check=True)
+    assert not {"torch", "transformers", "cvxpy", "matplotlib"} & set(done.stdout.split())
 
 
 @pytest.mark.slow

@@ -76,8 +76,23 @@ def test_every_layer_is_told_in_both_files(plans: dict[str, Plan], program: str)
         assert plan.document().sha256_ in text
         assert plan.document().scores_sha256 in text
         assert "zetaplan verify plan.json" in text
+        assert "python -m zetaplan.verification.checker plan.json" in text
+        assert "a proof in fractions" in text
         assert "certificate covers the convex program, not the task" in text
         assert ("promises no speed-up" in text) == (program == "pruning")
+
+
+@pytest.mark.parametrize("program", ["allocation", "pruning"])
+def test_whole_units_are_told_in_both_files(plans: dict[str, Plan], program: str) -> None:
+    plan = plans[program]
+    total = f"{sum(plan.rounded.units):,}"
+    for text in (html(plan), markdown(plan)):
+        row = next(line for line in text.splitlines() if "in total" in line)
+        assert total in row
+        assert f"within {plan.rounded.gap:.2g}" in text
+        assert all(word in text for word in ("requested", "relaxed", "rounded", "achieved"))
+    [relaxed, whole] = [Report(plan, "p").rows[2].amounts[i] for i in (1, 2)]
+    assert (relaxed, whole) == (f"{plan.solution.x[2]:.4f}", f"{plan.rounded.units[2]:,}")
 
 
 def test_light_and_dark_and_phones(plans: dict[str, Plan]) -> None:
