@@ -8,14 +8,14 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from hypothesis import given, settings
+
+from tests import oracle
+from tests.strategies import instances, random_instance
 from zetaplan.solvers.exact import solve_exact
 from zetaplan.solvers.rational import exact_optimum
 from zetaplan.spec.allocation import allocation
 from zetaplan.spec.instance import Instance
 from zetaplan.spec.pruning import pruning
-
-from tests import oracle
-from tests.strategies import instances, random_instance
 
 
 def assert_exact(instance: Instance) -> None:
