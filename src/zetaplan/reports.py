@@ -194,8 +194,8 @@ class Report:
         claim = self.plan.proof.claim
         return (
             "The file also carries a proof in fractions, of the doubles that it holds and without any tolerance: every "
-            f"layer is within {claim.distance:.1e} (relative where above 1) of the optimum, where that is unique, and no "
-            f"allowed plan has an objective that is better by more than {claim.gap:.1e}"
+            f"layer is within {claim.distance:.1e} (relative where above 1) of the optimum, where that is unique, and "
+            f"no allowed plan has an objective that is better by more than {claim.gap:.1e}"
         )
 
     @property
