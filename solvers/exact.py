@@ -9,16 +9,20 @@ breakpoints of all terms are sorted, the piece is found by halving, and on it on
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 from scipy.optimize import brentq
 from zetaplan.solvers import knapsack
+from zetaplan.solvers.knapsack import Knapsack
 from zetaplan.solvers.plan import excess, plan_at
 from zetaplan.solvers.weightless import settle
 from zetaplan.spec.derivation import Derivation, derive
-from zetaplan.spec.instance import Array, Channel, Instance
+from zetaplan.spec.instance import EPSILON, Array, Channel, Instance
 from zetaplan.spec.solution import Solution, Status
 
-EPSILON = float(np.finfo(np.float64).eps)
+LARGE = 2**16  # layers; up to here a sort is quicker than starting the compiled loops
 
 
 def solve_exact(instance: Instance) -> Solution:
@@ -27,33 +31,59 @@ def solve_exact(instance: Instance) -> Solution:
     if len(derivations) > 1:
         return _several_terms(instance, derivations)
     (derivation,), (channel,), scalars = derivations, instance.channels, instance.scalars
-    problem = _knapsack(derivation, channel, instance.limit, scalars)
-    unpriced = problem.at(derivation.price_at(0.0, scalars))
-    if _slack(instance, unpriced):
-        return Solution(instance, settle(instance, unpriced), 0.0, Status.SLACK, "exact")
-    price = knapsack.solve(problem)
-    multiplier = derivation.multiplier_at(price, scalars)
-    return Solution(instance, problem.at(price), multiplier, Status.BINDING, "exact")
+    if instance.quality.size > LARGE:
+        problem, solve = _layers(derivation, channel, instance.limit, scalars)
+    else:
+        problem, solve = _knapsack(derivation, channel, instance.limit, scalars), knapsack.solve
+    unpriced = derivation.price_at(0.0, scalars)
+    if _slack(instance, problem, unpriced):
+        return Solution(instance, settle(instance, problem.at(unpriced)), 0.0, Status.SLACK, "exact")
+    price = solve(problem)
+    return Solution(instance, problem.at(price), derivation.multiplier_at(price, scalars), Status.BINDING, "exact")
 
 
-def _slack(instance: Instance, x: Array) -> bool:
-    """Does x leave the coupling constraint satisfied? Summed without error only where rounding could decide."""
-    use = float(instance.resource @ x)
+def _slack(instance: Instance, problem: Any, u: float) -> bool:
+    """Is the coupling constraint satisfied at price u? Summed without error only where rounding could decide."""
+    use = problem.use(u)
     surplus = instance.program.sign * (instance.limit - instance.channels[0].term.usage * use)
-    doubt = x.size * EPSILON * (abs(use) + abs(instance.limit))
-    return surplus > 0.0 if abs(surplus) > doubt else excess(instance, x) <= 0.0
+    if math.isinf(use) or abs(surplus) > instance.quality.size * EPSILON * (abs(use) + abs(instance.limit)):
+        return bool(surplus > 0.0)
+    return excess(instance, problem.at(u)) <= 0.0
 
 
-def _knapsack(derivation: Derivation, channel: Channel, limit: float, scalars: tuple[float, ...]) -> knapsack.Knapsack:
-    """The equation for the price u. A layer without weight is pinned where it spares the resource."""
-    _, weight, data, lower, upper = channel
+def _knapsack(derivation: Derivation, channel: Channel, limit: float, scalars: tuple[float, ...]) -> Knapsack:
+    """The equation for the price u."""
     slope, offset = derivation.affine(channel, scalars)
-    if not weight.all():
-        weightless = weight == 0.0
+    lower, upper = channel.lower, channel.upper
+    if not channel.weight.all():
+        weightless = channel.weight == 0.0
         slope, offset = np.where(weightless, 1.0, slope), np.where(weightless, 0.0, offset)
-        spared = lower if derivation.uses else upper
-        lower, upper = np.where(weightless, spared, lower), np.where(weightless, spared, upper)
-    return knapsack.Knapsack(data, slope, offset, lower, upper, limit, last=derivation.uses)
+        lower, upper = _pinned(derivation, channel)
+    return Knapsack(channel.data, slope, offset, lower, upper, limit, last=derivation.uses)
+
+
+def _pinned(derivation: Derivation, channel: Channel) -> tuple[Array, Array]:
+    """The box; a layer without weight stands where it spares the resource, at every price."""
+    spared = channel.lower if derivation.uses else channel.upper
+    weightless = channel.weight == 0.0
+    return np.where(weightless, spared, channel.lower), np.where(weightless, spared, channel.upper)
+
+
+def _layers(derivation: Derivation, channel: Channel, limit: float, scalars: tuple[float, ...]) -> Any:
+    """The same equation for many layers, and its solver."""
+    from zetaplan.solvers import bracketing  # compiled when first needed
+
+    def piece(rows: bracketing.Index) -> bracketing.Piece:
+        some = Channel(channel.term, *(column[rows] for column in channel[1:]))
+        scale, numerator, denominator, offset = derivation.quotient(some, scalars)
+        lower, upper = some.lower, some.upper
+        if some.weight.min() == 0.0:
+            weightless = some.weight == 0.0
+            numerator, denominator = np.where(weightless, 1.0, numerator), np.where(weightless, 1.0, denominator)
+            lower, upper = _pinned(derivation, some)
+        return bracketing.Piece(some.data, numerator, denominator, scale, offset, lower, upper)
+
+    return bracketing.Layers(piece, channel.data.size, limit, derivation.uses), bracketing.solve
 
 
 def _several_terms(instance: Instance, derivations: tuple[Derivation, ...]) -> Solution:

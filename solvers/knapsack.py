@@ -20,7 +20,7 @@ from zetaplan.spec.summation import Array, accurate_dot, exact_dot, exact_sum
 Sides = NDArray[np.int8]
 
 FLOOR, INTERIOR, CAP = -1, 0, 1
-REFINEMENTS = 4  # rounding moves a layer across its bound once or twice; beyond that, search
+REFINEMENTS = 8  # quadratic from nearby; rounding moves a layer across its bound once or twice; beyond that, search
 DOUBT = 2.0**-48  # a price is right to some ten roundings; nearer to a bound than this, the side is not certain
 
 
@@ -43,10 +43,17 @@ class Knapsack(NamedTuple):
         """The plan at price u."""
         return np.minimum(np.maximum(self.p * u + self.r, self.lower), self.upper)
 
+    def use(self, u: float) -> float:
+        """The left side at price u."""
+        return float((self.a * self.at(u)).sum())
 
-def solve(knapsack: Knapsack) -> float:
-    """The price u that solves the equation; the caller has made sure that there is one."""
-    side = _sides(knapsack, _near(knapsack))
+
+def solve(knapsack: Knapsack, start: float | None = None) -> float:
+    """The price u that solves the equation; the caller has made sure that there is one.
+
+    start : a price near the solution, where one is known; it saves the sort.
+    """
+    side = _sides(knapsack, _near(knapsack) if start is None else start)
     for _ in range(REFINEMENTS):
         u = _price(knapsack, side)
         refined = _sides(knapsack, u)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any, cast
 
 import numpy as np
@@ -51,7 +51,12 @@ class Derivation:
     @cached_property
     def stationarity(self) -> sp.Expr:
         """dL/dx: zero inside the box, >= 0 at the floor, <= 0 at the cap."""
-        return sp.diff(self.lagrangian, self.term.decision)
+        return sp.powsimp(sp.diff(self.lagrangian, self.term.decision))  # x^p / x has no value at 0, x^(p-1) has
+
+    @cached_property
+    def absolute_stationarity(self) -> sp.Expr:
+        """dL/dx with the absolute value of every term in its place."""
+        return sp.Add(*map(sp.Abs, sp.Add.make_args(sp.expand(self.stationarity, power_exp=False))))
 
     @cached_property
     def second_derivative(self) -> sp.Expr:
@@ -164,7 +169,7 @@ class Derivation:
     @cached_property
     def magnitude(self) -> Function:
         """The sum of the absolute values of the terms of dL/dx: what a residual of stationarity is relative to."""
-        return self._compile_weighted(sp.Add(*map(sp.Abs, sp.Add.make_args(sp.expand(self.stationarity)))))
+        return self._compile_weighted(self.absolute_stationarity)
 
     @cached_property
     def lagrangian_gradient(self) -> Function:
@@ -220,6 +225,27 @@ class Derivation:
             slope = self.slope_of(0.0, 0.0, channel.weight, channel.data, *scalars)
             return slope, self.offset_of(0.0, 0.0, channel.weight, channel.data, *scalars)
 
+    @cached_property
+    def _quotient(self) -> tuple[Function, int]:
+        """The factor of the slope that all layers share, and the rest: +1 for weight / data, -1 for the inverse."""
+        weight, data = self.term.weight, self.term.data
+        scale, rest = self.slope.as_independent(weight, data, as_Add=False)
+        direction = {weight / data: 1, data / weight: -1}.get(rest, 0)
+        return self._compile(scale), 0 if self.offset.free_symbols & {weight, data} else direction
+
+    def quotient(self, channel: Channel, scalars: tuple[float, ...]) -> tuple[float, Array, Array, Array]:
+        """(scale, numerator, denominator, offset): slope = scale numerator / denominator; arrays (K,).
+
+        They are the weight and the data themselves where that is all that the slope is made of.
+        """
+        scale, direction = self._quotient
+        if direction == 0:
+            slope, offset = self.line(channel, scalars)
+            return 1.0, np.array(slope), np.ones_like(channel.data), np.where(channel.weight > 0.0, offset, 0.0)
+        numerator, denominator = (channel.weight, channel.data)[::direction]
+        offset = _constant(float(self.offset_of(0.0, 0.0, 0.0, 0.0, *scalars)), channel.data.size)
+        return float(scale(0.0, 0.0, 0.0, 0.0, *scalars)), numerator, denominator, offset
+
     def line(self, channel: Channel, scalars: tuple[float, ...]) -> tuple[Array, Array]:
         """As `affine`, both (K,)."""
         slope, offset = self.affine(channel, scalars)
@@ -236,6 +262,14 @@ class Derivation:
         if not channel.weight.all():
             x = np.where(channel.weight > 0.0, x, channel.lower if self.uses else channel.upper)
         return np.minimum(np.maximum(x, channel.lower), channel.upper)
+
+
+@lru_cache(maxsize=4)
+def _constant(value: float, layers: int) -> Array:
+    """The same number for every layer; pieces of one length share it."""
+    array = np.full(layers, value)
+    array.setflags(write=False)
+    return array
 
 
 @cache

@@ -23,6 +23,8 @@ from zetaplan.errors import InfeasibleError, SpecError
 Array = NDArray[np.float64]
 Arrayish = ArrayLike
 
+EPSILON = float(np.finfo(np.float64).eps)
+
 
 class Channel(NamedTuple):
     """The data of one term: one entry per layer, all of shape (K,)."""
@@ -92,7 +94,7 @@ def declare(
     Raises SpecError (bad data) or InfeasibleError (no plan can satisfy the limit).
     """
     terms = program.terms
-    knobs = _knobs(program, parameters or {})
+    values = knobs(program, parameters or {})
     q = normalise(quality)
     layers = q.size
     boxes_low = lower if lower is not None else [term.lower for term in terms]
@@ -100,7 +102,7 @@ def declare(
     d = [_data(term, values, layers) for term, values in zip(terms, data, strict=True)]
     low = [_lower(term, values, layers) for term, values in zip(terms, boxes_low, strict=True)]
     high = [_upper(term, values, b, layers) for term, values, b in zip(terms, boxes_high, low, strict=True)]
-    by_symbol = {scalar.symbol: knobs[scalar.name] for scalar in program.scalars}
+    by_symbol = {scalar.symbol: values[scalar.name] for scalar in program.scalars}
     weight = [_power(q, by_symbol[term.exponent]) for term in terms]
     instance = Instance(
         program=program,
@@ -110,7 +112,7 @@ def declare(
         limit=_limit(program, limit),
         lower=_stack(low),
         upper=_stack(high),
-        parameters=MappingProxyType(knobs),
+        parameters=MappingProxyType(values),
     )
     check_feasible(instance)
     return instance
@@ -178,11 +180,13 @@ def pruning_target(
     if not 0.0 <= share <= 1.0:
         raise SpecError(f"sparsity = {share:g}: expected a share of the parameters between 0 and 1")
     n, u = _broadcast("sizes", sizes, layers), _broadcast("upper", upper, layers)
-    if not (np.isfinite(n).all() and np.isfinite(u).all()):
+    if not (n.max() < math.inf and u.max() < math.inf):
         return 0.0  # declare() names the offending entry
-    target, reach = share * exact_sum(n), exact_dot(n, u)
-    rounding = 4.0 * float(np.finfo(np.float64).eps) * target
-    if abs(target - reach) > rounding:
+    target, rough = share * exact_sum(n), float(n @ u)
+    if abs(target - rough) > (layers + 4) * EPSILON * (target + rough):
+        return target
+    reach = exact_dot(n, u)
+    if abs(target - reach) > 4.0 * EPSILON * target:
         return target
     return reach if Fraction(reach) <= rational_dot(n, u) else math.nextafter(reach, 0.0)
 
@@ -192,6 +196,11 @@ def check_feasible(instance: Instance) -> None:
     program = instance.program
     channels = instance.channels
     slackest = [channel.lower if program.costs(channel.term) else channel.upper for channel in channels]
+    volume = sum(float(channel.data @ np.abs(x)) for channel, x in zip(channels, slackest, strict=True))
+    rough = sum(channel.term.usage * float(channel.data @ x) for channel, x in zip(channels, slackest, strict=True))
+    rounding = (instance.quality.size + 2) * EPSILON * (volume + abs(instance.limit))
+    if program.sign * (rough - instance.limit) < -rounding:
+        return
     reach = math.fsum(
         channel.term.usage * exact_dot(channel.data, x) for channel, x in zip(channels, slackest, strict=True)
     )
@@ -216,7 +225,7 @@ def _raise_infeasible(instance: Instance, reach: float) -> NoReturn:
     )
 
 
-def _knobs(program: Program, given: Mapping[str, float]) -> dict[str, float]:
+def knobs(program: Program, given: Mapping[str, float]) -> dict[str, float]:
     unknown = given.keys() - {scalar.name for scalar in program.scalars}
     if unknown:
         known = ", ".join(scalar.name for scalar in program.scalars)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 SPLITTER = 2.0**27 + 1.0  # splits 53 bits into 26 + 26
-CANCELS = 0.25  # a sum smaller than this part of its terms has lost more than two bits
+CANCELS = 2.0**-4  # a sum smaller than this part of its terms has lost more than four bits to their rounding
 FOLD_ABOVE = 4096  # fsum walks Python floats; longer arrays are folded in half by numpy first
 
 
@@ -44,7 +44,7 @@ def exact_dot(a: Array, b: Array) -> float:
 
 
 def accurate_dot(a: Array, b: Array, start: float = 0.0) -> float:
-    """start + a'b for a few units in the last place: exact sums of rounded products; where they cancel, exact products."""
+    """start + a'b to ten roundings: exact sums of rounded products; where they cancel, exact products."""
     products = a * b
     total = exact_sum(np.append(products, start))
     if abs(total) >= CANCELS * (abs(start) + float(np.abs(products).sum())):

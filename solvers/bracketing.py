@@ -1,0 +1,135 @@
+"""The knapsack equation of many layers: two prices around the solution leave only few layers in doubt.
+
+A layer that stands on the same side of its box at both ends of a bracket of prices stands there at every price
+between them, and so adds rate u + constant to the equation. A seeded sample gives a bracket that is a few standard
+errors wide; one sweep over the data sums up the layers that it decides as a single layer, and what is left is the
+same equation with a few per cent of the layers. The data are read in pieces that stay in cache, on all cores.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from zetaplan.solvers import compiled, knapsack
+from zetaplan.solvers.knapsack import Knapsack
+from zetaplan.spec.summation import CANCELS, Array
+
+Index = slice | NDArray[np.intp]
+T = TypeVar("T")
+
+PIECE = 2**15  # layers whose data fit the second-level cache
+SPREAD = 5.0  # standard errors on either side: a miss is rare, and costs one more sweep
+ATTEMPTS = 3
+
+
+class Piece(NamedTuple):
+    """Some layers of a knapsack, arrays of one length; slope = scale numerator / denominator."""
+
+    a: Array
+    numerator: Array
+    denominator: Array
+    scale: float
+    r: Array
+    lower: Array
+    upper: Array
+
+    def columns(self, rows: Index) -> tuple[Array, Array, Array, Array, Array]:
+        """(a, p, r, lower, upper) of some of them."""
+        a, numerator, denominator, r, lower, upper = (column[rows] for column in self if not isinstance(column, float))
+        return a, self.scale * numerator / denominator, r, lower, upper
+
+
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """A large knapsack that is never held whole: `piece` gives the layers asked for."""
+
+    piece: Callable[[Index], Piece]
+    size: int
+    limit: float
+    last: bool
+
+    def rows(self, rows: Index) -> Knapsack:
+        """Some of the layers under the whole limit."""
+        return Knapsack(*self.piece(rows).columns(slice(None)), self.limit, self.last)
+
+    def at(self, u: float) -> Array:
+        """The plan at price u, (size,)."""
+        x = np.empty(self.size)
+        self.sweep(lambda rows: compiled.fill(*self.piece(rows), u, x[rows]))
+        return x
+
+    def use(self, u: float) -> float:
+        """sum_k a_k x_k(u)."""
+        first = self.rows(slice(0, PIECE)).use(u)
+        return first if math.isinf(first) else math.fsum(self.sweep(lambda rows: self.rows(rows).use(u)))
+
+    def sweep(self, work: Callable[[slice], T]) -> list[T]:
+        """The results of all pieces, in order, computed on all cores."""
+        pieces = (slice(start, start + PIECE) for start in range(0, self.size, PIECE))
+        with ThreadPoolExecutor(os.cpu_count()) as cores:
+            return list(cores.map(work, pieces))
+
+
+def solve(layers: Layers) -> float:
+    """The price u that solves the equation; the caller has made sure that there is one."""
+    bracket = _sampled(layers)
+    for _ in range(ATTEMPTS):
+        rest = _rest(layers, *bracket) if bracket else None
+        if bracket is None or rest is None:
+            break
+        low, high = bracket
+        if rest.use(low) < rest.limit < rest.use(high):
+            return knapsack.solve(rest, start=0.5 * (low + high))
+        far = 8.0 * (high - low)
+        bracket = (high, high + far) if rest.use(high) <= rest.limit else (low - far, low)
+    return knapsack.solve(layers.rows(slice(None)))
+
+
+def _sampled(layers: Layers) -> tuple[float, float] | None:
+    """Two prices that most likely enclose the solution; none where the sample alone has no solution."""
+    size = round(layers.size**0.63)  # about as much work as with the layers that are then left in doubt
+    drawn = np.sort(np.random.default_rng(0).integers(layers.size, size=size))
+    sample = layers.rows(drawn)._replace(limit=layers.limit * (size / layers.size))
+    if not sample.use(-np.inf) < sample.limit < sample.use(np.inf):
+        return None
+    u = knapsack.solve(sample)
+    x = sample.at(u)
+    rate = float((sample.a * sample.p)[(x > sample.lower) & (x < sample.upper)].sum())
+    if rate == 0.0:
+        return None
+    error = SPREAD * math.sqrt(size) * float(np.std(sample.a * x)) / rate + 1e-9 * abs(u)
+    return u - error, u + error
+
+
+class _Tally(NamedTuple):
+    """A piece between two prices: rate u + fixed, the size of what was added up, and the layers in doubt."""
+
+    rate: float
+    fixed: float
+    volume: float
+    doubtful: tuple[Array, ...]
+
+
+def _tally(piece: Piece, low: float, high: float) -> _Tally:
+    doubtful = np.empty(piece.a.size, dtype=np.bool_)
+    rate, fixed, volume = compiled.tally(*piece, low, high, doubtful)
+    return _Tally(rate, fixed, volume, piece.columns(np.flatnonzero(doubtful)))
+
+
+def _rest(layers: Layers, low: float, high: float) -> Knapsack | None:
+    """The layers in doubt with the others as one layer; none where summing those up would lose digits."""
+    tallies = layers.sweep(lambda rows: _tally(layers.piece(rows), low, high))
+    rate, fixed, volume = (math.fsum(column) for column in zip(*(tally[:3] for tally in tallies), strict=True))
+    if rate * max(abs(low), abs(high)) < CANCELS * (volume + abs(layers.limit)):
+        return None
+    others = (1.0, rate, 0.0, rate * low, rate * high)
+    doubtful = zip(*(tally.doubtful for tally in tallies), strict=True)
+    a, p, r, lower, upper = (np.append(np.concatenate(c), other) for c, other in zip(doubtful, others, strict=True))
+    return Knapsack(a, p, r, lower, upper, layers.limit - fixed, layers.last)

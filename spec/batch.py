@@ -1,0 +1,188 @@
+"""Many instances of one program and of equal K, as torch tensors: validated together, on any device.
+
+Everything that an instance holds has a leading dimension N here; the knobs are shared. The same declaration
+gives the functions, in torch instead of numpy. torch loads when first needed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
+
+import sympy as sp
+from zetaplan.spec.instance import knobs
+from zetaplan.spec.program import MULTIPLIER, Program, Term
+
+from zetaplan.errors import InfeasibleError, SpecError
+
+if TYPE_CHECKING:
+    import torch
+
+ROUNDING = 2.0**-52
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """N instances of K layers: float64 tensors of shape (N, K), limit of shape (N,); see `Instance`."""
+
+    program: Program
+    weight: torch.Tensor
+    data: torch.Tensor
+    limit: torch.Tensor
+    lower: torch.Tensor
+    upper: torch.Tensor
+    parameters: Mapping[str, float]
+
+    @property
+    def term(self) -> Term:
+        return self.program.terms[0]
+
+    @property
+    def uses(self) -> bool:
+        """Does a larger decision make the coupling constraint harder to satisfy?"""
+        return self.program.costs(self.term)
+
+    @property
+    def scalars(self) -> list[torch.Tensor]:
+        """The knobs in the order in which the program declares them, tensors of shape ()."""
+        return [self.limit.new_tensor(self.parameters[scalar.name]) for scalar in self.program.scalars]
+
+    def evaluate(self, expression: sp.Expr, x: Any = 0.0, multiplier: Any = 0.0) -> torch.Tensor:
+        """An expression of the declaration at (x, lambda); a tensor that broadcasts against (N, K) or (N,)."""
+        import torch
+
+        value = tensor_function(self.program, expression)(x, multiplier, self.weight, self.data, *self.scalars)
+        return torch.as_tensor(value, dtype=self.weight.dtype, device=self.weight.device)
+
+    def rows(self, index: slice) -> Batch:
+        """Some of the instances."""
+        names = ("weight", "data", "limit", "lower", "upper")
+        return replace(self, **{name: getattr(self, name)[index] for name in names})
+
+
+@cache
+def tensor_function(program: Program, expression: sp.Expr) -> Callable[..., Any]:
+    """The expression as a torch function of (x, lambda, weight, data, *scalars)."""
+    import torch
+    from sympy.codegen.rewriting import expm1_opt, log1p_opt, optimize
+
+    term = program.terms[0]
+    symbols = [term.decision, MULTIPLIER, term.weight, term.data, *(scalar.symbol for scalar in program.scalars)]
+
+    names = {"log": _log, "exp": torch.exp, "log1p": torch.log1p, "expm1": torch.expm1, "abs": torch.abs}
+    accurate = optimize(expression, [log1p_opt, expm1_opt])
+    return cast(Callable[..., Any], sp.lambdify(symbols, accurate, modules=[names, "math"], cse=True))
+
+
+def _log(x: Any) -> Any:
+    import torch
+
+    return torch.log(x) if isinstance(x, torch.Tensor) else math.log(x)
+
+
+def declare_batch(
+    program: Program,
+    quality: Any,
+    data: Any,
+    limits: Any,
+    lower: Any = None,
+    upper: Any = None,
+    parameters: Mapping[str, float] | None = None,
+    device: Any = None,
+) -> Batch:
+    """Validate N instances at once.
+
+    quality : (N, K) gains >= 0, no row all zero; each row is normalised. data, lower, upper : what broadcasts to
+    (N, K). limits : one number or (N,). parameters : shared by all. device : where to compute; that of quality.
+
+    Raises SpecError or InfeasibleError; the message names the instance and the layer.
+    """
+    if len(program.terms) > 1:
+        raise SpecError(f"{program.name} has {len(program.terms)} decisions per layer; solve its instances one by one")
+    term, values = program.terms[0], knobs(program, parameters or {})
+    gains = _gains(quality, device)
+    d = _within(term.argument, _like(term.argument, data, gains), above=0.0)
+    low = _within("lower", _like("lower", term.lower if lower is None else lower, gains), least=term.lower)
+    high = _capped(_like("upper", term.upper if upper is None else upper, gains), low, term)
+    q = gains / gains.sum(1, keepdim=True)
+    exponent = values[next(scalar.name for scalar in program.scalars if scalar.symbol == term.exponent)]
+    weight = q if exponent == 1.0 else q**exponent
+    batch = Batch(program, weight, d, _limits(program, limits, gains), low, high, values)
+    _check_feasible(batch)
+    return batch
+
+
+def _gains(quality: Any, device: Any) -> torch.Tensor:
+    import torch
+
+    gains = torch.as_tensor(quality, dtype=torch.float64, device=device)
+    if gains.ndim != 2 or not gains.numel():
+        raise SpecError(f"quality: expected one row of gains per instance, shape (N, K), got {tuple(gains.shape)}")
+    _within("quality", gains, least=0.0)
+    empty = gains.amax(1) == 0.0
+    if bool(empty.any()):
+        raise SpecError(f"quality[{int(empty.nonzero()[0])}]: all layers are zero; check the scores")
+    return gains / gains.amax(1, keepdim=True)
+
+
+def _like(name: str, values: Any, gains: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    try:
+        return torch.as_tensor(values, dtype=gains.dtype, device=gains.device).expand(gains.shape)
+    except RuntimeError:
+        shape = tuple(torch.as_tensor(values).shape)
+        raise SpecError(f"{name}: expected what broadcasts to {tuple(gains.shape)}, got shape {shape}") from None
+
+
+def _within(name: str, values: torch.Tensor, above: float = -math.inf, least: float = -math.inf) -> torch.Tensor:
+    if float(values.amin()) > above and float(values.amin()) >= least and float(values.amax()) < math.inf:
+        return values
+    bad = ~((values > above) & (values >= least) & (values < math.inf))
+    expected = f"above {above:g}" if above > -math.inf else f"of at least {least:g}"
+    _name_first(name, values, bad, f"expected a finite number {expected}")
+    return values
+
+
+def _capped(upper: torch.Tensor, lower: torch.Tensor, term: Term) -> torch.Tensor:
+    if not bool((upper <= term.upper).all()):
+        _name_first("upper", upper, ~(upper <= term.upper), f"expected at most {term.upper:g}")
+    if not bool((lower <= upper).all()):
+        _name_first("upper", upper, ~(lower <= upper), "below the floor; lower the floor or raise the cap")
+    return upper
+
+
+def _limits(program: Program, limits: Any, gains: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    values = torch.as_tensor(limits, dtype=gains.dtype, device=gains.device)
+    if values.shape not in ((), (len(gains),)):
+        raise SpecError(f"limits: expected one number or {len(gains)} of them, got shape {tuple(values.shape)}")
+    values = values.expand(len(gains))
+    least = 0.0 if program.limit.is_nonnegative else -math.inf
+    return _within(program.limit_argument, values, least=least)
+
+
+def _name_first(name: str, values: torch.Tensor, bad: torch.Tensor, expected: str) -> None:
+    if not bool(bad.any()):
+        return
+    place = bad.nonzero()[0].tolist()
+    raise SpecError(f"{name}{place} = {float(values[tuple(place)]):g}: {expected}")
+
+
+def _check_feasible(batch: Batch) -> None:
+    """Up to rounding; a limit that rounding alone puts out of reach is met by the box itself."""
+    usage, sign = batch.term.usage, batch.program.sign
+    reach = usage * (batch.data * (batch.lower if batch.uses else batch.upper)).sum(1)
+    scale = reach.abs() + batch.limit.abs()
+    bad = sign * (reach - batch.limit) > batch.data.shape[1] * ROUNDING * scale
+    if bool(bad.any()):
+        n = int(bad.nonzero()[0])
+        name = batch.program.limit_argument
+        what = "the box alone needs" if batch.uses else "the caps allow at most"
+        raise InfeasibleError(
+            f"{name}[{n}] = {float(batch.limit[n]):g}: {what} {float(reach[n]):g}; change one of them"
+        )

@@ -1,0 +1,76 @@
+"""Many programs at once: solved on tensors, and every plan certified from the declaration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zetaplan.spec import named
+from zetaplan.spec.program import Program
+
+if TYPE_CHECKING:
+    import torch
+
+ENTRIES = 2**17  # numbers in a tensor of one step: large enough to hide the calls, small enough for the cache
+
+
+@dataclass(frozen=True, eq=False)
+class BatchSolution:
+    """N claimed optima and what the certificate says of each; float64 tensors on the device asked for.
+
+    x : (N, K) plans. multiplier : (N,) >= 0. valid : (N,) bool. residuals : (N, 7) by condition, see `conditions`.
+    """
+
+    x: torch.Tensor
+    multiplier: torch.Tensor
+    valid: torch.Tensor
+    residuals: torch.Tensor
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """The names of the columns of `residuals`."""
+        from zetaplan.verification.batch import CONDITIONS
+
+        return CONDITIONS
+
+    @property
+    def worst(self) -> dict[str, float]:
+        """The largest residual of every condition; NaN if any claim is no number."""
+        return dict(zip(self.conditions, self.residuals.amax(0).tolist(), strict=True))
+
+
+def solve_batch(
+    program: Program | str,
+    quality: Any,
+    data: Any,
+    limits: Any,
+    *,
+    lower: Any = None,
+    upper: Any = None,
+    device: Any = None,
+    **parameters: float,
+) -> BatchSolution:
+    """Solve and certify N instances of one program with one decision per layer.
+
+    program : its name, or a declared program. quality : (N, K) gains >= 0, no row all zero. data : costs or sizes,
+    lower, upper : what broadcasts to (N, K). limits : budgets or targets, one number or (N,). parameters : the
+    program's knobs, shared by all. device : any torch device, that of `quality` where left out.
+
+    Raises SpecError or InfeasibleError; the message names the instance and the layer.
+    """
+    import torch
+    from zetaplan.solvers.batch import solve_rows
+    from zetaplan.spec.batch import declare_batch
+    from zetaplan.verification.batch import certified, residuals
+
+    declared = named(program) if isinstance(program, str) else program
+    batch = declare_batch(declared, quality, data, limits, lower, upper, parameters, device)
+    count, layers = batch.weight.shape
+    step = max(ENTRIES // layers, 1)
+    parts = []
+    for start in range(0, count, step):
+        some = batch.rows(slice(start, start + step))
+        x, multiplier = solve_rows(some)
+        residual = residuals(some, x, multiplier)
+        parts.append((x, multiplier, certified(residual), residual))
+    return BatchSolution(*(torch.cat(column) for column in zip(*parts, strict=True)))
