@@ -29,12 +29,11 @@ def scores_table(scores: Scores) -> Table:
 
 def plan_table(plan: Plan) -> Table:
     """Requested, relaxed, rounded and achieved, per layer and in total."""
-    table = _table("layer", "gain", "noise floor", "requested", "relaxed", "rounded", "achieved")
-    rows = zip(per_layer(plan).items(), plan.scores.gain, plan.scores.noise_floor, strict=True)
-    for (name, amounts), gain, floor in rows:
-        table.add_row(Text(name), f"{gain:.4g}", f"{floor:.4g}", *shown(plan, amounts))
+    table = _table("layer", "gain", "requested", "relaxed", "rounded", "achieved")
+    for (name, amounts), gain in zip(per_layer(plan).items(), plan.scores.gain, strict=True):
+        table.add_row(Text(name), f"{gain:.4g}", *shown(plan, amounts))
     table.add_section()
-    table.add_row("in total", "", "", *shown(plan, in_total(plan), total=True))
+    table.add_row("in total", "", *shown(plan, in_total(plan), total=True))
     return table
 
 

@@ -129,7 +129,7 @@ def test_steps_reach_the_ranks(scores_file: Path) -> None:
 def test_a_plan_is_shown_side_by_side(command: str, columns: str, scores_file: Path) -> None:
     shown = run(command, scores_file).stdout
     lines = shown.splitlines()
-    assert lines[0].split() == ["layer", "gain", "noise", "floor", "requested", "relaxed", "rounded", "achieved"]
+    assert lines[0].split() == ["layer", "gain", "requested", "relaxed", "rounded", "achieved"]
     [total] = [line.split()[2:] for line in lines if line.startswith("in total")]
     rounded = json.loads(Path("plan.json").read_text())["rounded"]
     assert int(total[2].replace(",", "")) == rounded["total"]["rounded"]
