@@ -22,6 +22,7 @@ from zetaplan.errors import (
 )
 
 if TYPE_CHECKING:
+    from zetaplan.batch import BatchSolution, solve_batch
     from zetaplan.checking import load_plan
     from zetaplan.documents import load_scores, save_scores
     from zetaplan.planning import Plan, allocate, plan, prune
@@ -52,6 +53,7 @@ _HOME = {
     "allocate": "zetaplan.planning",
     "allocation": "zetaplan.spec.allocation",
     "barrier_pruning": "zetaplan.spec.barrier_pruning",
+    "BatchSolution": "zetaplan.batch",
     "Certificate": "zetaplan.verification.certificate",
     "certify": "zetaplan.verification.certificate",
     "check_certificate": "zetaplan.verification.checker",
@@ -83,12 +85,14 @@ _HOME = {
     "Scores": "zetaplan.scoring",
     "Solution": "zetaplan.spec.solution",
     "solve": "zetaplan.solvers",
+    "solve_batch": "zetaplan.batch",
     "solve_integer": "zetaplan.solvers.integer",
     "Status": "zetaplan.spec.solution",
     "write_report": "zetaplan.reports",
 }
 
 __all__ = [
+    "BatchSolution",
     "Certificate",
     "CertificateError",
     "Constants",
@@ -130,6 +134,7 @@ __all__ = [
     "save_scores",
     "score",
     "solve",
+    "solve_batch",
     "solve_integer",
     "write_report",
 ]
