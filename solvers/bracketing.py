@@ -67,8 +67,14 @@ class Layers:
 
     def use(self, u: float) -> float:
         """sum_k a_k x_k(u)."""
-        first = self.rows(slice(0, PIECE)).use(u)
-        return first if math.isinf(first) else math.fsum(self.sweep(lambda rows: self.rows(rows).use(u)))
+        first = self._use(slice(0, PIECE), u)
+        return first if math.isinf(first) else math.fsum(self.sweep(lambda rows: self._use(rows, u)))
+
+    def _use(self, rows: slice, u: float) -> float:
+        piece = self.piece(rows)
+        x = np.empty(piece.a.size)
+        compiled.fill(*piece, u, x)
+        return float(piece.a @ x)
 
     def sweep(self, work: Callable[[slice], T]) -> list[T]:
         """The results of all pieces, in order, computed on all cores."""
