@@ -11,7 +11,7 @@ from zetaplan.spec.program import Program
 if TYPE_CHECKING:
     import torch
 
-ENTRIES = 2**19  # numbers in a tensor of one step: large enough to hide the calls, small enough for the cache
+ENTRIES = 2**16  # numbers in a tensor of one step: large enough to hide the calls, small enough for the cache
 
 
 @dataclass(frozen=True, eq=False)
