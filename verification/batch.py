@@ -30,7 +30,7 @@ def residuals(batch: Batch, x: torch.Tensor, multiplier: torch.Tensor) -> torch.
     price = batch.evaluate(derivation.total_price - MULTIPLIER)
     use = batch.data * x
     excess = batch.program.sign * (batch.term.usage * use.sum(1) - batch.limit)
-    volume = use.abs().sum(1) + batch.limit.abs()
+    volume = (batch.data * unit).sum(1) + batch.limit.abs()
     share = _relative(multiplier.abs(), multiplier.abs() + price)
     wrong, missed = _gradient(batch, derivation, x, multiplier, unit)
     columns = (
@@ -40,7 +40,7 @@ def residuals(batch: Batch, x: torch.Tensor, multiplier: torch.Tensor) -> torch.
         wrong,
         missed,
         share * _relative(excess.abs(), volume),
-        _gap(batch, derivation, x, multiplier),
+        _gap(batch, derivation, x, multiplier, volume),
     )
     return torch.stack(columns, 1)
 
@@ -73,8 +73,10 @@ def _gradient(
     return wrong.amax(1).clamp(min=0.0), missed.amax(1)
 
 
-def _gap(batch: Batch, derivation: Derivation, x: torch.Tensor, multiplier: torch.Tensor) -> torch.Tensor:
-    """F(x) - D(lambda) over the sum of the absolute values that it adds up, (N,)."""
+def _gap(
+    batch: Batch, derivation: Derivation, x: torch.Tensor, multiplier: torch.Tensor, volume: torch.Tensor
+) -> torch.Tensor:
+    """F(x) - D(lambda) over the size of what it adds up, the spending at its price included, (N,)."""
     cheapest = _cheapest(batch, derivation, multiplier.clamp(min=0.0)[:, None])
     price = batch.program.sign * multiplier
     terms = (
@@ -84,7 +86,7 @@ def _gap(batch: Batch, derivation: Derivation, x: torch.Tensor, multiplier: torc
     )
     rest = price * batch.limit
     gap = rest + (terms[0] + terms[1] + terms[2]).sum(1)
-    scale = rest.abs() + sum(term.abs().sum(1) for term in terms)
+    scale = rest.abs() + sum(term.abs().sum(1) for term in terms) + multiplier.abs() * volume
     return torch.where(scale.isfinite(), _relative(gap.abs(), scale), torch.inf)
 
 

@@ -11,8 +11,8 @@ lambda that satisfies them is optimal, whoever proposed it. With L = f + sigma l
     complementarity   lambda (sum_k r(x_k) - R) = 0
     duality gap       F(x) - D(lambda) = 0,  D(lambda) = sum_k min_x L_k(x, lambda) - sigma lambda R
 
-Every residual is a quotient without unit: the amount by which a condition is missed over the sum of the
-absolute values of what it adds up. No solver is imported here.
+Every residual is a quotient without unit: the amount by which a condition is missed over the size of what it
+adds up, every decision counted as one unit at least. No solver is imported here.
 """
 
 from __future__ import annotations
@@ -158,9 +158,9 @@ def certify(instance: Instance, solution: Solution, exact: bool = False) -> Cert
 
 
 def _spending(instance: Instance, claims: list[_Claim]) -> tuple[float, float]:
-    """sigma (sum r - R), and the sum of the absolute values that it adds up."""
+    """sigma (sum r - R), and the size of what it adds up; a plan is as accurate as its unit, not as a tiny x."""
     use = math.fsum(float(claim.use.sum()) for claim in claims)
-    volume = math.fsum(float(np.abs(claim.use).sum()) for claim in claims) + abs(instance.limit)
+    volume = math.fsum(float(claim.channel.data @ claim.unit) for claim in claims) + abs(instance.limit)
     return instance.program.sign * (use - instance.limit), volume
 
 
@@ -228,7 +228,7 @@ def _complementarity(instance: Instance, claims: list[_Claim]) -> Condition:
 
 
 def _gap(instance: Instance, claims: list[_Claim]) -> tuple[float, float]:
-    """F(x) - D(lambda), and the sum of the absolute values that it adds up."""
+    """F(x) - D(lambda), and the size of what it adds up, the spending at its price included."""
     sign, multiplier = instance.program.sign, claims[0].multiplier
     terms = [np.array([sign * multiplier * instance.limit])]
     for claim in claims:
@@ -238,7 +238,8 @@ def _gap(instance: Instance, claims: list[_Claim]) -> tuple[float, float]:
     values = np.concatenate(terms)
     if not np.isfinite(values).all():
         return math.inf, 1.0
-    return math.fsum(values.tolist()), float(np.abs(values).sum())
+    _, volume = _spending(instance, claims)
+    return math.fsum(values.tolist()), float(np.abs(values).sum()) + abs(multiplier) * volume
 
 
 def _relative(amount: float, scale: float) -> float:

@@ -110,3 +110,9 @@ def test_a_flipped_constraint_is_not_certified() -> None:
     i = zp.pruning([1.0], [1.0], target=0.2, bits=1.0)  # unconstrained optimum rho = 0.5
     assert zp.solve(i).x[0] == 0.5
     assert not zp.certify(i, Solution(i, np.array([0.2]), -0.6)).valid
+
+
+def test_a_tiny_budget_is_no_reason_to_refuse_the_optimum() -> None:
+    """1 + m is accurate to a rounding, so m = 1e-9 is accurate to seven digits: the spending is measured in 1 + m."""
+    i = zp.allocation([1.0, 0.999999999], [3.0, 7.0], 1e-9)
+    assert zp.certify(i, zp.solve(i)).valid
