@@ -18,10 +18,10 @@ from pathlib import Path
 import cvxpy as cp
 import numpy as np
 import torch
-from zetaplan.batch import solve_batch
-from zetaplan.spec.instance import Instance
 
 import zetaplan as zp
+from zetaplan.batch import solve_batch
+from zetaplan.spec.instance import Instance
 
 RESULT = Path(__file__).parent / "results" / "solvers.json"
 TIME_LIMIT = 20.0  # seconds that a reference solver may take

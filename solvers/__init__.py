@@ -8,10 +8,9 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from zetaplan.errors import SpecError
 from zetaplan.spec.instance import Instance
 from zetaplan.spec.solution import Solution, Status
-
-from zetaplan.errors import SpecError
 
 METHODS = {"exact": "exact", "bisection": "bisection", "cvxpy": "reference"}
 

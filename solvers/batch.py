@@ -10,6 +10,7 @@ solved yet. The last quotient of each row is taken again with sums that lose not
 from __future__ import annotations
 
 import torch
+
 from zetaplan.spec.batch import Batch
 from zetaplan.spec.derivation import PRICE, Derivation, derive
 from zetaplan.spec.program import MULTIPLIER

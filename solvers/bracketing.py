@@ -17,6 +17,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
 from zetaplan.solvers import compiled, knapsack
 from zetaplan.solvers.knapsack import Knapsack
 from zetaplan.spec.summation import CANCELS, Array

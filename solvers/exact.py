@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
+
 from zetaplan.solvers import knapsack
 from zetaplan.solvers.knapsack import Knapsack
 from zetaplan.solvers.plan import excess, plan_at

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
 from zetaplan.spec.summation import Array, accurate_dot, exact_dot, exact_sum
 
 Sides = NDArray[np.int8]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import Array, Instance
 from zetaplan.spec.summation import exact_dot

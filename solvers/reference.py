@@ -16,10 +16,10 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 import sympy as sp
-from zetaplan.spec.instance import Channel, Instance
-from zetaplan.spec.solution import Solution, Status
 
 from zetaplan.errors import SolverError
+from zetaplan.spec.instance import Channel, Instance
+from zetaplan.spec.solution import Solution, Status
 
 # Clarabel's defaults (1e-8) leave errors of 1e-5 in the plan: the gap is quadratic in them.
 TIGHT = {"CLARABEL": {"tol_gap_abs": 1e-12, "tol_gap_rel": 1e-12, "tol_feas": 1e-12}}

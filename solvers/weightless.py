@@ -8,6 +8,7 @@ that splitting a layer changes nothing), and the target is met exactly, not exce
 from __future__ import annotations
 
 import numpy as np
+
 from zetaplan.solvers import knapsack
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import Array, Channel, Instance

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 import sympy as sp
+
 from zetaplan.spec.instance import Arrayish, Instance, declare, pruning_target
 from zetaplan.spec.pruning import PRUNING, bits, eta, n, rho, w
 

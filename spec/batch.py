@@ -13,10 +13,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 import sympy as sp
-from zetaplan.spec.instance import knobs
-from zetaplan.spec.program import MULTIPLIER, Program, Term
 
 from zetaplan.errors import InfeasibleError, SpecError
+from zetaplan.spec.instance import knobs
+from zetaplan.spec.program import MULTIPLIER, Program, Term
 
 if TYPE_CHECKING:
     import torch

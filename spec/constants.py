@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from zetaplan.spec.derivation import Derivation, Function, derive
 from zetaplan.spec.instance import Array, Channel, Instance
 

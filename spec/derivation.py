@@ -23,10 +23,10 @@ from typing import Any, cast
 import numpy as np
 import sympy as sp
 from sympy.codegen.rewriting import expm1_opt, log1p_opt, optimize
-from zetaplan.spec.instance import Array, Channel
-from zetaplan.spec.program import MULTIPLIER, Program, Term
 
 from zetaplan.errors import SpecError
+from zetaplan.spec.instance import Array, Channel
+from zetaplan.spec.program import MULTIPLIER, Program, Term
 
 PRICE = sp.Symbol("pi", positive=True)
 

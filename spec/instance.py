@@ -15,10 +15,10 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from zetaplan.spec.program import Program, Scalar, Term
-from zetaplan.spec.summation import exact_dot, exact_sum, rational_dot
 
 from zetaplan.errors import InfeasibleError, SpecError
+from zetaplan.spec.program import Program, Scalar, Term
+from zetaplan.spec.summation import exact_dot, exact_sum, rational_dot
 
 Array = NDArray[np.float64]
 Arrayish = ArrayLike

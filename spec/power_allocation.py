@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 import sympy as sp
+
 from zetaplan.spec.allocation import ALLOCATION, alpha, c, gamma, m, w
 from zetaplan.spec.instance import Arrayish, Instance, declare
 from zetaplan.spec.program import Scalar

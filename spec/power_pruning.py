@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import sympy as sp
+
 from zetaplan.spec.instance import Arrayish, Instance, declare, pruning_target
 from zetaplan.spec.program import Scalar
 from zetaplan.spec.pruning import PRUNING, bits, eta, n, rho, w

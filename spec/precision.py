@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import sympy as sp
+
 from zetaplan.spec.instance import Arrayish, Instance, declare
 from zetaplan.spec.program import Program, Scalar, Term, layer
 

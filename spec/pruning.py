@@ -7,6 +7,7 @@ always binds and eta cancels: the plan depends on quality, sizes, target and kap
 from __future__ import annotations
 
 import sympy as sp
+
 from zetaplan.spec.instance import Arrayish, Instance, declare, pruning_target
 from zetaplan.spec.program import Program, Scalar, Term, layer
 

@@ -7,6 +7,7 @@ from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
+
 from zetaplan.spec.instance import Instance
 
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 from hypothesis import strategies as st
+
 from zetaplan.spec.allocation import allocation
 from zetaplan.spec.instance import Instance
 from zetaplan.spec.pruning import pruning

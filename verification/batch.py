@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sympy as sp
 import torch
+
 from zetaplan.spec.batch import Batch
 from zetaplan.spec.derivation import Derivation, derive
 from zetaplan.spec.program import MULTIPLIER

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+
 from zetaplan.spec import programs
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import Array, Instance, declare

@@ -59,6 +59,7 @@ def solve_batch(
     Raises SpecError or InfeasibleError; the message names the instance and the layer.
     """
     import torch
+
     from zetaplan.solvers.batch import solve_rows
     from zetaplan.spec.batch import declare_batch
     from zetaplan.verification.batch import certified, residuals

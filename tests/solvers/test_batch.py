@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
+import zetaplan as zp
 from zetaplan.batch import BatchSolution, solve_batch
 from zetaplan.spec import named, programs
 from zetaplan.spec.batch import Batch, declare_batch
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import declare
 from zetaplan.verification.batch import CONDITIONS, certified, residuals
-
-import zetaplan as zp
 
 N, K = 60, 7
 SINGLE = [name for name, program in programs().items() if len(program.terms) == 1]

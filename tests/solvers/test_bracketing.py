@@ -7,13 +7,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+
+import zetaplan as zp
 from zetaplan.solvers import bracketing, exact
 from zetaplan.solvers.rational import exact_optimum
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import Instance
 from zetaplan.spec.solution import Status
-
-import zetaplan as zp
 
 K = 20_000
 

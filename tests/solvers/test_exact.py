@@ -7,13 +7,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from hypothesis import given
+
+from tests.oracle import optimum
+from tests.strategies import instances, random_instance
 from zetaplan.solvers import solve
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import Instance
 from zetaplan.verification.certificate import certify
-
-from tests.oracle import optimum
-from tests.strategies import instances, random_instance
 
 
 def errors(instance: Instance, x: np.ndarray, multiplier: float) -> tuple[float, float]:

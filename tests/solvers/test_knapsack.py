@@ -6,9 +6,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from zetaplan.solvers.knapsack import Knapsack, solve
 
 from tests.oracle import _root
+from zetaplan.solvers.knapsack import Knapsack, solve
 
 
 def near_tie(rng: np.random.Generator, last: bool) -> Knapsack:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from zetaplan.spec.derivation import derive
-from zetaplan.spec.instance import Instance
 
 import zetaplan as zp
 from tests.strategies import allocations, instances, prunings
+from zetaplan.spec.derivation import derive
+from zetaplan.spec.instance import Instance
 
 CLOSE = {"rtol": 1e-11, "atol": 1e-11}  # relative to 1 + m, and to the whole of a fraction
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from zetaplan.spec.instance import Instance
 
 import zetaplan as zp
 from tests.strategies import instances
+from zetaplan.spec.instance import Instance
 
 
 def error(instance: Instance, solver: str = "CLARABEL") -> float:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import sympy as sp
+
+import zetaplan as zp
 from zetaplan.spec import named, programs
 from zetaplan.spec.constants import constants, reachable
 from zetaplan.spec.derivation import derive
 from zetaplan.verification.conformance import planted_instances
-
-import zetaplan as zp
 
 PLANTED = [planted for planted in planted_instances() if "K = 5" in planted.name]
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from zetaplan.spec import named, programs
-from zetaplan.spec.instance import Instance, rebuild
 
 import zetaplan as zp
 from tests.strategies import instances
+from zetaplan.spec import named, programs
+from zetaplan.spec.instance import Instance, rebuild
 
 BAD_ALLOCATIONS = {
     "quality[1] = nan: expected a finite number": {"quality": [1, math.nan]},
@@ -42,7 +42,10 @@ BAD_PRUNINGS = {
     "sparsity = 1.5: expected a share of the parameters between 0 and 1": {"sparsity": 1.5},
     "sparsity and target: give one of the two": {"sparsity": 0.5, "target": 3},
     "upper[0] = 1.5: expected at most 1": {"upper": 1.5},
-    "target = 4.0: the caps allow 1.6 at most; lower the target to that, or raise the caps": {"target": 4, "upper": 0.8},
+    "target = 4.0: the caps allow 1.6 at most; lower the target to that, or raise the caps": {
+        "target": 4,
+        "upper": 0.8,
+    },
     "target = 1.0: the caps allow 0.8": {"sparsity": 0.5, "upper": 0.4},
     "eta = 0: expected above 0": {"eta": 0},
     "sizes[1] = inf: expected a finite number above 0": {"sizes": [1, math.inf]},

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from zetaplan.spec.solution import Solution
-from zetaplan.verification.certificate import TOLERANCE, Certificate
 
 import zetaplan as zp
+from zetaplan.spec.solution import Solution
+from zetaplan.verification.certificate import TOLERANCE, Certificate
 
 # Two layers inside the box, one at its floor, one at its cap.
 INSTANCE = zp.allocation([4, 3, 0.1, 10], [1.0, 2.0, 1.0, 1.0], 6.0, alpha=0.01, upper=[9, 9, 9, 1])

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
+import zetaplan as zp
 from zetaplan.spec import programs
 from zetaplan.spec.instance import Instance
 from zetaplan.spec.solution import Solution
 from zetaplan.verification.conformance import conformance, planted_instances
-
-import zetaplan as zp
 
 
 @pytest.mark.parametrize("method", ["exact", "bisection"])
