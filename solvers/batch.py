@@ -14,7 +14,7 @@ import torch
 from zetaplan.spec.batch import Batch
 from zetaplan.spec.derivation import PRICE, Derivation, derive
 from zetaplan.spec.program import MULTIPLIER
-from zetaplan.spec.summation import SPLITTER
+from zetaplan.spec.summation import CANCELS, SPLITTER
 
 EPSILON = torch.finfo(torch.float64).eps
 
@@ -48,8 +48,8 @@ def _satisfied(batch: Batch, x: torch.Tensor) -> torch.Tensor:
 def _equation(batch: Batch, derivation: Derivation) -> tuple[torch.Tensor, ...]:
     """(p, r, lower, upper), each (N, K); a layer without weight is pinned where it spares the resource."""
     p, r = (batch.evaluate(e).expand(batch.weight.shape) for e in (derivation.slope, derivation.offset))
-    weightless = batch.weight == 0.0
-    if not bool(weightless.any()):
+    weightless = batch.weightless
+    if weightless is None:
         return p, r, batch.lower, batch.upper
     spared = batch.lower if batch.uses else batch.upper
     box = (torch.where(weightless, spared, bound) for bound in (batch.lower, batch.upper))
@@ -62,9 +62,8 @@ def _at(p: torch.Tensor, r: torch.Tensor, lower: torch.Tensor, upper: torch.Tens
 
 def _settle(batch: Batch, derivation: Derivation, x: torch.Tensor) -> torch.Tensor:
     """Weightless layers share a target that costs nothing at one level, as `solvers.weightless` does."""
-    free = batch.weight == 0.0
-    unpriced = float(batch.evaluate(derivation.total_price - MULTIPLIER)) == 0.0
-    if batch.uses or not unpriced or not bool(free.any()):
+    free = batch.weightless
+    if free is None or batch.uses or float(batch.evaluate(derivation.total_price - MULTIPLIER)) != 0.0:
         return x
     lower, upper = torch.where(free, batch.lower, x), torch.where(free, batch.upper, x)
     one, zero = torch.ones_like(x), torch.zeros_like(x)
@@ -95,7 +94,7 @@ def _solve(
             break
         constant, moving = torch.where(fixed, y, constant), moving.masked_fill(fixed, 0.0)
     rate = (a * moving).sum(1)
-    u = exact_rest(a, constant, limit) / rate
+    u = _rest(a, constant, limit) / rate
     vertex = rate == 0.0
     if bool(vertex.any()):
         u[vertex] = _vertex(p[vertex], r[vertex], lower[vertex], upper[vertex], constant[vertex], last)
@@ -111,6 +110,16 @@ def _vertex(
     cap = torch.where(movable & (x == upper), (upper - r) / p, -torch.inf).amax(1)
     first, second = (floor, cap) if last else (cap, floor)
     return torch.where(first.isfinite(), first, second)
+
+
+def _rest(a: torch.Tensor, b: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
+    """limit - sum_k a_k b_k, (N,): in plain float64 where nothing cancels, else without losing a digit."""
+    product = a * b
+    rest = limit - product.sum(1)
+    cancels = rest.abs() < CANCELS * (limit.abs() + product.abs_().sum(1))
+    if bool(cancels.any()):
+        rest[cancels] = exact_rest(a[cancels], b[cancels], limit[cancels])
+    return rest
 
 
 def exact_rest(a: torch.Tensor, b: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:

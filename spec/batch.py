@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 import sympy as sp
@@ -45,7 +45,13 @@ class Batch:
         """Does a larger decision make the coupling constraint harder to satisfy?"""
         return self.program.costs(self.term)
 
-    @property
+    @cached_property
+    def weightless(self) -> torch.Tensor | None:
+        """Which layers have no weight, (N, K) bool; None if all have one, which spares many a `where`."""
+        mask = self.weight == 0.0
+        return mask if bool(mask.any()) else None
+
+    @cached_property
     def scalars(self) -> list[torch.Tensor]:
         """The knobs in the order in which the program declares them, tensors of shape ()."""
         return [self.limit.new_tensor(self.parameters[scalar.name]) for scalar in self.program.scalars]
@@ -104,12 +110,13 @@ def declare_batch(
         raise SpecError(f"{program.name} has {len(program.terms)} decisions per layer; solve its instances one by one")
     term, values = program.terms[0], knobs(program, parameters or {})
     gains = _gains(quality, device)
-    d = _within(term.argument, _like(term.argument, data, gains), above=0.0)
-    low = _within("lower", _like("lower", term.lower if lower is None else lower, gains), least=term.lower)
-    high = _capped(_like("upper", term.upper if upper is None else upper, gains), low, term)
+    d = _within(term.argument, _like(term.argument, data, gains), gains.shape, above=0.0)
+    low = _within("lower", _like("lower", term.lower if lower is None else lower, gains), gains.shape, least=term.lower)
+    high = _capped(_like("upper", term.upper if upper is None else upper, gains), low, term, gains.shape)
     q = gains / gains.sum(1, keepdim=True)
     exponent = values[next(scalar.name for scalar in program.scalars if scalar.symbol == term.exponent)]
     weight = q if exponent == 1.0 else q**exponent
+    d, low, high = (column.expand(gains.shape) for column in (d, low, high))
     batch = Batch(program, weight, d, _limits(program, limits, gains), low, high, values)
     _check_feasible(batch)
     return batch
@@ -129,29 +136,35 @@ def _gains(quality: Any, device: Any) -> torch.Tensor:
 
 
 def _like(name: str, values: Any, gains: torch.Tensor) -> torch.Tensor:
+    """As a tensor that broadcasts to the gains; not expanded yet, so that one number is checked once."""
     import torch
 
+    given = torch.as_tensor(values, dtype=gains.dtype, device=gains.device)
     try:
-        return torch.as_tensor(values, dtype=gains.dtype, device=gains.device).expand(gains.shape)
+        given.expand(gains.shape)
     except RuntimeError:
-        shape = tuple(torch.as_tensor(values).shape)
+        shape = tuple(given.shape)
         raise SpecError(f"{name}: expected what broadcasts to {tuple(gains.shape)}, got shape {shape}") from None
+    return given
 
 
-def _within(name: str, values: torch.Tensor, above: float = -math.inf, least: float = -math.inf) -> torch.Tensor:
+def _within(
+    name: str, values: torch.Tensor, shape: Any = None, above: float = -math.inf, least: float = -math.inf
+) -> torch.Tensor:
     if float(values.amin()) > above and float(values.amin()) >= least and float(values.amax()) < math.inf:
         return values
-    bad = ~((values > above) & (values >= least) & (values < math.inf))
+    every = values.expand(shape or values.shape)
     expected = f"above {above:g}" if above > -math.inf else f"of at least {least:g}"
-    _name_first(name, values, bad, f"expected a finite number {expected}")
+    _name_first(name, every, ~((every > above) & (every >= least) & (every < math.inf)), f"a finite number {expected}")
     return values
 
 
-def _capped(upper: torch.Tensor, lower: torch.Tensor, term: Term) -> torch.Tensor:
+def _capped(upper: torch.Tensor, lower: torch.Tensor, term: Term, shape: Any) -> torch.Tensor:
+    every = upper.expand(shape)
     if not bool((upper <= term.upper).all()):
-        _name_first("upper", upper, ~(upper <= term.upper), f"expected at most {term.upper:g}")
+        _name_first("upper", every, ~(every <= term.upper), f"at most {term.upper:g}")
     if not bool((lower <= upper).all()):
-        _name_first("upper", upper, ~(lower <= upper), "below the floor; lower the floor or raise the cap")
+        _name_first("upper", every, ~(lower <= every), "at least the floor; lower the floor or raise the cap")
     return upper
 
 
@@ -170,7 +183,7 @@ def _name_first(name: str, values: torch.Tensor, bad: torch.Tensor, expected: st
     if not bool(bad.any()):
         return
     place = bad.nonzero()[0].tolist()
-    raise SpecError(f"{name}{place} = {float(values[tuple(place)]):g}: {expected}")
+    raise SpecError(f"{name}{place} = {float(values[tuple(place)]):g}: expected {expected}")
 
 
 def _check_feasible(batch: Batch) -> None:

@@ -217,7 +217,8 @@ class Derivation:
 
     def multiplier_at(self, price: float, scalars: tuple[float, ...]) -> float:
         """lambda >= 0 at a price u."""
-        return max(float(self.multiplier_of(0.0, np.float64(price), 0.0, 0.0, *scalars)), 0.0)
+        with np.errstate(divide="ignore"):
+            return max(float(self.multiplier_of(0.0, np.float64(price), 0.0, 0.0, *scalars)), 0.0)
 
     def affine(self, channel: Channel, scalars: tuple[float, ...]) -> tuple[Array, Array | float]:
         """(slope, offset) of every layer: (K,), and (K,) or one number; not finite where a layer has no weight."""

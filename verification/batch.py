@@ -54,10 +54,9 @@ def certified(residual: torch.Tensor) -> torch.Tensor:
 def _weighted(batch: Batch, expression: sp.Expr, x: object, multiplier: object) -> torch.Tensor:
     """The expression with 0 f = 0 where a layer has no weight, even where f is infinite."""
     values = batch.evaluate(expression, x, multiplier)
-    weightless = batch.weight == 0.0
-    if not bool(weightless.any()):
+    if batch.weightless is None:
         return values
-    return torch.where(weightless, batch.evaluate(expression.subs(batch.term.weight, 0), x, multiplier), values)
+    return torch.where(batch.weightless, batch.evaluate(expression.subs(batch.term.weight, 0), x, multiplier), values)
 
 
 def _gradient(
@@ -94,8 +93,9 @@ def _gap(
 def _cheapest(batch: Batch, derivation: Derivation, multiplier: torch.Tensor) -> torch.Tensor:
     """The minimiser of the Lagrangian, layer by layer."""
     x = torch.clamp(batch.evaluate(derivation.closed_form, 0.0, multiplier), batch.lower, batch.upper)
-    weightless = batch.weight == 0.0
-    return torch.where(weightless, batch.lower if batch.uses else batch.upper, x)
+    if batch.weightless is None:
+        return x
+    return torch.where(batch.weightless, batch.lower if batch.uses else batch.upper, x)
 
 
 def _relative(amount: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,9 @@ from zetaplan.spec.program import Program
 if TYPE_CHECKING:
     import torch
 
-ENTRIES = 2**16  # numbers in a tensor of one step: large enough to hide the calls, small enough for the cache
+    from zetaplan.spec.batch import Batch
+
+ENTRIES = 2**17  # numbers in a tensor of one step: large enough to hide the calls, small enough for the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,18 +64,28 @@ def solve_batch(
     """
     import torch
 
-    from zetaplan.solvers.batch import solve_rows
     from zetaplan.spec.batch import declare_batch
-    from zetaplan.verification.batch import certified, residuals
 
     declared = named(program) if isinstance(program, str) else program
     batch = declare_batch(declared, quality, data, limits, lower, upper, parameters, device)
     count, layers = batch.weight.shape
-    step = max(ENTRIES // layers, 1)
-    parts = []
-    for start in range(0, count, step):
-        some = batch.rows(slice(start, start + step))
-        x, multiplier = solve_rows(some)
-        residual = residuals(some, x, multiplier)
-        parts.append((x, multiplier, certified(residual), residual))
+    on_cpu = batch.weight.device.type == "cpu"
+    step = max(ENTRIES // layers, 1) if on_cpu else count
+    pieces = [batch.rows(slice(start, start + step)) for start in range(0, count, step)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # a piece to each core is quicker than each operation to all cores
+    try:
+        with ThreadPoolExecutor(os.cpu_count() if on_cpu else 1) as cores:
+            parts = list(cores.map(_solve_and_certify, pieces))
+    finally:
+        torch.set_num_threads(threads)
     return BatchSolution(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def _solve_and_certify(batch: Batch) -> tuple[torch.Tensor, ...]:
+    from zetaplan.solvers.batch import solve_rows
+    from zetaplan.verification.batch import certified, residuals
+
+    x, multiplier = solve_rows(batch)
+    residual = residuals(batch, x, multiplier)
+    return x, multiplier, certified(residual), residual

@@ -99,7 +99,7 @@ BAD = {
     r"costs: expected what broadcasts to \(2, 3\), got shape \(2,\)": {"data": [1, 2]},
     r"budget\[1\] = nan: expected a finite number": {"limits": [1, float("nan")]},
     r"limits: expected one number or 2 of them": {"limits": [1, 2, 3]},
-    r"upper\[0, 2\] = 0.5: below the floor": {"lower": 1, "upper": [2, 2, 0.5]},
+    r"upper\[0, 2\] = 0.5: expected at least the floor": {"lower": 1, "upper": [2, 2, 0.5]},
     r"budget\[1\] = 2: the box alone needs 3": {"lower": 1, "limits": [4, 2]},
     r"alpha = -1: expected at least 0": {"alpha": -1},
     r"allocation has no parameter 'eta'": {"eta": 1},
