@@ -1,0 +1,63 @@
+"""LayerIF: experts and sparsity from layer influence scores S (Askari et al. 2025, "LayerIF: Estimating Layer Quality
+for Large Language Models using Influence Functions", NeurIPS).
+
+S_k is a sum of influences on the validation loss; a more negative S is a better trained layer. Here is what follows
+from S: w = (max S - S)^beta for experts, the min-max map for sparsity, Savitzky-Golay smoothing before it.
+"""
+
+from numpy.typing import ArrayLike
+
+from zetaplan.errors import ScoringError
+from zetaplan.scoring.peers.minmax_sparsity import minmax_sparsity
+from zetaplan.scoring.peers.rounding import Counts, check_total, largest_fractions, nearest_repaired, shares
+from zetaplan.scoring.peers.validation import Array, array
+
+
+def layerif_experts(scores: ArrayLike, total: int = 160, *, beta: float = 2.0) -> Counts:
+    """Experts (K,), integers >= 1 with sum `total`: one each, and the other total - K in proportion to w.
+
+    Fractions left over go to the layers with the largest. beta > 0: 2 for the scores "All", 3 for "+ve".
+
+    Raises:
+        ScoringError: bad scores, beta <= 0, or fewer experts than layers.
+    """
+    weight = _weight(scores, beta)
+    spare = check_total(total, len(weight)) - len(weight)
+    return 1 + largest_fractions(shares(weight, spare), spare)
+
+
+def layerif_experts_rounded(scores: ArrayLike, total: int = 160, *, beta: float = 2.0) -> Counts:
+    """The older variant: total * w / sum w to the nearest integer, at least 1, repaired by steps of one.
+
+    Each step goes where the count is furthest from its share. Arguments and errors as in `layerif_experts`.
+    """
+    weight = _weight(scores, beta)
+    return nearest_repaired(shares(weight, check_total(total, len(weight))), int(total))
+
+
+def layerif_sparsity(scores: ArrayLike, sizes: ArrayLike, sparsity: float, *, epsilon: float) -> Array:
+    """Sparsity (K,) in [0, 1] with sum_k n_k rho_k = sparsity * sum n; see `minmax_sparsity`."""
+    return minmax_sparsity(scores, sizes, sparsity, epsilon)
+
+
+def layerif_smoothed(scores: ArrayLike) -> Array:
+    """Scores (K,), K >= 7, smoothed over depth: local cubics over windows of 7 layers (Savitzky-Golay).
+
+    Raises:
+        ScoringError: bad scores, or fewer than 7 layers.
+    """
+    from scipy.signal import savgol_filter
+
+    score = array("scores", scores, ndim=1)
+    if len(score) < 7:
+        raise ScoringError(f"scores: smoothing needs at least 7 layers, got {len(score)}; use the raw scores")
+    return array("smoothed scores", savgol_filter(score, window_length=7, polyorder=3), ndim=1)
+
+
+def _weight(scores: ArrayLike, beta: float) -> Array:
+    score = array("scores", scores, ndim=1)
+    if not 0 < beta < float("inf"):
+        raise ScoringError(f"beta: expected a positive number, got {beta}")
+    spread = score.max() - score.min()
+    weight: Array = ((score.max() - score) / (spread or 1.0)) ** beta
+    return weight
