@@ -160,6 +160,35 @@ def test_the_exponent_of_a_power_law_is_found(alpha):
     assert tail_exponent(power_law(alpha, 2000)) == pytest.approx(alpha, rel=0.02)
 
 
+def best_fit(values, low, high):
+    """The search for lambda_min by loops: (distance, alpha) of the best start within [low, high]."""
+    fits = []
+    for start in [v for v in values[:-1] if low <= v <= high]:
+        tail = [v for v in values if v >= start]
+        alpha = 1 + len(tail) / sum(np.log(v / start) for v in tail)
+        fits.append((max(abs(1 - (v / start) ** (1 - alpha) - i / len(tail)) for i, v in enumerate(tail)), alpha))
+    return min(fits)[1], max(fits)[1]
+
+
+def test_lambda_min_is_the_best_fit_near_the_peak():
+    """On a spectrum with a wide bulk the window and the Kolmogorov-Smirnov choice both decide."""
+    values = np.sort(np.exp(np.random.default_rng(4).standard_normal(150)))
+    counts, edges = np.histogram(np.log10(values), 20)
+    peak = 10 ** edges[np.argmax(counts)]
+    best, worst = best_fit(values, 0.95 * peak, 1.5 * peak)
+    assert tail_exponent(values, bins=20) == pytest.approx(best, rel=1e-12)
+    assert worst != pytest.approx(best, rel=1e-3)
+
+
+def test_lambda_min_is_not_sought_below_the_peak():
+    """Fits from below the peak are better here, and are not taken."""
+    below, lump, far = power_law(2.0, 200), 5 * np.linspace(1, 1.02, 30), [500.0] * 3
+    values = np.sort(np.concatenate([below[below < 5], lump, far]))
+    near = best_fit(values, 4.9, 7)[0]
+    assert best_fit(values, 0, 7)[0] != pytest.approx(near, rel=1e-2)
+    assert tail_exponent(values) == pytest.approx(near, rel=1e-12)
+
+
 @pytest.mark.parametrize("alpha", [2.5, 4.0])
 def test_the_exponent_of_a_matrix_with_a_planted_spectrum(alpha):
     rng = np.random.default_rng(0)
