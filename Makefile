@@ -45,9 +45,9 @@ $(VENV)/.docs: $(VENV)/.core
 
 # Type checkers do not follow the editable mapping of the four rooms; this tree of links shows it to them.
 .typing/zetaplan: src/zetaplan spec solvers scoring verification
-	mkdir -p $@
-	for path in $(wildcard src/zetaplan/*); do ln -sfn ../../$$path $@/; done
-	for room in spec solvers scoring verification; do ln -sfn ../../$$room $@/; done
+	@mkdir -p $@
+	@for path in $(wildcard src/zetaplan/*); do ln -sfn ../../$$path $@/; done
+	@for room in spec solvers scoring verification; do ln -sfn ../../$$room $@/; done
 
 clean:
 	rm -rf $(VENV) .typing build dist site *.egg-info src/*.egg-info

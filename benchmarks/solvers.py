@@ -154,6 +154,7 @@ def main() -> None:
         "cvxpy, K = 1000": lambda: reference(1_000, options.rounds),
         "cvxpy, K = 100000": lambda: reference(100_000, 1),
     }
+    RESULT.parent.mkdir(exist_ok=True)
     results = {}
     for name, stage in stages.items():
         results[name] = stage()

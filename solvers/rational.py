@@ -29,7 +29,7 @@ class ExactOptimum:
     binding : whether that price is positive; then the resource is used to the full.
     interior, floor, cap : the layers strictly inside their box, at their floor, and at a cap above the floor.
     unique : no other plan is optimal. Otherwise a resource without price is left over, and the layers without
-    weight share it as if they weighed the same (see `solvers.weightless`).
+    weight share it at one level (see `solvers.weightless`).
     """
 
     multiplier: Fraction

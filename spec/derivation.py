@@ -275,5 +275,10 @@ def _constant(value: float, layers: int) -> Array:
 
 @cache
 def derive(program: Program) -> tuple[Derivation, ...]:
-    """The derivations of a program, term by term; computed once per program."""
+    """The derivations of a program, term by term; computed once per program.
+
+    Raises SpecError for a single term that frees the resource: that is a target, and has a sense of its own.
+    """
+    if len(program.terms) == 1 and program.terms[0].usage < 0:
+        raise SpecError(f"{program.name}: resource {program.terms[0].resource}; drop the sign and turn the sense round")
     return tuple(Derivation(program, term) for term in program.terms)

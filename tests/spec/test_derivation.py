@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import sympy as sp
@@ -81,3 +83,10 @@ def test_constants_of_pruning_are_those_of_the_ledger() -> None:
 def test_latex_shows_the_program() -> None:
     assert r"\log{\left(m_{k} + 1 \right)}" in named("allocation").latex()
     assert r"\ge P" in named("pruning").latex()
+
+
+def test_a_single_term_that_frees_the_resource_is_asked_to_be_a_target() -> None:
+    (term,) = named("allocation").terms
+    backwards = replace(named("allocation"), terms=(replace(term, resource=-term.resource),))
+    with pytest.raises(zp.SpecError, match="drop the sign and turn the sense round"):
+        derive(backwards)
