@@ -6,7 +6,9 @@ A method is the file of its name; a new method is one new file with a function `
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from collections.abc import Callable
+from functools import cache
+from typing import Any, cast
 
 from zetaplan.errors import SpecError
 from zetaplan.spec.instance import Instance
@@ -27,6 +29,10 @@ def solve(instance: Instance, method: str = "exact", **options: Any) -> Solution
     """
     if method not in METHODS:
         raise SpecError(f"method = {method!r}: expected one of {', '.join(METHODS)}")
+    return _solver(method)(instance, **options)
+
+
+@cache
+def _solver(method: str) -> Callable[..., Solution]:
     module = importlib.import_module(f"zetaplan.solvers.{METHODS[method]}")
-    solution: Solution = getattr(module, f"solve_{method}")(instance, **options)
-    return solution
+    return cast(Callable[..., Solution], getattr(module, f"solve_{method}"))

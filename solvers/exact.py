@@ -26,6 +26,7 @@ from zetaplan.spec.solution import Solution, Status
 LARGE = 2**16  # layers; up to here a sort is quicker than starting the compiled loops
 
 
+@np.errstate(all="ignore")  # an infinite price is an answer, and a layer without weight has an infinite slope
 def solve_exact(instance: Instance) -> Solution:
     """The optimum to rounding: |x_k - x*_k| is a few units in the last place of |slope_k u| + |offset_k|."""
     derivations = derive(instance.program)

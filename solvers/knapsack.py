@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from zetaplan.spec.summation import Array, accurate_dot, exact_dot, exact_sum
+from zetaplan.spec.summation import Array, accurate_dot, exact_dot
 
 Sides = NDArray[np.int8]
 
@@ -68,11 +68,11 @@ def _near(knapsack: Knapsack) -> float:
     """The price up to rounding: the left side at every breakpoint, by running sums from the first one on."""
     a, p, r, lower, upper, limit, _ = knapsack
     with np.errstate(all="ignore"):  # a layer without a cap reaches it at infinity; what follows there is not used
-        points = np.concatenate((lower - r, upper - r))
-        points.reshape(2, -1)[:] /= p
+        points, growth = (lower - r) / p, a * p
+        if not (np.isinf(upper[0]) and np.isinf(upper).all()):
+            points, growth = np.concatenate((points, (upper - r) / p)), np.concatenate((growth, -growth))
         order = points.argsort()
-        points, rate = points[order], a * p
-        growth = np.concatenate((rate, -rate))[order].cumsum()
+        points, growth = points[order], growth[order].cumsum()
         use = (growth[:-1] * (points[1:] - points[:-1])).cumsum()
         left = limit - float(a @ lower)
         piece = int(use.searchsorted(left))
@@ -131,7 +131,8 @@ def _price(knapsack: Knapsack, side: Sides) -> float:
     if side.all():
         return _vertex(knapsack, side)
     constant = np.where(side == FLOOR, lower, np.where(side == CAP, upper, r))
-    return -accurate_dot(a, constant, -limit) / exact_sum((a * p)[side == INTERIOR])
+    rate = float((a * p)[side == INTERIOR].sum())  # positive terms: nothing cancels
+    return -accurate_dot(a, constant, -limit) / rate
 
 
 def _vertex(knapsack: Knapsack, side: Sides) -> float:

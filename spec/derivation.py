@@ -212,19 +212,16 @@ class Derivation:
 
     def price_at(self, multiplier: float, scalars: tuple[float, ...]) -> np.float64:
         """u at a multiplier; infinite where the resource has no price at all."""
-        with np.errstate(divide="ignore"):
-            return np.float64(self.price_of(0.0, np.float64(multiplier), 0.0, 0.0, *scalars))
+        return np.float64(self.price_of(0.0, np.float64(multiplier), 0.0, 0.0, *scalars))
 
     def multiplier_at(self, price: float, scalars: tuple[float, ...]) -> float:
         """lambda >= 0 at a price u."""
-        with np.errstate(divide="ignore"):
-            return max(float(self.multiplier_of(0.0, np.float64(price), 0.0, 0.0, *scalars)), 0.0)
+        return max(float(self.multiplier_of(0.0, np.float64(price), 0.0, 0.0, *scalars)), 0.0)
 
     def affine(self, channel: Channel, scalars: tuple[float, ...]) -> tuple[Array, Array | float]:
         """(slope, offset) of every layer: (K,), and (K,) or one number; not finite where a layer has no weight."""
-        with np.errstate(divide="ignore"):
-            slope = self.slope_of(0.0, 0.0, channel.weight, channel.data, *scalars)
-            return slope, self.offset_of(0.0, 0.0, channel.weight, channel.data, *scalars)
+        slope = self.slope_of(0.0, 0.0, channel.weight, channel.data, *scalars)
+        return slope, self.offset_of(0.0, 0.0, channel.weight, channel.data, *scalars)
 
     @cached_property
     def _quotient(self) -> tuple[Function, int]:
@@ -249,7 +246,8 @@ class Derivation:
 
     def line(self, channel: Channel, scalars: tuple[float, ...]) -> tuple[Array, Array]:
         """As `affine`, both (K,)."""
-        slope, offset = self.affine(channel, scalars)
+        with np.errstate(divide="ignore"):
+            slope, offset = self.affine(channel, scalars)
         return np.broadcast_to(slope, channel.weight.shape), np.broadcast_to(offset, channel.weight.shape)
 
     def stationary(self, multiplier: float, channel: Channel, scalars: tuple[float, ...]) -> Array:

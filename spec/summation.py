@@ -20,9 +20,9 @@ CANCELS = 2.0**-4  # a sum smaller than this part of its terms has lost more tha
 FOLD_ABOVE = 4096  # fsum walks Python floats; longer arrays are folded in half by numpy first
 
 
-def exact_sum(values: Array) -> float:
-    """The sum of `values` (any length), rounded once or nearly so: the error is below 2**-100 of sum |values|."""
-    errors: list[float] = []
+def exact_sum(values: Array, start: float = 0.0) -> float:
+    """start + the sum of `values` (any length), rounded once or nearly so: to 2**-100 of the sum of their sizes."""
+    errors = [start]
     while values.size > FOLD_ABOVE:
         half = values.size // 2
         head, tail = values[:half], values[half : 2 * half]
@@ -46,7 +46,7 @@ def exact_dot(a: Array, b: Array) -> float:
 def accurate_dot(a: Array, b: Array, start: float = 0.0) -> float:
     """start + a'b to ten roundings: exact sums of rounded products; where they cancel, exact products."""
     products = a * b
-    total = exact_sum(np.append(products, start))
+    total = exact_sum(products, start)
     if abs(total) >= CANCELS * (abs(start) + float(np.abs(products).sum())):
         return total
     return exact_dot(np.append(a, 1.0), np.append(b, start))
