@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 
-from zetaplan.solvers.plan import excess, plan_at
 from zetaplan.solvers.weightless import settle
 from zetaplan.spec.instance import Instance
+from zetaplan.spec.plan import excess, plan_at
 from zetaplan.spec.solution import Solution, Status
 
 LARGEST = math.ldexp(1.0, 1000)

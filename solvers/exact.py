@@ -17,10 +17,10 @@ from scipy.optimize import brentq
 
 from zetaplan.solvers import knapsack
 from zetaplan.solvers.knapsack import Knapsack
-from zetaplan.solvers.plan import excess, plan_at
 from zetaplan.solvers.weightless import settle
 from zetaplan.spec.derivation import Derivation, derive
 from zetaplan.spec.instance import EPSILON, Array, Channel, Instance
+from zetaplan.spec.plan import excess, plan_at
 from zetaplan.spec.solution import Solution, Status
 
 LARGE = 2**16  # layers; up to here a sort is quicker than starting the compiled loops

@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zetaplan.errors import SpecError
-from zetaplan.solvers.plan import excess, plan_at
 from zetaplan.solvers.weightless import settle
 from zetaplan.spec.derivation import Derivation, derive
 from zetaplan.spec.instance import Array, Channel, Instance, check_feasible
+from zetaplan.spec.plan import excess, plan_at
 from zetaplan.spec.solution import Solution, Status
 from zetaplan.spec.summation import exact_dot
 

@@ -19,10 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 from zetaplan.errors import InfeasibleError, SpecError
 from zetaplan.solvers import dynamic, greedy, milp
 from zetaplan.solvers.exact import solve_exact
-from zetaplan.solvers.plan import excess, plan_at
 from zetaplan.solvers.units import Counts, Units, window
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import Array, Instance
+from zetaplan.spec.plan import excess, plan_at
 from zetaplan.spec.solution import Solution
 from zetaplan.spec.summation import rational_dot
 

@@ -80,7 +80,7 @@ class Derivation:
     @cached_property
     def uses(self) -> bool:
         """Does a larger decision make the coupling constraint harder to satisfy?"""
-        return self._usage > 0
+        return self.program.costs(self.term)
 
     @cached_property
     def _affine(self) -> tuple[sp.Expr, sp.Expr, sp.Expr]:

@@ -19,6 +19,7 @@ import numpy as np
 from zetaplan.spec import programs
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import Array, Instance, declare
+from zetaplan.spec.plan import plan_at
 from zetaplan.spec.program import Program
 from zetaplan.spec.solution import Solution
 from zetaplan.verification.certificate import certify
@@ -122,7 +123,7 @@ def _plant(
     """Choose a multiplier that leaves layers inside their boxes; the limit is what the plan uses."""
     roomy = _roomy(program, quality, data, knobs or {})
     multiplier = _typical_multiplier(roomy) * float(2.0 ** rng.uniform(-1.0, 1.0))
-    x = _plan(roomy, multiplier)
+    x = plan_at(roomy, multiplier)
     interior = any(
         ((row > channel.lower) & (row < channel.upper) & (channel.weight > 0.0)).any()
         for row, channel in zip(roomy.rows(x), roomy.channels, strict=True)
@@ -135,7 +136,7 @@ def _slack(
     program: Program, quality: Array, data: list[Array], rng: np.random.Generator, knobs: dict[str, float]
 ) -> Planted:
     roomy = _roomy(program, quality, data, knobs)
-    x = _plan(roomy, 0.0)
+    x = plan_at(roomy, 0.0)
     spare = float(rng.uniform(0.1, 1.0)) * max(_use(roomy, x), 0.1)
     use = _use(roomy, x)
     limit = max(use + program.sign * spare, 0.0)
@@ -166,12 +167,6 @@ def _typical_multiplier(instance: Instance) -> float:
         price = -np.broadcast_to(gradient, middle.shape) / (instance.program.sign * channel.term.usage * channel.data)
         prices.append(price[weighted])
     return max(float(np.median(np.concatenate(prices))), 1e-3)
-
-
-def _plan(instance: Instance, multiplier: float) -> Array:
-    pairs = zip(derive(instance.program), instance.channels, strict=True)
-    rows = [derivation.stationary(multiplier, channel, instance.scalars) for derivation, channel in pairs]
-    return rows[0] if len(rows) == 1 else np.stack(rows)
 
 
 def _use(instance: Instance, x: Array) -> float:

@@ -100,10 +100,9 @@ def truth(planted: Planted) -> Truth:
     decided = (channel.weight > 0.0) | (not free)
     _compare(planted, best.x, decided)
     with np.errstate(all="ignore"):
-        u = derivation.price_of(0.0, np.float64(best.multiplier), 0.0, 0.0, *instance.scalars)
-        moving = np.abs(derivation.slope_of(0.0, 0.0, channel.weight, channel.data, *instance.scalars) * u)
-        offset = np.abs(derivation.offset_of(0.0, 0.0, channel.weight, channel.data, *instance.scalars))
-    scale = np.where(channel.weight > 0.0, moving + offset, 0.0)
+        u = derivation.price_at(float(best.multiplier), instance.scalars)
+        slope, offset = derivation.line(channel, instance.scalars)
+        scale = np.where(channel.weight > 0.0, np.abs(slope * u) + np.abs(offset), 0.0)
     least = float(best.multiplier)
     largest = least if best.interior or _left_over(instance, best) else _largest(instance, side, least)
     if planted.multiplier is not None and not _within(float(planted.multiplier), (least, largest), price) <= 1e-12:
@@ -137,8 +136,7 @@ def _largest(instance: Instance, side: NDArray[np.int8], least: float) -> float:
     lower, upper = channel.lower, channel.upper
     movable = (channel.weight > 0.0) & (lower < upper)
     with np.errstate(all="ignore"):
-        slope = derivation.slope_of(0.0, 0.0, channel.weight, channel.data, *instance.scalars)
-        offset = derivation.offset_of(0.0, 0.0, channel.weight, channel.data, *instance.scalars)
+        slope, offset = derivation.line(channel, instance.scalars)
         caps = ((upper - offset) / slope)[movable & (side == 1)]
         floors = ((lower - offset) / slope)[movable & (side == -1)]
         ends = np.array([caps.max(initial=0.0), floors.min(initial=np.inf)])
