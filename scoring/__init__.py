@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from zetaplan.scoring.models import LoadedModel, load_model
     from zetaplan.scoring.scores import Scores
     from zetaplan.scoring.sequences import Sequences
-    from zetaplan.scoring.texts import read_sequences
+    from zetaplan.scoring.texts import read_sequences, sequences_between
 
 _HOME = {
     "Curvature": "curvature",
@@ -28,6 +28,7 @@ _HOME = {
     "read_sequences": "texts",
     "score": "measure",
     "score_each": "measure",
+    "sequences_between": "texts",
 }
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "read_sequences",
     "score",
     "score_each",
+    "sequences_between",
 ]
 
 

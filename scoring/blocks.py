@@ -28,8 +28,16 @@ class Block:
         return tuple(m.get_parameter("weight") for m in self.modules.values() if isinstance(m, LINEAR))
 
     @property
+    def named_parameters(self) -> dict[str, nn.Parameter]:
+        """By qualified name, each once."""
+        named = (
+            (f"{name}.{key}", p) for name, m in self.modules.items() for key, p in m.named_parameters(recurse=False)
+        )
+        return dict(named)
+
+    @property
     def parameters(self) -> int:
-        return sum(p.numel() for m in self.modules.values() for p in m.parameters(recurse=False))
+        return sum(p.numel() for p in self.named_parameters.values())
 
     @property
     def linear_parameters(self) -> int:

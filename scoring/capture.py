@@ -1,11 +1,11 @@
 """The pass: forward hooks keep the input of every module, and tensor hooks meet the gradient of its output.
 
-Once a module has met all N sequences its per-sequence gradients are formed, handed on and dropped, one module at a
+Once a module has met all N sequences its pairs (input, output gradient) are handed on and dropped, one module at a
 time: inside the backward pass if there is one batch, else in the last batch's, so that products between
 sequences of different batches are exact. The pairs of earlier batches wait on the CPU.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import cast
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from zetaplan.errors import ScoringError
-from zetaplan.scoring.per_sequence import Pairs, per_sequence_gradients
+from zetaplan.scoring.per_sequence import Pairs
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Capture:
         name: qualified name of the module.
         module: the module.
         sequences: N, over all batches.
-        consumers: each takes the chunks (N, p) of per-sequence gradients, one by one.
+        consume: takes name, module and the pairs of all sequences.
         progress: is told the number of sequences just met.
         seen: sequences met so far.
     """
@@ -33,7 +33,7 @@ class Capture:
     name: str
     module: nn.Module
     sequences: int
-    consumers: Sequence[Callable[[Tensor], None]]
+    consume: Callable[[str, nn.Module, Pairs], None]
     progress: Callable[[int], object]
     seen: int = 0
     _pairs: Pairs = field(default_factory=list)
@@ -68,9 +68,7 @@ class Capture:
 
     def _finish(self, pairs: Pairs, device: torch.device) -> None:
         self._pairs.clear()
-        for gradients in per_sequence_gradients(self.module, [(x.to(device), d.to(device)) for x, d in pairs]):
-            for consume in self.consumers:
-                consume(gradients)
+        self.consume(self.name, self.module, [(x.to(device), d.to(device)) for x, d in pairs])
 
     def require(self, sequences: int) -> None:
         """Raise unless the module has met exactly this many sequences."""

@@ -1,8 +1,7 @@
 """The measurement: one forward and backward pass over N sequences, then zeta^2 of every block.
 
-The loss of a sequence is the mean cross-entropy over its tokens that have a label; the empirical loss is the mean over
-sequences. With the per-sequence gradients G (N x d) of a block, g = G'1/N. Sequences do not interact, so one
-backward pass of the sum of their losses carries every row of G.
+With the per-sequence gradients G (N x d) of a block, g = G'1/N is the gradient of the empirical loss. One pass gives
+every surrogate that is a function of G; a matrix-free one goes back to the model, block by block.
 """
 
 import copy
@@ -10,30 +9,31 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
-from tqdm.auto import tqdm
 
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.blocks import Block, left_out, partition
-from zetaplan.scoring.capture import Capture, captured
-from zetaplan.scoring.curvature import Curvature, find_curvature
+from zetaplan.scoring.curvature import Curvature, MatrixFree, OnePass, find_curvature
 from zetaplan.scoring.damping import Damping
 from zetaplan.scoring.models import LoadedModel, as_dtype
-from zetaplan.scoring.scores import Scores
-from zetaplan.scoring.sequences import IGNORED, Batch, Sequences, checked_batches, digest
-from zetaplan.scoring.statistics import Statistic
+from zetaplan.scoring.passes import backward_pass
+from zetaplan.scoring.per_sequence import Pairs
+from zetaplan.scoring.prediction import decreases
+from zetaplan.scoring.scores import Scores, Vector
+from zetaplan.scoring.sequences import Batch, Sequences, checked_batches, digest
+from zetaplan.scoring.statistics import Gram, Statistic, take_in
 
+Batches = Sequences | Mapping[str, Tensor] | Iterable[Mapping[str, Tensor]]
 Statistics = dict[type[Statistic], list[Statistic]]  # one of each kind per block
 
 
 def score(
     model: LoadedModel | nn.Module,
-    batches: Sequences | Mapping[str, Tensor] | Iterable[Mapping[str, Tensor]],
+    batches: Batches,
     *,
     blocks: str = "layers",
     curvature: str = "block-fisher",
@@ -41,6 +41,7 @@ def score(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     batch_size: int | None = None,
+    held_out: Batches | None = None,
     progress: bool = False,
 ) -> Scores:
     """The gain zeta^2 of every block of a causal language model.
@@ -55,6 +56,8 @@ def score(
         device: where to compute; by default where the model is.
         dtype: precision of the pass; by default the model's. Per-sequence gradients are float32 at least.
         batch_size: sequences per pass, for memory; None: as given, and all of a `Sequences` at once.
+        held_out: text that is not scored; if given, every block takes its step -(H + tau I)^-1 g alone, and `decrease`
+            and `held_out_decrease` say what the loss did. One more pass, and 2K evaluations of the loss.
         progress: show a progress bar.
 
     Raises:
@@ -69,13 +72,14 @@ def score(
         device=device,
         dtype=dtype,
         batch_size=batch_size,
+        held_out=held_out,
         progress=progress,
     )[curvature]
 
 
 def score_each(
     model: LoadedModel | nn.Module,
-    batches: Sequences | Mapping[str, Tensor] | Iterable[Mapping[str, Tensor]],
+    batches: Batches,
     *,
     curvatures: Sequence[str],
     blocks: str = "layers",
@@ -83,6 +87,7 @@ def score_each(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     batch_size: int | None = None,
+    held_out: Batches | None = None,
     progress: bool = False,
 ) -> dict[str, Scores]:
     """Scores by several surrogates from the same pass; arguments and errors as for `score`."""
@@ -91,8 +96,8 @@ def score_each(
     network = _placed(model.model if isinstance(model, LoadedModel) else model, device, as_dtype(dtype))
     parts = partition(network, blocks)
     data = checked_batches(batches, batch_size)
-    statistics = _statistics(parts, surrogates.values(), sum(len(batch["labels"]) for batch in data))
-    losses = _pass(network, parts, data, statistics, progress)
+    statistics, losses = _observed(network, parts, data, surrogates.values(), progress)
+    fresh = None if held_out is None else checked_batches(held_out, batch_size)
     names = tuple(part.name for part in parts)
     common: dict[str, Any] = {
         "names": names,
@@ -111,7 +116,12 @@ def score_each(
         },
     }
     return {
-        name: Scores(curvature=name, **_gains(names, surrogate, statistics, damping), **common)
+        name: Scores(
+            curvature=name,
+            **_measures(network, parts, data, _curvatures(surrogate, network, parts, data, statistics), damping, fresh),
+            gradient_norm=_gradient_norms(names, statistics),
+            **common,
+        )
         for name, surrogate in surrogates.items()
     }
 
@@ -122,92 +132,83 @@ def _placed(model: nn.Module, device: str | torch.device | None, dtype: torch.dt
     return copy.deepcopy(model).to(device=device, dtype=dtype)  # the caller's model stays as it is
 
 
-def _statistics(parts: Sequence[Block], surrogates: Iterable[type[Curvature]], sequences: int) -> Statistics:
-    kinds = {surrogate.statistic for surrogate in surrogates}
-    return {kind: [kind(sequences) for _ in parts] for kind in kinds}
-
-
-def _pass(
-    model: nn.Module, parts: Sequence[Block], data: Sequence[Batch], statistics: Statistics, progress: bool
-) -> Tensor:
-    """The losses (N,); the per-sequence gradients of every block go into its statistics."""
+def _observed(
+    model: nn.Module,
+    parts: Sequence[Block],
+    data: Sequence[Batch],
+    surrogates: Iterable[type[Curvature]],
+    progress: bool,
+) -> tuple[Statistics, Tensor]:
+    """What the surrogates need of one pass, at least the products of the gradients; and the losses (N,)."""
+    kinds = {surrogate.statistic for surrogate in surrogates if issubclass(surrogate, OnePass)} or {Gram}
     sequences = sum(len(batch["labels"]) for batch in data)
-    modules = [(index, *item) for index, part in enumerate(parts) for item in part.modules.items()]
-    with tqdm(total=len(modules) * sequences, desc="scoring", unit="gradients", disable=not progress) as bar:
-        captures = [
-            Capture(name, module, sequences, [kind[index].add for kind in statistics.values()], bar.update)
-            for index, name, module in modules
-        ]
-        _probe(model, data[0])
-        with captured(model, captures), torch.enable_grad():
-            return torch.cat([_batch_losses(model, batch, captures) for batch in data])
+    statistics: Statistics = {kind: [kind(sequences) for _ in parts] for kind in kinds}
+
+    def consume(index: int, name: str, module: nn.Module, pairs: Pairs) -> None:
+        take_in([of_blocks[index] for of_blocks in statistics.values()], name, module, pairs)
+
+    return statistics, backward_pass(model, parts, data, consume, progress)
 
 
-def _batch_losses(model: nn.Module, batch: Batch, captures: Sequence[Capture]) -> Tensor:
-    done = captures[0].seen
-    losses = _sequence_losses(model, batch)
-    _require_finite(losses, model, done)
-    losses.sum().backward()  # type: ignore[no-untyped-call]
-    for capture in captures:
-        capture.require(done + len(losses))
-    return losses.detach().cpu().double()
-
-
-def _sequence_losses(model: nn.Module, batch: Batch) -> Tensor:
-    """Mean cross-entropy (B,) of each sequence over its labelled tokens, each predicted from those before it."""
-    inputs = {name: value.to(next(model.parameters()).device) for name, value in batch.items()}
-    following = functional.pad(inputs.pop("labels")[:, 1:], (0, 1), value=IGNORED)
-    logits = model(**inputs, use_cache=False).logits
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    losses = functional.cross_entropy(logits.flatten(0, 1), following.flatten(), reduction="none", ignore_index=IGNORED)
-    return losses.view_as(following).sum(1) / (following != IGNORED).sum(1)
-
-
-def _require_finite(losses: Tensor, model: nn.Module, done: int) -> None:
-    wrong = (~losses.isfinite()).nonzero().flatten().tolist()
-    if not wrong:
-        return
-    culprits = [name for name, p in model.named_parameters() if not p.isfinite().all()]
-    cause = f"parameter {culprits[0]!r} holds non-finite values" if culprits else "try dtype float32"
-    raise ScoringError(f"model: the loss of sequence {done + wrong[0]} is {losses[wrong[0]].item()}; {cause}")
-
-
-def _probe(model: nn.Module, batch: Batch, tokens: int = 16) -> None:
-    """Two forward passes of one short sequence must agree, else the scores would not repeat."""
-    short = {name: value[:1, :tokens].clone() for name, value in batch.items()}
-    short["labels"] = short["input_ids"].clone()
-    with captured(model, ()), torch.no_grad():
-        first, second = (_sequence_losses(model, short) for _ in range(2))
-    if not torch.allclose(first, second, rtol=torch.finfo(first.dtype).eps ** 0.5, atol=0, equal_nan=True):
-        raise ScoringError(
-            f"model: two passes of the same sequence gave the losses {first.item()} and {second.item()}; the "
-            "model draws random numbers in evaluation mode, switch that off before scoring"
-        )
-
-
-def _gains(
-    names: tuple[str, ...], surrogate: type[Curvature], statistics: Statistics, damping: Damping
-) -> dict[str, Any]:
-    observed = statistics[surrogate.statistic]
-    norms = np.array([statistic.gradient_norm for statistic in observed])
+def _gradient_norms(names: tuple[str, ...], statistics: Statistics) -> Vector:
+    norms = np.array([statistic.gradient_norm for statistic in next(iter(statistics.values()))])
     for name, norm in zip(names, norms, strict=True):
         if not np.isfinite(norm):
             raise ScoringError(f"model: the gradient of block {name!r} is not finite; try dtype float32")
-    curvatures = [surrogate(statistic) for statistic in observed]
-    taus = np.zeros(len(names))
-    if surrogate.damped:
-        taus = damping.tau(
-            names, np.array([c.trace for c in curvatures]), np.array([float(c.rank) for c in curvatures])
-        )
+    return norms
+
+
+def _curvatures(
+    surrogate: type[Curvature],
+    model: nn.Module,
+    parts: Sequence[Block],
+    data: Sequence[Batch],
+    statistics: Statistics,
+) -> list[Curvature]:
+    if issubclass(surrogate, MatrixFree):
+        from zetaplan.scoring.products import LinearisedBlock
+
+        return [surrogate(LinearisedBlock(model, part.named_parameters, data)) for part in parts]
+    one_pass = cast(type[OnePass], surrogate)
+    return [one_pass(statistic) for statistic in statistics[one_pass.statistic]]
+
+
+def _measures(
+    model: nn.Module,
+    parts: Sequence[Block],
+    data: Sequence[Batch],
+    curvatures: Sequence[Curvature],
+    damping: Damping,
+    held_out: Sequence[Batch] | None,
+) -> dict[str, Any]:
+    """Every number of the blocks that depends on the surrogate."""
+    taus = _taus(parts, curvatures, damping)
     pairs = list(zip(curvatures, taus.tolist(), strict=True))
-    errors = [c.standard_error(tau) for c, tau in pairs]
+    low, high = np.array([c.enclosure(tau) for c, tau in pairs]).T
+    falls = (None, None) if held_out is None else decreases(model, parts, curvatures, taus.tolist(), data, held_out)
     return {
         "gain": np.array([c.gain(tau) for c, tau in pairs]),
-        "noise_floor": np.array([c.noise_floor(tau) for c, tau in pairs]),
-        "standard_error": None if None in errors else np.array(errors, dtype=np.float64),
-        "gradient_norm": norms,
+        "low": low,
+        "high": high,
+        "noise_floor": _column([c.noise_floor(tau) for c, tau in pairs]),
+        "standard_error": _column([c.standard_error(tau) for c, tau in pairs]),
+        "cross_fitted": _column([c.cross_fitted(tau) for c, tau in pairs]),
+        "effective_dimension": _column([c.effective_dimension(tau) for c, tau in pairs]),
+        "decrease": falls[0],
+        "held_out_decrease": falls[1],
         "damping": taus,
     }
+
+
+def _taus(parts: Sequence[Block], curvatures: Sequence[Curvature], damping: Damping) -> Vector:
+    if not curvatures[0].damped:
+        return np.zeros(len(parts))
+    names = tuple(part.name for part in parts)
+    return damping.tau(names, np.array([c.trace for c in curvatures]), np.array([float(c.rank) for c in curvatures]))
+
+
+def _column(values: Sequence[object]) -> Vector | None:
+    return None if None in values else np.array(values, dtype=np.float64)
 
 
 def _model_provenance(model: LoadedModel | nn.Module, network: nn.Module) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Scores: the gain of every block with all that a number needs to be used: floor, error, surrogate, origin."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
@@ -16,14 +17,23 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """The curvature-adjusted gains of K blocks. All arrays have shape (K,) and are read-only.
+    """The curvature-adjusted gains of K blocks. All arrays have shape (K,), unless said, and are read-only.
 
     Attributes:
         names: qualified names of the blocks.
         gain: zeta^2 = g'(H + tau I)^-1 g >= 0; dimensionless for a Fisher surrogate, (loss/parameter)^2 for "gradient".
-        noise_floor: the gain expected if the sequences' gradients had random signs, in the unit of the gain.
+        low, high: the enclosure low <= zeta^2 <= high of a surrogate that is evaluated step by step; of a closed form,
+            the gain itself.
+        noise_floor: the gain expected if the sequences' gradients had random signs, in the unit of the gain; None where
+            the surrogate cannot tell, as below.
         gradient_norm: |g|, loss / parameter.
-        standard_error: jackknife over the sequences at fixed tau; None where the surrogate cannot tell.
+        standard_error: jackknife over the sequences at fixed tau.
+        cross_fitted: (K, 2), the gain of each half of the sequences in the curvature of the other half, free of the
+            noise floor; negative values occur.
+        effective_dimension: tr(H (H + tau I)^-1), how many directions of the block curve by more than tau.
+        decrease: how much the loss really fell, nats, when the step -(H + tau I)^-1 g was taken in this block alone;
+            Lemma 1 predicts zeta^2 / 2. None unless it was asked for, nan where the step broke the model.
+        held_out_decrease: the same on text that was not scored.
         parameters: parameters of the block.
         linear_parameters: those of them that are weights of linears, which pruning may remove.
         rank_parameters: parameters that a unit of LoRA rank adds, sum of in + out over the linears.
@@ -37,9 +47,15 @@ class Scores:
 
     names: tuple[str, ...]
     gain: Vector
-    noise_floor: Vector
+    low: Vector
+    high: Vector
+    noise_floor: Vector | None
     gradient_norm: Vector
     standard_error: Vector | None
+    cross_fitted: Vector | None
+    effective_dimension: Vector | None
+    decrease: Vector | None
+    held_out_decrease: Vector | None
     parameters: Counts
     linear_parameters: Counts
     rank_parameters: Counts
@@ -64,3 +80,45 @@ class Scores:
         if not total > 0:
             raise ScoringError("quality: every gain is zero, so there is no share to give; score other data")
         return self.gain / total
+
+    @property
+    def unbiased(self) -> Vector | None:
+        """The cross-fitted gain, mean of both halves: unbiased for g'H~^-1 g where H is that of half the sequences."""
+        return None if self.cross_fitted is None else self.cross_fitted.mean(axis=1)
+
+    @property
+    def reliability(self) -> float | None:
+        """Rank correlation to expect between the unbiased gains of two samples of this size, at most 1.
+
+        The Spearman correlation r of the two halves, stepped up to the whole sample where r > 0: 2r / (1 + r)
+        (Spearman 1910, Brown 1910). None without cross-fitted gains, or where a half ranks nothing.
+        """
+        r = self._agreement_of_halves
+        return r if r is None or r <= 0 else 2 * r / (1 + r)
+
+    def sequences_for(self, reliability: float) -> int | None:
+        """How many sequences would support the ranking to this reliability in (0, 1), by the same formula.
+
+        f halves reach f r / (1 + (f - 1) r). None where the halves do not agree at all (r <= 0).
+        """
+        r, half = self._agreement_of_halves, int(self.provenance["sequences"]) / 2
+        if r is None or r <= 0:
+            return None
+        return math.ceil(half * reliability * (1 - r) / (r * (1 - reliability)))
+
+    @property
+    def _agreement_of_halves(self) -> float | None:
+        return None if self.cross_fitted is None else _spearman(*self.cross_fitted.T)
+
+    def rank_correlation(self, other: Vector) -> float:
+        """Spearman's rank correlation of the gain with another number per block, (K,); nan where one is constant."""
+        correlation = _spearman(self.gain, np.nan_to_num(other, nan=-np.inf))
+        return math.nan if correlation is None else correlation
+
+
+def _spearman(first: Vector, second: Vector) -> float | None:
+    from scipy.stats import spearmanr  # slow to import, and only needed here
+
+    if (first == first[0]).all() or (second == second[0]).all():
+        return None
+    return float(spearmanr(first, second).statistic)

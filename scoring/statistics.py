@@ -1,25 +1,27 @@
 """What one pass leaves of the per-sequence gradients G (N x d) of a block, before they are dropped.
 
-A statistic sees G in column chunks, in any order of the parameters, and forgets each chunk: the gradients
-themselves (N times the size of the model) never exist at once.
+A statistic meets the modules of its block one by one, in any order, and forgets each: the gradients themselves
+(N times the size of the model) never exist at once. The halves are the sequences of even and of odd index.
 """
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from zetaplan.scoring.per_sequence import Pairs, per_sequence_gradients
+
+#: The sequences of each half, as slices of the rows of G.
+HALVES = (slice(0, None, 2), slice(1, None, 2))
 
 
 class Statistic(ABC):
-    """A sum over the columns of G, for N sequences."""
+    """A function of G, for N sequences."""
 
     @abstractmethod
     def __init__(self, sequences: int) -> None: ...
-
-    @abstractmethod
-    def add(self, gradients: Tensor) -> None:
-        """Take in the gradients (N, p) of p further parameters, float32 or float64."""
 
     @property
     @abstractmethod
@@ -27,7 +29,23 @@ class Statistic(ABC):
         """|g|, where g = G' 1 / N is the gradient of the mean loss."""
 
 
-class Gram(Statistic):
+class Columnwise(Statistic):
+    """A sum over the columns of G, which come in chunks and in any order of the parameters."""
+
+    @abstractmethod
+    def add(self, gradients: Tensor) -> None:
+        """Take in the gradients (N, p) of p further parameters, float32 or float64."""
+
+
+class Modulewise(Statistic):
+    """A statistic that needs the inputs and output gradients of each module whole."""
+
+    @abstractmethod
+    def add_module(self, name: str, module: nn.Module, pairs: Pairs) -> None:
+        """Take in one further module, from its pairs (x, d) of all N sequences."""
+
+
+class Gram(Columnwise):
     """G G', shape (N, N): each product in the precision of G, their sum in float64."""
 
     def __init__(self, sequences: int) -> None:
@@ -43,16 +61,38 @@ class Gram(Statistic):
         return float(self.products.sum().clamp(min=0).sqrt() / len(self.products))
 
 
-class Moments(Statistic):
-    """Mean g and mean square F_jj of every column: two numbers per parameter, kept on the CPU."""
+class Moments(Columnwise):
+    """Mean and mean square of every column over each half: four numbers per parameter, kept on the CPU."""
 
     def __init__(self, sequences: int) -> None:
         self.sequences = sequences
-        self.chunks: list[tuple[Tensor, Tensor]] = []
+        self.halves = [len(range(sequences)[half]) for half in HALVES]
+        self.chunks: list[tuple[Tensor, Tensor]] = []  # means and mean squares, (2, p) each
 
     def add(self, gradients: Tensor) -> None:
-        self.chunks.append((gradients.mean(0).cpu(), gradients.square().mean(0).cpu()))
+        means = torch.stack([gradients[half].mean(0) for half in HALVES])
+        squares = torch.stack([gradients[half].square().mean(0) for half in HALVES])
+        self.chunks.append((means.cpu(), squares.cpu()))
+
+    def over_all(self) -> Iterable[tuple[Tensor, Tensor]]:
+        """g_j and F_jj over all sequences, chunk by chunk, (p,) each."""
+        for means, squares in self.chunks:
+            shares = torch.tensor(self.halves, dtype=means.dtype) / self.sequences
+            yield shares @ means, shares @ squares
 
     @property
     def gradient_norm(self) -> float:
-        return math.sqrt(sum(float(mean.double().square().sum()) for mean, _ in self.chunks))
+        return math.sqrt(sum(float(mean.double().square().sum()) for mean, _ in self.over_all()))
+
+
+def take_in(statistics: Iterable[Statistic], name: str, module: nn.Module, pairs: Pairs) -> None:
+    """Show a module to every statistic of its block; its gradients are formed once for all that want them."""
+    statistics = list(statistics)
+    for whole in statistics:
+        if isinstance(whole, Modulewise):
+            whole.add_module(name, module, pairs)
+    columnwise = [statistic for statistic in statistics if isinstance(statistic, Columnwise)]
+    if columnwise:
+        for gradients in per_sequence_gradients(module, pairs):
+            for statistic in columnwise:
+                statistic.add(gradients)

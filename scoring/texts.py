@@ -58,6 +58,24 @@ def read_sequences(
     return _padded(chosen, tokenizer, names, description)
 
 
+def sequences_between(
+    files: str | PathLike[str] | Sequence[str | PathLike[str]],
+    tokenizer: Any,
+    *,
+    sequences: int = 32,
+    length: int = 128,
+    field: str | None = None,
+) -> Sequences:
+    """N held-out sequences, none of which `read_sequences` takes for the same arguments: those halfway between.
+
+    Of 2N sequences spread evenly every second one is taken by `read_sequences`. Arguments and errors as there.
+    """
+    both = read_sequences(files, tokenizer, sequences=2 * sequences, length=length, field=field)
+    held_out = {name: value[1::2] for name, value in both.batch.items()}
+    description = f"every second of the {both.description}"
+    return Sequences(**held_out, sha256=digest([held_out]), sources=both.sources, description=description)
+
+
 def _rows(source: str | PathLike[str], tokenizer: Any, length: int, field: str | None) -> list[list[int]]:
     path = Path(source)
     if path.suffix == ".jsonl":

@@ -5,17 +5,20 @@ With g = G'1/N and the push-through identity G (G'G/N + tau I)^-1 = (GG'/N + tau
     zeta^2 = 1'G (F + tau I)^-1 G'1 / N^2 = 1'(A + tau I)^-1 GG' 1 / N^2 = (1/N) 1' A (A + tau I)^-1 1.
 
 With A = V diag(a) V' this is (1/N) sum_i (v_i'1)^2 a_i / (a_i + tau), hence 0 <= zeta^2 <= 1. Random signs s in
-place of 1 have E[ss'] = I, so the noise floor is (1/N) sum_i a_i / (a_i + tau).
+place of 1 have E[ss'] = I, so the noise floor is (1/N) sum_i a_i / (a_i + tau). The step is
+-(F + tau I)^-1 g = -(1/N) G'(A + tau I)^-1 1.
 """
 
 import torch
+from torch import Tensor
 
-from zetaplan.scoring.curvature import Curvature
+from zetaplan.scoring.cross_fitting import off_diagonal_mean, over_halves
+from zetaplan.scoring.curvature import ModuleStep, OnePass, columnwise
 from zetaplan.scoring.jackknife import jackknife_error
 from zetaplan.scoring.statistics import Gram
 
 
-class BlockFisher(Curvature):
+class BlockFisher(OnePass):
     """H = F. Its trace is tr(A), its rank at most min(N, d): tr(F)/d would be a mean over zeros."""
 
     statistic = Gram
@@ -25,15 +28,23 @@ class BlockFisher(Curvature):
         self._sequences = len(gram.products)
         eigenvalues, vectors = torch.linalg.eigh(gram.products / self._sequences)
         self._eigenvalues = eigenvalues.clamp(min=0)
-        self._ones = vectors.sum(0).square()
+        self._vectors = vectors
+        self._ones = vectors.sum(0)
         self.trace = float(self._eigenvalues.sum())
         self.rank = min(self._sequences, gram.parameters)
 
     def gain(self, tau: float) -> float:
-        return float((self._ones * self._eigenvalues / (self._eigenvalues + tau)).sum() / self._sequences)
+        return float((self._ones.square() * self._filter(tau)).sum() / self._sequences)
 
     def noise_floor(self, tau: float) -> float:
-        return float((self._eigenvalues / (self._eigenvalues + tau)).sum() / self._sequences)
+        return self.effective_dimension(tau) / self._sequences
+
+    def effective_dimension(self, tau: float) -> float:
+        return float(self._filter(tau).sum())
+
+    def _filter(self, tau: float) -> Tensor:
+        damped: Tensor = self._eigenvalues / (self._eigenvalues + tau)
+        return damped
 
     def standard_error(self, tau: float) -> float:
         """All N leave-one-out gains from one inverse.
@@ -47,3 +58,19 @@ class BlockFisher(Curvature):
         inverse = torch.linalg.inv(self._products + n * tau * identity)
         r = inverse.sum(1)
         return jackknife_error(1 - tau * (r.sum() - r.square() / inverse.diagonal()))
+
+    def cross_fitted(self, tau: float) -> tuple[float, float] | None:
+        """With n sequences in the other half o: (F_o + tau I)^-1 = (1/tau) [I - G_o'(K_oo + n tau I)^-1 G_o]."""
+
+        def one(half: slice, other: slice) -> float:
+            within, across, outside = (
+                self._products[i][:, j] for i, j in ((half, half), (half, other), (other, other))
+            )
+            damped = outside + len(outside) * tau * torch.eye(len(outside), dtype=torch.float64)
+            return off_diagonal_mean(within - across @ torch.linalg.solve(damped, across.mT)) / tau
+
+        return over_halves(one, self._sequences)
+
+    def step(self, tau: float) -> ModuleStep:
+        weights = self._vectors @ (self._ones / (self._eigenvalues + tau)) / self._sequences
+        return columnwise(lambda gradients: -(weights.to(gradients) @ gradients))

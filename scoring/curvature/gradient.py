@@ -3,12 +3,13 @@
 |g|^2 = 1'K1 / N^2 with K = GG', and under random signs its expectation is tr(F)/N = tr(K)/N^2.
 """
 
-from zetaplan.scoring.curvature import Curvature
+from zetaplan.scoring.cross_fitting import off_diagonal_mean, over_halves
+from zetaplan.scoring.curvature import ModuleStep, OnePass, columnwise
 from zetaplan.scoring.jackknife import jackknife_error
 from zetaplan.scoring.statistics import Gram
 
 
-class Gradient(Curvature):
+class Gradient(OnePass):
     """H = I. The baseline that every use of curvature has to beat."""
 
     statistic = Gram
@@ -30,3 +31,12 @@ class Gradient(Curvature):
         """Without sequence i the sum 1'K1 loses its row and its column: 1'K1 - 2 (K1)_i + K_ii."""
         totals = self._products.sum() - 2 * self._products.sum(1) + self._products.diagonal()
         return jackknife_error(totals / (self._sequences - 1) ** 2)
+
+    def cross_fitted(self, tau: float) -> tuple[float, float] | None:
+        return over_halves(lambda half, other: off_diagonal_mean(self._products[half, half]), self._sequences)
+
+    def effective_dimension(self, tau: float) -> float:
+        return float(self.rank)
+
+    def step(self, tau: float) -> ModuleStep:
+        return columnwise(lambda gradients: -gradients.mean(0))

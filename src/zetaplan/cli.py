@@ -69,7 +69,8 @@ ScoresPath = Annotated[Path, typer.Argument(metavar="SCORES", help="A file writt
 PlanPath = Annotated[Path, typer.Argument(metavar="PLAN", help="A file written by `allocate` or `prune`.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Where the plan is written.")]
 Gain = Annotated[
-    Literal["raw", "net"], typer.Option(help="The gain as measured, or net of its noise floor: max(gain - floor, 0).")
+    Literal["raw", "net", "unbiased"],
+    typer.Option(help="The gain as measured, net of its noise floor, or cross-fitted so that noise cancels."),
 ]
 Lower = Annotated[float, typer.Option(help="The least that every layer gets.")]
 
@@ -115,7 +116,9 @@ def score(
     sequences: Annotated[int, typer.Option(help="How many sequences are scored.")] = 32,
     length: Annotated[int, typer.Option(help="Tokens per sequence.")] = 128,
     blocks: Annotated[Literal["layers", "modules"], typer.Option(help="Decoder layers, or each linear.")] = "layers",
-    curvature: Annotated[str, typer.Option(help="block-fisher, diagonal-fisher or gradient.")] = "block-fisher",
+    curvature: Annotated[
+        str, typer.Option(help="The surrogate of the curvature; an unknown name lists all.")
+    ] = "block-fisher",
     damping: Annotated[float, typer.Option(help="Damping, above 0.")] = 1.0,
     damping_mode: Annotated[
         Literal["relative", "absolute"], typer.Option(help="Relative to the mean curvature, or tau itself.")
@@ -126,6 +129,12 @@ def score(
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")] = "cpu",
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float64; as stored if not given.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Sequences per pass; all at once if not given.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Take each block's step; measure the loss here and on held-out text.")
+    ] = False,
+    held_out: Annotated[
+        list[str] | None, typer.Option(help="The held-out text; if not given, sequences between the scored ones.")
+    ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the scores are written.")] = Path("scores.json"),
     as_json: Json = False,
     quiet: Quiet = False,
@@ -140,9 +149,14 @@ def score(
     progress = not (quiet or as_json)
     loaded = scoring.load_model(model, device=device, dtype=dtype, progress=progress)
     text = scoring.read_sequences(data or ["pydoc"], loaded.tokenizer, sequences=sequences, length=length)
+    fresh = None
+    if check or held_out:
+        read = scoring.read_sequences if held_out else scoring.sequences_between
+        fresh = read(held_out or data or ["pydoc"], loaded.tokenizer, sequences=sequences, length=length)
     scores = scoring.score(
         loaded,
         text,
+        held_out=fresh,
         blocks=blocks,
         curvature=curvature,
         damping=chosen,
@@ -151,7 +165,10 @@ def score(
     )
     save_scores(scores, out)
     _show(scores_document(scores).text(), scores_table(scores), as_json, quiet)
-    _tell(f"scores of {len(scores.names)} {blocks} written to {out}", quiet or as_json)
+    from zetaplan.planning import prediction_note, ranking_warning
+
+    notes = [f"note: {note}" for note in (ranking_warning(scores), prediction_note(scores)) if note]
+    _tell("\n".join([*notes, f"scores of {len(scores.names)} {blocks} written to {out}"]), quiet or as_json)
 
 
 @app.command(epilog="Example: zetaplan allocate scores.json --mean-rank 8 --step 4 --out plan.json")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,16 @@ if TYPE_CHECKING:
     from zetaplan.verification.certificate import Certificate
 
 COUNTS = ("parameters", "linear_parameters", "rank_parameters")
-MEASURES = ("gain", "noise_floor", "gradient_norm", "damping", *COUNTS)
+MEASURES = ("gain", "gradient_norm", "damping", *COUNTS)
+ENCLOSURE = ("low", "high")
+PERHAPS = (
+    "noise_floor",
+    "standard_error",
+    "cross_fitted",
+    "effective_dimension",
+    "decrease",
+    "held_out_decrease",
+)
 
 
 def save_scores(scores: Scores, path: str | os.PathLike[str]) -> Path:
@@ -54,8 +64,8 @@ def load_scores(path: str | os.PathLike[str]) -> Scores:
 
 def scores_document(scores: Scores) -> ScoresFile:
     """The scores as the document that `save_scores` writes."""
-    columns = {name: getattr(scores, name).tolist() for name in MEASURES}
-    columns["standard_error"] = _or_nones(scores.standard_error, len(scores.names))
+    columns = {name: getattr(scores, name).tolist() for name in (*MEASURES, *ENCLOSURE)}
+    columns |= {name: _cells(getattr(scores, name), len(scores.names)) for name in PERHAPS}
     rows = zip(*columns.values(), strict=True)
     return checked(
         ScoresFile,
@@ -76,20 +86,22 @@ def scores_value(document: ScoresFile) -> Scores:
     from zetaplan.scoring.scores import Scores
 
     layers = document.layers
-    errors = [layer.standard_error for layer in layers]
     columns: dict[str, Any] = {
         name: np.array([getattr(layer, name) for layer in layers], np.int64 if name in COUNTS else np.float64)
         for name in MEASURES
     }
+    perhaps: dict[str, Any] = {name: _column([getattr(layer, name) for layer in layers]) for name in PERHAPS}
     return Scores(
         names=tuple(layer.name for layer in layers),
-        standard_error=None if None in errors else np.array(errors, np.float64),
+        low=_or_gain([layer.low for layer in layers], columns["gain"]),
+        high=_or_gain([layer.high for layer in layers], columns["gain"]),
         curvature=document.curvature,
         blocks=document.blocks,
         loss=document.loss,
         left_out=document.left_out,
         provenance=document.provenance,
         **columns,
+        **perhaps,
     )
 
 
@@ -197,5 +209,20 @@ def _vector(values: NDArray[np.float64]) -> tuple[float, ...]:
     return tuple(values.tolist())
 
 
-def _or_nones(values: NDArray[np.float64] | None, length: int) -> list[float | None]:
-    return [None] * length if values is None else list(values.tolist())
+def _cells(values: NDArray[np.float64] | None, length: int) -> list[Any]:
+    """One entry per layer; JSON knows neither "not measured" nor "not a number", both are `null`."""
+    if values is None:
+        return [None] * length
+    if values.ndim > 1:
+        return [tuple(row) for row in values.tolist()]
+    return [None if math.isnan(value) else value for value in values.tolist()]
+
+
+def _column(values: Sequence[Any]) -> NDArray[np.float64] | None:
+    if all(value is None for value in values):
+        return None
+    return np.array([math.nan if value is None else value for value in values], np.float64)
+
+
+def _or_gain(values: Sequence[float | None], gain: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.array([own if value is None else value for value, own in zip(values, gain.tolist(), strict=True)])

@@ -64,12 +64,21 @@ class Document(Record):
 
 
 class LayerScore(Record):
-    """What was measured on one block; `zetaplan.scoring.Scores` says what each number means."""
+    """What was measured on one block; `zetaplan.scoring.Scores` says what each number means.
+
+    Scores written before 0.2 have no enclosure (read as the gain itself) and none of the later columns.
+    """
 
     name: str
     gain: float
-    noise_floor: float
+    low: float | None = None
+    high: float | None = None
+    noise_floor: float | None
     standard_error: float | None
+    cross_fitted: tuple[float, float] | None = None
+    effective_dimension: float | None = None
+    decrease: float | None = None
+    held_out_decrease: float | None = None
     gradient_norm: float
     damping: float
     parameters: int
@@ -106,7 +115,7 @@ class Limit(Record):
 class Request(Record):
     """How the instance follows from the scores: which gain, which resource per unit, which limit."""
 
-    gain: Literal["raw", "net"]
+    gain: Literal["raw", "net", "unbiased"]
     resource: Literal["rank_parameters", "linear_parameters", "given"]
     limit: Limit
 

@@ -2,7 +2,8 @@
 
 Allocation hands out LoRA rank: one rank on a layer costs its `rank_parameters` (in + out, summed over its linears).
 Pruning hands out sparsity: a layer's size is its `linear_parameters`, the weights that can be removed.
-Noise alone gives a layer a gain (its noise floor); `gain="net"` counts only what lies above it.
+Noise alone gives a layer a gain (its noise floor); `gain="net"` counts only what lies above it, and `gain="unbiased"`
+the cross-fitted gain, where noise cancels.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ if TYPE_CHECKING:
     from zetaplan.scoring import Scores
 
 Array = NDArray[np.float64]
-Gain = Literal["raw", "net"]
+Gain = Literal["raw", "net", "unbiased"]
+
+#: The reliability that a ranking of layers has to reach, as in psychometrics (Nunnally 1978).
+RELIABLE = 0.9
 
 #: Above this share of noise floor in the total gain, a plan says so.
 NOISY = 0.5
@@ -90,12 +94,12 @@ class Plan:
     def warnings(self) -> tuple[str, ...]:
         """What a reader must know before trusting the plan; empty when there is nothing to say."""
         share = noise_share(self.scores)
-        if share <= NOISY:
-            return ()
-        return (
+        noisy = (
             f"{share:.0%} of the total gain is noise floor: more sequences, or more damping, would make the "
-            "differences between layers mean more",
+            "differences between layers mean more"
         )
+        found = (noisy if share is not None and share > NOISY else None, ranking_warning(self.scores))
+        return tuple(warning for warning in found if warning)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write `zetaplan.plan/1` to the file, whole or not at all."""
@@ -134,7 +138,8 @@ def allocate(
     budget : parameters, or "2%" of the parameters of all blocks scored; or
     mean_rank : the rank of the uniform plan that costs the same (8 if neither is given).
     costs : (K,) resource per unit of rank; the layers' `rank_parameters` if not given.
-    gain : "raw", or "net" of the noise floor. step : what every rank of `rounded` is a multiple of, above 0.
+    gain : "raw", "net" of the noise floor, or "unbiased" (cross-fitted).
+    step : what every rank of `rounded` is a multiple of, above 0.
     method : of `zetaplan.solve`; of a solution that is off by more than 1e-9 no plan is made.
     The rest: `zetaplan.allocation`.
 
@@ -168,7 +173,7 @@ def prune(
 
     sparsity : share of all sizes that must go (0.5 if neither is given); or target : their number.
     sizes : (K,) whole numbers of parameters; the layers' `linear_parameters` if not given.
-    gain : "raw", or "net" of the noise floor.
+    gain : "raw", "net" of the noise floor, or "unbiased" (cross-fitted).
     method : of `zetaplan.solve`; of a solution that is off by more than 1e-9 no plan is made.
     The rest: `zetaplan.pruning`.
 
@@ -195,13 +200,51 @@ def instance_of(scores: Scores, request: Request, given: Arrayish, **options: An
 
 
 def counted_gain(scores: Scores, gain: Gain) -> Array:
-    """The gain that the plan counts: as measured, or what lies above the noise floor."""
-    return scores.gain if gain == "raw" else np.maximum(scores.gain - scores.noise_floor, 0.0)
+    """The gain that the plan counts, never below zero: as measured, above the noise floor, or cross-fitted."""
+    if gain == "raw":
+        return scores.gain
+    cleaned = scores.unbiased
+    if gain == "net":
+        cleaned = None if scores.noise_floor is None else scores.gain - scores.noise_floor
+    if cleaned is None:
+        raise SpecError(
+            f"gain = {gain!r}: scores by {scores.curvature} do not tell noise from gain; count the raw gain, or score "
+            "by block-fisher on at least four sequences"
+        )
+    return np.maximum(cleaned, 0.0)
 
 
-def noise_share(scores: Scores) -> float:
-    """The share of the total gain that noise alone would give."""
+def noise_share(scores: Scores) -> float | None:
+    """The share of the total gain that noise alone would give; None if the surrogate cannot tell."""
+    if scores.noise_floor is None:
+        return None
     return float(np.minimum(scores.noise_floor, scores.gain).sum() / scores.gain.sum())
+
+
+def ranking_warning(scores: Scores) -> str | None:
+    """What to say when two halves of the text do not agree on which layers come first; None if they do."""
+    reached = scores.reliability
+    if reached is None or reached >= RELIABLE:
+        return None
+    needed = scores.sequences_for(RELIABLE)
+    remedy = (
+        "the two halves of the text do not agree at all, so more text of the same kind may not settle it"
+        if needed is None
+        else f"about {needed} sequences like these would support it to {RELIABLE:g}"
+    )
+    return f"the data do not support the ranking of the layers (reliability {reached:.2f}): {remedy}"
+
+
+def prediction_note(scores: Scores) -> str | None:
+    """Whether the promised falls of the loss came true, where the steps were taken."""
+    if scores.decrease is None or scores.held_out_decrease is None:
+        return None
+    here, elsewhere = (scores.rank_correlation(fall) for fall in (scores.decrease, scores.held_out_decrease))
+    kept = int((scores.decrease > 0).sum())
+    return (
+        f"the step of zeta^2 lowered the loss in {kept} of {len(scores.names)} blocks; rank correlation of zeta^2/2 "
+        f"with what the loss did: {here:.2f} on the scored text, {elsewhere:.2f} on held-out text"
+    )
 
 
 def _planned(

@@ -64,7 +64,7 @@ class Row:
     name: str
     gain: float
     error: float | None
-    floor: float
+    floor: float | None
     value: float
     resource: float
     amounts: tuple[str, str, str, str]
@@ -166,12 +166,12 @@ class Report:
     @cached_property
     def rows(self) -> tuple[Row, ...]:
         scores = self.plan.scores
-        errors = [None] * len(scores.names) if scores.standard_error is None else scores.standard_error.tolist()
+        unknown = [None] * len(scores.names)
         columns = (
             self.plan.names,
             scores.gain.tolist(),
-            errors,
-            scores.noise_floor.tolist(),
+            unknown if scores.standard_error is None else scores.standard_error.tolist(),
+            unknown if scores.noise_floor is None else scores.noise_floor.tolist(),
             self.plan.solution.x.tolist(),
             self.plan.instance.resource.tolist(),
             [shown(self.plan, amounts) for amounts in per_layer(self.plan).values()],
@@ -181,7 +181,9 @@ class Report:
     @property
     def gain_chart(self) -> Markup:
         errors = None if self.plan.scores.standard_error is None else [row.error or 0.0 for row in self.rows]
-        return gain_chart(self.plan.names, [row.gain for row in self.rows], [row.floor for row in self.rows], errors)
+        return gain_chart(
+            self.plan.names, [row.gain for row in self.rows], [row.floor or 0.0 for row in self.rows], errors
+        )
 
     @property
     def plan_chart(self) -> Markup:
@@ -204,9 +206,13 @@ class Report:
         facts = {
             "curvature": scores.curvature,
             "sequences": scores.provenance.get("sequences", "an unknown number of"),
-            "noise": noise_share(scores),
+            "noise": noise_share(scores) or 0.0,
         }
-        besides = {"speed": self.program == "allocation", "damping": not scores.damping.any()}
+        besides = {
+            "speed": self.program == "allocation",
+            "damping": not scores.damping.any(),
+            "noise": scores.noise_floor is None,
+        }
         return tuple(text.format(**facts) for name, text in CAVEATS.items() if not besides.get(name))
 
     @property

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.table import Table
 from rich.text import Text
 
@@ -17,13 +19,11 @@ if TYPE_CHECKING:
 
 
 def scores_table(scores: Scores) -> Table:
-    """The gain of each layer with its noise floor and standard error."""
-    errors = [None] * len(scores.names) if scores.standard_error is None else scores.standard_error.tolist()
-    table = _table("layer", "gain", "± s.e.", "noise floor", "parameters")
-    columns = (scores.names, scores.gain, errors, scores.noise_floor, scores.parameters)
-    for name, gain, error, floor, parameters in zip(*columns, strict=True):
-        spread = "" if error is None else f"{error:.2g}"
-        table.add_row(Text(name), f"{gain:.4g}", spread, f"{floor:.4g}", f"{parameters:,}")
+    """The gain of each layer with all that the surrogate knows about it."""
+    table = _table("layer", "gain", *(heading for heading, _ in _known(scores)), "parameters")
+    columns = (scores.names, scores.gain, *(values for _, values in _known(scores)), scores.parameters)
+    for name, gain, *known, parameters in zip(*columns, strict=True):
+        table.add_row(Text(name), f"{gain:.4g}", *(f"{value:.3g}" for value in known), f"{parameters:,}")
     return table
 
 
@@ -39,11 +39,11 @@ def plan_table(plan: Plan) -> Table:
 
 def plans_table(plans: Sequence[Plan]) -> Table:
     """Plans made from the same scores, in whole units, side by side with the gain that they follow from."""
-    table = _table("layer", "gain", "noise floor", *(plan.unit.partition(" (")[0] for plan in plans))
+    table = _table("layer", "gain", *(plan.unit.partition(" (")[0] for plan in plans))
     scores = plans[0].scores
-    columns = (scores.names, scores.gain, scores.noise_floor, *(plan.rounded.solution.x for plan in plans))
-    for name, gain, floor, *amounts in zip(*columns, strict=True):
-        table.add_row(Text(name), f"{gain:.4g}", f"{floor:.4g}", *(f"{amount:.6g}" for amount in amounts))
+    columns = (scores.names, scores.gain, *(plan.rounded.solution.x for plan in plans))
+    for name, gain, *amounts in zip(*columns, strict=True):
+        table.add_row(Text(name), f"{gain:.4g}", *(f"{amount:.6g}" for amount in amounts))
     return table
 
 
@@ -56,6 +56,21 @@ def verdict_table(verdict: Verdict) -> Table:
         mark = Text("holds", "green") if check.ok else Text("FAILS", "bold red")
         table.add_row(check.name, mark, Text(check.detail))
     return table
+
+
+def _known(scores: Scores) -> list[tuple[str, NDArray[np.float64]]]:
+    """The further columns that these scores have."""
+    enclosed = (scores.low < scores.high).any()
+    columns = (
+        ("low", scores.low if enclosed else None),
+        ("high", scores.high if enclosed else None),
+        ("± s.e.", scores.standard_error),
+        ("noise floor", scores.noise_floor),
+        ("unbiased", scores.unbiased),
+        ("loss fell by", scores.decrease),
+        ("held out", scores.held_out_decrease),
+    )
+    return [(heading, values) for heading, values in columns if values is not None]
 
 
 def _table(first: str, *numbers: str) -> Table:

@@ -114,7 +114,7 @@ def test_noise_is_reported_when_it_is_most_of_the_gain() -> None:
         ({"mean_rank": math.nan}, "mean_rank = nan: expected a finite number"),
         ({"budget": math.inf}, "budget = inf: expected a finite number"),
         ({"lower": 9, "upper": 8}, r"lower\[0\] = 9 is above upper\[0\] = 8"),
-        ({"gain": "other"}, "Request: gain: Input should be 'raw' or 'net'"),
+        ({"gain": "other"}, "Request: gain: Input should be 'raw', 'net' or 'unbiased'"),
         ({"method": "guess"}, "method = 'guess': expected one of"),
     ],
 )
