@@ -1,19 +1,21 @@
-"""Column charts as inline SVG: one column per layer, colours from the page, text that stays readable on a phone.
+"""Charts as inline SVG: columns, curves, points and grids, with text that stays readable on a phone.
 
 Positions are percentages and there is no view box, so a chart fills whatever width it is given while its letters keep
-their size. Colours are CSS classes of the page (`bar`, `floor`, `line`, `grid`), which knows light from dark.
+their size. Colours are CSS classes of the page (`bar`, `floor`, `curve`, `grid`, ...), which knows light from dark.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from markupsafe import Markup
 
 Values = Sequence[float]
 
 LEFT, RIGHT, TOP, BOTTOM = 7.0, 99.5, 6.0, 88.0  # the plotting area, in per cent of the drawing
+HEAT_LEFT = 12.0  # where the cells of a heat map begin; the names of its rows stand before
 FILL = 0.72  # share of a column's slot that its bar takes
 TICKS = 4  # about as many grid lines as the eye takes in
 
@@ -51,6 +53,88 @@ def plan_chart(names: Sequence[str], x: Values, uniform: float, upper: Sequence[
     return frame.draw(f"The plan for each of {len(x)} layers against uniform", [*columns, frame.rule(uniform)])
 
 
+def curve_chart(label: str, x: Values, y: Values, chosen: tuple[float, float]) -> Markup:
+    """A curve through the points, and the one that was chosen."""
+    plane = _Plane(x, y)
+    title = Markup("<title>{:.6g} at {:.6g}</title>").format(chosen[1], chosen[0])
+    return plane.draw(label, [*plane.path(x, y), plane.dot(*chosen, "chosen", title)])
+
+
+def scatter_chart(label: str, names: Sequence[str], x: Values, series: Mapping[str, Values]) -> Markup:
+    """Points of K layers per series, and the line y = x; what falls far below zero is drawn at the lower edge."""
+    top = max(x)
+    shown = {kind: [max(value, -top) for value in values] for kind, values in series.items()}
+    plane = _Plane([0.0, top], [0.0, top, *(value for values in shown.values() for value in values)])
+    dots = [
+        plane.dot(a, b, kind, Markup("<title>{}: predicted {:.3g}, measured {:.3g}</title>").format(name, a, real))
+        for kind, values in shown.items()
+        for name, a, b, real in zip(names, x, values, series[kind], strict=True)
+        if not math.isnan(real)
+    ]
+    return plane.draw(label, [*plane.path([0.0, top], [0.0, top], "uniform"), *dots])
+
+
+def heat_chart(
+    label: str, rows: Sequence[str], columns: Sequence[str], cells: Mapping[tuple[str, str], float]
+) -> Markup:
+    """A grid of rows and columns, each cell as strong as its value; a cell without a value stays empty."""
+    width, height = (RIGHT - HEAT_LEFT) / len(columns), 100.0 / (len(rows) + 1)
+    highest = max(cells.values()) or 1.0
+    squares = [
+        Markup(
+            '<rect class="bar" x="{:.3f}%" y="{:.3f}%" width="{:.3f}%" height="{:.3f}%" fill-opacity="{:.3f}">'
+            "<title>{} {}: {:.4g}</title></rect>"
+        ).format(
+            HEAT_LEFT + columns.index(column) * width,
+            (1 + rows.index(row)) * height,
+            width * 0.96,
+            height * 0.92,
+            max(value, 0.0) / highest,
+            row,
+            column,
+            value,
+        )
+        for (row, column), value in cells.items()
+    ]
+    heads = [_text(HEAT_LEFT + (j + 0.5) * width, height, "middle", name, "-0.5em") for j, name in enumerate(columns)]
+    sides = [_text(HEAT_LEFT - 1, (i + 1.5) * height, "end", name, "0.32em") for i, name in enumerate(rows)]
+    return Markup('<svg class="heat" role="img" aria-label="{}" style="--rows: {}">{}</svg>').format(
+        label, len(rows), Markup("").join([*heads, *sides, *squares])
+    )
+
+
+class _Plane:
+    """The scales of a chart of points: x and y to places, in per cent of the drawing."""
+
+    def __init__(self, x: Values, y: Values) -> None:
+        self.left, self.right = min(x), max(x)
+        self.low, self.high = min(y), max(y)
+
+    def x(self, value: float) -> float:
+        return LEFT + (RIGHT - 2 - LEFT) * (value - self.left) / ((self.right - self.left) or 1.0)
+
+    def y(self, value: float) -> float:
+        return BOTTOM - (BOTTOM - TOP) * (value - self.low) / ((self.high - self.low) or 1.0)
+
+    def dot(self, x: float, y: float, kind: str, title: Markup) -> Markup:
+        return Markup('<circle class="{}" cx="{:.3f}%" cy="{:.3f}%" r="4">{}</circle>').format(
+            kind, self.x(x), self.y(y), title
+        )
+
+    def path(self, x: Values, y: Values, kind: str = "curve") -> list[Markup]:
+        points = [(self.x(a), self.y(b)) for a, b in zip(x, y, strict=True)]
+        return [_line(kind, *start, *end) for start, end in pairwise(points)]
+
+    def draw(self, label: str, content: Sequence[Markup]) -> Markup:
+        levels, places = _ticks(self.low, self.high), _ticks(self.left, self.right)
+        rules = [_line("grid", LEFT, self.y(level), RIGHT, self.y(level)) for level in levels]
+        sides = [_text(LEFT - 1, self.y(level), "end", _compact(level), "0.32em") for level in levels]
+        feet = [_text(self.x(place), BOTTOM, "middle", _compact(place), "1.5em") for place in places]
+        return Markup('<svg class="chart" role="img" aria-label="{}">{}</svg>').format(
+            label, Markup("").join([*rules, *sides, *feet, *content])
+        )
+
+
 class _Frame:
     """The scales of one chart: layer k to a horizontal place, a value to a height."""
 
@@ -72,13 +156,13 @@ class _Frame:
         )
 
     def whisker(self, k: int, low: float, high: float) -> Markup:
-        return self._line("whisker", self.x(k + 0.5), self.y(low), self.x(k + 0.5), self.y(high))
+        return _line("whisker", self.x(k + 0.5), self.y(low), self.x(k + 0.5), self.y(high))
 
     def cap(self, k: int, value: float) -> Markup:
-        return self._line("cap", self.x(k + 0.04), self.y(value), self.x(k + 0.96), self.y(value))
+        return _line("cap", self.x(k + 0.04), self.y(value), self.x(k + 0.96), self.y(value))
 
     def rule(self, value: float) -> Markup:
-        return self._line("uniform", LEFT, self.y(value), RIGHT, self.y(value))
+        return _line("uniform", LEFT, self.y(value), RIGHT, self.y(value))
 
     def draw(self, label: str, columns: Sequence[Markup]) -> Markup:
         return Markup('<svg class="chart" role="img" aria-label="{}">{}{}{}</svg>').format(
@@ -88,28 +172,38 @@ class _Frame:
     def _grid(self) -> Markup:
         levels = [self.step * i for i in range(round(self.top / self.step) + 1)]
         return Markup("").join(
-            self._line("grid", LEFT, self.y(level), RIGHT, self.y(level))
-            + self._text(LEFT - 1, self.y(level), "end", f"{level:.4g}", "0.32em")
+            _line("grid", LEFT, self.y(level), RIGHT, self.y(level))
+            + _text(LEFT - 1, self.y(level), "end", f"{level:.4g}", "0.32em")
             for level in levels
         )
 
     def _layer_numbers(self) -> Markup:
         every = max(1, round(_nice(self.layers / 8)))
         return Markup("").join(
-            self._text(self.x(k + 0.5), BOTTOM, "middle", str(k), "1.5em") for k in range(0, self.layers, every)
+            _text(self.x(k + 0.5), BOTTOM, "middle", str(k), "1.5em") for k in range(0, self.layers, every)
         )
 
-    @staticmethod
-    def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
-        return Markup('<line class="{}" x1="{:.3f}%" y1="{:.3f}%" x2="{:.3f}%" y2="{:.3f}%"/>').format(
-            kind, x1, y1, x2, y2
-        )
 
-    @staticmethod
-    def _text(x: float, y: float, anchor: str, text: str, shift: str) -> Markup:
-        return Markup('<text x="{:.3f}%" y="{:.3f}%" dy="{}" text-anchor="{}">{}</text>').format(
-            x, y, shift, anchor, text
-        )
+def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
+    return Markup('<line class="{}" x1="{:.3f}%" y1="{:.3f}%" x2="{:.3f}%" y2="{:.3f}%"/>').format(kind, x1, y1, x2, y2)
+
+
+def _text(x: float, y: float, anchor: str, text: str, shift: str) -> Markup:
+    return Markup('<text x="{:.3f}%" y="{:.3f}%" dy="{}" text-anchor="{}">{}</text>').format(x, y, shift, anchor, text)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers from low to high, about `TICKS` of them."""
+    step = _nice((high - low) / TICKS or 1.0)
+    return [step * i for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+
+
+def _compact(value: float) -> str:
+    """Three digits at most, thousands and millions as k and M."""
+    for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.3g}{suffix}"
+    return f"{value:.3g}"
 
 
 def _nice(value: float) -> float:

@@ -232,7 +232,7 @@ def ranking_warning(scores: Scores) -> str | None:
         if needed is None
         else f"about {needed} sequences like these would support it to {RELIABLE:g}"
     )
-    return f"the data do not support the ranking of the layers (reliability {reached:.2f}): {remedy}"
+    return f"The data do not support the ranking of the layers (reliability {reached:.2f}): {remedy}"
 
 
 def prediction_note(scores: Scores) -> str | None:

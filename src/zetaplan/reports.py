@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,11 +18,16 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from zetaplan.charts import gain_chart, plan_chart
+from zetaplan.charts import curve_chart, gain_chart, heat_chart, plan_chart, scatter_chart
 from zetaplan.comparison import in_total, per_layer, shown
 from zetaplan.errors import SpecError
 from zetaplan.files import write
-from zetaplan.planning import Plan, counted_gain, noise_share
+from zetaplan.planning import Plan, counted_gain, noise_share, prediction_note
+from zetaplan.solvers.frontier import frontier
+
+#: A linear of a decoder layer: the layer's number, and the module's own name.
+LINEAR = re.compile(r".*?\.(\d+)\.(?:.*\.)?(\w+)")
+CURVE = 60  # points of the frontier that are drawn
 
 TITLES = {"allocation": "LoRA rank per layer", "pruning": "Sparsity per layer"}
 COLUMNS = {
@@ -191,6 +197,46 @@ class Report:
         return plan_chart(self.plan.names, [row.value for row in self.rows], self.plan.uniform, caps)
 
     @property
+    def frontier_chart(self) -> Markup:
+        """The best objective for every limit up to three times the one asked for, with the chosen point."""
+        instance = self.plan.instance
+        least = math.fsum(instance.resource * instance.lower)
+        most = min(math.fsum(instance.resource * instance.upper), 3 * instance.limit)
+        limits = [least + (most - least) * i / CURVE for i in range(1, CURVE)]
+        path = frontier(instance)
+        chosen = (instance.limit, self.plan.solution.objective)
+        label = f"Best objective over the {instance.program.limit_argument}, and the plan's"
+        return curve_chart(label, limits, [path.at(limit).objective for limit in limits], chosen)
+
+    @property
+    def prediction_chart(self) -> Markup | None:
+        """Predicted against measured falls of the loss, where the steps were taken."""
+        scores = self.plan.scores
+        if scores.decrease is None or scores.held_out_decrease is None:
+            return None
+        falls = {"here": scores.decrease.tolist(), "elsewhere": scores.held_out_decrease.tolist()}
+        label = "Fall of the loss in nats: measured against the promise of half the gain"
+        return scatter_chart(label, scores.names, (scores.gain / 2).tolist(), falls)
+
+    @property
+    def prediction(self) -> str | None:
+        return prediction_note(self.plan.scores)
+
+    @property
+    def heat_charts(self) -> tuple[tuple[str, Markup], ...]:
+        """Share of the gain and plan, layer by module, for plans over modules."""
+        places = [_place(name) for name in self.plan.names]
+        if self.plan.scores.blocks != "modules" or None in places:
+            return ()
+        found = [place for place in places if place]
+        rows, columns = (list(dict.fromkeys(place[i] for place in found)) for i in (0, 1))
+        shares = {"share of the gain": self.plan.instance.quality, self.plan.unit: self.plan.solution.x}
+        return tuple(
+            (title, heat_chart(title, rows, columns, dict(zip(found, values.tolist(), strict=True))))
+            for title, values in shares.items()
+        )
+
+    @property
     def proof(self) -> str:
         """What the certificate in fractions claims."""
         claim = self.plan.proof.claim
@@ -253,6 +299,12 @@ class Report:
             *_flat(self.plan.scores.provenance, "scores."),
         ]
         return tuple((name, str(value)) for name, value in facts)
+
+
+def _place(name: str) -> tuple[str, str] | None:
+    """Layer and module of a linear, from its qualified name."""
+    found = LINEAR.fullmatch(name)
+    return (found[1], found[2]) if found else None
 
 
 def write_report(plan: Plan, path: str | os.PathLike[str], *, file: str = "plan.json") -> tuple[Path, Path]:

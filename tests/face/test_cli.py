@@ -89,6 +89,17 @@ def test_quiet_prints_nothing(model: Path) -> None:
         assert (result.exit_code, result.stdout) == (0, ""), arguments
 
 
+def test_check_takes_the_steps_and_says_what_came_of_them(model: Path) -> None:
+    shown = run("score", model, *SMALL, "--check").stdout
+    assert "rank correlation of zeta^2/2 with what the loss did" in " ".join(shown.split())
+    layers = json.loads(Path("scores.json").read_text())["layers"]
+    assert all(layer["decrease"] != layer["held_out_decrease"] for layer in layers)
+    Path("notes.txt").write_text("All work and no play makes a dull text. " * 40)
+    found = json.loads(run("score", model, *SMALL, "--held-out", "notes.txt", "--json").stdout)["layers"]
+    assert [layer["decrease"] for layer in found] == [layer["decrease"] for layer in layers]
+    assert [layer["held_out_decrease"] for layer in found] != [layer["held_out_decrease"] for layer in layers]
+
+
 def test_every_option_reaches_the_score(model: Path) -> None:
     Path("notes.txt").write_text("All work and no play makes a dull text. " * 40)
     options = {

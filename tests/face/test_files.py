@@ -49,6 +49,25 @@ def test_scores_without_standard_errors_come_back(tmp_path: Path) -> None:
     assert load_scores(path).standard_error is None
 
 
+def test_a_step_that_broke_the_model_comes_back_as_not_a_number(tmp_path: Path) -> None:
+    falls = np.array([0.1, np.nan, 0.3, -0.2, 0.0, 0.5])
+    back = load_scores(save_scores(made_scores(decrease=falls, held_out_decrease=falls), tmp_path / "scores.json"))
+    assert back.decrease is not None
+    assert back.cross_fitted is not None
+    np.testing.assert_array_equal(back.decrease, falls)
+    np.testing.assert_array_equal(back.cross_fitted, made_scores().cross_fitted)
+
+
+def test_scores_of_an_earlier_version_are_read(scores_file: Path) -> None:
+    """Their enclosure is the gain itself, and what they did not measure is not there."""
+    later = ("low", "high", "cross_fitted", "effective_dimension", "decrease", "held_out_decrease")
+    old = edited(scores_file, lambda value: [layer.pop(name) for layer in value["layers"] for name in later])
+    back = load_scores(old)
+    np.testing.assert_array_equal(back.low, back.gain)
+    np.testing.assert_array_equal(back.high, back.gain)
+    assert all(getattr(back, name) is None for name in later[2:])
+
+
 @pytest.mark.parametrize("program", ["allocation", "pruning"])
 def test_plans_come_back_as_the_same_document(plans: dict[str, Plan], program: str, tmp_path: Path) -> None:
     plan = plans[program]

@@ -192,3 +192,50 @@ def test_a_plan_of_the_gradient_norm_says_that_no_curvature_is_used() -> None:
     assert "damping decides" not in text
     assert "damping decides" in markdown(allocate(made_scores()))
     assert "ζ² = g′" not in text
+
+
+def test_the_chosen_point_lies_on_the_frontier(plans: dict[str, Plan]) -> None:
+    for plan in plans.values():
+        drawing = ElementTree.fromstring(Report(plan, "p").frontier_chart)  # noqa: S314  our own drawing
+        segments = [
+            [float(line.get(key, "").rstrip("%")) for key in ("x1", "y1", "x2", "y2")]
+            for line in drawing.iter("line")
+            if line.get("class") == "curve"
+        ]
+        [dot] = [
+            tuple(float(circle.get(key, "").rstrip("%")) for key in ("cx", "cy")) for circle in drawing.iter("circle")
+        ]
+        [near] = [s for s in segments if s[0] <= dot[0] <= s[2]][:1]
+        assert min(near[1], near[3]) - 0.1 <= dot[1] <= max(near[1], near[3]) + 0.1
+
+
+def test_measured_falls_are_drawn_against_the_promise() -> None:
+    falls = np.array([0.4, 0.1, 0.2, np.nan, -50.0, 0.1])
+    plan = allocate(made_scores(decrease=falls, held_out_decrease=falls / 2))
+    drawing = ElementTree.fromstring(Report(plan, "p").prediction_chart or "")  # noqa: S314  our own drawing
+    dots = [circle for circle in drawing.iter("circle") if circle.get("class") == "here"]
+    assert len(dots) == LAYERS - 1
+    assert all(0 <= float((dot.get("cy") or "").rstrip("%")) <= 100 for dot in dots)
+    assert "measured -50" in html(plan)
+    assert "lowered the loss in 4 of 6 blocks" in markdown(plan)
+    assert Report(allocate(made_scores()), "p").prediction_chart is None
+
+
+def test_a_ranking_that_halves_of_the_text_contradict_is_warned_of() -> None:
+    gain = np.arange(1.0, LAYERS + 1)
+    plan = allocate(made_scores(cross_fitted=np.stack([gain, gain[::-1]], axis=1)))
+    assert "do not agree at all" in html(plan)
+    assert "do not agree" not in html(allocate(made_scores(cross_fitted=np.stack([gain, gain], axis=1))))
+
+
+def test_modules_are_drawn_layer_by_module() -> None:
+    parts = ("self_attn.q_proj", "mlp.down_proj")
+    names = tuple(f"model.layers.{i}.{part}" for i in (0, 1, 11) for part in parts)
+    plan = allocate(made_scores(names=names, blocks="modules"))
+    (_, gains), (_, ranks) = Report(plan, "p").heat_charts
+    cells = [title.text for title in ElementTree.fromstring(gains).iter("title")]  # noqa: S314  our own drawing
+    assert [(cell or "").split(":")[0] for cell in cells] == [
+        f"{i} {p}" for i in (0, 1, 11) for p in ("q_proj", "down_proj")
+    ]
+    assert ranks.count("<rect") == LAYERS
+    assert Report(allocate(made_scores()), "p").heat_charts == ()
