@@ -100,13 +100,13 @@ class _Term:
         """(slope, offset) of every layer; None for one without weight."""
         d = self.derivation
         return [
-            (_evaluate(d.slope, values), _evaluate(d.offset, values)) if weight > 0 else None
+            (evaluate(d.slope, values), evaluate(d.offset, values)) if weight > 0 else None
             for weight, values in zip(self.weight, self.layers, strict=True)
         ]
 
     @cached_property
     def declared_price(self) -> arb:
-        return _evaluate(self.derivation.total_price.subs(MULTIPLIER, 0), self.knobs)
+        return evaluate(self.derivation.total_price.subs(MULTIPLIER, 0), self.knobs)
 
     @cached_property
     def box(self) -> list[tuple[arb, arb]]:
@@ -116,7 +116,7 @@ class _Term:
         """x(lambda); a layer without weight spares the resource, and every layer does at an infinite multiplier."""
         spared, taken = (0, 1) if self.derivation.uses else (1, 0)
         pi = self.declared_price + arb(multiplier)
-        u = _evaluate(self.derivation.price, self.knobs | {PRICE: pi}) if pi.is_finite() else arb("nan")
+        u = evaluate(self.derivation.price, self.knobs | {PRICE: pi}) if pi.is_finite() else arb("nan")
         if not u.is_finite():  # a resource that costs nothing at all, or more than anything
             side = taken if pi == 0 else spared
             return [box[spared if line is None else side] for line, box in zip(self.lines, self.box, strict=True)]
@@ -134,7 +134,7 @@ class _Term:
         term = self.channel.term
         finite = [x if x.is_finite() else box[0] for x, box in zip(plan, self.box, strict=True)]
         layers = zip(self.layers, finite, strict=True)
-        return sum((_evaluate(term.objective, values | {term.decision: x}) for values, x in layers), arb(0))
+        return sum((evaluate(term.objective, values | {term.decision: x}) for values, x in layers), arb(0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,13 +185,13 @@ def _edge(holds: Callable[[float], bool], start: float, step: float) -> float | 
         good, bad = (middle, bad) if holds(middle) else (good, middle)
 
 
-def _evaluate(expression: sp.Expr, values: dict[sp.Symbol, arb]) -> arb:
+def evaluate(expression: sp.Expr, values: dict[sp.Symbol, arb]) -> arb:
     """The value of a sympy expression in balls."""
     if expression.is_Symbol:
         return values[expression]
     if expression.is_Rational:
         return arb(int(expression.p)) / int(expression.q)
-    arguments = [_evaluate(argument, values) for argument in expression.args]
+    arguments = [evaluate(argument, values) for argument in expression.args]
     return OPERATIONS[expression.func](arguments)
 
 

@@ -1,0 +1,72 @@
+"""The pages of the documentation that show the proofs: what is printed is what has just been checked."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from zetaplan.verification.proofs import proofs
+from zetaplan.verification.proofs.proof import Argument, Proof, Step
+
+KINDS = {
+    "sympy": "identities, derivatives and limits, symbolically",
+    "SMT": "inequalities for all values of the variables; z3 finds no model of the negation",
+    "Arb": "inequalities between constants, in balls that rounding cannot leave",
+    "words": "arguments that no machine has checked",
+}
+
+
+def proof_pages() -> dict[str, str]:
+    """Every page under proofs/ by file name, as Markdown. Raises CertificateError if a step does not hold."""
+    for proof in proofs().values():
+        proof.check()
+    return {"index.md": _index()} | {f"{name}.md": _page(proof) for name, proof in proofs().items()}
+
+
+def _index() -> str:
+    total = sum((proof.tally for proof in proofs().values()), Counter())
+    kinds = "\n".join(f"| {kind} | {total[kind]} | {meaning} |" for kind, meaning in KINDS.items())
+    rows = "\n".join(f"| [{proof.title}]({name}.md) | {_counts(proof)} |" for name, proof in proofs().items())
+    header = " | ".join(KINDS)
+    return f"""# Proofs
+
+Each theorem is a value in `verification/proofs/`. Its steps were checked when this page was built, and a step that
+did not hold would have stopped the build. The formulas are printed from the expressions that were checked; those
+about a program come from its declaration.
+
+| checked by | steps | what that means |
+|---|---:|---|
+{kinds}
+
+A sum over layers, a basis of eigenvectors and "hence it is optimal" are words. What was checked is each layer's part.
+
+| theorem | {header} |
+|---|{"---:|" * len(KINDS)}
+{rows}
+
+Which of the paper's claims these theorems settle, and how, is the subject of the [claims ledger](../ledger.md).
+"""
+
+
+def _counts(proof: Proof) -> str:
+    return " | ".join(str(proof.tally[kind] or "") for kind in KINDS)
+
+
+def _page(proof: Proof) -> str:
+    assumptions = "\n".join(f"- {assumption}" for assumption in proof.assumptions)
+    steps = "\n\n".join(_step(number, step) for number, step in enumerate(proof.steps, start=1))
+    parts = [
+        f"# {proof.title}",
+        proof.statement.strip(),
+        f"**Where.**\n\n{assumptions}" if assumptions else "",
+        "## Proof",
+        steps,
+        f"## Remark\n\n{proof.remark.strip()}" if proof.remark else "",
+        f"*Source: {proof.source}.*" if proof.source else "",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _step(number: int, step: Step) -> str:
+    mark = "not checked by a machine" if isinstance(step, Argument) else f"checked by {step.checked_by}"
+    formula = f"\n\n$$\n{step.formula}\n$$" if step.formula else ""
+    return f"**{number}.** {step.words} *({mark})*{formula}"

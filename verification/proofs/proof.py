@@ -1,0 +1,189 @@
+"""A proof as a value: what is stated, under which assumptions, and steps that a machine checks where it can.
+
+    Identity     left = right, symbolically              sympy
+    Inequality   for all variables, given ... , claim    an SMT solver refutes the negation (z3, real arithmetic)
+    Numeric      an inequality between constants         balls of Arb, which rounding cannot leave
+    Argument     words                                   nobody but the reader
+
+The formula that is printed is the expression that is checked.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from dataclasses import dataclass
+from typing import ClassVar
+
+import sympy as sp
+from flint import ctx
+
+from zetaplan.errors import CertificateError
+from zetaplan.verification.enclosure import evaluate
+from zetaplan.verification.proofs import smt
+
+PRECISION = 128  # bits of a ball; no constant in a proof is nearer to its bound than 2^-100 of its size
+
+Rules = tuple[tuple[sp.Expr, sp.Expr], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Step(ABC):
+    """One step: what it says in words (Markdown, mathematics between dollars)."""
+
+    words: str
+
+    checked_by: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def formula(self) -> str:
+        """What is checked, in LaTeX; empty where nothing is."""
+
+    @abstractmethod
+    def objection(self) -> str:
+        """Why the step does not hold; empty if it does."""
+
+
+@dataclass(frozen=True, eq=False)
+class Identity(Step):
+    """left = right for all values of the symbols; derivatives, limits and integrals in it are carried out.
+
+    given : equations, used as rewriting rules from left to right until nothing changes. Symbols that do not commute
+    stand for matrices and vectors.
+    """
+
+    left: sp.Expr
+    right: sp.Expr
+    given: Rules = ()
+
+    checked_by: ClassVar[str] = "sympy"
+
+    @property
+    def formula(self) -> str:
+        rules = r",\quad ".join(_equation(a, b) for a, b in self.given)
+        where = rf"\qquad\text{{where}}\quad {rules}" if rules else ""
+        return _equation(self.left, self.right) + where
+
+    def objection(self) -> str:
+        rest = _rewritten(sp.expand((self.left - self.right).doit()), self.given)
+        if rest.is_commutative:
+            rest = sp.simplify(rest)
+        return "" if rest == 0 else f"the sides differ by {rest}"
+
+
+@dataclass(frozen=True, eq=False)
+class Inequality(Step):
+    """For all real values that the symbols' assumptions allow: if every relation in `given` holds, so does `claim`.
+
+    Relations between polynomials, quotients, Max and Min; integer symbols range over the integers.
+    """
+
+    claim: sp.Basic
+    given: tuple[sp.Basic, ...] = ()
+
+    checked_by: ClassVar[str] = "SMT"
+
+    @property
+    def formula(self) -> str:
+        premises = r",\quad ".join(sp.latex(relation) for relation in self.given)
+        return (premises + r"\;\Longrightarrow\;" if premises else "") + str(sp.latex(self.claim))
+
+    def objection(self) -> str:
+        return smt.counterexample(self.claim, self.given)
+
+
+@dataclass(frozen=True, eq=False)
+class Numeric(Step):
+    """An inequality between constants, strict or not, which has to hold for whole balls."""
+
+    claim: sp.core.relational.Relational
+
+    checked_by: ClassVar[str] = "Arb"
+
+    @property
+    def formula(self) -> str:
+        return str(sp.latex(self.claim))
+
+    def objection(self) -> str:
+        with ctx.workprec(PRECISION):
+            gap = evaluate(self.claim.gts, {}) - evaluate(self.claim.lts, {})
+            return "" if gap > 0 else f"the larger side minus the smaller one is {gap}"
+
+
+@dataclass(frozen=True, eq=False)
+class Argument(Step):
+    """Words that no machine has checked."""
+
+    checked_by: ClassVar[str] = "words"
+
+    @property
+    def formula(self) -> str:
+        return ""
+
+    def objection(self) -> str:
+        return ""
+
+
+@dataclass(frozen=True, eq=False)
+class Proof:
+    """A theorem and its proof. Markdown, mathematics between dollars; source : where the statement comes from."""
+
+    title: str
+    statement: str
+    steps: tuple[Step, ...]
+    assumptions: tuple[str, ...] = ()
+    remark: str = ""
+    source: str = ""
+
+    def check(self) -> None:
+        """Check every step. Raises CertificateError that names the proof, the step, and what speaks against it."""
+        for number, step in enumerate(self.steps, start=1):
+            objection = step.objection()
+            if objection:
+                raise CertificateError(
+                    f"proof {self.title!r}, step {number} ({step.checked_by}): {objection}; in {step.formula}"
+                )
+
+    @property
+    def tally(self) -> Counter[str]:
+        """How many steps were checked by what."""
+        return Counter(step.checked_by for step in self.steps)
+
+
+def at_least(left: sp.Expr, right: sp.Expr) -> sp.Basic:
+    """left >= right, kept as it is written even where sympy sees at once that it is true."""
+    return sp.Ge(left, right, evaluate=False)
+
+
+def at_most(left: sp.Expr, right: sp.Expr) -> sp.Basic:
+    """left <= right, kept as it is written."""
+    return sp.Le(left, right, evaluate=False)
+
+
+def above(left: sp.Expr, right: sp.Expr) -> sp.Basic:
+    """left > right, kept as it is written."""
+    return sp.Gt(left, right, evaluate=False)
+
+
+def below(left: sp.Expr, right: sp.Expr) -> sp.Basic:
+    """left < right, kept as it is written."""
+    return sp.Lt(left, right, evaluate=False)
+
+
+def equal(left: sp.Expr, right: sp.Expr) -> sp.Basic:
+    """left = right as a relation, kept as it is written."""
+    return sp.Eq(left, right, evaluate=False)
+
+
+def _equation(left: sp.Expr, right: sp.Expr) -> str:
+    return f"{sp.latex(left)} = {sp.latex(right)}"
+
+
+def _rewritten(expression: sp.Expr, rules: Rules) -> sp.Expr:
+    while True:
+        previous = expression
+        for pattern, value in rules:
+            expression = sp.expand(expression.subs(pattern, value))
+        if expression == previous:
+            return expression

@@ -1,0 +1,80 @@
+"""Theorem 3: strong convexity, closed form, clipping, monotonicity, bracket."""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from zetaplan.spec.derivation import derive
+from zetaplan.spec.program import MULTIPLIER
+from zetaplan.spec.pruning import PRUNING, bits, eta, n, rho, w
+from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, above, at_least, at_most, below
+
+(derived,) = derive(PRUNING)
+objective, slope, closed = PRUNING.terms[0].objective, derived.stationarity, derived.closed_form
+other = sp.Symbol("rho_k'", nonnegative=True)
+least = sp.Symbol("w_min", positive=True)
+
+PROOF = Proof(
+    title="Theorem 3: the pruning program",
+    source="Eqs. 14-15, Theorem 3 and Appendix B.2 of the paper",
+    statement=r"""
+If every weight $w_k = q_k^\kappa$ is positive, the pruning program is strongly convex with constant
+$2 \eta \min_k w_k$, and its minimiser is unique. For every $\lambda \ge 0$ the Lagrangian of a layer is smallest over
+its box at $\frac{(b + \lambda) n_k}{2 \eta w_k}$, clipped. Some $\lambda$ makes this plan optimal: $\lambda = 0$ if
+it then meets the target, else a root of $\sum_k n_k \rho_k(\lambda) = P$ in $[0, \max_k 2 \eta w_k / n_k - b]$, where
+the sum rises strictly as long as some layer is inside its box.
+""",
+    assumptions=(r"$n_k > 0$, $\eta > 0$, $b \ge 0$, $P \le \sum_k n_k u_k$. The bracket is for $u_k = 1$.",),
+    steps=(
+        Identity("The curvature of a layer, from the declaration.", sp.Derivative(objective, (rho, 2)), 2 * eta * w),
+        Inequality(
+            "So the whole program is strongly convex with the constant of its least weight, and with no larger one.",
+            at_least(2 * eta * w, 2 * eta * least),
+            given=(at_least(w, least),),
+        ),
+        Identity("The slope of the Lagrangian vanishes at the closed form.", slope.subs(rho, closed), sp.Integer(0)),
+        Identity("The closed form is the one of the paper (Eq. 15).", closed, (bits + MULTIPLIER) * n / (2 * eta * w)),
+        Inequality(
+            "Below it the Lagrangian falls,",
+            below(slope.subs(rho, other), sp.Integer(0)),
+            given=(below(other, closed),),
+        ),
+        Inequality(
+            "and above it rises. So over a box it is smallest at the clipped closed form, and only there.",
+            above(slope.subs(rho, other), sp.Integer(0)),
+            given=(above(other, closed),),
+        ),
+        Identity(
+            "How the closed form moves with the multiplier.", sp.Derivative(closed, MULTIPLIER), n / (2 * eta * w)
+        ),
+        Inequality("It rises strictly.", above(n / (2 * eta * w), sp.Integer(0))),
+        Inequality(
+            r"From the upper end of the bracket on the layer is removed whole. If the end is negative the target is "
+            r"exceeded at $\lambda = 0$.",
+            at_least(closed, sp.Integer(1)),
+            given=(at_least(MULTIPLIER, 2 * eta * w / n - bits),),
+        ),
+        Inequality(
+            "Before it, something of the layer is left: the sum still rises.",
+            below(closed, sp.Integer(1)),
+            given=(below(MULTIPLIER, 2 * eta * w / n - bits),),
+        ),
+        Argument(
+            r"The sum is continuous in $\lambda$ and reaches $\sum_k n_k$ at the upper end, so the root exists; by the "
+            "[certificate theorem](certificate.md) its plan is optimal. A strictly convex function has one minimiser "
+            "at most."
+        ),
+        Identity(
+            "A layer without weight has no curvature, and the constant is 0: neither strong convexity nor uniqueness "
+            "is left "
+            "when the reward for removed parameters is 0 as well.",
+            objective.subs(w, 0),
+            bits * n * (1 - rho),
+        ),
+        Inequality(
+            "A target met by two clipped plans, one removing at most as much everywhere: the sum is not decreasing in "
+            "the price.",
+            at_most(sp.Min(closed, 1), sp.Min(closed.subs(MULTIPLIER, MULTIPLIER + other), 1)),
+        ),
+    ),
+)
