@@ -31,7 +31,13 @@ STEPS = [
     if not isinstance(step, Argument)
 ]
 x, y = sp.symbols("x y", real=True)
-OPPOSITE = {sp.Ge: below, sp.Gt: at_most, sp.Le: above, sp.Lt: at_least}
+OPPOSITE = {
+    sp.Eq: lambda left, right: equal(left, right + 1),
+    sp.Ge: below,
+    sp.Gt: at_most,
+    sp.Le: above,
+    sp.Lt: at_least,
+}
 
 
 def mutants(step: Step) -> Iterator[Step]:

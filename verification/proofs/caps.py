@@ -1,0 +1,64 @@
+"""What is left to choose when the cap is close to the target."""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, at_least, at_most
+
+LAYERS = 3
+rho = sp.symbols("rho_1:4", nonnegative=True)
+cap, share = sp.symbols("u s", nonnegative=True)
+K, over, number = sp.symbols("K e j", nonnegative=True)
+
+inside = (
+    *(at_most(x, cap) for x in rho),
+    at_most(share, cap),
+    at_least(sum(rho), LAYERS * share),
+)
+HALF, TIGHT = sp.Rational(1, 2), sp.Rational(51, 100)
+
+PROOF = Proof(
+    title="A cap close to the target leaves little to choose",
+    source="on the caps 0.51 and 0.55 of the paper's experiments",
+    statement=r"""
+Let $K$ layers of equal size have to reach the mean sparsity $s$, each with cap $u \ge s$. Then every layer has
+$\rho_k \ge K s - (K - 1) u$, and the mean of $|\rho_k - s|$ over the layers is at most $2 (u - s) (K - 1) / K$ if the
+target is met exactly. Clipping at $u$ after the solve instead loses what was cut off: it never keeps the target if it
+cuts anything off.
+""",
+    steps=(
+        Inequality(
+            f"The least a layer can have, $K = {LAYERS}$: the others are at their cap at most.",
+            at_least(rho[0], LAYERS * share - (LAYERS - 1) * cap),
+            given=inside,
+        ),
+        Argument("For any $K$ the same subtraction."),
+        Inequality(
+            r"If $j$ of the layers lie above the mean, by $e$ together, then $e \le j (u - s)$; those below make up "
+            r"for it, so the mean of $|\rho_k - s|$ is $2 e / K$.",
+            at_most(2 * over / K, 2 * (K - 1) * (cap - share) / K),
+            given=(
+                at_most(over, number * (cap - share)),
+                at_most(number, K - 1),
+                at_least(cap, share),
+                at_least(K, sp.Integer(2)),
+            ),
+        ),
+        Argument("At most $K - 1$ layers can lie above their mean."),
+        Identity(
+            r"The paper's numbers, $K = 32$, $s = 0.5$, $u = 0.51$: no layer can keep more than 81 % of itself,",
+            32 * HALF - 31 * TIGHT,
+            sp.Rational(19, 100),
+        ),
+        Identity(
+            "and on average a layer can differ from uniform pruning by less than two hundredths.",
+            2 * (TIGHT - HALF) * 31 / 32,
+            sp.Rational(31, 1600),
+        ),
+        Inequality(
+            "Clipping after the solve: with a binding target, what is cut off is missing.",
+            at_most(sp.Min(rho[0], cap) + rho[1], rho[0] + rho[1]),
+        ),
+    ),
+)

@@ -1,0 +1,132 @@
+"""The certificate theorem: what the checkers test is enough for optimality, and bounds what is missing."""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from zetaplan.spec import programs
+from zetaplan.spec.derivation import derive
+from zetaplan.verification.proofs.proof import (
+    Argument,
+    Identity,
+    Inequality,
+    Proof,
+    above,
+    at_least,
+    at_most,
+    below,
+    equal,
+)
+
+x, y, g, low, high = sp.symbols("x_k y_k g_k l_k h_k", real=True)
+fx, fy, sx, sy = sp.symbols("F_x F_y s_x s_y", real=True)
+multiplier, off = sp.symbols("lambda varepsilon", nonnegative=True)
+gx, gs = sp.symbols("g g'", real=True)
+change = sp.Symbol("d", real=True)
+floor, cap = sp.symbols("mu nu", nonnegative=True)
+
+
+def _slope(name: str) -> list[Identity]:
+    """The slope of the Lagrangian is that of the objective plus or minus the multiplier times the datum."""
+    program = programs()[name]
+    return [
+        Identity(
+            f"`{name}`: the slope of the Lagrangian is that of the objective and the priced resource.",
+            d.stationarity,
+            sp.diff(d.term.objective, d.term.decision)
+            + program.sign * sp.Symbol("lambda", nonnegative=True) * sp.diff(d.term.resource, d.term.decision),
+        )
+        for d in derive(program)
+    ]
+
+
+PROOF = Proof(
+    title="The certificate theorem",
+    source="the conditions of Karush (1939) and Kuhn and Tucker (1951) for a separable program with one constraint",
+    statement=r"""
+Minimise $F(x) = \sum_k f_k(x_k)$, each $f_k$ convex, subject to $\sigma (\sum_k r_k(x_k) - R) \le 0$ with linear
+$r_k$ and $l_k \le x_k \le h_k$. Let $g_k = f_k'(x_k) + \sigma \lambda r_k'$. If
+
+* $x$ is within its box and keeps the constraint, and $\lambda \ge 0$,
+* $g_k = 0$ where $l_k < x_k < h_k$, $g_k \ge 0$ where $x_k = l_k$, $g_k \le 0$ where $x_k = h_k$ (any sign where
+  $l_k = h_k$),
+* $\lambda (\sum_k r_k(x_k) - R) = 0$,
+
+then no plan that keeps box and constraint has a smaller $F$. And for any plan $x$ whatever beside such an optimum
+$x^{*}$ with multiplier $\lambda$,
+
+$$F(x) - F(x^{*}) \;\le\; \sum_k |g_k|\, |x_k - x_k^{*}| + \lambda\, \sigma \Bigl(R - \sum_k r_k(x_k)\Bigr), \qquad
+g_k \text{ at } x.$$
+""",
+    steps=(
+        *(step for name in programs() for step in _slope(name)),
+        Argument(
+            r"A convex function lies above its tangents: $f_k(y) \ge f_k(x_k) + f_k'(x_k) (y - x_k)$, and so does the "
+            r"Lagrangian of a layer, in which the "
+            r"resource is linear: $L_k(y) - L_k(x_k) \ge g_k (y - x_k)$. That the objectives are convex is "
+            r"shown for the paper's two programs in [Theorem 2](allocation.md) and [Theorem 3](pruning.md)."
+        ),
+        Inequality(
+            "Inside the box, at the floor, at the cap: no other value within the box has a smaller Lagrangian.",
+            at_least(g * (y - x), sp.Integer(0)),
+            given=(
+                at_least(y, low),
+                at_most(y, high),
+                sp.Or(
+                    sp.And(sp.Eq(x, low), at_least(g, 0)),
+                    sp.And(sp.Eq(x, high), at_most(g, 0)),
+                    sp.And(above(x, low), below(x, high), sp.Eq(g, 0)),
+                    sp.And(sp.Eq(x, low), sp.Eq(x, high)),
+                ),
+            ),
+        ),
+        Argument(
+            r"Summed over the layers, with $s_x = \sigma (\sum_k r_k(x_k) - R)$: "
+            r"$F_y + \lambda s_y \ge F_x + \lambda s_x$ for every $y$ in the box."
+        ),
+        Inequality(
+            "With complementary slackness and the constraint kept, optimality follows.",
+            at_least(fy, fx),
+            given=(at_least(fy + multiplier * sy, fx + multiplier * sx), equal(multiplier * sx, 0), at_most(sy, 0)),
+        ),
+        Inequality(
+            "Without complementary slackness it does not hold to the last digit, but no plan is better by more than "
+            "the multiplier times what is left over.",
+            at_most(fx - fy, -multiplier * sx),
+            given=(at_least(fy + multiplier * sy, fx + multiplier * sx), at_most(sy, 0)),
+        ),
+        Inequality(
+            r"Beside the optimum: convexity at $x$ bounds a layer's excess by its slope times its distance ($d$ is "
+            r"$L_k(x_k) - L_k(x_k^{*})$, $y_k$ is $x_k^{*}$).",
+            at_most(change, sp.Max(g, -g) * sp.Max(x - y, y - x)),
+            given=(at_most(change, g * (x - y)),),
+        ),
+        Inequality(
+            r"Added up ($\varepsilon$ is the sum over the layers), and with complementary slackness at the optimum, "
+            r"the bound on the gap.",
+            at_most(fx - fy, off - multiplier * sx),
+            given=(at_most(fx + multiplier * sx - fy - multiplier * sy, off), equal(multiplier * sy, 0)),
+        ),
+        Inequality(
+            r"Where the slope rises with $x$, its sign at two points tells on which side the zero lies ($g$ at $x_k$, "
+            r"$g'$ at $y_k$).",
+            below(x, y),
+            given=(below(gx, 0), at_least(gs, 0), sp.Or(at_least(x, y) & at_least(gx, gs), below(x, y))),
+        ),
+        Inequality(
+            r"The signs are those of box multipliers $\mu, \nu \ge 0$ with $g = \mu - \nu$: both forms of the "
+            r"conditions say the same.",
+            at_least((floor - cap) * (y - x), sp.Integer(0)),
+            given=(
+                at_least(y, low),
+                at_most(y, high),
+                equal(floor * (x - low), 0),
+                equal(cap * (high - x), 0),
+            ),
+        ),
+    ),
+    remark=r"""
+`zp.check_certificate` tests these conditions in fractions, for the doubles that the document holds, with the standard
+library alone.
+""",
+)

@@ -1,0 +1,76 @@
+"""The regret over a whole box of scores, from the ends of its intervals."""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from zetaplan.spec.allocation import ALLOCATION, gamma, w
+from zetaplan.spec.derivation import derive
+from zetaplan.spec.program import MULTIPLIER
+from zetaplan.spec.pruning import PRUNING, bits, eta, n
+from zetaplan.spec.pruning import w as v
+from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, above, at_least, at_most, below
+
+(capacity,), (sparsity,) = derive(ALLOCATION), derive(PRUNING)
+gap, low_gap, high_gap, best, dual, value = sp.symbols(r"phi phi_l phi_h F_{opt} D_w F_w", real=True)
+theta = sp.Symbol("theta", nonnegative=True)
+
+PROOF = Proof(
+    title="Regret over a box of scores",
+    source="goes beyond the paper",
+    statement=r"""
+Keep a plan $x$ and a multiplier $\nu \ge 0$ fixed and let the weights $w$ range over a box. The regret of $x$ at $w$
+is at most the duality gap
+
+$$F_w(x) - D_w(\nu) = \sum_k \varphi_k(w_k) + \sigma \nu R, \qquad \varphi_k(w_k) = f_k(x_k; w_k) - \min_y \bigl[
+f_k(y; w_k) + \sigma \nu r_k(y) \bigr],$$
+
+and every $\varphi_k$ is convex in $w_k$. So over the box the gap is largest where every $w_k$ stands at an end of its
+interval: $2K$ evaluations bound the regret for all scores in the box, and the result holds for every choice of $\nu$.
+""",
+    steps=(
+        Inequality(
+            "Weak duality: what the dual function says of the optimum at these weights bounds the regret.",
+            at_most(value - best, value - dual),
+            given=(at_least(best, dual),),
+        ),
+        Identity(
+            "Both objectives are linear in the weight, at a fixed plan: allocation,",
+            sp.Derivative(ALLOCATION.terms[0].objective, (w, 2)),
+            sp.Integer(0),
+        ),
+        Identity("and pruning.", sp.Derivative(PRUNING.terms[0].objective, (v, 2)), sp.Integer(0)),
+        Argument(
+            r"A minimum over $y$ of functions that are linear in $w_k$ is concave in $w_k$, whether or not the box "
+            r"clips $y$. So $\varphi_k$, linear minus concave, is "
+            "convex."
+        ),
+        Identity(
+            "Between the bounds of the box that can be seen: the curvature of the allocation's dual term, from its "
+            "closed form,",
+            sp.Derivative(capacity.dual, (w, 2)),
+            -gamma / w,
+        ),
+        Inequality("is negative,", below(-gamma / w, sp.Integer(0))),
+        Identity(
+            "and so is that of pruning,",
+            sp.Derivative(sparsity.dual, (v, 2)),
+            -((bits + MULTIPLIER) ** 2) * n**2 / (2 * eta * v**3),
+        ),
+        Inequality(
+            "as long as there is a price.",
+            below(-((bits + MULTIPLIER) ** 2) * n**2 / (2 * eta * v**3), sp.Integer(0)),
+            given=(above(bits + MULTIPLIER, sp.Integer(0)),),
+        ),
+        Inequality(
+            "A convex function is largest at an end of an interval.",
+            at_most(gap, sp.Max(low_gap, high_gap)),
+            given=(at_most(gap, theta * low_gap + (1 - theta) * high_gap), at_most(theta, sp.Integer(1))),
+        ),
+        Argument(
+            r"The sum separates over the layers, so the largest sum has every layer at its own worst end. Shares on "
+            r"the simplex are inside their box, so the bound "
+            r"covers them; as it treats the intervals as independent, it may be larger than the worst regret."
+        ),
+    ),
+)

@@ -1,0 +1,95 @@
+"""What beta does: nothing, shares of 1 + m, or everything to one layer."""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from zetaplan.spec.allocation import ALLOCATION, alpha, beta, c, gamma, w
+from zetaplan.spec.derivation import derive
+from zetaplan.spec.program import MULTIPLIER
+from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, above
+
+(derived,) = derive(ALLOCATION)
+q, q1, q2 = sp.symbols("q_k q_1 q_2", positive=True)
+share, ratio = sp.symbols("s r", positive=True)
+B, C, W, rest = sp.symbols("B C W V", positive=True)
+at_exponent = derived.closed_form.subs(w, q**beta)
+binding = (B + C) * w / (c * (w + rest)) - 1
+below_one = 1 / (1 + ratio)
+
+PROOF = Proof(
+    title="What the exponent does",
+    source="'Role of beta' in Section 2.3 and the last sentence of Theorem 2 of the paper",
+    statement=r"""
+On the active set of an allocation:
+
+* $\beta = 0$: the plan depends on the costs alone.
+* $\beta = 1$: $1 + m_k$ is proportional to $q_k / c_k$; $m_k$ itself is not.
+* $\beta \to \infty$: with $\alpha > 0$ every layer whose share is below 1 gets nothing at all. With $\alpha = 0$
+  the layer with the largest share gets the whole budget, if it is alone in having it.
+* At a fixed multiplier $m_k$ rises strictly with $q_k$ if $\beta > 0$. With the multiplier solved anew it rises
+  strictly if some other layer stays active; a layer that is active alone has $m_k = B / c_k$ whatever its gain. Only
+  ratios of weights enter, so normalising the gains anew changes nothing.
+""",
+    assumptions=(r"No floors and no caps; $c_k > 0$, $\gamma > 0$, $B > 0$; all $q_k > 0$.",),
+    steps=(
+        Identity(
+            r"$\beta = 0$: the gain drops out of the closed form.",
+            sp.Derivative(at_exponent.subs(beta, 0), q),
+            sp.Integer(0),
+        ),
+        Identity(
+            r"$\beta = 1$: it is $1 + m_k$ that is proportional to $q_k / c_k$,",
+            (1 + at_exponent.subs(beta, 1)) / (q / c),
+            gamma / (alpha + MULTIPLIER),
+        ),
+        Identity(
+            r"and the capacity per gain differs from layer to layer by $1 / q_k$ (at unit costs).",
+            at_exponent.subs({beta: 1, c: 1}) / q,
+            gamma / (alpha + MULTIPLIER) - 1 / q,
+        ),
+        Identity(
+            r"$\beta \to \infty$ with $\alpha > 0$: a share below 1, written $1 / (1 + r)$, has a weight that "
+            r"vanishes,",
+            sp.Limit(gamma * below_one**beta / c, beta, sp.oo),
+            sp.Integer(0),
+        ),
+        Argument(
+            r"so from some $\beta$ on $\gamma q_k^\beta / c_k < \alpha$ for every layer, and already at $\lambda = 0$ "
+            r"the plan is zero."
+        ),
+        Identity(
+            r"$\alpha = 0$: for a layer whose share is smaller than the largest by the factor $1 + r$, the ratio of "
+            r"weights",
+            sp.Limit(below_one**beta, beta, sp.oo),
+            sp.Integer(0),
+        ),
+        Argument(
+            r"vanishes. As $1 + m_k = (1 + m_1) \frac{w_k c_1}{w_1 c_k}$ is at most "
+            r"$(1 + B / c_1) \frac{w_k c_1}{w_1 c_k}$ for an active layer, it stops being "
+            "active at some exponent, and the budget is left to the layer with the largest share."
+        ),
+        Identity(
+            "At a fixed multiplier,",
+            sp.Derivative(at_exponent, q),
+            beta * gamma * q ** (beta - 1) / ((alpha + MULTIPLIER) * c),
+        ),
+        Argument(r"which is positive for $\beta > 0$."),
+        Identity(
+            r"With the multiplier solved anew the plan is that of [the knobs cancel](knobs.md); $V$ is the weight of "
+            r"the other active layers.",
+            sp.Derivative(binding, w),
+            (B + C) * rest / (c * (w + rest) ** 2),
+        ),
+        Inequality(
+            "Positive as long as there are others,",
+            above((B + C) * rest / (c * (w + rest) ** 2), sp.Integer(0)),
+        ),
+        Identity(r"and zero when there are none ($C$ is then $c_k$).", binding.subs({rest: 0, C: c}), B / c),
+        Identity(
+            "Multiplying all weights by one factor, as normalising does, changes nothing.",
+            binding.subs({w: share * w, rest: share * rest}, simultaneous=True),
+            binding,
+        ),
+    ),
+)

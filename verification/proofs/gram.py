@@ -1,0 +1,76 @@
+"""The gain of the empirical Fisher matrix is a quadratic form in the Gram matrix of the samples."""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, at_least, below
+
+G, Gt = sp.symbols(r"G G^{\top}", commutative=False)
+A, S, P = sp.symbols("A S P", commutative=False)
+e, et = sp.symbols(r"\mathbf{1} \mathbf{1}^{\top}", commutative=False)
+N = sp.Symbol("N", positive=True)
+tau, a = sp.symbols("tau a", positive=True)
+eigenvalue = sp.Symbol("a", nonnegative=True)
+g1 = sp.Symbol("g_1", real=True)
+
+gram, fisher = G * Gt / N, Gt * G / N
+
+PROOF = Proof(
+    title="The gain as a Gram expression",
+    source="goes beyond the paper",
+    statement=r"""
+Let $G$ hold one gradient per sample in its $N$ rows, $F = G^{\top} G / N$ the empirical Fisher matrix,
+$A = G G^{\top} / N$ the Gram matrix and $g = G^{\top} \mathbf{1} / N$. Then
+
+$$\zeta^2 = g^{\top} (F + \tau I)^{-1} g = \tfrac{1}{N}\, \mathbf{1}^{\top} A (A + \tau I)^{-1} \mathbf{1}, \qquad 0
+\le \zeta^2 < 1.$$
+
+As $\tau \to 0$ the gain tends to the share of $\mathbf{1}$ that lies in the range of $A$: to 1 for every layer whose
+$N$ gradients are linearly independent.
+""",
+    assumptions=(r"$\tau > 0$; $P = (F + \tau I)^{-1}$ and $S = (A + \tau I)^{-1}$.",),
+    steps=(
+        Identity(
+            "The matrices intertwine, for any number of samples and parameters.",
+            (gram + tau) * G,
+            G * (fisher + tau),
+        ),
+        Identity("Multiply by $S$ from the left", S * (A + tau) * G * P, G * P, given=((S * A, 1 - tau * S),)),
+        Identity(
+            "and by $P$ from the right:",
+            S * G * (fisher + tau) * P,
+            S * G,
+            given=((Gt * G * P, N * (1 - tau * P)),),
+        ),
+        Argument("By step 1 the two left sides are equal, so $G P = S G$."),
+        Identity(
+            "Insert it into the gain.",
+            (et * G / N) * P * (Gt * e / N),
+            et * S * A * e / N,
+            given=((G * P, S * G), (G * Gt, N * A)),
+        ),
+        Argument(
+            r"$S$ and $A$ commute and have the eigenvectors of $A$. With $\mathbf{1} / \sqrt{N}$, a vector of length "
+            r"1, expanded in them, the gain is a mean of "
+            r"$\frac{a}{a + \tau}$ over the eigenvalues $a \ge 0$ of $A$, weighted by its squared components."
+        ),
+        Inequality("Each of these is at least 0", at_least(eigenvalue / (eigenvalue + tau), sp.Integer(0))),
+        Inequality("and less than 1, and so is their mean.", below(eigenvalue / (eigenvalue + tau), sp.Integer(1))),
+        Identity(
+            r"As $\tau$ falls to 0 it tends to 1 for a positive eigenvalue",
+            sp.Limit(a / (a + tau), tau, 0, "+"),
+            sp.Integer(1),
+        ),
+        Identity("and stays 0 for an eigenvalue 0.", sp.Limit(sp.Integer(0) / (0 + tau), tau, 0, "+"), sp.Integer(0)),
+        Identity(
+            r"So linear independence is needed: two opposite gradients, $g_2 = -g_1$, have the gain 0 at every damping "
+            r"($\mathbf{1}$ is in the kernel of $A$).",
+            (sp.Matrix([[1, 1]]) * sp.Matrix([[g1**2, -(g1**2)], [-(g1**2), g1**2]]) / 2)[0],
+            sp.Integer(0),
+        ),
+    ),
+    remark=r"""
+Damping decides the ranking: without it all layers with independent gradients have the same gain, 1.
+""",
+)

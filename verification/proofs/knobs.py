@@ -1,0 +1,81 @@
+"""Where the constraint binds, the strengths and the prices cancel."""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from zetaplan.spec.allocation import ALLOCATION, alpha, c, gamma, w
+from zetaplan.spec.derivation import PRICE, derive
+from zetaplan.spec.pruning import PRUNING, bits, eta, n
+from zetaplan.spec.pruning import w as v
+from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, above, at_most, below
+
+(capacity,), (sparsity,) = derive(ALLOCATION), derive(PRUNING)
+W, C, N = sp.symbols("W C N", positive=True)
+B, P = ALLOCATION.limit, PRUNING.limit
+u = sp.Symbol("u", positive=True)
+
+budget_price = sp.solve(sp.expand(c * (capacity.slope * u + capacity.offset)).subs({w: W, c: C}) - B, u)[0]
+target_price = P / sp.expand(n * sparsity.slope).subs(n, sp.sqrt(N)).subs(v, 1)
+allocated = capacity.slope * budget_price + capacity.offset
+pruned = sparsity.slope * target_price + sparsity.offset
+
+PROOF = Proof(
+    title="The knobs cancel",
+    source="goes beyond the paper",
+    statement=r"""
+Let $A$ be the layers inside their box at the optimum of a binding program, and let $B$ or $P$ be what the layers at a
+bound leave of the limit. With $W = \sum_A w_k$, $C = \sum_A c_k$ and $N = \sum_A n_k^2 / w_k$,
+
+$$m_k = \frac{(B + C)\, w_k}{c_k W} - 1, \qquad \rho_k = \frac{P\, n_k}{w_k N} \qquad (k \in A).$$
+
+Neither $\alpha$ nor $\gamma$, neither $b$ nor $\eta$ appears: they decide only whether the constraint binds. It binds
+for every budget if $\alpha = 0$ and some layer with weight has no cap, and for every attainable target
+$P > \sum n_k l_k$ if $b = 0$ and all weights are positive.
+""",
+    steps=(
+        Identity(
+            r"What a layer inside its box uses of a budget, at price $u = 1 / (\alpha + \lambda)$; from the "
+            r"declaration.",
+            c * (capacity.slope * u + capacity.offset),
+            gamma * w * u - c,
+        ),
+        Argument(r"Summed over $A$: $\gamma W u - C = B$."),
+        Identity("The price that solves it", gamma * W * budget_price - C, B),
+        Identity("gives the plan,", allocated, (B + C) * w / (c * W) - 1),
+        Identity(r"which does not move with $\gamma$", sp.Derivative(allocated, gamma), sp.Integer(0)),
+        Identity(r"nor with $\alpha$,", sp.Derivative(allocated, alpha), sp.Integer(0)),
+        Identity(
+            "while the multiplier does move:",
+            capacity.inverse_price.subs(PRICE, budget_price),
+            gamma * W / (B + C) - alpha,
+        ),
+        Inequality(
+            r"it is positive, and the constraint binds, exactly up to a budget that $\alpha$ decides:",
+            above(gamma * W / (B + C) - alpha, sp.Integer(0)),
+            given=(below(alpha * (B + C), gamma * W),),
+        ),
+        Inequality(
+            "and beyond that budget it would be negative.",
+            at_most(gamma * W / (B + C) - alpha, sp.Integer(0)),
+            given=(above(alpha * (B + C), gamma * W),),
+        ),
+        Identity(
+            r"What a layer inside its box adds to a target, at price $u = b + \lambda$; from the declaration.",
+            n * (sparsity.slope * u + sparsity.offset),
+            n**2 / v * u / (2 * eta),
+        ),
+        Argument(r"Summed over $A$: $N u / (2 \eta) = P$."),
+        Identity("The price that solves it", N * target_price / (2 * eta), P),
+        Identity("gives the plan,", pruned, P * n / (v * N)),
+        Identity(r"which does not move with $\eta$", sp.Derivative(pruned, eta), sp.Integer(0)),
+        Identity("nor with $b$,", sp.Derivative(pruned, bits), sp.Integer(0)),
+        Identity(
+            "while the multiplier does.", sparsity.inverse_price.subs(PRICE, target_price), 2 * eta * P / N - bits
+        ),
+        Argument(
+            r"$A$ itself is decided by comparing $w_k / c_k$ (or $n_k / w_k$) with sums over $A$, in which the knobs "
+            r"do not appear either."
+        ),
+    ),
+)

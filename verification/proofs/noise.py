@@ -1,0 +1,78 @@
+"""What noise alone contributes to a gain, and an estimate without that part."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import sympy as sp
+
+from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, at_least, below
+
+SAMPLES = 3
+M = sp.Matrix(SAMPLES, SAMPLES, lambda i, j: sp.Symbol(f"M_{min(i, j) + 1}{max(i, j) + 1}", real=True))
+N, tau = sp.symbols("N tau", positive=True)
+signal, noise, eigenvalue = sp.symbols(r"\theta \varsigma a", nonnegative=True)
+
+signs = [sp.Matrix(s) for s in product((1, -1), repeat=SAMPLES)]
+mean_over_signs = sum((s.T * M * s)[0] for s in signs) / len(signs)
+plug_in = sum(M) / SAMPLES**2
+own = sum(M[i, i] for i in range(SAMPLES))
+pairs = sum(M[i, j] for i in range(SAMPLES) for j in range(SAMPLES) if i != j)
+
+PROOF = Proof(
+    title="The noise floor and the unbiased gain",
+    source="goes beyond the paper",
+    statement=r"""
+Let $Q(\hat g) = \hat g^{\top} M \hat g$ be a gain estimated from the mean $\hat g$ of $N$ sample gradients.
+
+* If the samples' gradients had random signs, nothing would be left to gain, and yet block-fisher would report
+  $\operatorname{tr}\bigl(A (A + \tau I)^{-1}\bigr) / N$ on average: the noise floor. It is below 1.
+* If $M$ does not depend on these samples and they are independent with mean $g$ and covariance $\Sigma$, then
+  $\mathrm{E}\, Q(\hat g) = g^{\top} M g + \operatorname{tr}(M \Sigma) / N$: the estimate is too large by the second
+  term.
+* The mean over pairs, $\frac{1}{N (N - 1)} \sum_{i \ne j} g_i^{\top} M g_j$, has expectation $g^{\top} M g$
+  exactly.
+""",
+    steps=(
+        Identity(
+            f"Random signs, $N = {SAMPLES}$, the mean over all {len(signs)} sign vectors of $s^{{\\top}} M s$: only "
+            f"the diagonal is left.",
+            mean_over_signs,
+            own,
+        ),
+        Argument(
+            r"For any $N$: $\mathrm{E}\, s_i s_j$ is 1 if $i = j$ and 0 otherwise, so "
+            r"$\mathrm{E}\, s^{\top} M s = \operatorname{tr} M$. Turning signs round, "
+            r"$G \to \operatorname{diag}(s)\, G$, turns $A$ into $\operatorname{diag}(s) A \operatorname{diag}(s)$ "
+            r"and leaves $F$ as it is, so the gain becomes "
+            r"$\tfrac1N s^{\top} A (A + \tau I)^{-1} s$ ([Gram expression](gram.md)), whose mean is the floor."
+        ),
+        Inequality(
+            r"The floor is the mean over all eigenvalues of what is less than 1.",
+            below(eigenvalue / (eigenvalue + tau), sp.Integer(1)),
+        ),
+        Argument(
+            r"For independent samples $\mathrm{E}\, g_i^{\top} M g_j$ is $\theta = g^{\top} M g$ if $i \ne j$, and "
+            r"$\theta + \varsigma$ with "
+            r"$\varsigma = \operatorname{tr}(M \Sigma)$ if $i = j$. There are $N (N - 1)$ pairs of the first kind and "
+            r"$N$ of the second."
+        ),
+        Identity(
+            "So the gain of the mean gradient is biased",
+            (N * (N - 1) * signal + N * (signal + noise)) / N**2,
+            signal + noise / N,
+        ),
+        Inequality("upwards,", at_least(signal + noise / N, signal)),
+        Identity("and the mean over the pairs is not.", N * (N - 1) * signal / (N * (N - 1)), signal),
+        Identity(
+            f"How the code forms it: the whole sum less the samples' own terms, here for $N = {SAMPLES}$, with "
+            f"$M_{{ij}} = g_i^{{\\top}} M g_j$.",
+            pairs / (SAMPLES * (SAMPLES - 1)),
+            (SAMPLES**2 * plug_in - own) / (SAMPLES * (SAMPLES - 1)),
+        ),
+    ),
+    remark=r"""
+The unbiased form needs an $M$ from other samples (cross-fitting). It may be negative: that is what an unbiased
+estimate of a small number looks like.
+""",
+)

@@ -1,0 +1,89 @@
+"""Lanczos gives bounds of the gain, not estimates: Gauss from below, Gauss-Radau from above."""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, above, at_least, at_most
+
+x, a, t, t1, t2 = sp.symbols(r"x a t t_1 t_2", positive=True)
+n = sp.Symbol("n", integer=True, nonnegative=True)
+
+
+def interpolant(error: sp.Expr) -> sp.Expr:
+    """The polynomial (1 - error) / x; error is 1 at x = 0, so the division leaves nothing."""
+    quotient, remainder = sp.div(sp.expand(1 - error), x, x)
+    return quotient + remainder / x
+
+
+gauss_1, gauss_2 = (1 - x / t) ** 2, (1 - x / t1) ** 2 * (1 - x / t2) ** 2
+radau_1 = (1 - x / a) * (1 - x / t) ** 2
+
+PROOF = Proof(
+    title="Gauss and Gauss-Radau bounds of the gain",
+    source="Golub and Meurant (1994, 2010) for the rules; the elementary form of the error is worked out here",
+    statement=r"""
+Let $\tilde H = H + \tau I$ have its eigenvalues in $[a, \infty)$, $a > 0$ ($a = \tau$ if $H$ is positive
+semi-definite), and let $n$ steps of Lanczos, started from $g$, be done without rounding. The $n$-point Gauss rule of
+their tridiagonal matrix is at most $\zeta^2 = g^{\top} \tilde H^{-1} g$, the Gauss-Radau rule with the additional
+node $a$ is at least $\zeta^2$, and with nodes $t_i$ and $\mu$ the spectral measure of $g$
+
+$$\zeta^2 - \text{Gauss} = \int \frac{\prod_i (1 - x / t_i)^2}{x}\, d\mu, \qquad
+\zeta^2 - \text{Radau} = \int \frac{(1 - x / a) \prod_i (1 - x / t_i)^2}{x}\, d\mu.$$
+""",
+    steps=(
+        Argument(
+            r"Classical, and not checked here: $\zeta^2 = \int x^{-1} d\mu$ with $d\mu \ge 0$ on the eigenvalues of "
+            r"$\tilde H$, weighted by the squared components of $g$; "
+            r"the eigenvalues of the tridiagonal matrix are the nodes $t_i$ of the $n$-point Gauss rule of $\mu$, all "
+            r"positive, the squared first components "
+            r"of its eigenvectors times $|g|^2$ the weights; the rule is exact up to degree $2n - 1$. With one node "
+            r"set to $a$ by changing one entry of "
+            r"the matrix it is exact up to degree $2n$, with positive weights."
+        ),
+        Identity(
+            r"$n = 1$: what is left of $1 / x$ after the polynomial $p(x) = (1 - (1 - x / t)^2) / x$, which division "
+            r"shows to be of degree 1,",
+            1 / x - interpolant(gauss_1),
+            gauss_1 / x,
+        ),
+        Identity("which at the node is what the rule adds up.", interpolant(gauss_1).subs(x, t), 1 / t),
+        Identity("$n = 2$: the same with a polynomial of degree 3,", 1 / x - interpolant(gauss_2), gauss_2 / x),
+        Identity("at the first node", interpolant(gauss_2).subs(x, t1), 1 / t1),
+        Identity("and at the second.", interpolant(gauss_2).subs(x, t2), 1 / t2),
+        Argument(
+            r"For any $n$: $\prod_i (1 - x / t_i)^2$ is 1 at $x = 0$, so $p(x) = (1 - \prod_i (1 - x / t_i)^2) / x$ "
+            r"is a polynomial of degree $2n - 1$; the rule is exact for it, "
+            r"and $p(t_i) = 1 / t_i$. So $\zeta^2$ minus the rule is the integral of $1 / x - p(x)$."
+        ),
+        Inequality(
+            ("For Gauss the integrand is never negative: the rule is a lower bound."),
+            at_least(gauss_2 / x, sp.Integer(0)),
+        ),
+        Identity(r"Gauss-Radau, $n = 1$: a polynomial of degree 2", 1 / x - interpolant(radau_1), radau_1 / x),
+        Identity("that agrees with $1 / x$ at the fixed node", interpolant(radau_1).subs(x, a), 1 / a),
+        Identity("and at the free one.", interpolant(radau_1).subs(x, t), 1 / t),
+        Inequality(
+            "On the spectrum, which lies above $a$, the integrand is never positive: the rule is an upper bound.",
+            at_most(radau_1 / x, sp.Integer(0)),
+            given=(at_least(x, a),),
+        ),
+        Identity(
+            r"The classical error terms carry derivatives of $1 / x$ of order $2n$ (Gauss) and $2n + 1$ (Radau). By "
+            r"induction the $n$-th is "
+            r"$(-1)^n n! / x^{n+1}$, whose sign alternates in the same way:",
+            sp.Derivative((-1) ** n * sp.factorial(n) / x ** (n + 1), x),
+            (-1) ** (n + 1) * sp.factorial(n + 1) / x ** (n + 2),
+        ),
+        Inequality(
+            "If $a$ is not below the spectrum the upper bound is lost: between $a$ and an eigenvalue below it the "
+            "integrand is positive.",
+            above(radau_1 / x, sp.Integer(0)),
+            given=(above(a, x), above(t, x)),
+        ),
+    ),
+    remark=r"""
+In floating point the matrix-vector products are rounded; what that adds has to be accounted for on top. These are
+bounds of the gain for the curvature that the products apply.
+""",
+)
