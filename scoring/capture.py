@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from zetaplan.errors import ScoringError
+from zetaplan.scoring.frozen import frozen
 from zetaplan.scoring.per_sequence import Pairs
 
 
@@ -86,11 +87,7 @@ def captured(model: nn.Module, captures: Iterable[Capture]) -> Iterator[None]:
 
     Frozen parameters spare the ordinary weight gradients; the embedding's output asks for a gradient instead.
     """
-    training = [(module, module.training) for module in model.modules()]
-    trainable = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    with ExitStack() as undo:
-        undo.callback(_restore, training, trainable)
-        model.eval().requires_grad_(False)
+    with frozen(model), ExitStack() as undo:
         embedding = model.get_input_embeddings()  # type: ignore[operator]
         undo.callback(embedding.register_forward_hook(_require_gradient).remove)
         for capture in captures:
@@ -100,10 +97,3 @@ def captured(model: nn.Module, captures: Iterable[Capture]) -> Iterator[None]:
 
 def _require_gradient(module: nn.Module, args: object, output: Tensor) -> None:
     output.requires_grad_(True)
-
-
-def _restore(training: list[tuple[nn.Module, bool]], trainable: list[tuple[nn.Parameter, bool]]) -> None:
-    for module, mode in training:
-        module.training = mode
-    for parameter, mode in trainable:
-        parameter.requires_grad_(mode)

@@ -1,6 +1,7 @@
 """The loss: of a sequence, the mean cross-entropy over its labelled tokens; of the data, the mean over sequences."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +13,17 @@ from zetaplan.scoring.sequences import IGNORED, Batch
 
 def sequence_losses(model: nn.Module, batch: Batch) -> Tensor:
     """Mean cross-entropy (B,) of each sequence over its labelled tokens, each predicted from those before it."""
-    inputs = {name: value.to(next(model.parameters()).device) for name, value in batch.items()}
-    following = functional.pad(inputs.pop("labels")[:, 1:], (0, 1), value=IGNORED)
+    logits, labels = shifted_logits(model, batch, next(model.parameters()).device)
+    losses = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none", ignore_index=IGNORED)
+    return losses.view_as(labels).sum(1) / (labels != IGNORED).sum(1)
+
+
+def shifted_logits(model: Callable[..., Any], batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Logits (B, T, V), float32 at least, and the label (B, T) that each place predicts, -100 where there is none."""
+    inputs = {name: value.to(device) for name, value in batch.items()}
+    labels = functional.pad(inputs.pop("labels")[:, 1:], (0, 1), value=IGNORED)
     logits = model(**inputs, use_cache=False).logits
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    losses = functional.cross_entropy(logits.flatten(0, 1), following.flatten(), reduction="none", ignore_index=IGNORED)
-    return losses.view_as(following).sum(1) / (following != IGNORED).sum(1)
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)), labels
 
 
 def mean_loss(model: nn.Module, data: Sequence[Batch]) -> float:

@@ -23,6 +23,7 @@ from zetaplan.scoring.models import LoadedModel, as_dtype
 from zetaplan.scoring.passes import backward_pass
 from zetaplan.scoring.per_sequence import Pairs
 from zetaplan.scoring.prediction import decreases
+from zetaplan.scoring.products import LinearisedBlock
 from zetaplan.scoring.scores import Scores, Vector
 from zetaplan.scoring.sequences import Batch, Sequences, checked_batches, digest
 from zetaplan.scoring.statistics import Gram, Statistic, take_in
@@ -166,8 +167,6 @@ def _curvatures(
     statistics: Statistics,
 ) -> list[Curvature]:
     if issubclass(surrogate, MatrixFree):
-        from zetaplan.scoring.products import LinearisedBlock
-
         return [surrogate(LinearisedBlock(model, part.named_parameters, data)) for part in parts]
     one_pass = cast(type[OnePass], surrogate)
     return [one_pass(statistic) for statistic in statistics[one_pass.statistic]]
