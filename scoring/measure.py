@@ -24,6 +24,7 @@ from zetaplan.scoring.passes import backward_pass
 from zetaplan.scoring.per_sequence import Pairs
 from zetaplan.scoring.prediction import decreases
 from zetaplan.scoring.products import LinearisedBlock
+from zetaplan.scoring.sampling import rows
 from zetaplan.scoring.scores import Scores, Vector
 from zetaplan.scoring.sequences import Batch, Sequences, checked_batches, digest
 from zetaplan.scoring.statistics import Gram, Statistic, take_in
@@ -145,10 +146,12 @@ def _observed(
     sequences = sum(len(batch["labels"]) for batch in data)
     statistics: Statistics = {kind: [kind(sequences) for _ in parts] for kind in kinds}
 
-    def consume(index: int, name: str, module: nn.Module, pairs: Pairs) -> None:
-        take_in([of_blocks[index] for of_blocks in statistics.values()], name, module, pairs)
+    batches, weights = rows(model, data, any(kind.drawn for kind in kinds))
 
-    return statistics, backward_pass(model, parts, data, consume, progress)
+    def consume(index: int, name: str, module: nn.Module, pairs: Pairs) -> None:
+        take_in([of_blocks[index] for of_blocks in statistics.values()], len(data), name, module, pairs)
+
+    return statistics, backward_pass(model, parts, batches, consume, weights, progress)[:sequences]
 
 
 def _gradient_norms(names: tuple[str, ...], statistics: Statistics) -> Vector:

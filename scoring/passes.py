@@ -23,6 +23,7 @@ def backward_pass(
     parts: Sequence[Block],
     data: Sequence[Batch],
     consume: Callable[[int, str, nn.Module, Pairs], None],
+    weights: Sequence[Tensor],
     progress: bool = False,
 ) -> Tensor:
     """The losses (N,) in float64; `consume(block, name, module, pairs)` meets every module with all sequences.
@@ -32,6 +33,7 @@ def backward_pass(
         parts: the blocks; `consume` is told their index.
         data: batches, N sequences in all.
         consume: called once per module, when it has met its last sequence.
+        weights: of each sequence's loss in the backward pass, (B,) per batch.
         progress: show a progress bar.
 
     Raises:
@@ -45,14 +47,14 @@ def backward_pass(
         ]
         _probe(model, data[0])
         with captured(model, captures), torch.enable_grad():
-            return torch.cat([_batch_losses(model, batch, captures) for batch in data])
+            return torch.cat([_batch_losses(model, *item, captures) for item in zip(data, weights, strict=True)])
 
 
-def _batch_losses(model: nn.Module, batch: Batch, captures: Sequence[Capture]) -> Tensor:
+def _batch_losses(model: nn.Module, batch: Batch, weights: Tensor, captures: Sequence[Capture]) -> Tensor:
     done = captures[0].seen
     losses = sequence_losses(model, batch)
     require_finite(losses, model, done)
-    losses.sum().backward()  # type: ignore[no-untyped-call]
+    (losses @ weights.to(losses)).backward()  # type: ignore[no-untyped-call]
     for capture in captures:
         capture.require(done + len(losses))
     return losses.detach().cpu().double()

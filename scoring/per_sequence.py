@@ -32,7 +32,7 @@ def per_sequence_gradients(module: nn.Module, pairs: Pairs) -> Iterator[Tensor]:
 
 
 def _linear(module: nn.Module, pairs: Pairs) -> Iterator[Tensor]:
-    pairs = [(_tokens(x), _tokens(d)) for x, d in pairs]
+    pairs = [(tokens(x), tokens(d)) for x, d in pairs]
     inputs, outputs = pairs[0][0].shape[-1], pairs[0][1].shape[-1]
     rows = max(1, CHUNK // (inputs * sum(len(x) for x, _ in pairs)))
     for row in range(0, outputs, rows):
@@ -45,7 +45,8 @@ def _joined(batches: list[Tensor]) -> Tensor:
     return batches[0] if len(batches) == 1 else torch.cat(batches)  # spares a copy of the chunk
 
 
-def _tokens(values: Tensor) -> Tensor:
+def tokens(values: Tensor) -> Tensor:
+    """(B, ..., width) as (B, T, width)."""
     return values.reshape(len(values), -1, values.shape[-1])
 
 

@@ -16,6 +16,7 @@ from zetaplan.scoring.curvature import Curvature, MatrixFree, OnePass
 from zetaplan.scoring.losses import mean_loss
 from zetaplan.scoring.passes import backward_pass
 from zetaplan.scoring.per_sequence import Pairs
+from zetaplan.scoring.sampling import rows
 from zetaplan.scoring.scores import Vector
 from zetaplan.scoring.sequences import Batch
 
@@ -83,7 +84,9 @@ def _one_pass_steps(
         step = rules[index](name, module, pairs).cpu()
         steps[index] |= _unflattened(own, step, transposed=isinstance(module, Conv1D))
 
-    backward_pass(model, parts, data, consume)
+    drawn = any(c.statistic.drawn for c in curvatures if isinstance(c, OnePass))
+    batches, weights = rows(model, data, drawn)
+    backward_pass(model, parts, batches, consume, weights)
     return list(steps)
 
 

@@ -7,6 +7,7 @@ A statistic meets the modules of its block one by one, in any order, and forgets
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,13 @@ HALVES = (slice(0, None, 2), slice(1, None, 2))
 
 
 class Statistic(ABC):
-    """A function of G, for N sequences."""
+    """A function of G, for N sequences.
+
+    Attributes:
+        drawn: whether G has N further rows, the gradients at labels drawn from the model (see `sampling`).
+    """
+
+    drawn: ClassVar[bool] = False
 
     @abstractmethod
     def __init__(self, sequences: int) -> None: ...
@@ -61,6 +68,20 @@ class Gram(Columnwise):
         return float(self.products.sum().clamp(min=0).sqrt() / len(self.products))
 
 
+class SampledGram(Gram):
+    """The products of 2N rows: the sequences at their own labels, then at labels drawn from the model."""
+
+    drawn = True
+
+    def __init__(self, sequences: int) -> None:
+        super().__init__(2 * sequences)
+
+    @property
+    def gradient_norm(self) -> float:
+        n = len(self.products) // 2
+        return float(self.products[:n, :n].sum().clamp(min=0).sqrt() / n)
+
+
 class Moments(Columnwise):
     """Mean and mean square of every column over each half: four numbers per parameter, kept on the CPU."""
 
@@ -85,14 +106,27 @@ class Moments(Columnwise):
         return math.sqrt(sum(float(mean.double().square().sum()) for mean, _ in self.over_all()))
 
 
-def take_in(statistics: Iterable[Statistic], name: str, module: nn.Module, pairs: Pairs) -> None:
-    """Show a module to every statistic of its block; its gradients are formed once for all that want them."""
-    statistics = list(statistics)
-    for whole in statistics:
-        if isinstance(whole, Modulewise):
-            whole.add_module(name, module, pairs)
-    columnwise = [statistic for statistic in statistics if isinstance(statistic, Columnwise)]
-    if columnwise:
-        for gradients in per_sequence_gradients(module, pairs):
-            for statistic in columnwise:
-                statistic.add(gradients)
+def take_in(statistics: Iterable[Statistic], batches: int, name: str, module: nn.Module, pairs: Pairs) -> None:
+    """Show a module to every statistic of its block; its gradients are formed once for all that want them.
+
+    Args:
+        statistics: of one block.
+        batches: how many of the pairs are at the sequences' own labels; the others come after them.
+        name: of the module.
+        module: the module.
+        pairs: (x, d) of every batch.
+    """
+    own = pairs[:batches]
+    rows = sum(len(d) for _, d in own)
+    columnwise = []
+    for statistic in statistics:
+        if isinstance(statistic, Modulewise):
+            statistic.add_module(name, module, pairs if statistic.drawn else own)
+        elif isinstance(statistic, Columnwise):
+            columnwise.append(statistic)
+    if not columnwise:
+        return
+    drawn = any(statistic.drawn for statistic in columnwise)
+    for gradients in per_sequence_gradients(module, pairs if drawn else own):
+        for statistic in columnwise:
+            statistic.add(gradients if statistic.drawn else gradients[:rows])

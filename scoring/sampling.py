@@ -1,0 +1,48 @@
+"""Labels drawn from the model's own distribution, for curvature that is to know nothing of the true ones."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zetaplan.scoring.frozen import frozen
+from zetaplan.scoring.losses import shifted_logits
+from zetaplan.scoring.sequences import IGNORED, Batch
+
+SEED = 20260303
+
+
+def rows(model: nn.Module, data: Sequence[Batch], drawn: bool) -> tuple[list[Batch], list[Tensor]]:
+    """The batches of a pass and the weight (B,) of each sequence's mean loss in it.
+
+    The data with weights 1; if asked for, also the same text at labels drawn from the model, with weights sqrt(T_i), so
+    that the gradients' second moment is the curvature of the mean loss (see the surrogate mc-fisher).
+    """
+    own = [torch.ones(len(batch["labels"])) for batch in data]
+    if not drawn:
+        return list(data), own
+    weights = [(batch["labels"][:, 1:] != IGNORED).sum(1).float().sqrt() for batch in data]
+    return [*data, *drawn_labels(model, data)], [*own, *weights]
+
+
+def drawn_labels(model: nn.Module, data: Sequence[Batch]) -> list[Batch]:
+    """The batches with every label replaced by a draw; a sequence's draws do not depend on how it is batched."""
+    index, replaced = 0, []
+    for batch in data:
+        labels = batch["labels"].clone()
+        with frozen(model), torch.no_grad():
+            logits, following = shifted_logits(model, batch, next(model.parameters()).device)
+        for row, places in enumerate((following != IGNORED).cpu()):
+            uniform = torch.from_numpy(np.random.default_rng((SEED, index)).random(int(places.sum())))
+            labels[row, 1:][places[:-1]] = _inverse(logits[row].cpu()[places], uniform).to(labels)
+            index += 1
+        replaced.append({**batch, "labels": labels})
+    return replaced
+
+
+def _inverse(logits: Tensor, uniform: Tensor) -> Tensor:
+    """The class (n,) in which each uniform number falls on the scale of cumulated probabilities (n, V)."""
+    scale = logits.double().softmax(-1).cumsum(-1)
+    found = torch.searchsorted(scale, uniform[:, None] * scale[:, -1:], right=True)
+    return found.squeeze(1).clamp(max=logits.shape[1] - 1)
