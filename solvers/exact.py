@@ -10,6 +10,7 @@ breakpoints of all terms are sorted, the piece is found by halving, and on it on
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,12 @@ LARGE = 2**16  # layers; up to here a sort is quicker than starting the compiled
 
 
 @np.errstate(all="ignore")  # an infinite price is an answer, and a layer without weight has an infinite slope
-def solve_exact(instance: Instance) -> Solution:
-    """The optimum to rounding: |x_k - x*_k| is a few units in the last place of |slope_k u| + |offset_k|."""
+def solve_exact(instance: Instance, near: float | None = None) -> Solution:
+    """The optimum to rounding: |x_k - x*_k| is a few units in the last place of |slope_k u| + |offset_k|.
+
+    near : a multiplier near the optimum's, where one is known: Newton's method starts there and needs no sort. It
+    decides how long the solver takes, not what it finds. Not used for many layers, nor for several terms.
+    """
     derivations = derive(instance.program)
     if len(derivations) > 1:
         return _several_terms(instance, derivations)
@@ -36,7 +41,8 @@ def solve_exact(instance: Instance) -> Solution:
     if instance.quality.size > LARGE:
         problem, solve = _layers(derivation, channel, instance.limit, scalars)
     else:
-        problem, solve = _knapsack(derivation, channel, instance.limit, scalars), knapsack.solve
+        start = None if near is None else derivation.price_at(near, scalars)
+        problem, solve = _knapsack(derivation, channel, instance.limit, scalars), partial(knapsack.solve, start=start)
     unpriced = derivation.price_at(0.0, scalars)
     if _slack(instance, problem, unpriced):
         return Solution(instance, settle(instance, problem.at(unpriced)), 0.0, Status.SLACK, "exact")

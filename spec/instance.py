@@ -102,12 +102,10 @@ def declare(
     d = [_data(term, values, layers) for term, values in zip(terms, data, strict=True)]
     low = [_lower(term, values, layers) for term, values in zip(terms, boxes_low, strict=True)]
     high = [_upper(term, values, b, layers) for term, values, b in zip(terms, boxes_high, low, strict=True)]
-    by_symbol = {scalar.symbol: values[scalar.name] for scalar in program.scalars}
-    weight = [_power(q, by_symbol[term.exponent]) for term in terms]
     instance = Instance(
         program=program,
         quality=q,
-        weight=_stack(weight),
+        weight=_weight(program, q, values),
         resource=_stack(d),
         limit=_limit(program, limit),
         lower=_stack(low),
@@ -144,6 +142,17 @@ def rebuild(
     if w.shape != checked.weight.shape or not np.allclose(checked.weight, w, rtol=1e-12, atol=0.0):
         raise SpecError("weight: expected quality ** exponent for every layer")
     return replace(checked, quality=_frozen(q), weight=_frozen(w))
+
+
+def with_quality(instance: Instance, quality: Arrayish) -> Instance:
+    """The same program, resource, limit and box under other gains, >= 0, (K,), not all zero; they are normalised.
+
+    Raises SpecError for gains that are no gains, or of another number of layers.
+    """
+    q = normalise(quality)
+    if q.shape != instance.quality.shape:
+        raise SpecError(f"quality: expected {instance.quality.size} gains, one per layer, got {q.size}")
+    return replace(instance, quality=q, weight=_weight(instance.program, q, instance.parameters))
 
 
 def normalise(quality: Arrayish) -> Array:
@@ -320,6 +329,11 @@ def _name_first(name: str, vector: Array, bad: NDArray[np.bool_], expected: str)
     k = int(np.flatnonzero(bad)[0])
     more = int(bad.sum()) - 1
     raise SpecError(f"{name}[{k}] = {vector[k]:g}: {expected}" + (f" ({more} more like it)" if more else ""))
+
+
+def _weight(program: Program, quality: Array, values: Mapping[str, float]) -> Array:
+    exponents = {scalar.symbol: values[scalar.name] for scalar in program.scalars}
+    return _stack([_power(quality, exponents[term.exponent]) for term in program.terms])
 
 
 def _power(quality: Array, exponent: float) -> Array:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from zetaplan.batch import BatchSolution, solve_batch
     from zetaplan.checking import load_plan
     from zetaplan.documents import load_scores, save_scores
+    from zetaplan.monitor import Monitor, Reading
     from zetaplan.planning import Plan, allocate, plan, prune
     from zetaplan.reports import write_report
     from zetaplan.scoring import Damping, Scores, load_model, read_sequences, score
@@ -72,6 +73,7 @@ _HOME = {
     "load_model": "zetaplan.scoring",
     "load_plan": "zetaplan.checking",
     "load_scores": "zetaplan.documents",
+    "Monitor": "zetaplan.monitor",
     "Plan": "zetaplan.planning",
     "plan": "zetaplan.planning",
     "power_allocation": "zetaplan.spec.power_allocation",
@@ -80,6 +82,7 @@ _HOME = {
     "prune": "zetaplan.planning",
     "pruning": "zetaplan.spec.pruning",
     "read_sequences": "zetaplan.scoring",
+    "Reading": "zetaplan.monitor",
     "save_scores": "zetaplan.documents",
     "score": "zetaplan.scoring",
     "Scores": "zetaplan.scoring",
@@ -103,7 +106,9 @@ __all__ = [
     "InfeasibleError",
     "Instance",
     "IntegerSolution",
+    "Monitor",
     "Plan",
+    "Reading",
     "Scores",
     "ScoringError",
     "Solution",
