@@ -14,7 +14,7 @@ K = sp.Symbol("K", positive=True, integer=True)
 
 HALF, QUARTER = sp.Rational(1, 2), sp.Rational(1, 4)
 SOURCE, TARGET = (HALF, HALF), (3 * QUARTER, QUARTER)  # the plans
-SHARES = (sp.Rational(1, 9), sp.Rational(8, 9))  # of the target
+SHARES = (sp.Rational(1, 8), sp.Rational(7, 8))  # of the target
 CONSTANTS = {bits: 0, eta: 1, n: 1}
 objective = PRUNING.terms[0].objective.subs(CONSTANTS)
 
@@ -83,23 +83,23 @@ $R \le \frac{L}{2} D^2$, which fails where a bound is active.
         Identity(
             r"**The step that fails.** Two layers of one parameter, $b = 0$, $\eta = \kappa = 1$, target 1, caps "
             r"$\tfrac34$. The source's shares are equal, so "
-            r"$x_S = (\tfrac12, \tfrac12)$; the target's are $(\tfrac19, \tfrac89)$, so layer 1 goes to its cap: "
+            r"$x_S = (\tfrac12, \tfrac12)$; the target's are $(\tfrac18, \tfrac78)$, so layer 1 goes to its cap: "
             r"$x_T = (\tfrac34, \tfrac14)$. The regret, from the "
             "declaration:",
             value(SOURCE) - value(TARGET),
-            sp.Rational(19, 144),
+            sp.Rational(1, 8),
         ),
         Identity(
             r"The paper's second step bounds it by $\tfrac{L}{2} D^2$ with $L = 2 \max_k q_k$:",
             smoothness / 2 * squared,
-            sp.Rational(1, 9),
+            sp.Rational(7, 64),
         ),
         Numeric("which is less than the regret.", above(value(SOURCE) - value(TARGET), smoothness / 2 * squared)),
         Identity(
             r"What it left out is the linear term $\langle \nabla F_T(x_T), x_S - x_T \rangle$, more than half of the "
             r"regret here.",
             along(TARGET, SOURCE),
-            sp.Rational(10, 144),
+            sp.Rational(1, 16),
         ),
     ),
     remark=r"""

@@ -1,0 +1,69 @@
+"""Theorem 4."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import sympy as sp
+
+from zetaplan.spec.constants import constants
+from zetaplan.spec.pruning import pruning
+from zetaplan.verification.ledger.claim import Claim, Fact, Verdict
+from zetaplan.verification.ledger.optimum import objective, optimum
+
+source = pruning([1, 1], 1.0, target=1.0, upper=0.75)
+target = pruning([1, 7], 1.0, target=1.0, upper=0.75)
+
+
+def regret() -> sp.Expr:
+    """F_T(x_S) - F_T(x_T)."""
+    return objective(target, optimum(source)) - objective(target, optimum(target))
+
+
+def squared_distance() -> Fraction:
+    return sum(((x - y) ** 2 for x, y in zip(optimum(source), optimum(target), strict=True)), Fraction(0))
+
+
+def slope_change() -> Fraction:
+    """|grad F_T(x_S) - grad F_S(x_S)|^2, with f' = 2 q rho."""
+    shares = zip(optimum(source), target.quality.tolist(), source.quality.tolist(), strict=True)
+    return sum(((2 * (Fraction(t) - Fraction(s)) * x) ** 2 for x, t, s in shares), Fraction(0))
+
+
+mu, smoothness = Fraction(constants(target).mu), Fraction(constants(target).L)
+
+CLAIM = Claim(
+    claim=r"Theorem 4: the regret of transferred scores is at most $\frac{L L_q^2}{2 \mu^2} |q_S - q_T|^2$.",
+    verdict=Verdict.CORRECTED,
+    finding=r"""
+The inequality is true. Its proof is not complete: step 2 bounds the regret by $\tfrac{L}{2} |x_S - x_T|^2$, which
+drops a linear term that does not vanish when a bound is active. The variational inequality of the source's optimum
+gives $R \le \frac{L_q^2}{2 \mu} |q_S - q_T|^2$, without smoothness and without a condition on the boundary; Theorem 4
+follows from it. Duality gaps at the ends of a box of scores give a far better bound.
+""",
+    proofs=("regret", "drift"),
+    facts=(
+        Fact(
+            r"Unit sizes, target 1, caps $\tfrac34$; $q_S = (\tfrac12, \tfrac12)$, $q_T = (\tfrac18, \tfrac78)$: the "
+            r"optima are",
+            ((Fraction(1, 2), Fraction(1, 2)), (Fraction(3, 4), Fraction(1, 4))),
+            lambda: (optimum(source), optimum(target)),
+        ),
+        Fact("the regret is", Fraction(1, 8), lambda: Fraction(str(regret()))),
+        Fact(
+            r"and step 2 would bound it by $\tfrac{L}{2} |x_S - x_T|^2 =$",
+            Fraction(7, 64),
+            lambda: smoothness / 2 * squared_distance(),
+        ),
+        Fact(
+            r"The bound without condition number, $\frac{1}{2 \mu} |\nabla F_T(x_S) - \nabla F_S(x_S)|^2$, is",
+            Fraction(9, 16),
+            lambda: slope_change() / (2 * mu),
+        ),
+        Fact(
+            r"and Theorem 4's is larger by $L / \mu$:",
+            Fraction(63, 16),
+            lambda: slope_change() / (2 * mu) * smoothness / mu,
+        ),
+    ),
+)

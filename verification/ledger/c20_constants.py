@@ -1,0 +1,45 @@
+"""The constants of Theorem 4."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import sympy as sp
+
+from zetaplan.spec.program import QUALITY
+from zetaplan.spec.pruning import PRUNING, eta, kappa, rho, w
+from zetaplan.verification.ledger.claim import Claim, Fact, Verdict
+
+objective = PRUNING.terms[0].objective.subs(w, QUALITY**kappa).subs({eta: 1, kappa: sp.Rational(1, 2)})
+SHARES = (Fraction(1, 16), Fraction(1, 256), Fraction(1, 4096))
+
+
+def at_shares(expression: sp.Expr) -> tuple[Fraction, ...]:
+    values = (expression.subs({QUALITY: sp.Rational(share), rho: 1}) for share in SHARES)
+    return tuple(Fraction(str(value)) for value in values)
+
+
+CLAIM = Claim(
+    claim=r"The constants $\mu$, $L$ and $L_q$ are bounded on compact subsets, so Theorem 4 applies to both programs.",
+    verdict=Verdict.CORRECTED,
+    finding=r"""
+True on $q_k \ge q_{\min} > 0$, and not on the simplex itself: $\mu$ falls to 0 with the least weight, and for an
+exponent below 1 $L_q$ grows without bound. For the allocation a bound on the capacity (a cap, or the budget) is
+needed as well, as $f'' = \gamma w / (1 + m)^2$ falls to 0 as $m$ grows.
+""",
+    proofs=("pruning", "regret"),
+    tests=("tests/spec/test_derivation.py::test_constants_bound_the_second_derivatives_inside_the_box",),
+    facts=(
+        Fact(
+            r"Pruning, $\eta = 1$, $\kappa = \tfrac12$, $\rho = 1$: $\partial^2 f / \partial \rho \, \partial q$ at "
+            r"$q = \tfrac{1}{16}, \tfrac{1}{256}, \tfrac{1}{4096}$ is",
+            (Fraction(4), Fraction(16), Fraction(64)),
+            lambda: at_shares(sp.diff(objective, rho, QUALITY)),
+        ),
+        Fact(
+            r"and $f''$",
+            (Fraction(1, 2), Fraction(1, 8), Fraction(1, 32)),
+            lambda: at_shares(sp.diff(objective, rho, 2)),
+        ),
+    ),
+)
