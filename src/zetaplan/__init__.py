@@ -22,9 +22,11 @@ from zetaplan.errors import (
 )
 
 if TYPE_CHECKING:
+    from zetaplan.applying import apply_pruning
     from zetaplan.batch import BatchSolution, solve_batch
     from zetaplan.checking import load_plan
     from zetaplan.documents import load_scores, save_scores
+    from zetaplan.exports import Export, export
     from zetaplan.monitor import Monitor, Reading
     from zetaplan.planning import Plan, allocate, plan, prune
     from zetaplan.reports import write_report
@@ -53,6 +55,7 @@ __version__ = "0.1.0"
 _HOME = {
     "allocate": "zetaplan.planning",
     "allocation": "zetaplan.spec.allocation",
+    "apply_pruning": "zetaplan.applying",
     "barrier_pruning": "zetaplan.spec.barrier_pruning",
     "BatchSolution": "zetaplan.batch",
     "Certificate": "zetaplan.verification.certificate",
@@ -65,6 +68,8 @@ _HOME = {
     "ExactCertificate": "zetaplan.verification.exact",
     "ExactOptimum": "zetaplan.solvers.rational",
     "exponential_allocation": "zetaplan.spec.exponential_allocation",
+    "Export": "zetaplan.exports",
+    "export": "zetaplan.exports",
     "Frontier": "zetaplan.solvers.frontier",
     "frontier": "zetaplan.solvers.frontier",
     "Instance": "zetaplan.spec.instance",
@@ -102,6 +107,7 @@ __all__ = [
     "Damping",
     "ExactCertificate",
     "ExactOptimum",
+    "Export",
     "Frontier",
     "InfeasibleError",
     "Instance",
@@ -118,12 +124,14 @@ __all__ = [
     "ZetaplanError",
     "allocate",
     "allocation",
+    "apply_pruning",
     "barrier_pruning",
     "certify",
     "check_certificate",
     "constants",
     "exact_optimum",
     "exponential_allocation",
+    "export",
     "frontier",
     "joint",
     "load_model",
