@@ -17,5 +17,7 @@ def on_page_content(content: str, **_: Any) -> str:
 
 
 def _mathml(match: re.Match[str]) -> str:
-    display = "block" if match[1] == "div" else "inline"
-    return str(convert(html.unescape(match[2]), display=display))
+    latex = html.unescape(match[2])
+    if match[1] == "span":
+        return str(convert(latex))
+    return f'<div style="overflow-x: auto; overflow-y: hidden">{convert(latex, display="block")}</div>'

@@ -94,6 +94,7 @@ def functions(path: str) -> set[str]:
 def test_the_page_holds_every_claim_and_the_day() -> None:
     page = ledger_page("2001-02-03")
     assert page.count("| 2001-02-03 |") == len(claims())
+    assert all(row.count("|") == 6 for row in page.splitlines() if row.startswith("| [C"))  # five cells
     assert all(f"\n## {name}\n" in page for name in claims())
     assert r"the decrease of the step $-\tfrac12$ is **1/2**" in page
 

@@ -33,7 +33,9 @@ def slope_change() -> Fraction:
 mu, smoothness = Fraction(constants(target).mu), Fraction(constants(target).L)
 
 CLAIM = Claim(
-    claim=r"Theorem 4: the regret of transferred scores is at most $\frac{L L_q^2}{2 \mu^2} |q_S - q_T|^2$.",
+    claim=(
+        r"Theorem 4: the regret of transferred scores is at most $\frac{L L_q^2}{2 \mu^2} \lVert q_S - q_T \rVert^2$."
+    ),
     verdict=Verdict.CORRECTED,
     finding=r"""
 The inequality is true. Its proof is not complete: step 2 bounds the regret by $\tfrac{L}{2} |x_S - x_T|^2$, which

@@ -40,9 +40,10 @@ The minimiser is unique if every $w_k > 0$, and also where $w_k = 0$ for some la
             "It is positive: the objective is strictly convex in every layer that has weight.",
             above(gamma * w / (1 + m) ** 2, sp.Integer(0)),
         ),
-        Identity("The slope of the Lagrangian vanishes at the closed form.", slope.subs(m, closed), sp.Integer(0)),
         Identity(
-            "The closed form is the one of the paper (Eq. 13).", closed, gamma * w / ((alpha + MULTIPLIER) * c) - 1
+            "The slope of the Lagrangian vanishes at the closed form (Eq. 13 of the paper).",
+            sp.Subs(slope, m, gamma * w / ((alpha + MULTIPLIER) * c) - 1),
+            sp.Integer(0),
         ),
         Inequality(
             "Below it the Lagrangian falls: the slope is negative at every smaller capacity.",
@@ -86,7 +87,7 @@ The minimiser is unique if every $w_k > 0$, and also where $w_k = 0$ for some la
         ),
         Identity(
             "A layer without weight: its objective is affine, hence not strictly convex.",
-            objective.subs(w, 0),
+            sp.Subs(objective, w, 0),
             alpha * c * m,
         ),
         Argument(

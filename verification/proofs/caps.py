@@ -16,7 +16,7 @@ inside = (
     at_most(share, cap),
     at_least(sum(rho), LAYERS * share),
 )
-HALF, TIGHT = sp.Rational(1, 2), sp.Rational(51, 100)
+NUMBERS = ((K, sp.Integer(32)), (share, sp.Rational(1, 2)), (cap, sp.Rational(51, 100)))
 
 PROOF = Proof(
     title="A cap close to the target leaves little to choose",
@@ -48,13 +48,15 @@ cuts anything off.
         Argument("At most $K - 1$ layers can lie above their mean."),
         Identity(
             r"The paper's numbers, $K = 32$, $s = 0.5$, $u = 0.51$: no layer can keep more than 81 % of itself,",
-            32 * HALF - 31 * TIGHT,
+            K * share - (K - 1) * cap,
             sp.Rational(19, 100),
+            given=NUMBERS,
         ),
         Identity(
             "and on average a layer can differ from uniform pruning by less than two hundredths.",
-            2 * (TIGHT - HALF) * 31 / 32,
+            2 * (cap - share) * (K - 1) / K,
             sp.Rational(31, 1600),
+            given=NUMBERS,
         ),
         Inequality(
             "Clipping after the solve: with a binding target, what is cut off is missing.",

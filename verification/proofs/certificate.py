@@ -26,17 +26,15 @@ change = sp.Symbol("d", real=True)
 floor, cap = sp.symbols("mu nu", nonnegative=True)
 
 
-def _slope(name: str) -> list[Identity]:
-    """The slope of the Lagrangian is that of the objective plus or minus the multiplier times the datum."""
-    program = programs()[name]
+def _curvature(name: str) -> list[Identity]:
+    """The second derivative of every objective, from the declaration."""
     return [
         Identity(
-            f"`{name}`: the slope of the Lagrangian is that of the objective and the priced resource.",
-            d.stationarity,
-            sp.diff(d.term.objective, d.term.decision)
-            + program.sign * sp.Symbol("lambda", nonnegative=True) * sp.diff(d.term.resource, d.term.decision),
+            f"`{name}`, the second derivative:",
+            sp.Derivative(d.term.objective, (d.term.decision, 2)),
+            d.second_derivative,
         )
-        for d in derive(program)
+        for d in derive(programs()[name])
     ]
 
 
@@ -59,12 +57,15 @@ $$F(x) - F(x^{*}) \;\le\; \sum_k |g_k|\, |x_k - x_k^{*}| + \lambda\, \sigma \Big
 g_k \text{ at } x.$$
 """,
     steps=(
-        *(step for name in programs() for step in _slope(name)),
+        *(step for name in programs() for step in _curvature(name)),
+        Argument(
+            "They are positive, $p$ being below 1 in `power_allocation` and above 1 in `power_pruning`, so the "
+            "objectives are convex."
+        ),
         Argument(
             r"A convex function lies above its tangents: $f_k(y) \ge f_k(x_k) + f_k'(x_k) (y - x_k)$, and so does the "
             r"Lagrangian of a layer, in which the "
-            r"resource is linear: $L_k(y) - L_k(x_k) \ge g_k (y - x_k)$. That the objectives are convex is "
-            r"shown for the paper's two programs in [Theorem 2](allocation.md) and [Theorem 3](pruning.md)."
+            r"resource is linear: $L_k(y) - L_k(x_k) \ge g_k (y - x_k)$."
         ),
         Inequality(
             "Inside the box, at the floor, at the cap: no other value within the box has a smaller Lagrangian.",

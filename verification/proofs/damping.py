@@ -36,7 +36,7 @@ In particular layers with one and the same eigenvalue keep their order, and in g
             r"In one eigendirection (eigenvalue $h$, squared component $p$) the gain shrinks by a factor that depends "
             r"on $h$ alone.",
             p / (h + s),
-            p / (h + tau) * (h + tau) / (h + s),
+            sp.Mul(p / (h + tau), (h + tau) / (h + s), evaluate=False),
         ),
         Inequality(
             r"The factor rises with the eigenvalue: flat directions lose most.",

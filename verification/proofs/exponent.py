@@ -40,8 +40,8 @@ On the active set of an allocation:
         ),
         Identity(
             r"$\beta = 1$: it is $1 + m_k$ that is proportional to $q_k / c_k$,",
-            (1 + at_exponent.subs(beta, 1)) / (q / c),
-            gamma / (alpha + MULTIPLIER),
+            sp.Subs(1 + derived.closed_form, w, q),
+            sp.Mul(gamma / (alpha + MULTIPLIER), q / c, evaluate=False),
         ),
         Identity(
             r"and the capacity per gain differs from layer to layer by $1 / q_k$ (at unit costs).",

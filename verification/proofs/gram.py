@@ -12,7 +12,7 @@ e, et = sp.symbols(r"\mathbf{1} \mathbf{1}^{\top}", commutative=False)
 N = sp.Symbol("N", positive=True)
 tau, a = sp.symbols("tau a", positive=True)
 eigenvalue = sp.Symbol("a", nonnegative=True)
-g1 = sp.Symbol("g_1", real=True)
+g1, g2 = sp.symbols("g_1 g_2", real=True)
 
 gram, fisher = G * Gt / N, Gt * G / N
 
@@ -62,12 +62,14 @@ $N$ gradients are linearly independent.
             sp.Limit(a / (a + tau), tau, 0, "+"),
             sp.Integer(1),
         ),
-        Identity("and stays 0 for an eigenvalue 0.", sp.Limit(sp.Integer(0) / (0 + tau), tau, 0, "+"), sp.Integer(0)),
+        Argument("while an eigenvalue 0 adds nothing at any damping."),
         Identity(
-            r"So linear independence is needed: two opposite gradients, $g_2 = -g_1$, have the gain 0 at every damping "
-            r"($\mathbf{1}$ is in the kernel of $A$).",
-            (sp.Matrix([[1, 1]]) * sp.Matrix([[g1**2, -(g1**2)], [-(g1**2), g1**2]]) / 2)[0],
+            r"So linear independence is needed: two opposite gradients have the mean 0, and "
+            r"$\mathbf{1}^{\top} A \mathbf{1}$, "
+            "with it the gain, is 0 at every damping (one parameter).",
+            (g1**2 + 2 * g1 * g2 + g2**2) / 2,
             sp.Integer(0),
+            given=((g2, -g1),),
         ),
     ),
     remark=r"""

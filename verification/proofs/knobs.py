@@ -17,8 +17,8 @@ u = sp.Symbol("u", positive=True)
 
 budget_price = sp.solve(sp.expand(c * (capacity.slope * u + capacity.offset)).subs({w: W, c: C}) - B, u)[0]
 target_price = P / sp.expand(n * sparsity.slope).subs(n, sp.sqrt(N)).subs(v, 1)
-allocated = capacity.slope * budget_price + capacity.offset
-pruned = sparsity.slope * target_price + sparsity.offset
+allocated = sp.Subs(capacity.slope * u + capacity.offset, u, budget_price)
+pruned = sp.Subs(sparsity.slope * u + sparsity.offset, u, target_price)
 
 PROOF = Proof(
     title="The knobs cancel",
@@ -41,13 +41,13 @@ $P > \sum n_k l_k$ if $b = 0$ and all weights are positive.
             gamma * w * u - c,
         ),
         Argument(r"Summed over $A$: $\gamma W u - C = B$."),
-        Identity("The price that solves it", gamma * W * budget_price - C, B),
+        Identity("The price that solves it", sp.Subs(gamma * W * u - C, u, budget_price), B),
         Identity("gives the plan,", allocated, (B + C) * w / (c * W) - 1),
         Identity(r"which does not move with $\gamma$", sp.Derivative(allocated, gamma), sp.Integer(0)),
         Identity(r"nor with $\alpha$,", sp.Derivative(allocated, alpha), sp.Integer(0)),
         Identity(
             "while the multiplier does move:",
-            capacity.inverse_price.subs(PRICE, budget_price),
+            sp.Subs(capacity.inverse_price, PRICE, budget_price),
             gamma * W / (B + C) - alpha,
         ),
         Inequality(
@@ -62,16 +62,16 @@ $P > \sum n_k l_k$ if $b = 0$ and all weights are positive.
         ),
         Identity(
             r"What a layer inside its box adds to a target, at price $u = b + \lambda$; from the declaration.",
-            n * (sparsity.slope * u + sparsity.offset),
+            sp.Mul(n, sparsity.slope * u + sparsity.offset, evaluate=False),
             n**2 / v * u / (2 * eta),
         ),
         Argument(r"Summed over $A$: $N u / (2 \eta) = P$."),
-        Identity("The price that solves it", N * target_price / (2 * eta), P),
+        Identity("The price that solves it", sp.Subs(N * u / (2 * eta), u, target_price), P),
         Identity("gives the plan,", pruned, P * n / (v * N)),
         Identity(r"which does not move with $\eta$", sp.Derivative(pruned, eta), sp.Integer(0)),
         Identity("nor with $b$,", sp.Derivative(pruned, bits), sp.Integer(0)),
         Identity(
-            "while the multiplier does.", sparsity.inverse_price.subs(PRICE, target_price), 2 * eta * P / N - bits
+            "while the multiplier does.", sp.Subs(sparsity.inverse_price, PRICE, target_price), 2 * eta * P / N - bits
         ),
         Argument(
             r"$A$ itself is decided by comparing $w_k / c_k$ (or $n_k / w_k$) with sums over $A$, in which the knobs "

@@ -13,9 +13,10 @@ M = sp.Matrix(SAMPLES, SAMPLES, lambda i, j: sp.Symbol(f"M_{min(i, j) + 1}{max(i
 N, tau = sp.symbols("N tau", positive=True)
 signal, noise, eigenvalue = sp.symbols(r"\theta \varsigma a", nonnegative=True)
 
-signs = [sp.Matrix(s) for s in product((1, -1), repeat=SAMPLES)]
-mean_over_signs = sum((s.T * M * s)[0] for s in signs) / len(signs)
-plug_in = sum(M) / SAMPLES**2
+signs = [sp.Matrix((1, *s)) for s in product((1, -1), repeat=SAMPLES - 1)]  # s and -s give the same
+mean_over_signs = sp.Add(*((s.T * M * s)[0] / len(signs) for s in signs), evaluate=False)
+plug_in = sp.Symbol(r"Q(\hat{g})", real=True)
+same = tuple((M[i, j], signal) for i in range(SAMPLES) for j in range(i + 1, SAMPLES))
 own = sum(M[i, i] for i in range(SAMPLES))
 pairs = sum(M[i, j] for i in range(SAMPLES) for j in range(SAMPLES) if i != j)
 
@@ -63,12 +64,19 @@ Let $Q(\hat g) = \hat g^{\top} M \hat g$ be a gain estimated from the mean $\hat
             signal + noise / N,
         ),
         Inequality("upwards,", at_least(signal + noise / N, signal)),
-        Identity("and the mean over the pairs is not.", N * (N - 1) * signal / (N * (N - 1)), signal),
+        Identity(
+            f"and the mean over the pairs is not, here for $N = {SAMPLES}$ with $M_{{ij}} = g_i^{{\\top}} M g_j$ at "
+            f"its expectation.",
+            pairs / (SAMPLES * (SAMPLES - 1)),
+            signal,
+            given=same,
+        ),
         Identity(
             f"How the code forms it: the whole sum less the samples' own terms, here for $N = {SAMPLES}$, with "
             f"$M_{{ij}} = g_i^{{\\top}} M g_j$.",
             pairs / (SAMPLES * (SAMPLES - 1)),
             (SAMPLES**2 * plug_in - own) / (SAMPLES * (SAMPLES - 1)),
+            given=((plug_in, sum(M) / SAMPLES**2),),
         ),
     ),
     remark=r"""

@@ -107,7 +107,7 @@ class Numeric(Step):
 
     def objection(self) -> str:
         with ctx.workprec(PRECISION):
-            gap = evaluate(self.claim.gts, {}) - evaluate(self.claim.lts, {})
+            gap = evaluate(self.claim.gts.doit(), {}) - evaluate(self.claim.lts.doit(), {})
             return "" if gap > 0 else f"the larger side minus the smaller one is {gap}"
 
 

@@ -32,8 +32,11 @@ the sum rises strictly as long as some layer is inside its box.
             at_least(2 * eta * w, 2 * eta * least),
             given=(at_least(w, least),),
         ),
-        Identity("The slope of the Lagrangian vanishes at the closed form.", slope.subs(rho, closed), sp.Integer(0)),
-        Identity("The closed form is the one of the paper (Eq. 15).", closed, (bits + MULTIPLIER) * n / (2 * eta * w)),
+        Identity(
+            "The slope of the Lagrangian vanishes at the closed form (Eq. 15 of the paper).",
+            sp.Subs(slope, rho, (bits + MULTIPLIER) * n / (2 * eta * w)),
+            sp.Integer(0),
+        ),
         Inequality(
             "Below it the Lagrangian falls,",
             below(slope.subs(rho, other), sp.Integer(0)),
@@ -68,7 +71,7 @@ the sum rises strictly as long as some layer is inside its box.
             "A layer without weight has no curvature, and the constant is 0: neither strong convexity nor uniqueness "
             "is left "
             "when the reward for removed parameters is 0 as well.",
-            objective.subs(w, 0),
+            sp.Subs(objective, w, 0),
             bits * n * (1 - rho),
         ),
         Inequality(

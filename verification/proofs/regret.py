@@ -19,20 +19,18 @@ CONSTANTS = {bits: 0, eta: 1, n: 1}
 objective = PRUNING.terms[0].objective.subs(CONSTANTS)
 
 
-def value(plan: tuple[sp.Rational, ...]) -> sp.Expr:
-    """F_T of a plan."""
-    return sum(objective.subs({rho: x, w: share}) for x, share in zip(plan, SHARES, strict=True))
+first, second = sp.symbols("rho_1 rho_2", nonnegative=True)
+total = sum(objective.subs({rho: x, w: share}) for x, share in zip((first, second), SHARES, strict=True))
 
 
-def along(plan: tuple[sp.Rational, ...], other: tuple[sp.Rational, ...]) -> sp.Expr:
-    """<grad F_T(plan), other - plan>."""
-    slope = sp.diff(objective, rho)
-    rows = zip(plan, other, SHARES, strict=True)
-    return sum(slope.subs({rho: x, w: share}) * (y - x) for x, y, share in rows)
+def at(expression: sp.Expr, plan: tuple[sp.Rational, ...]) -> sp.Expr:
+    """The expression at a plan, kept as it is written."""
+    return sp.Subs(expression, (first, second), plan)
 
 
-squared = sum((x - y) ** 2 for x, y in zip(SOURCE, TARGET, strict=True))
+squared = (first - SOURCE[0]) ** 2 + (second - SOURCE[1]) ** 2
 smoothness = sp.diff(objective, (rho, 2)).subs(w, max(SHARES))
+linear = sum(sp.diff(total, x) * (y - x) for x, y in zip((first, second), SOURCE, strict=True))
 
 PROOF = Proof(
     title="Theorem 4: the transfer regret",
@@ -86,19 +84,22 @@ $R \le \frac{L}{2} D^2$, which fails where a bound is active.
             r"$x_S = (\tfrac12, \tfrac12)$; the target's are $(\tfrac18, \tfrac78)$, so layer 1 goes to its cap: "
             r"$x_T = (\tfrac34, \tfrac14)$. The regret, from the "
             "declaration:",
-            value(SOURCE) - value(TARGET),
+            at(total, SOURCE) - at(total, TARGET),
             sp.Rational(1, 8),
         ),
         Identity(
             r"The paper's second step bounds it by $\tfrac{L}{2} D^2$ with $L = 2 \max_k q_k$:",
-            smoothness / 2 * squared,
+            smoothness / 2 * at(squared, TARGET),
             sp.Rational(7, 64),
         ),
-        Numeric("which is less than the regret.", above(value(SOURCE) - value(TARGET), smoothness / 2 * squared)),
+        Numeric(
+            ("which is less than the regret."),
+            above(at(total, SOURCE) - at(total, TARGET), smoothness / 2 * at(squared, TARGET)),
+        ),
         Identity(
             r"What it left out is the linear term $\langle \nabla F_T(x_T), x_S - x_T \rangle$, more than half of the "
             r"regret here.",
-            along(TARGET, SOURCE),
+            at(linear, TARGET),
             sp.Rational(1, 16),
         ),
     ),
