@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from zetaplan import __version__
 from zetaplan.cli_audit import audit
+from zetaplan.cli_export import export
 from zetaplan.errors import CertificateError, ScoringError, ZetaplanError
 
 if TYPE_CHECKING:
@@ -279,6 +280,7 @@ def report(
 
 
 app.command(epilog="Example: zetaplan audit --instances 10000 --jobs 2 --out audit")(audit)
+app.command(epilog="Example: zetaplan export plan.json --to peft --model smollm2 -o adapter_config.json")(export)
 
 
 def main() -> None:

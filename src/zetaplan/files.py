@@ -315,16 +315,16 @@ def save(path: str | os.PathLike[str], document: Document) -> Path:
     return write(path, document.text())
 
 
-def write(path: str | os.PathLike[str], text: str) -> Path:
-    """Write the text beside the file, then rename: whatever happens, the file is the old one or the new one.
+def write(path: str | os.PathLike[str], content: str | bytes) -> Path:
+    """Write the content beside the file, then rename: whatever happens, the file is the old one or the new one.
 
     Raises `SpecError` if the folder is missing or cannot be written.
     """
     target = Path(path)
     temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
     try:
-        with open(temporary, "x", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
+        with open(temporary, "xb") as stream:
+            stream.write(content.encode() if isinstance(content, str) else content)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, target)
@@ -336,16 +336,21 @@ def write(path: str | os.PathLike[str], text: str) -> Path:
     return target
 
 
-def _read(path: Path) -> str:
+def contents(path: Path) -> bytes:
+    """The bytes of a file. Raises SpecError if it cannot be read, or is larger than any file of zetaplan."""
     try:
         with open(path, "rb") as stream:
             data = stream.read(SIZE_LIMIT + 1)
     except OSError as error:
         raise SpecError(f"cannot read {path}: {error.strerror}; check the path") from error
     if len(data) > SIZE_LIMIT:
-        raise SpecError(f"{path} is larger than {SIZE_LIMIT} bytes; give a JSON file written by zetaplan")
+        raise SpecError(f"{path} is larger than {SIZE_LIMIT} bytes; give a file written by zetaplan")
+    return data
+
+
+def _read(path: Path) -> str:
     try:
-        return data.decode("utf-8")
+        return contents(path).decode("utf-8")
     except UnicodeDecodeError as error:
         raise SpecError(f"{path} is not text in UTF-8; give a JSON file written by zetaplan") from error
 

@@ -93,13 +93,7 @@ class Plan:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader must know before trusting the plan; empty when there is nothing to say."""
-        share = noise_share(self.scores)
-        noisy = (
-            f"{share:.0%} of the total gain is noise floor: more sequences, or more damping, would make the "
-            "differences between layers mean more"
-        )
-        found = (noisy if share is not None and share > NOISY else None, ranking_warning(self.scores))
-        return tuple(warning for warning in found if warning)
+        return tuple(warning for warning in (noise_warning(self.scores), ranking_warning(self.scores)) if warning)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write `zetaplan.plan/1` to the file, whole or not at all."""
@@ -219,6 +213,17 @@ def noise_share(scores: Scores) -> float | None:
     if scores.noise_floor is None:
         return None
     return float(np.minimum(scores.noise_floor, scores.gain).sum() / scores.gain.sum())
+
+
+def noise_warning(scores: Scores) -> str | None:
+    """What to say when most of the gain is what noise alone would give; None if it is not, or cannot be told."""
+    share = noise_share(scores)
+    if share is None or share <= NOISY:
+        return None
+    return (
+        f"{share:.0%} of the total gain is noise floor: more sequences, or more damping, would make the "
+        "differences between layers mean more"
+    )
 
 
 def ranking_warning(scores: Scores) -> str | None:

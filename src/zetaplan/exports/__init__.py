@@ -1,1 +1,118 @@
-"""Plans as the settings of the tools that apply them, each entry checked against the model's own modules."""
+"""Plans as the settings of the tools that apply them, each entry checked against the model's own modules.
+
+What is written is read back by the rules of its tool and held against the plan, entry by entry: a key that hits
+nothing, that another key hides, or that sets a module to anything but its value, is an error and no file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, cast
+
+from zetaplan.checking import load_plan
+from zetaplan.errors import CertificateError, SpecError
+from zetaplan.exports import formats
+from zetaplan.exports.job import Format, Group, job_of
+from zetaplan.exports.targets import Problem, check, modules_of
+from zetaplan.files import contents, write
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from zetaplan.planning import Plan
+
+
+PLAN_SCHEMA = b'"zetaplan.plan/'
+
+
+@dataclass(frozen=True)
+class Export:
+    """A plan as a tool's settings. file : the name that the tool expects. usage : how the tool takes it."""
+
+    to: str
+    data: bytes
+    file: str
+    usage: str
+
+    @property
+    def text(self) -> str:
+        """The settings as text; all formats but alphapruning are text."""
+        return self.data.decode()
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the settings to the file, whole or not at all."""
+        return write(path, self.data)
+
+
+def export(plan: Plan, *, to: str, model: str | nn.Module | None = None) -> Export:
+    """The plan as the settings of a tool.
+
+    to : "peft", "axolotl", "mola" for ranks; "llm-compressor", "alphapruning", "torch-prune" for sparsity; "json",
+    "csv" for both. model : the model, or a name that `zetaplan score` takes (its config is enough); json and csv can
+    do without.
+
+    Raises SpecError for a format that does not take this plan, CertificateError, naming the entry, where the plan does
+    not fit the model or an entry would not do what it says.
+    """
+    form = format_of(to)
+    if form.PROGRAM not in (None, plan.instance.program.name):
+        raise SpecError(f"to = {to!r}: takes plans of {form.PROGRAM}, this is one of {plan.instance.program.name}")
+    if model is None and form.MODEL:
+        raise SpecError(f"to = {to!r}: is written for the modules of a model; name it with model (--model)")
+    modules = () if model is None else modules_of(model)
+    job = job_of(plan, modules)
+    data = form.write(job)
+    if modules:
+        refuse(problems(form.read(data, modules) or (), form.settings(job)), to)
+    return Export(to, data, form.FILE, form.usage(job, form.FILE))
+
+
+def check_file(path: str | os.PathLike[str], model: str | nn.Module) -> tuple[str, tuple[Problem, ...]]:
+    """The format of a file, a plan of ours or settings of whatever origin, and what of it the model would ignore or
+    take otherwise than it says.
+
+    Raises SpecError for a file of no known format, CertificateError for a plan that does not fit the model.
+    """
+    data, modules = contents(Path(path)), modules_of(model)
+    if PLAN_SCHEMA in data[:200]:
+        job_of(load_plan(path), modules)
+        return "plan", ()
+    for name in format_names():
+        if (groups := format_of(name).read(data, modules)) is not None:
+            return name, problems(groups)
+    raise SpecError(f"{path} is of no known format; known are {', '.join(format_names())} and plans of zetaplan")
+
+
+def problems(groups: Sequence[Group], wanted: Mapping[str, Mapping[str, float]] | None = None) -> tuple[Problem, ...]:
+    """What is wrong with any group; `wanted` as in `Format.settings`."""
+    return tuple(
+        Problem(f"{group.name}: {problem.key}", problem.words)
+        for group in groups
+        for problem in check(
+            group.entries, group.modules, wanted[group.name] if wanted is not None else None, complete=group.complete
+        )
+    )
+
+
+def refuse(found: Sequence[Problem], what: str) -> None:
+    """Raise CertificateError with the first problem, if there is one."""
+    if found:
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        raise CertificateError(f"{what}: {found[0]}{more}")
+
+
+def format_names() -> tuple[str, ...]:
+    """The formats that there are: one file each."""
+    return tuple(found.name.replace("_", "-") for found in iter_modules(formats.__path__))
+
+
+def format_of(name: str) -> Format:
+    """The format of this name. Raises SpecError, with all names, if there is none."""
+    if name not in format_names():
+        raise SpecError(f"to = {name!r}: expected one of {', '.join(format_names())}")
+    return cast(Format, import_module(f"{formats.__name__}.{name.replace('-', '_')}"))

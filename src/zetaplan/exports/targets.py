@@ -124,7 +124,10 @@ def modules_of(model: str | nn.Module) -> tuple[Module, ...]:
     model : a transformers model, or a name that `zetaplan score` takes. Raises ScoringError for a model that cannot be
     read.
     """
-    from zetaplan.scoring.blocks import LINEAR, layer_blocks
+    from torch.nn import Linear
+    from transformers.pytorch_utils import Conv1D
+
+    from zetaplan.scoring.blocks import layer_blocks
     from zetaplan.scoring.skeleton import skeleton
 
     network = skeleton(model) if isinstance(model, str) else model
@@ -132,7 +135,7 @@ def modules_of(model: str | nn.Module) -> tuple[Module, ...]:
     found = []
     for name, module in network.named_modules():
         block = next((block for block in blocks if f"{name}.".startswith(f"{block}.")), "")
-        shape = tuple(module.get_parameter("weight").shape) if isinstance(module, LINEAR) else (0, 0)
+        shape = tuple(module.get_parameter("weight").shape) if isinstance(module, Linear | Conv1D) else (0, 0)
         inputs, outputs = shape if type(module).__name__ == "Conv1D" else shape[::-1]
         found.append(Module(name, type(module).__name__, block, inputs, outputs))
     return tuple(found)
@@ -141,3 +144,16 @@ def modules_of(model: str | nn.Module) -> tuple[Module, ...]:
 def linears(modules: Sequence[Module]) -> list[Module]:
     """The linears of the decoder layers: what plans speak of."""
     return [module for module in modules if module.weights and module.block]
+
+
+def literal(name: str, value: float) -> Entry:
+    """The entry of a tool that takes names as they are."""
+    return Entry(name, value, re.escape(name))
+
+
+def by_position(label: str, values: Sequence[float], names: Sequence[str]) -> tuple[Entry, ...]:
+    """The entries of a tool that takes a bare list: the i-th value is for the i-th name."""
+    patterns = [*map(re.escape, names[: len(values)]), *[NOTHING] * (len(values) - len(names))]
+    return tuple(
+        Entry(f"{label}[{i}]", value, pattern) for i, (value, pattern) in enumerate(zip(values, patterns, strict=True))
+    )

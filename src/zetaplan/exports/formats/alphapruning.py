@@ -1,0 +1,60 @@
+"""AlphaPruning: a vector of numpy, one number per linear of the decoder layers in the order of the model.
+
+Its file holds scores s, which its mapping turns into ratios: (s - min) / (max - min) (1 + E - (1 - E)) + 1 - E, scaled
+so that the mean over all weights is the sparsity asked for. With s = p and E = (max - min) / (max + min) that line is
+2 p / (max + min), and the scaling gives p back.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from operator import mul
+
+import numpy as np
+
+from zetaplan.errors import SpecError
+from zetaplan.exports.job import Group, Job
+from zetaplan.exports.targets import Module, by_position, linears
+
+PROGRAM, MODEL, FILE = "pruning", True, "zetaplan.npy"
+
+
+def settings(job: Job) -> dict[str, dict[str, float]]:
+    return {"ratios": job.shares}
+
+
+def write(job: Job) -> bytes:
+    ratios = list(job.shares.values())
+    if kind := next((module.kind for module in linears(job.modules) if module.kind != "Linear"), None):
+        raise SpecError(f"to = 'alphapruning': it prunes nn.Linear only, this model has {kind}; use torch-prune")
+    if min(ratios) == max(ratios):
+        raise SpecError(f"to = 'alphapruning': all ratios are {ratios[0]:g}, and its mapping divides by their spread")
+    buffer = io.BytesIO()
+    np.save(buffer, np.array(ratios), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def read(data: bytes, modules: Sequence[Module]) -> tuple[Group, ...] | None:
+    if not data.startswith(b"\x93NUMPY"):
+        return None
+    try:
+        values = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise SpecError(f"not a complete vector of numpy: {error}; write it anew") from error
+    if values.ndim != 1 or values.dtype.kind not in "fiu":
+        raise SpecError(f"expected one number per linear, got an array of shape {values.shape} and type {values.dtype}")
+    names = tuple(module.name for module in linears(modules) if module.kind == "Linear")
+    return (Group("ratios", by_position("ratios", values.tolist(), names), names, complete=True),)
+
+
+def usage(job: Job, file: str) -> str:
+    ratios, sizes = list(job.shares.values()), [module.weights for module in linears(job.modules)]
+    spread = (max(ratios) - min(ratios)) / (max(ratios) + min(ratios))
+    mean = math.fsum(map(mul, ratios, sizes)) / sum(sizes)
+    name = file.removesuffix(".npy")
+    return (
+        f"--ww_metric {name} --ww_metric_cache FOLDER --mapping_type layer --epsilon {spread!r} "
+        f"--sparsity_ratio {mean!r}"
+    )

@@ -1,0 +1,40 @@
+"""Plain CSV: name and units, for a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from zetaplan.errors import SpecError
+from zetaplan.exports.formats.json import named, settings
+from zetaplan.exports.job import Group, Job
+from zetaplan.exports.targets import Module, literal
+
+__all__ = ["FILE", "MODEL", "PROGRAM", "read", "settings", "usage", "write"]
+
+PROGRAM, MODEL, FILE = None, False, "export.csv"
+
+HEADER = ["name", "units"]
+
+
+def write(job: Job) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([HEADER, *job.units.items()])
+    return text.getvalue().encode()
+
+
+def read(data: bytes, modules: Sequence[Module]) -> tuple[Group, ...] | None:
+    header = ",".join(HEADER)
+    if not data.startswith(f"{header}\n".encode()):
+        return None
+    rows = list(csv.reader(io.StringIO(data.decode())))[1:]
+    try:
+        entries = tuple(literal(name, float(int(units))) for name, units in rows)
+    except ValueError as error:
+        raise SpecError(f"expected a name and a whole number in every row: {error}; correct the file") from error
+    return (Group("units", entries, named(modules)),)
+
+
+def usage(job: Job, file: str) -> str:
+    return f"columns of {file}: {', '.join(HEADER)} ({job.plan.rounded.unit})"

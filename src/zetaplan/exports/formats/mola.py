@@ -1,0 +1,50 @@
+"""MoLA: how many LoRA experts every decoder layer has, and how many of them a token is sent to."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from zetaplan.errors import SpecError
+from zetaplan.exports.job import Group, Job, by_block
+from zetaplan.exports.targets import Module, by_position, linears
+
+PROGRAM, MODEL, FILE = "allocation", True, "mola.args"
+
+TOP_K = 2  # experts per token, as MoLA has it, where a layer has that many
+
+
+def settings(job: Job) -> dict[str, dict[str, float]]:
+    experts = by_block(job)
+    if bare := next((block for block, count in experts.items() if count < 1), None):
+        raise SpecError(f"{bare} has no expert: every layer needs one; plan with lower=1 (--lower 1)")
+    return {
+        "number_experts": {block: float(count) for block, count in experts.items()},
+        "top_k": {block: float(min(TOP_K, count)) for block, count in experts.items()},
+    }
+
+
+def write(job: Job) -> bytes:
+    lists = {name: ",".join(f"{value:.0f}" for value in values.values()) for name, values in settings(job).items()}
+    return (" ".join(f'--{name} "{values}"' for name, values in lists.items()) + "\n").encode()
+
+
+def read(data: bytes, modules: Sequence[Module]) -> tuple[Group, ...] | None:
+    if not data.startswith(b"--number_experts"):
+        return None
+    words = shlex.split(data.decode())
+    try:
+        lists = {
+            flag.removeprefix("--"): [float(int(value)) for value in values.split(",")]
+            for flag, values in zip(words[::2], words[1::2], strict=True)
+        }
+    except ValueError as error:
+        raise SpecError(f"expected flags, each with whole numbers between commas: {error}; correct the file") from error
+    blocks = tuple(dict.fromkeys(module.block for module in linears(modules)))
+    return tuple(
+        Group(name, by_position(name, values, blocks), blocks, complete=True) for name, values in lists.items()
+    )
+
+
+def usage(job: Job, file: str) -> str:
+    return f"append the contents of {file} to MoLA's training command"

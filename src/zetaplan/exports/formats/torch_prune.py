@@ -1,0 +1,80 @@
+"""torch.nn.utils.prune: a script that stands alone and removes exactly the planned counts, smallest weights first."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+
+from zetaplan.errors import SpecError
+from zetaplan.exports.job import Group, Job
+from zetaplan.exports.targets import Module, linears, literal
+
+PROGRAM, MODEL, FILE = "pruning", True, "prune.py"
+
+SCRIPT = '''"""Remove the planned number of weights from every linear of a model, by magnitude.
+
+Run: python prune.py MODEL FOLDER
+"""
+
+import sys
+
+from torch.nn.utils import prune
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+AMOUNTS = {
+AMOUNTS_LINES
+}
+
+
+def main(source, folder):
+    model = AutoModelForCausalLM.from_pretrained(source, use_safetensors=True, trust_remote_code=False)
+    for name, amount in AMOUNTS.items():
+        module = model.get_submodule(name)
+        prune.l1_unstructured(module, "weight", amount=amount)
+        prune.remove(module, "weight")
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(source, trust_remote_code=False).save_pretrained(folder)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
+'''
+
+
+def settings(job: Job) -> dict[str, dict[str, float]]:
+    return {"AMOUNTS": {name: float(count) for name, count in job.units.items() if count}}
+
+
+def write(job: Job) -> bytes:
+    lines = "\n".join(f'    "{name}": {count},' for name, count in job.units.items() if count)
+    return SCRIPT.replace("AMOUNTS_LINES", lines).encode()
+
+
+def read(data: bytes, modules: Sequence[Module]) -> tuple[Group, ...] | None:
+    amounts = _amounts(data)
+    if amounts is None:
+        return None
+    entries = tuple(literal(name, float(amount)) for name, amount in amounts.items())
+    return (Group("AMOUNTS", entries, tuple(module.name for module in linears(modules))),)
+
+
+def usage(job: Job, file: str) -> str:
+    return f"python {file} MODEL FOLDER"
+
+
+def _amounts(data: bytes) -> dict[str, int] | None:
+    """The table of a script, read as a literal: nothing of it is run."""
+    try:
+        body = ast.parse(data).body
+    except (SyntaxError, ValueError):
+        return None
+    tables = [s.value for s in body if isinstance(s, ast.Assign) and ast.unparse(s.targets[0]) == "AMOUNTS"]
+    if not tables:
+        return None
+    try:
+        amounts = ast.literal_eval(tables[0])
+    except ValueError as error:
+        raise SpecError("AMOUNTS: expected a count for every name; correct the script") from error
+    if not isinstance(amounts, dict) or not all(isinstance(count, int) for count in amounts.values()):
+        raise SpecError("AMOUNTS: expected a count for every name; correct the script")
+    return amounts

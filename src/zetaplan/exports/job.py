@@ -1,0 +1,130 @@
+"""A plan spread over the linears of a model: every linear of a layer gets its rank, or its part of what goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from zetaplan.errors import CertificateError, SpecError
+from zetaplan.exports.targets import Entry, Module, linears
+
+if TYPE_CHECKING:
+    from zetaplan.planning import Plan
+
+TIE = "+"  # between the names of blocks that share one value
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What is written. units : ranks, or weights to remove, by linear; by the plan's own names where no model is given.
+
+    modules : all modules of the model, in its order; empty where no model is given.
+    """
+
+    plan: Plan
+    modules: tuple[Module, ...]
+    units: Mapping[str, int]
+
+    @property
+    def removes(self) -> bool:
+        """Whether the units are weights to remove."""
+        return self.plan.rounded.counts_parameters
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The share of its weights that each linear loses."""
+        return {module.name: self.units.get(module.name, 0) / module.weights for module in linears(self.modules)}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Entries that a tool reads together, and the names of the modules that it matches them against."""
+
+    name: str
+    entries: tuple[Entry, ...]
+    modules: tuple[str, ...]
+    complete: bool = False
+
+
+class Format(Protocol):
+    """What a file in `zetaplan.exports.formats` holds.
+
+    PROGRAM : the program whose plans it takes; None: any. MODEL : whether it needs the model's modules.
+    FILE : the name that the tool expects, or a usual one.
+    """
+
+    PROGRAM: str | None
+    MODEL: bool
+    FILE: str
+
+    def settings(self, job: Job) -> dict[str, dict[str, float]]:
+        """The value that each module is to get, by group."""
+
+    def write(self, job: Job) -> bytes:
+        """The file."""
+
+    def read(self, data: bytes, modules: Sequence[Module]) -> tuple[Group, ...] | None:
+        """What the tool would understand; None if the file is not of this format."""
+
+    def usage(self, job: Job, file: str) -> str:
+        """How the tool takes the file."""
+
+
+def job_of(plan: Plan, modules: Sequence[Module]) -> Job:
+    """The plan on the linears of the model, to the unit; without a model, by the plan's own names.
+
+    Raises CertificateError, naming the entry, where the model has no such block or one of another size.
+    """
+    if not modules:
+        return Job(plan, (), dict(zip(plan.names, plan.rounded.units.tolist(), strict=True)))
+    units: dict[str, int] = {}
+    rows = zip(plan.names, plan.rounded.units.tolist(), plan.instance.resource.tolist(), strict=True)
+    for name, amount, resource in rows:
+        members = _members(name, modules)
+        _check_size(plan, name, members, resource)
+        sizes = [module.weights for module in members]
+        parts = _divided(amount, sizes) if plan.rounded.counts_parameters else [amount] * len(members)
+        units |= zip((module.name for module in members), parts, strict=True)
+    return Job(plan, tuple(modules), {m.name: units[m.name] for m in linears(modules) if m.name in units})
+
+
+def by_block(job: Job) -> dict[str, int]:
+    """The units of a plan over layers by decoder layer, in the model's order. Raises SpecError for other plans."""
+    order = dict.fromkeys(module.block for module in linears(job.modules))
+    planned = zip(job.plan.names, job.plan.rounded.units.tolist(), strict=True)
+    units = {member: amount for name, amount in planned for member in name.split(TIE)}
+    if missing := next((block for block in order if block not in units), None):
+        raise SpecError(f"{missing} has no value of its own: this format takes one per layer; plan over layers")
+    return {block: units[block] for block in order}
+
+
+def _members(name: str, modules: Sequence[Module]) -> list[Module]:
+    members = []
+    for part in name.split(TIE):
+        found = [module for module in linears(modules) if part in (module.name, module.block)]
+        if not found:
+            raise CertificateError(f"{part}: would be ignored: the model has no decoder layer or linear of this name")
+        members += found
+    return members
+
+
+def _check_size(plan: Plan, name: str, members: Sequence[Module], resource: float) -> None:
+    if plan.request.resource == "given":
+        return
+    removes = plan.rounded.counts_parameters
+    size = sum(module.weights if removes else module.inputs + module.outputs for module in members)
+    if size != resource:
+        unit = "weights" if removes else "parameters per rank"
+        counted = f"the plan counts {resource:,.10g} {unit}, the linears of this model have {size:,}"
+        raise CertificateError(f"{name}: {counted}: another model, or experts in one tensor")
+
+
+def _divided(amount: int, sizes: Sequence[int]) -> list[int]:
+    """The amount in proportion to the sizes, by largest remainders; ties go to the first."""
+    whole = sum(sizes)
+    parts = [amount * size // whole for size in sizes]
+    order = sorted(range(len(sizes)), key=lambda i: -(amount * sizes[i] % whole))
+    for i in order[: amount - sum(parts)]:
+        parts[i] += 1
+    return parts
