@@ -5,17 +5,18 @@ time: inside the backward pass if there is one batch, else in the last batch's, 
 sequences of different batches are exact. The pairs of earlier batches wait on the CPU.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import register_multi_grad_hook
 
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.frozen import frozen
-from zetaplan.scoring.per_sequence import Pairs
+from zetaplan.scoring.per_sequence import LINEAR, Pairs, Tensors, joined_calls, moved
 
 
 @dataclass
@@ -24,61 +25,113 @@ class Capture:
 
     Attributes:
         name: qualified name of the module.
-        module: the module.
+        modules: the module, and others that share all of its parameters: their uses are its own.
         sequences: N, over all batches.
         consume: takes name, module and the pairs of all sequences.
         progress: is told the number of sequences just met.
+        shape: (B, T) of the batch in progress.
         seen: sequences met so far.
     """
 
     name: str
-    module: nn.Module
+    modules: tuple[nn.Module, ...]
     sequences: int
     consume: Callable[[str, nn.Module, Pairs], None]
     progress: Callable[[int], object]
+    shape: tuple[int, int] = (0, 0)
     seen: int = 0
     _pairs: Pairs = field(default_factory=list)
-    _input: Tensor | None = None
+    _calls: Pairs = field(default_factory=list)
+    _open: int = 0
 
-    def forward(self, module: nn.Module, args: tuple[object, ...], output: object) -> None:
-        """Forward hook: keep the input, and wait for the gradient of the output."""
+    @property
+    def module(self) -> nn.Module:
+        """The module that stands for all that share its parameters."""
+        return self.modules[0]
+
+    def forward(self, module: nn.Module, args: tuple[object, ...], kwargs: object, output: object) -> object:
+        """Forward hook: keep the inputs, and wait for the gradients of the outputs."""
         if self.seen == self.sequences:
-            return  # the general way to a gradient calls the module once more
-        if self._input is not None:
-            raise ScoringError(f"model: module {self.name!r} is used twice in one pass, which is not supported")
-        if len(args) != 1 or not isinstance(args[0], Tensor) or not isinstance(output, Tensor):
+            return None  # the general way to a gradient calls the module once more
+        outputs = output if isinstance(output, tuple) else (output,)
+        if kwargs or not all(isinstance(value, Tensor) for value in (*args, *outputs)):
             raise ScoringError(
-                f"model: module {self.name!r} ({type(module).__name__}) owns parameters but does not map one "
-                "tensor to one tensor, so its per-sequence gradients cannot be formed; it is not supported"
+                f"model: module {self.name!r} ({type(module).__name__}) owns parameters but does not map tensors to "
+                "tensors by position, so its per-sequence gradients cannot be formed; it is not supported"
             )
-        if not output.requires_grad:
+        tensors = cast(tuple[Tensor, ...], outputs)
+        if len(tensors) > 1:  # one output may be a function of another: views meet the gradient from outside only
+            tensors = tuple(value.view_as(value) for value in tensors)
+        followed = [i for i, value in enumerate(tensors) if value.requires_grad]
+        if not followed:
             raise ScoringError(f"model: no gradient reaches module {self.name!r}; it cannot be scored")
-        self._input = args[0].detach()
-        output.register_hook(self._backward)  # type: ignore[no-untyped-call]
+        if (self._open or self._calls) and not isinstance(module, LINEAR):
+            raise ScoringError(
+                f"model: module {self.name!r} is used twice in one pass, which is supported for linears only"
+            )
+        self._open += 1
+        inputs = tuple(value.detach() for value in cast(tuple[Tensor, ...], args))
 
-    def _backward(self, gradient: Tensor) -> None:
-        if not gradient.sum().isfinite():
+        def meet(gradients: Sequence[Tensor | None]) -> None:
+            known = dict(zip(followed, gradients, strict=True))
+            self._backward(inputs, tuple(_or_zeros(known.get(i), value) for i, value in enumerate(shapes)))
+
+        shapes = [value.detach() for value in tensors]
+        register_multi_grad_hook([tensors[i] for i in followed], meet)
+        return tensors if len(tensors) > 1 else None
+
+    def _backward(self, inputs: tuple[Tensor, ...], gradients: tuple[Tensor, ...]) -> None:
+        if not all(gradient.sum().isfinite() for gradient in gradients):
             raise ScoringError(f"model: the gradient at module {self.name!r} is not finite; try dtype float32")
-        pair, self._input = (cast(Tensor, self._input), gradient.detach()), None
-        self.seen += len(gradient)
-        self.progress(len(gradient))
+        self._calls.append(self._by_sequence(inputs, gradients))
+        self._open -= 1
+        if self._open:
+            return
+        pair, self._calls = joined_calls(self._calls), []
+        self.seen += self.shape[0]
+        self.progress(self.shape[0])
         if self.seen == self.sequences:
-            self._finish([*self._pairs, pair], gradient.device)
+            self._finish([*self._pairs, pair], gradients[0].device)
         else:
-            self._pairs.append((pair[0].cpu(), pair[1].cpu()))
+            self._pairs.append(moved(pair, torch.device("cpu")))
+
+    def _by_sequence(self, inputs: tuple[Tensor, ...], gradients: tuple[Tensor, ...]) -> tuple[Tensors, Tensors]:
+        if len(inputs) == len(gradients) == 1:
+            return self._rows(inputs[0]), self._rows(gradients[0])
+        return tuple(map(self._alone, inputs)), tuple(map(self._alone, gradients))
+
+    def _alone(self, value: Tensor) -> Tensor:
+        """Entry i is what a call with sequence i alone would hold."""
+        rows = self._rows(value)
+        return rows[:, None] if len(value) == self.shape[0] else rows
+
+    def _rows(self, value: Tensor) -> Tensor:
+        """Rows by sequence, (B, ...): a module that meets tokens without their sequence has them in its order."""
+        sequences, tokens = self.shape
+        if len(value) == sequences:
+            return value.detach()
+        if len(value) == sequences * tokens:
+            return value.detach().unflatten(0, self.shape)
+        raise ScoringError(
+            f"model: module {self.name!r} met {len(value)} rows where {sequences} sequences of {tokens} tokens went "
+            "through the model, so which row belongs to which sequence is unknown; it is not supported"
+        )
 
     def _finish(self, pairs: Pairs, device: torch.device) -> None:
         self._pairs.clear()
-        self.consume(self.name, self.module, [(x.to(device), d.to(device)) for x, d in pairs])
+        self.consume(self.name, self.module, [moved(pair, device) for pair in pairs])
 
     def require(self, sequences: int) -> None:
         """Raise unless the module has met exactly this many sequences."""
         if self.seen != sequences:
             raise ScoringError(
-                f"model: module {self.name!r} met {self.seen} rows where {sequences} sequences went through the "
-                "model: its output is unused, or it sees tokens without their sequence (as a mixture of "
-                "experts does); it is not supported"
+                f"model: module {self.name!r} met {self.seen} of {sequences} sequences that went through the model: "
+                "its output is unused; it cannot be scored"
             )
+
+
+def _or_zeros(gradient: Tensor | None, like: Tensor) -> Tensor:
+    return torch.zeros_like(like) if gradient is None else gradient
 
 
 @contextmanager
@@ -91,7 +144,8 @@ def captured(model: nn.Module, captures: Iterable[Capture]) -> Iterator[None]:
         embedding = model.get_input_embeddings()  # type: ignore[operator]
         undo.callback(embedding.register_forward_hook(_require_gradient).remove)
         for capture in captures:
-            undo.callback(capture.module.register_forward_hook(capture.forward).remove)
+            for module in capture.modules:
+                undo.callback(module.register_forward_hook(capture.forward, with_kwargs=True).remove)
         yield
 
 

@@ -6,22 +6,22 @@ other, and d as independent of x ("expand": Martens & Grosse 2015; Eschenhagen e
 
     F = (1/N) sum_i vec(sum_t d_t x_t') vec(.)'  ~  B (x) A,    A = (1/R) sum_t x_t x_t',    B = (1/N) sum_t d_t d_t',
 
-over the R places that the loss depends on: in each sequence from the first to the last with d_t not 0, so that padding
-is not counted. With A = U diag(a) U' and B = V diag(b) V', B (x) A has the eigenvalues b_j a_i, and in its eigenbasis
-the gradient is V'(sum_t d_t x_t')U. A module that is no linear (a norm) has no such factors: it stands in its own basis
-with the diagonal of the Fisher.
+over the R places that the loss can depend on: tokens with a label to come, so that padding is not counted. With
+A = U diag(a) U' and B = V diag(b) V', B (x) A has the eigenvalues b_j a_i, and in its eigenbasis the gradient is
+V'(sum_t d_t x_t')U. A module that is no linear (a norm) has no such factors: it stands in its own basis with the
+diagonal of the Fisher.
 """
 
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from zetaplan.scoring.blocks import LINEAR
 from zetaplan.scoring.curvature import ModuleStep, OnePass
-from zetaplan.scoring.per_sequence import CHUNK, Pairs, per_sequence_gradients, tokens
+from zetaplan.scoring.per_sequence import CHUNK, LINEAR, Pairs, in_wide, per_sequence_gradients, tokens
 from zetaplan.scoring.statistics import Modulewise
 
 
@@ -50,8 +50,9 @@ class KroneckerFactors(Modulewise):
         self.sequences = sequences
         self.modules: dict[str, Rotated] = {}
 
-    def add_module(self, name: str, module: nn.Module, pairs: Pairs) -> None:
-        self.modules[name] = _rotated(module, pairs) if isinstance(module, LINEAR) else _unrotated(module, pairs)
+    def add_module(self, name: str, module: nn.Module, pairs: Pairs, places: Sequence[Tensor]) -> None:
+        linear = isinstance(module, LINEAR)
+        self.modules[name] = _rotated(module, pairs, places) if linear else _unrotated(module, pairs)
 
     @property
     def gradient_norm(self) -> float:
@@ -97,11 +98,12 @@ class Kronecker(OnePass):
         return of_module
 
 
-def _rotated(module: nn.Module, pairs: Pairs) -> Rotated:
-    wide = torch.promote_types(pairs[0][1].dtype, torch.float32)
-    placed = [_placed(x.to(wide), d.to(wide), module.bias is not None) for x, d in pairs]
+def _rotated(module: nn.Module, pairs: Pairs, places: Sequence[Tensor]) -> Rotated:
+    placed = [_placed(x, d, module.bias is not None) for x, d in in_wide(pairs)]
+    wide = placed[0][1].dtype
     sequences = sum(len(d) for _, d in placed)
-    xs, ds = (torch.cat([pair[i][_counted(pair[1])] for pair in placed]) for i in (0, 1))
+    counted = [_repeated(of_batch, d) for of_batch, (_, d) in zip(places, placed, strict=True)]
+    xs, ds = (torch.cat([pair[i][kept] for pair, kept in zip(placed, counted, strict=True)]) for i in (0, 1))
     a, right = torch.linalg.eigh((xs.mT @ xs).double() / max(len(xs), 1))
     b, left = torch.linalg.eigh((ds.mT @ ds).double() / sequences)
     left, right = left.to(wide), right.to(wide)
@@ -115,10 +117,9 @@ def _rotated(module: nn.Module, pairs: Pairs) -> Rotated:
     return Rotated(left.cpu(), right.cpu(), factors.to(wide).cpu(), mean, square)
 
 
-def _counted(d: Tensor) -> Tensor:
-    """Places (B, T) from the first to the last of a sequence at which d (B, T, out) is not zero."""
-    touched = d.any(-1).int()
-    return (touched.cummax(1).values * touched.flip(1).cummax(1).values.flip(1)).bool()
+def _repeated(places: Tensor, d: Tensor) -> Tensor:
+    """The places (B, T), once for every use of a linear that is used several times."""
+    return places.to(d.device).repeat(1, d.shape[1] // places.shape[1])
 
 
 def _placed(x: Tensor, d: Tensor, bias: bool) -> tuple[Tensor, Tensor]:

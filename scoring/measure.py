@@ -26,7 +26,7 @@ from zetaplan.scoring.prediction import decreases
 from zetaplan.scoring.products import LinearisedBlock
 from zetaplan.scoring.sampling import rows
 from zetaplan.scoring.scores import Scores, Vector
-from zetaplan.scoring.sequences import Batch, Sequences, checked_batches, digest
+from zetaplan.scoring.sequences import Batch, Sequences, checked_batches, digest, labelled_places
 from zetaplan.scoring.statistics import Gram, Statistic, take_in
 
 Batches = Sequences | Mapping[str, Tensor] | Iterable[Mapping[str, Tensor]]
@@ -146,10 +146,11 @@ def _observed(
     sequences = sum(len(batch["labels"]) for batch in data)
     statistics: Statistics = {kind: [kind(sequences) for _ in parts] for kind in kinds}
 
+    places = [labelled_places(batch) for batch in data]
     batches, weights = rows(model, data, any(kind.drawn for kind in kinds))
 
     def consume(index: int, name: str, module: nn.Module, pairs: Pairs) -> None:
-        take_in([of_blocks[index] for of_blocks in statistics.values()], len(data), name, module, pairs)
+        take_in([of_blocks[index] for of_blocks in statistics.values()], places, name, module, pairs)
 
     return statistics, backward_pass(model, parts, batches, consume, weights, progress)[:sequences]
 

@@ -40,10 +40,12 @@ def backward_pass(
         ScoringError: a loss or a gradient is not finite, or a module cannot be captured.
     """
     sequences = sum(len(batch["labels"]) for batch in data)
-    modules = [(index, *item) for index, part in enumerate(parts) for item in part.modules.items()]
-    with tqdm(total=len(modules) * sequences, desc="scoring", unit="gradients", disable=not progress) as bar:
+    modules = sum(len(part.modules) for part in parts)
+    with tqdm(total=modules * sequences, desc="scoring", unit="gradients", disable=not progress) as bar:
         captures = [
-            Capture(name, module, sequences, partial(consume, index), bar.update) for index, name, module in modules
+            Capture(name, (module, *part.twins(name)), sequences, partial(consume, index), bar.update)
+            for index, part in enumerate(parts)
+            for name, module in part.modules.items()
         ]
         _probe(model, data[0])
         with captured(model, captures), torch.enable_grad():
@@ -52,6 +54,8 @@ def backward_pass(
 
 def _batch_losses(model: nn.Module, batch: Batch, weights: Tensor, captures: Sequence[Capture]) -> Tensor:
     done = captures[0].seen
+    for capture in captures:
+        capture.shape = (batch["labels"].shape[0], batch["labels"].shape[1])
     losses = sequence_losses(model, batch)
     require_finite(losses, model, done)
     (losses @ weights.to(losses)).backward()  # type: ignore[no-untyped-call]

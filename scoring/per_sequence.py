@@ -1,8 +1,8 @@
 """Per-sequence gradients of one module, from its input x (B, ..., in) and the gradient d (B, ..., out) of its output.
 
 A linear y = W x + b has grad W = sum_t d_t x_t' and grad b = sum_t d_t over the tokens t of the sequence, one
-batched matrix product. Any other module (norms, and what is not known here) goes through its own vector-Jacobian
-product.
+batched matrix product. Any other module (norms, routers, experts, and what is not known here) goes through its own
+vector-Jacobian product, one sequence at a time where it maps several tensors.
 """
 
 from collections.abc import Iterator
@@ -12,10 +12,14 @@ from torch import Tensor, nn
 from torch.func import functional_call, vjp, vmap
 from transformers.pytorch_utils import Conv1D
 
+LINEAR = (nn.Linear, Conv1D)
+
 # Numbers in a chunk of gradients: 16 MB in float32 stay in cache between the product and its use.
 CHUNK = 1 << 22
 
-Pairs = list[tuple[Tensor, Tensor]]
+#: One tensor (B, ...), or for a module of several the tuple of them: entry i of each is its part of sequence i alone.
+Tensors = Tensor | tuple[Tensor, ...]
+Pairs = list[tuple[Tensors, Tensors]]
 
 
 def per_sequence_gradients(module: nn.Module, pairs: Pairs) -> Iterator[Tensor]:
@@ -25,13 +29,35 @@ def per_sequence_gradients(module: nn.Module, pairs: Pairs) -> Iterator[Tensor]:
         module: the module whose own parameters are meant, not those of its children.
         pairs: (x, d) of each batch, the first dimension counting sequences.
     """
+    if isinstance(pairs[0][0], tuple):
+        return _several(module, pairs)
+    simple = in_wide(pairs)
     # Exact types: a subclass may compute something else, which the general way differentiates as it is.
-    compute = _linear if type(module) in (nn.Linear, Conv1D) else _general
-    wide = torch.promote_types(pairs[0][1].dtype, torch.float32)
-    return compute(module, [(x.to(wide), d.to(wide)) for x, d in pairs])
+    return _linear(module, simple) if type(module) in LINEAR else _general(module, simple)
 
 
-def _linear(module: nn.Module, pairs: Pairs) -> Iterator[Tensor]:
+def in_wide(pairs: Pairs) -> list[tuple[Tensor, Tensor]]:
+    """The pairs of a module that maps one tensor to one, in float32 at least."""
+    simple = [(x, d) for x, d in pairs if isinstance(x, Tensor) and isinstance(d, Tensor)]
+    wide = torch.promote_types(simple[0][1].dtype, torch.float32)
+    return [(x.to(wide), d.to(wide)) for x, d in simple]
+
+
+def moved(pair: tuple[Tensors, Tensors], device: torch.device) -> tuple[Tensors, Tensors]:
+    """The pair on a device."""
+    x, d = (side.to(device) if isinstance(side, Tensor) else tuple(t.to(device) for t in side) for side in pair)
+    return x, d
+
+
+def joined_calls(calls: Pairs) -> tuple[Tensors, Tensors]:
+    """Several uses of a linear in one batch as one, its tokens one after the other: their gradients add up."""
+    if len(calls) == 1:
+        return calls[0]
+    xs, ds = (torch.cat([tokens(call[i]) for call in calls if isinstance(call[i], Tensor)], dim=1) for i in (0, 1))
+    return xs, ds
+
+
+def _linear(module: nn.Module, pairs: list[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:
     pairs = [(tokens(x), tokens(d)) for x, d in pairs]
     inputs, outputs = pairs[0][0].shape[-1], pairs[0][1].shape[-1]
     rows = max(1, CHUNK // (inputs * sum(len(x) for x, _ in pairs)))
@@ -50,7 +76,7 @@ def tokens(values: Tensor) -> Tensor:
     return values.reshape(len(values), -1, values.shape[-1])
 
 
-def _general(module: nn.Module, pairs: Pairs) -> Iterator[Tensor]:
+def _general(module: nn.Module, pairs: list[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:
     own = {name: p.detach().to(pairs[0][1].dtype) for name, p in module.named_parameters(recurse=False)}
 
     def gradient(x: Tensor, d: Tensor) -> dict[str, Tensor]:
@@ -60,3 +86,26 @@ def _general(module: nn.Module, pairs: Pairs) -> Iterator[Tensor]:
     gradients = [vmap(gradient)(x, d) for x, d in pairs]
     for name in own:
         yield _joined([batch[name].flatten(1) for batch in gradients])
+
+
+def _several(module: nn.Module, pairs: Pairs) -> Iterator[Tensor]:
+    rows = [
+        _of_one(module, *alone)
+        for x, d in pairs
+        for alone in zip(zip(*x, strict=True), zip(*d, strict=True), strict=True)
+    ]
+    for parts in zip(*rows, strict=True):
+        yield torch.stack(parts)
+
+
+def _of_one(module: nn.Module, inputs: tuple[Tensor, ...], gradients: tuple[Tensor, ...]) -> list[Tensor]:
+    """The gradients of one sequence, each parameter's flattened."""
+    own = {name: p.detach().requires_grad_() for name, p in module.named_parameters(recurse=False)}
+    with torch.enable_grad():
+        outputs = functional_call(module, own, inputs)
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    followed = [(out, g.to(out)) for out, g in zip(outputs, gradients, strict=True) if out.requires_grad]
+    values, cotangents = zip(*followed, strict=True)
+    found = torch.autograd.grad(values, list(own.values()), cotangents, materialize_grads=True)
+    wide = torch.promote_types(found[0].dtype, torch.float32)
+    return [gradient.flatten().to(wide) for gradient in found]

@@ -65,6 +65,12 @@ def checked_batches(
     return [part for batch in given for part in _split(batch, size or len(batch["labels"]))]
 
 
+def labelled_places(batch: Batch) -> Tensor:
+    """The tokens (B, T) that the loss can depend on: not padding, and with a label to come."""
+    to_come = (batch["labels"] != IGNORED).flip(1).cummax(1).values.flip(1)
+    return (batch["attention_mask"] != 0) & torch.nn.functional.pad(to_come[:, 1:], (0, 1), value=False)
+
+
 def _completed(batch: Mapping[str, Tensor]) -> Batch:
     if "input_ids" not in batch:
         raise ScoringError(f"batches: a batch needs input_ids (B, T); it has {', '.join(batch) or 'nothing'}")

@@ -6,7 +6,7 @@ A statistic meets the modules of its block one by one, in any order, and forgets
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 import torch
@@ -48,8 +48,8 @@ class Modulewise(Statistic):
     """A statistic that needs the inputs and output gradients of each module whole."""
 
     @abstractmethod
-    def add_module(self, name: str, module: nn.Module, pairs: Pairs) -> None:
-        """Take in one further module, from its pairs (x, d) of all N sequences."""
+    def add_module(self, name: str, module: nn.Module, pairs: Pairs, places: Sequence[Tensor]) -> None:
+        """Take in one further module, from its pairs (x, d) of all N sequences, and the places (B, T) that count."""
 
 
 class Gram(Columnwise):
@@ -106,22 +106,25 @@ class Moments(Columnwise):
         return math.sqrt(sum(float(mean.double().square().sum()) for mean, _ in self.over_all()))
 
 
-def take_in(statistics: Iterable[Statistic], batches: int, name: str, module: nn.Module, pairs: Pairs) -> None:
+def take_in(
+    statistics: Iterable[Statistic], places: Sequence[Tensor], name: str, module: nn.Module, pairs: Pairs
+) -> None:
     """Show a module to every statistic of its block; its gradients are formed once for all that want them.
 
     Args:
         statistics: of one block.
-        batches: how many of the pairs are at the sequences' own labels; the others come after them.
+        places: of each batch at the sequences' own labels, the tokens (B, T) that its loss can depend on; pairs at
+            other labels come after those.
         name: of the module.
         module: the module.
         pairs: (x, d) of every batch.
     """
-    own = pairs[:batches]
-    rows = sum(len(d) for _, d in own)
+    own = pairs[: len(places)]
+    rows = sum(len(d if isinstance(d, Tensor) else d[0]) for _, d in own)
     columnwise = []
     for statistic in statistics:
         if isinstance(statistic, Modulewise):
-            statistic.add_module(name, module, pairs if statistic.drawn else own)
+            statistic.add_module(name, module, own, places)
         elif isinstance(statistic, Columnwise):
             columnwise.append(statistic)
     if not columnwise:

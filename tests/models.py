@@ -5,6 +5,8 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
@@ -63,14 +65,25 @@ def tiny_gpt2(*, layers: int = 2, hidden: int = 16, vocabulary: int = 257, seed:
     return GPT2LMHeadModel(config).eval()
 
 
+class WideNorm(torch.nn.Module):
+    """The library's RMS norm in the precision it is given; `gemma` adds one to the weight."""
+
+    def __init__(self, norm: torch.nn.Module) -> None:
+        super().__init__()
+        self.weight = norm.weight
+        self.eps = float(getattr(norm, "variance_epsilon", getattr(norm, "eps", 0.0)))
+        self.shift = float("Gemma" in type(norm).__name__)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.eps) * (self.weight + self.shift)
+
+
 def in_float64(model: PreTrainedModel) -> PreTrainedModel:
-    """The model in float64 throughout: the library's RMS norm computes in float32 whatever it is given."""
+    """The model in float64 throughout: the library's RMS norms compute in float32 whatever they are given."""
     model = model.double()
     for name, module in list(model.named_modules()):
-        if type(module).__name__ == "LlamaRMSNorm":
-            norm = torch.nn.RMSNorm(len(module.weight), eps=module.variance_epsilon, dtype=torch.float64)
-            norm.weight = module.weight
-            model.set_submodule(name, norm)
+        if type(module).__name__.endswith("RMSNorm"):
+            model.set_submodule(name, WideNorm(module))
     return model
 
 
@@ -84,3 +97,36 @@ def save_model(model: PreTrainedModel, folder: Path) -> Path:
 def tiny_llama_dir(folder: Path, **config: object) -> Path:
     """A tiny Llama (see `tiny_llama`) saved in `folder / "tiny-llama"`."""
     return save_model(tiny_llama(**config), folder / "tiny-llama")  # type: ignore[arg-type]
+
+
+ARCHITECTURES = ("gemma", "gemma2", "gemma3", "gpt2", "llama", "mistral", "mixtral", "phi", "phi3", "qwen2", "qwen3")
+
+
+def tiny_architecture(kind: str, *, seed: int = 0) -> PreTrainedModel:
+    """A random model of two decoder layers of one of `ARCHITECTURES`, vocabulary 23, in float64."""
+    if kind == "gpt2":
+        return in_float64(tiny_gpt2(hidden=8, vocabulary=23, seed=seed))
+    torch.manual_seed(seed)
+    settings: dict[str, object] = {
+        "vocab_size": 23,
+        "hidden_size": 8,
+        "intermediate_size": 12,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 4,
+        "max_position_embeddings": 64,
+        "initializer_range": 0.3,
+        "bos_token_id": None,
+        "eos_token_id": 22,
+        "pad_token_id": 22,
+    }
+    if kind == "gemma3":
+        kind, settings = "gemma3_text", {**settings, "sliding_window": 4}
+    if kind == "mixtral":
+        settings = {**settings, "num_local_experts": 3, "num_experts_per_tok": 2}
+    if kind == "phi":
+        settings = {name: value for name, value in settings.items() if name not in ("head_dim", "num_key_value_heads")}
+    config = AutoConfig.for_model(kind, **settings)
+    experts = {"experts_implementation": "eager"} if kind == "mixtral" else {}  # the grouped one knows no float64
+    return in_float64(AutoModelForCausalLM.from_config(config, **experts).eval())
