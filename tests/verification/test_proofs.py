@@ -9,7 +9,7 @@ import pytest
 import sympy as sp
 
 from zetaplan.errors import CertificateError
-from zetaplan.verification.proofs import proofs, smt
+from zetaplan.verification.proofs import proofs, smt, three_layers
 from zetaplan.verification.proofs.proof import (
     Argument,
     Identity,
@@ -22,6 +22,7 @@ from zetaplan.verification.proofs.proof import (
     at_most,
     below,
     equal,
+    latex,
 )
 
 STEPS = [
@@ -86,10 +87,18 @@ def test_a_proof_that_contains_a_false_step_names_it(name: str) -> None:
         replace(proof, steps=tuple(steps)).check()
 
 
+@pytest.mark.parametrize("place", range(11))  # 3 slopes, slackness, 6 bounds, target
+def test_no_condition_of_the_certificate_can_be_left_out(place: int) -> None:
+    (step,) = three_layers.PROOF.steps
+    assert isinstance(step, Inequality)
+    weaker = replace(step, given=step.given[:place] + step.given[place + 1 :])
+    assert "false at" in weaker.objection(), f"{step.given[place]} is not needed"
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_no_identity_is_printed_as_x_equals_x(step: Step) -> None:
     """sympy evaluates what it can while a formula is written; a step has to show what is to be shown."""
-    assert not isinstance(step, Identity) or sp.latex(step.left) != sp.latex(step.right)
+    assert not isinstance(step, Identity) or latex(step.left) != latex(step.right)
 
 
 def test_every_proof_is_checked_by_more_than_words() -> None:

@@ -54,15 +54,15 @@ $\lambda = 2 \eta P / N - b$.
             gamma * W / (B + C) ** 2,
         ),
         Identity(
-            r"Where the next layer becomes active, $B = r W_j - C_j$ with $r = c / w$ its own quotient, its capacity "
-            r"is 0,",
-            ((rate * Wj - Cj) + Cj + c) * w / (c * (Wj + w)) - 1 - (rate - c / w) * Wj * w / (c * (Wj + w)),
+            r"Where the next layer becomes active, $B = \frac{c}{w} W_j - C_j$ with its own cost and weight, its "
+            r"capacity is 0,",
+            sp.Subs((B + Cj + c) * w / (c * (Wj + w)) - 1, B, c / w * Wj - Cj),
             sp.Integer(0),
         ),
         Identity(
             "and the price is the same from both sides: the slope of the value has no jump.",
-            Wj / (c / w * Wj - Cj + Cj) - (Wj + w) / (c / w * Wj - Cj + Cj + c),
-            sp.Integer(0),
+            sp.Subs(Wj / (B + Cj), B, c / w * Wj - Cj),
+            sp.Subs((Wj + w) / (B + Cj + c), B, c / w * Wj - Cj),
         ),
         Inequality(
             "The breakpoints are in the order of the quotients: a later layer has a larger one.",

@@ -17,6 +17,7 @@ from typing import ClassVar
 
 import sympy as sp
 from flint import ctx
+from sympy.printing.latex import LatexPrinter
 
 from zetaplan.errors import CertificateError
 from zetaplan.verification.enclosure import evaluate
@@ -25,6 +26,20 @@ from zetaplan.verification.proofs import smt
 PRECISION = 128  # bits of a ball; no constant in a proof is nearer to its bound than 2^-100 of its size
 
 Rules = tuple[tuple[sp.Expr, sp.Expr], ...]
+
+
+class _Printer(LatexPrinter):  # type: ignore[misc] # sympy has no type information
+    """As sympy's, with brackets around what a substitution is about."""
+
+    def _print_Subs(self, substitution: sp.Subs) -> str:
+        expression, variables, values = substitution.args
+        pairs = r",\;".join(_equation(a, b) for a, b in zip(variables, values, strict=True))
+        return rf"\left[ {self._print(expression)} \right]_{{{pairs}}}"
+
+
+def latex(expression: sp.Basic) -> str:
+    """The expression as it is shown."""
+    return str(_Printer().doprint(expression))
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +101,8 @@ class Inequality(Step):
 
     @property
     def formula(self) -> str:
-        premises = r",\quad ".join(sp.latex(relation) for relation in self.given)
-        return (premises + r"\;\Longrightarrow\;" if premises else "") + str(sp.latex(self.claim))
+        premises = r",\quad ".join(latex(relation) for relation in self.given)
+        return (premises + r"\;\Longrightarrow\;" if premises else "") + latex(self.claim)
 
     def objection(self) -> str:
         return smt.counterexample(self.claim, self.given)
@@ -103,7 +118,7 @@ class Numeric(Step):
 
     @property
     def formula(self) -> str:
-        return str(sp.latex(self.claim))
+        return latex(self.claim)
 
     def objection(self) -> str:
         with ctx.workprec(PRECISION):
@@ -177,7 +192,7 @@ def equal(left: sp.Expr, right: sp.Expr) -> sp.Basic:
 
 
 def _equation(left: sp.Expr, right: sp.Expr) -> str:
-    return f"{sp.latex(left)} = {sp.latex(right)}"
+    return f"{latex(left)} = {latex(right)}"
 
 
 def _rewritten(expression: sp.Expr, rules: Rules) -> sp.Expr:

@@ -32,6 +32,19 @@ squared = (first - SOURCE[0]) ** 2 + (second - SOURCE[1]) ** 2
 smoothness = sp.diff(objective, (rho, 2)).subs(w, max(SHARES))
 linear = sum(sp.diff(total, x) * (y - x) for x, y in zip((first, second), SOURCE, strict=True))
 
+a, b = (sp.symbols(f"{name}_1:4", real=True) for name in "ab")
+x, y = (sp.symbols(f"{name}_1:3", real=True) for name in "xy")
+weights, least = sp.symbols("w_1:3", positive=True), sp.Symbol("w_min", positive=True)
+penalty = PRUNING.terms[0].objective.subs({bits: 0, n: 1})
+
+
+def strongly_convex(plan: tuple[sp.Symbol, ...]) -> sp.Expr:
+    """F of two layers with any weights."""
+    return sum(penalty.subs({rho: v, w: k}) for v, k in zip(plan, weights, strict=True))
+
+
+tangent = sum(sp.diff(strongly_convex(x), u) * (v - u) for u, v in zip(x, y, strict=True))
+
 PROOF = Proof(
     title="Theorem 4: the transfer regret",
     source="Theorem 4 and Appendix D of the paper",
@@ -58,6 +71,20 @@ $R \le \frac{L}{2} D^2$, which fails where a bound is active.
         Argument(
             r"Cauchy and Schwarz: "
             r"$p + s = \langle \nabla F_T(x_S) - \nabla F_S(x_S), x_S - x_T \rangle \le L_q \delta D$."
+        ),
+        Inequality(
+            "Step 3's inequality, for three layers:",
+            at_most(sum(map(sp.Mul, a, b)) ** 2, sum(v**2 for v in a) * sum(v**2 for v in b)),
+        ),
+        Inequality(
+            r"Step 1's, for two layers of the pruning program with $b = 0$, from the "
+            r"declaration, where "
+            r"$\mu = 2 \eta \min_k w_k$:",
+            at_least(
+                strongly_convex(y),
+                strongly_convex(x) + tangent + eta * least * sum((v - u) ** 2 for u, v in zip(x, y, strict=True)),
+            ),
+            given=tuple(at_least(k, least) for k in weights),
         ),
         Inequality(
             r"The three together, whatever $D$ is:",
@@ -97,8 +124,8 @@ $R \le \frac{L}{2} D^2$, which fails where a bound is active.
             above(at(total, SOURCE) - at(total, TARGET), smoothness / 2 * at(squared, TARGET)),
         ),
         Identity(
-            r"What it left out is the linear term $\langle \nabla F_T(x_T), x_S - x_T \rangle$, more than half of the "
-            r"regret here.",
+            r"What it left out is the linear term $\langle \nabla F_T(x_T), x_S - x_T \rangle$, half of the regret "
+            "here.",
             at(linear, TARGET),
             sp.Rational(1, 16),
         ),
