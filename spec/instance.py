@@ -105,7 +105,7 @@ def declare(
     instance = Instance(
         program=program,
         quality=q,
-        weight=_weight(program, q, values),
+        weight=weights(program, q, values),
         resource=_stack(d),
         limit=_limit(program, limit),
         lower=_stack(low),
@@ -152,7 +152,7 @@ def with_quality(instance: Instance, quality: Arrayish) -> Instance:
     q = normalise(quality)
     if q.shape != instance.quality.shape:
         raise SpecError(f"quality: expected {instance.quality.size} gains, one per layer, got {q.size}")
-    return replace(instance, quality=q, weight=_weight(instance.program, q, instance.parameters))
+    return replace(instance, quality=q, weight=weights(instance.program, q, instance.parameters))
 
 
 def normalise(quality: Arrayish) -> Array:
@@ -331,7 +331,8 @@ def _name_first(name: str, vector: Array, bad: NDArray[np.bool_], expected: str)
     raise SpecError(f"{name}[{k}] = {vector[k]:g}: {expected}" + (f" ({more} more like it)" if more else ""))
 
 
-def _weight(program: Program, quality: Array, values: Mapping[str, float]) -> Array:
+def weights(program: Program, quality: Array, values: Mapping[str, float]) -> Array:
+    """w = q^e, a row for each term where there are several; values: the knobs by name."""
     exponents = {scalar.symbol: values[scalar.name] for scalar in program.scalars}
     return _stack([_power(quality, exponents[term.exponent]) for term in program.terms])
 

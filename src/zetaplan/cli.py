@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from zetaplan import __version__
 from zetaplan.cli_audit import audit
 from zetaplan.cli_export import export
+from zetaplan.cli_regret import regret
 from zetaplan.errors import CertificateError, ScoringError, ZetaplanError
 
 if TYPE_CHECKING:
@@ -279,6 +280,7 @@ def report(
     _tell(f"written: {html}, {markdown}", quiet or as_json)
 
 
+app.command(epilog="Example: zetaplan regret plan.json --scores other.json")(regret)
 app.command(epilog="Example: zetaplan audit --instances 10000 --jobs 2 --out audit")(audit)
 app.command(epilog="Example: zetaplan export plan.json --to peft --model smollm2 -o adapter_config.json")(export)
 

@@ -1,0 +1,158 @@
+"""What drift can cost a plan: intervals around its scores, and the regret that they allow, proved.
+
+The gains of a plan are known up to an interval each: because few sequences were scored, because the surrogate is
+enclosed and not evaluated, or because a user expects the text to change. Whatever the gains are inside the intervals,
+the plan loses at most `Cost.share` of the objective of the plan that is best for them. On known scores the cost is
+exact, to rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from zetaplan.errors import CertificateError, SpecError
+from zetaplan.planning import Plan, counted_gain
+from zetaplan.scoring.scores import Scores
+from zetaplan.solvers import solve
+from zetaplan.spec.instance import Array, with_quality
+from zetaplan.verification.certificate import certify
+from zetaplan.verification.relative_regret import relative_regret
+
+#: How sure the intervals of sampling are, of all layers at once.
+CONFIDENCE = 0.95
+
+#: The drift that a report asks about, as a share of every gain.
+EXPECTED = 0.1
+
+FEW = 3  # layers that a sentence names
+ROUNDING = 1e-9  # below this a share is not told from nothing
+
+
+@dataclass(frozen=True, eq=False)
+class Intervals:
+    """low <= gain <= high for the gain that a plan counts, (K,) each, and in words what they allow for."""
+
+    low: Array
+    high: Array
+    meaning: str
+
+
+@dataclass(frozen=True, eq=False)
+class Cost:
+    """What a plan loses, as a share of the best objective: exactly on known scores, at most over intervals.
+
+    share : >= 0, infinite where nothing is proved. layers : (K,) what each layer adds to it, >= 0.
+    meaning : what is assumed of the gains, in words.
+    """
+
+    names: tuple[str, ...]
+    share: float
+    layers: Array
+    meaning: str
+    exact: bool
+
+    @cached_property
+    def shares(self) -> Array:
+        """The part of each layer in what is lost, (K,); they sum to one, or are all zero where nothing is lost."""
+        total = float(self.layers.sum())
+        return self.layers / total if total > 0.0 else np.zeros_like(self.layers)
+
+    def __str__(self) -> str:
+        if math.isinf(self.share):
+            return f"If {self.meaning}, no bound on what the plan loses is proved"
+        loses = "loses" if self.exact else "loses at most"
+        if self.share < ROUNDING:
+            return f"If {self.meaning}, the plan loses nothing"
+        return f"If {self.meaning}, the plan {loses} {_percent(self.share)} of the best objective{self._most}"
+
+    @property
+    def _most(self) -> str:
+        first = np.argsort(-self.shares, kind="stable")[:FEW]
+        if not self.shares.any():
+            return ""
+        return f", {self.shares[first].sum():.0%} of that by {', '.join(self.names[k] for k in first)}"
+
+
+def drift_sentence(plan: Plan) -> str | None:
+    """What sampling, where the scores know it, and ten per cent of drift can cost; None if nothing is proved."""
+    asked = (measured_intervals(plan), expected_intervals(plan, EXPECTED))
+    costs = [cost_over(plan, intervals) for intervals in asked if intervals is not None]
+    return ". ".join(str(cost) for cost in costs if math.isfinite(cost.share)) or None
+
+
+def cost_over(plan: Plan, intervals: Intervals) -> Cost:
+    """What the plan can lose at most while every gain stays in its interval."""
+    solution = plan.solution
+    bound = relative_regret(plan.instance, solution.x, solution.multiplier, intervals.low, intervals.high)
+    return Cost(plan.names, bound.share, bound.layers, intervals.meaning, exact=False)
+
+
+def cost_on(plan: Plan, scores: Scores, meaning: str = "these scores are right") -> Cost:
+    """What the plan loses on other scores of the same blocks, against their own optimum, which is certified.
+
+    Raises SpecError for other blocks, CertificateError where the optimum does not verify.
+    """
+    if scores.names != plan.names:
+        raise SpecError(f"scores: expected the {len(plan.names)} blocks of the plan in their order")
+    instance = with_quality(plan.instance, counted_gain(scores, plan.request.gain))
+    best = solve(instance)
+    if failures := certify(instance, best).failures:
+        raise CertificateError(f"the optimum of the other scores fails {failures[0].name}; no regret is known")
+    gap = relative_regret(instance, plan.solution.x, best.multiplier, instance.quality, instance.quality)
+    return Cost(plan.names, gap.share, gap.layers, meaning, exact=True)
+
+
+def expected_intervals(plan: Plan, drift: float) -> Intervals:
+    """Every gain may fall or rise by a share `drift` of itself, 0 <= drift < 1. Raises SpecError for another share."""
+    if not 0.0 <= drift < 1.0:
+        raise SpecError(f"drift = {drift}: expected a share of every gain, at least 0 and below 1, such as 0.1")
+    gain = counted_gain(plan.scores, plan.request.gain)
+    return Intervals((1 - drift) * gain, (1 + drift) * gain, f"no gain drifts by more than {_percent(drift)} of itself")
+
+
+def measured_intervals(plan: Plan, confidence: float = CONFIDENCE) -> Intervals | None:
+    """Where the scores themselves say that the gains may be; None where they do not say it.
+
+    An unbiased gain lies between the cross-fitted gains of the two halves of the text; no confidence is stated. Any
+    other lies in the surrogate's enclosure, widened by Student's t times the jackknife's standard error (N - 1 degrees
+    of freedom) such that all K intervals hold at once with probability `confidence` (Bonferroni), as far as errors are
+    normal. Noise floors are taken as known. Raises SpecError for a confidence outside (0, 1).
+    """
+    if not 0.0 < confidence < 1.0:
+        raise SpecError(f"confidence = {confidence}: expected a probability between 0 and 1, such as 0.95")
+    scores = plan.scores
+    if plan.request.gain == "unbiased":
+        return _between_halves(scores)
+    if scores.standard_error is None or not np.isfinite(scores.standard_error).all():
+        return None
+    floor = scores.noise_floor if plan.request.gain == "net" and scores.noise_floor is not None else 0.0
+    sequences, layers = int(scores.provenance["sequences"]), len(scores.names)
+    spread = _student(confidence, sequences - 1, layers) * scores.standard_error
+    meaning = f"the gains are where {sequences} sequences put them with {_percent(confidence)} confidence"
+    return Intervals(_gains(scores.low - spread - floor), _gains(scores.high + spread - floor), meaning)
+
+
+def _between_halves(scores: Scores) -> Intervals | None:
+    if scores.cross_fitted is None:
+        return None
+    low, high = np.sort(scores.cross_fitted, axis=1).T
+    return Intervals(_gains(low), _gains(high), "every gain lies between those of the two halves of the text")
+
+
+def _student(confidence: float, freedom: int, layers: int) -> float:
+    """How many standard errors hold `layers` errors at once."""
+    from scipy.stats import t  # slow to import, and only needed here
+
+    return float(t.ppf(1 - (1 - confidence) / (2 * layers), freedom))
+
+
+def _gains(values: Array) -> Array:
+    return np.maximum(values, 0.0)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
