@@ -8,6 +8,7 @@ sequences of different batches are exact. The pairs of earlier batches wait on t
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 import torch
@@ -70,13 +71,14 @@ class Capture:
                 f"model: module {self.name!r} is used twice in one pass, which is supported for linears only"
             )
         self._open += 1
-        inputs = tuple(value.detach() for value in cast(tuple[Tensor, ...], args))
+        # What the hook holds lives as long as the graph: it keeps no output, and gives its inputs away.
+        waiting = [tuple(value.detach() for value in cast(tuple[Tensor, ...], args))]
+        zeros = [partial(torch.zeros, value.shape, dtype=value.dtype, device=value.device) for value in tensors]
 
         def meet(gradients: Sequence[Tensor | None]) -> None:
-            known = dict(zip(followed, gradients, strict=True))
-            self._backward(inputs, tuple(_or_zeros(known.get(i), value) for i, value in enumerate(shapes)))
+            known = {i: gradient for i, gradient in zip(followed, gradients, strict=True) if gradient is not None}
+            self._backward(waiting.pop(), tuple(known[i] if i in known else zero() for i, zero in enumerate(zeros)))
 
-        shapes = [value.detach() for value in tensors]
         register_multi_grad_hook([tensors[i] for i in followed], meet)
         return tensors if len(tensors) > 1 else None
 
@@ -111,7 +113,7 @@ class Capture:
         if len(value) == sequences:
             return value.detach()
         if len(value) == sequences * tokens:
-            return value.detach().unflatten(0, self.shape)
+            return value.detach().reshape(sequences, tokens, *value.shape[1:])
         raise ScoringError(
             f"model: module {self.name!r} met {len(value)} rows where {sequences} sequences of {tokens} tokens went "
             "through the model, so which row belongs to which sequence is unknown; it is not supported"
@@ -128,10 +130,6 @@ class Capture:
                 f"model: module {self.name!r} met {self.seen} of {sequences} sequences that went through the model: "
                 "its output is unused; it cannot be scored"
             )
-
-
-def _or_zeros(gradient: Tensor | None, like: Tensor) -> Tensor:
-    return torch.zeros_like(like) if gradient is None else gradient
 
 
 @contextmanager

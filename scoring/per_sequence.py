@@ -53,8 +53,10 @@ def joined_calls(calls: Pairs) -> tuple[Tensors, Tensors]:
     """Several uses of a linear in one batch as one, its tokens one after the other: their gradients add up."""
     if len(calls) == 1:
         return calls[0]
-    xs, ds = (torch.cat([tokens(call[i]) for call in calls if isinstance(call[i], Tensor)], dim=1) for i in (0, 1))
-    return xs, ds
+    xs, ds = zip(
+        *((tokens(x), tokens(d)) for x, d in calls if isinstance(x, Tensor) and isinstance(d, Tensor)), strict=True
+    )
+    return torch.cat(xs, dim=1), torch.cat(ds, dim=1)
 
 
 def _linear(module: nn.Module, pairs: list[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:
