@@ -118,6 +118,7 @@ class Request(Record):
     gain: Literal["raw", "net", "unbiased"]
     resource: Literal["rank_parameters", "linear_parameters", "given"]
     limit: Limit
+    expert_rank: Annotated[int, Field(ge=1)] | None = Field(None, description="the unit is an expert of this LoRA rank")
 
 
 class InstanceData(Record):

@@ -12,7 +12,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +33,7 @@ from zetaplan.spec.instance import Arrayish, Instance
 from zetaplan.spec.pruning import pruning
 from zetaplan.spec.solution import Solution
 from zetaplan.verification.certificate import Certificate, certify
+from zetaplan.wishes import Bound, Wish, feasible, tied, wishes_of
 
 if TYPE_CHECKING:
     from zetaplan.scoring import Scores
@@ -78,7 +79,8 @@ class Plan:
     @property
     def unit(self) -> str:
         """What one unit of `solution.x` is."""
-        return UNITS[self.instance.program.name]
+        experts = self.request.expert_rank
+        return UNITS[self.instance.program.name] if experts is None else f"LoRA experts (of rank {experts})"
 
     @property
     def resource_unit(self) -> str:
@@ -121,8 +123,11 @@ def allocate(
     alpha: float = 0.0,
     beta: float = 1.0,
     gamma: float = 1.0,
-    lower: Arrayish = 0.0,
-    upper: Arrayish = math.inf,
+    lower: Bound = 0.0,
+    upper: Bound = math.inf,
+    pins: Mapping[str, float] = MappingProxyType({}),
+    groups: Sequence[Sequence[str]] = (),
+    expert_rank: int | None = None,
     gain: Gain = "raw",
     step: int = 1,
     method: str = "exact",
@@ -132,6 +137,9 @@ def allocate(
     budget : parameters, or "2%" of the parameters of all blocks scored; or
     mean_rank : the rank of the uniform plan that costs the same (8 if neither is given).
     costs : (K,) resource per unit of rank; the layers' `rank_parameters` if not given.
+    lower, upper : one number, (K,), or numbers by name, with wildcards. pins : values that are settled, by name.
+    groups : lists of names, with wildcards, whose blocks share one value and count as one block.
+    expert_rank : plan experts of this LoRA rank instead, at least one per layer; all amounts then count experts.
     gain : "raw", "net" of the noise floor, or "unbiased" (cross-fitted).
     step : what every rank of `rounded` is a multiple of, above 0.
     method : of `zetaplan.solve`; of a solution that is off by more than 1e-9 no plan is made.
@@ -142,10 +150,17 @@ def allocate(
     """
     if budget is not None and mean_rank is not None:
         raise SpecError("budget and mean_rank: give one of the two, not both")
+    if expert_rank is not None and (costs is not None or expert_rank < 1):
+        raise SpecError(f"expert_rank = {expert_rank}: expected at least 1, and no costs, which follow from it")
+    scores = tied(scores, groups)
     limit = _budget(budget) if budget is not None else _limit("mean_rank", 8.0 if mean_rank is None else mean_rank)
-    request = checked(Request, gain=gain, resource="rank_parameters" if costs is None else "given", limit=limit)
+    resource = "rank_parameters" if costs is None else "given"
+    request = checked(Request, gain=gain, resource=resource, limit=limit, expert_rank=expert_rank)
     knobs = {"alpha": alpha, "beta": beta, "gamma": gamma}
-    instance = instance_of(scores, request, () if costs is None else costs, lower=lower, upper=upper, **knobs)
+    wished = wishes_of(scores.names, lower, upper, pins)
+    if expert_rank is not None:
+        wished += wishes_of(scores.names, 1.0, math.inf, {})
+    instance = _wished(scores, request, costs, wished, math.inf, knobs)
     return _planned(instance, scores, request, method, lambda optimum: whole_ranks(optimum, step))
 
 
@@ -158,8 +173,10 @@ def prune(
     bits: float = 0.0,
     eta: float = 1.0,
     kappa: float = 1.0,
-    lower: Arrayish = 0.0,
-    upper: Arrayish = 1.0,
+    lower: Bound = 0.0,
+    upper: Bound = 1.0,
+    pins: Mapping[str, float] = MappingProxyType({}),
+    groups: Sequence[Sequence[str]] = (),
     gain: Gain = "raw",
     method: str = "exact",
 ) -> Plan:
@@ -167,6 +184,8 @@ def prune(
 
     sparsity : share of all sizes that must go (0.5 if neither is given); or target : their number.
     sizes : (K,) whole numbers of parameters; the layers' `linear_parameters` if not given.
+    lower, upper : one number, (K,), or numbers by name, with wildcards. pins : values that are settled, by name.
+    groups : lists of names, with wildcards, whose blocks share one value and count as one block.
     gain : "raw", "net" of the noise floor, or "unbiased" (cross-fitted).
     method : of `zetaplan.solve`; of a solution that is off by more than 1e-9 no plan is made.
     The rest: `zetaplan.pruning`.
@@ -175,11 +194,13 @@ def prune(
     """
     if sparsity is not None and target is not None:
         raise SpecError("sparsity and target: give one of the two, not both")
+    scores = tied(scores, groups)
     share = 0.5 if sparsity is None else sparsity
     limit = _limit("sparsity", share) if target is None else _limit("target", target)
     request = checked(Request, gain=gain, resource="linear_parameters" if sizes is None else "given", limit=limit)
     knobs = {"bits": bits, "eta": eta, "kappa": kappa}
-    instance = instance_of(scores, request, () if sizes is None else sizes, lower=lower, upper=upper, **knobs)
+    wished = wishes_of(scores.names, lower, upper, pins)
+    instance = _wished(scores, request, sizes, wished, 1.0, knobs)
     return _planned(instance, scores, request, method, whole_counts)
 
 
@@ -187,6 +208,8 @@ def instance_of(scores: Scores, request: Request, given: Arrayish, **options: An
     """The instance that follows from scores and request; `given` is the resource where the request says so."""
     quality = counted_gain(scores, request.gain)
     resource: Arrayish = given if request.resource == "given" else getattr(scores, request.resource)
+    if request.expert_rank is not None:
+        resource = request.expert_rank * np.asarray(resource)
     limit = request.limit
     if limit.kind in ("sparsity", "target"):
         return pruning(quality, resource, **{limit.kind: limit.value}, **options)
@@ -250,6 +273,22 @@ def prediction_note(scores: Scores) -> str | None:
         f"the step of zeta^2 lowered the loss in {kept} of {len(scores.names)} blocks; rank correlation of zeta^2/2 "
         f"with what the loss did: {here:.2f} on the scored text, {elsewhere:.2f} on held-out text"
     )
+
+
+def _wished(
+    scores: Scores,
+    request: Request,
+    given: Arrayish | None,
+    wishes: Sequence[Wish],
+    cap: float,
+    knobs: Mapping[str, float],
+) -> Instance:
+    """The instance under all wishes. cap : of layers without one."""
+
+    def declare(lower: Array, upper: Array) -> Instance:
+        return instance_of(scores, request, () if given is None else given, lower=lower, upper=upper, **knobs)
+
+    return feasible(scores.names, wishes, declare, cap)
 
 
 def _planned(

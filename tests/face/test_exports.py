@@ -27,7 +27,7 @@ from zetaplan.cli import app
 from zetaplan.errors import CertificateError, SpecError
 from zetaplan.exports import check_file, export, format_names, format_of
 from zetaplan.exports.job import _divided, job_of
-from zetaplan.exports.targets import Entry, by_position, check, linears, modules_of
+from zetaplan.exports.targets import Entry, Module, by_position, check, linears, modules_of
 from zetaplan.planning import Plan, allocate, prune
 from zetaplan.scoring import Scores
 
@@ -78,8 +78,12 @@ def llama() -> nn.Module:
 
 def plan_for(model: nn.Module, to: str, blocks: str = "layers") -> Plan:
     if to in RANKS:
-        return allocate(scores_of(model, blocks), mean_rank=3, lower=1.0 if to == "mola" else 0.0)
+        return allocate(scores_of(model, blocks), mean_rank=3, expert_rank=4 if to == "mola" else None)
     return prune(scores_of(model, blocks), sparsity=0.5, upper=0.9)
+
+
+def everywhere(model: nn.Module) -> Plan:
+    return allocate(scores_of(model), mean_rank=3, lower=1)
 
 
 @pytest.mark.parametrize("blocks", ["layers", "modules"])
@@ -155,8 +159,16 @@ def test_mola_has_one_entry_per_layer_and_routes_to_experts_that_exist(model: nn
     assert experts == plan.rounded.units.tolist()
     assert len(chosen) == LAYERS
     assert all(1 <= k <= count for k, count in zip(chosen, experts, strict=True))
-    with pytest.raises(SpecError, match=r"no expert: every layer needs one; plan with lower=1"):
-        export(allocate(scores_of(model), mean_rank=1), to="mola", model=model)
+    assert plan.rounded.used == sum(4 * m.inputs * n + 4 * m.outputs * n for m, n in _by_linear(plan, model))
+    with pytest.raises(SpecError, match=r"counts ranks, not experts: plan with expert_rank"):
+        export(plan_for(model, "peft"), to="mola", model=model)
+    with pytest.raises(SpecError, match=r"counts experts, not ranks: export it to mola"):
+        export(plan, to="peft", model=model)
+
+
+def _by_linear(plan: Plan, model: nn.Module) -> list[tuple[Module, int]]:
+    units = dict(zip(plan.names, plan.rounded.units.tolist(), strict=True))
+    return [(module, units[module.block]) for module in linears(modules_of(model))]
 
 
 def test_the_script_removes_exactly_the_planned_counts(tmp_path: Path, model: nn.Module) -> None:
@@ -173,7 +185,7 @@ def test_the_script_removes_exactly_the_planned_counts(tmp_path: Path, model: nn
 
 @pytest.mark.parametrize("to", [name for name in format_names() if name != "alphapruning"])
 def test_every_format_reads_back_and_names_what_was_changed(llama: nn.Module, to: str, tmp_path: Path) -> None:
-    plan = plan_for(llama, to if to in SPARSITY else "mola")
+    plan = everywhere(llama) if to in ("peft", "axolotl") else plan_for(llama, to if to in SPARSITY else "mola")
     file = export(plan, to=to, model=llama).save(tmp_path / "settings")
     assert check_file(file, llama) == (to, ())
     if to == "mola":

@@ -9,6 +9,7 @@ import pytest
 
 import zetaplan as zp
 from zetaplan import planning
+from zetaplan.checking import check
 from zetaplan.errors import CertificateError, InfeasibleError, SpecError
 from zetaplan.planning import Plan, allocate, counted_gain, noise_share, plan, prune
 from zetaplan.scoring import Scores
@@ -113,7 +114,7 @@ def test_noise_is_reported_when_it_is_most_of_the_gain() -> None:
         ({"budget": -1}, "budget = -1.0: expected a finite number, at least 0"),
         ({"mean_rank": math.nan}, "mean_rank = nan: expected a finite number"),
         ({"budget": math.inf}, "budget = inf: expected a finite number"),
-        ({"lower": 9, "upper": 8}, r"lower\[0\] = 9 is above upper\[0\] = 8"),
+        ({"lower": 9, "upper": 8}, r"layers\.0: lower = 9 and upper = 8 leave it nothing"),
         ({"gain": "other"}, "Request: gain: Input should be 'raw', 'net' or 'unbiased'"),
         ({"method": "guess"}, "method = 'guess': expected one of"),
     ],
@@ -149,3 +150,82 @@ def test_certify_answers_in_doubles_or_in_fractions(plans: dict[str, Plan]) -> N
     assert exact.valid
     assert exact.document is not None
     assert zp.check_certificate(exact.document).program == "allocation"
+
+
+def test_wishes_by_name_are_kept(scores: Scores) -> None:
+    wanted = {"lower": {"*.1": 2, "*": 0.5}, "upper": {"model.layers.0": 9.5}, "pins": {"*.3": 4, "*.5": 1}}
+    made = allocate(scores, mean_rank=8, **wanted)  # type: ignore[arg-type]
+    assert made.instance.lower.tolist() == [0.5, 2, 0.5, 4, 0.5, 1]
+    assert made.instance.upper.tolist() == [9.5, math.inf, math.inf, 4, math.inf, 1]
+    assert made.solution.x[3] == 4
+    same = allocate(scores, mean_rank=8, lower=made.instance.lower, upper=made.instance.upper)
+    np.testing.assert_array_equal(made.solution.x, same.solution.x)
+
+
+@pytest.mark.parametrize("made", [{"program": "allocation", "mean_rank": 12}, {"program": "pruning", "sparsity": 0.2}])
+def test_a_group_is_the_plan_under_equality(scores: Scores, made: dict[str, object]) -> None:
+    """Second truth: tie the variables in the original program, and search the tied plans by hand."""
+    groups = [["*.1", "*.4"], ["model.layers.2", "model.layers.3"]]
+    tied = plan(scores, **made, groups=groups)  # type: ignore[arg-type]
+    assert tied.names[1:3] == ("model.layers.1+model.layers.4", "model.layers.2+model.layers.3")
+    free = plan(scores, **made)  # type: ignore[arg-type]
+    of = {part: x for name, x in zip(tied.names, tied.solution.x, strict=True) for part in name.split("+")}
+    spread = np.array([of[name] for name in scores.names])
+    assert spread @ free.instance.resource == pytest.approx(free.instance.limit, rel=1e-12)
+    best = zp.Solution(free.instance, spread, 0.0).objective
+    members = [[0], [1, 4], [2, 3], [5]]
+    costs = np.array([free.instance.resource[group].sum() for group in members])
+    for giver in range(4):
+        for taker in range(4):
+            moved = spread.copy()
+            moved[members[giver]] -= 1e-3 / costs[giver]
+            moved[members[taker]] += 1e-3 / costs[taker]
+            assert zp.Solution(free.instance, moved, 0.0).objective >= best - 1e-12 * abs(best)
+
+
+def test_a_plan_with_groups_verifies(scores: Scores) -> None:
+    made = allocate(scores, mean_rank=8, groups=[["*.0", "*.5"]], pins={"*.0": 6})
+    assert check(made.document()).valid
+    assert made.solution.x[0] == 6
+    assert made.document().scores.provenance["tied"] == [["model.layers.0", "model.layers.5"]]
+
+
+def test_experts_have_a_floor_and_their_own_price(scores: Scores) -> None:
+    made = allocate(scores, mean_rank=3, expert_rank=8)
+    assert made.instance.resource.tolist() == (8 * scores.rank_parameters).tolist()
+    assert made.rounded.units.min() >= 1
+    assert made.rounded.used <= 3 * 8 * scores.rank_parameters.sum()
+    assert made.unit == "LoRA experts (of rank 8)"
+    assert check(made.document()).valid
+    with pytest.raises(SpecError, match="expected at least 1, and no costs"):
+        allocate(scores, expert_rank=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            {"pins": {"model.layer.3": 4}},
+            r"pins\['model\.layer\.3'\]: no layer has this name; the nearest is 'model\.l",
+        ),
+        ({"groups": [["*.1"], ["*"]]}, r"model\.layers\.1 is in more than one of them"),
+        ({"groups": ["*.1"]}, r"expected lists of names, got '\*\.1'"),
+        (
+            {"upper": {"*": 5}, "pins": {"*.2": 6}},
+            r"layers\.2: pins\['\*\.2'\] = 6 and upper\['\*'\] = 5 leave it nothing",
+        ),
+        ({"lower": -1}, r"lower\[0\] = -1: expected a finite number of at least 0"),
+        ({"lower": [1, 2]}, r"lower: expected one number, 6 of them or numbers by name"),
+    ],
+)
+def test_wishes_that_make_no_sense(scores: Scores, options: dict[str, object], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        allocate(scores, mean_rank=4, **options)  # type: ignore[arg-type]
+
+
+def test_only_the_wishes_that_conflict_are_named(scores: Scores) -> None:
+    floors = {"*.0": 3, "*.1": 3, "*.2": 60, "*.3": 1}
+    with pytest.raises(InfeasibleError, match=r"in conflict with it: lower\['\*\.2'\] = 60, pins\['\*\.4'\] = 50$"):
+        allocate(scores, mean_rank=12, lower=floors, pins={"*.4": 50})  # 12 * 375 = 4500 < 60 * 62 + 50 * 64
+    with pytest.raises(InfeasibleError, match=r"in conflict with it: upper\['\*'\] = 0\.4$"):
+        prune(scores, sparsity=0.5, upper={"*": 0.4, "*.1": 0.2})

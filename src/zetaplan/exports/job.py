@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from zetaplan.errors import CertificateError, SpecError
 from zetaplan.exports.targets import Entry, Module, linears
+from zetaplan.wishes import TIE
 
 if TYPE_CHECKING:
     from zetaplan.planning import Plan
-
-TIE = "+"  # between the names of blocks that share one value
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +113,7 @@ def _check_size(plan: Plan, name: str, members: Sequence[Module], resource: floa
         return
     removes = plan.rounded.counts_parameters
     size = sum(module.weights if removes else module.inputs + module.outputs for module in members)
+    size *= plan.request.expert_rank or 1
     if size != resource:
         unit = "weights" if removes else "parameters per rank"
         counted = f"the plan counts {resource:,.10g} {unit}, the linears of this model have {size:,}"

@@ -15,9 +15,9 @@ TOP_K = 2  # experts per token, as MoLA has it, where a layer has that many
 
 
 def settings(job: Job) -> dict[str, dict[str, float]]:
+    if job.plan.request.expert_rank is None:
+        raise SpecError("the plan counts ranks, not experts: plan with expert_rank (--expert-rank), or export to peft")
     experts = by_block(job)
-    if bare := next((block for block, count in experts.items() if count < 1), None):
-        raise SpecError(f"{bare} has no expert: every layer needs one; plan with lower=1 (--lower 1)")
     return {
         "number_experts": {block: float(count) for block, count in experts.items()},
         "top_k": {block: float(min(TOP_K, count)) for block, count in experts.items()},

@@ -25,6 +25,8 @@ Settings = dict[str, dict[str, float]]
 
 
 def settings(job: Job) -> Settings:
+    if job.plan.request.expert_rank is not None:
+        raise SpecError("the plan counts experts, not ranks: export it to mola, or plan without expert_rank")
     ranks = {name: rank for name, rank in job.units.items() if rank}
     if not ranks:
         raise SpecError("every rank of the plan is 0, so there is nothing to adapt; raise the budget")

@@ -1,0 +1,166 @@
+"""What a user wants of single layers: floors, caps and pins by name, and blocks that share one value.
+
+A name may hold wildcards (`*.q_proj`). Where several wishes hit a layer the tightest counts: the highest floor, the
+lowest cap. Wishes that no plan can keep together are named: taken one at a time, any that can be dropped without
+making a plan possible is left out of the message, so that what remains is a smallest set that conflicts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zetaplan.errors import InfeasibleError, SpecError
+from zetaplan.spec.instance import Array, Arrayish, Instance
+
+if TYPE_CHECKING:
+    from zetaplan.scoring import Scores
+
+TIE = "+"  # between the names of blocks that share one value
+
+Bound = Arrayish | Mapping[str, float]
+Declare = Callable[[Array, Array], Instance]
+
+
+@dataclass(frozen=True, eq=False)
+class Wish:
+    """A floor and a cap on some layers, (K,) each, infinite where nothing is wished. label : as the user wrote it."""
+
+    label: str
+    low: Array
+    high: Array
+
+
+def wishes_of(names: Sequence[str], lower: Bound, upper: Bound, pins: Mapping[str, float]) -> list[Wish]:
+    """The wishes of a request.
+
+    lower, upper : one number, (K,) numbers, or numbers by name; pins : numbers by name. Raises SpecError for a name
+    that no layer has.
+    """
+    free = np.full(len(names), math.inf)
+    found = [Wish(label, values, free) for label, values in _bounds("lower", lower, names, -math.inf)]
+    found += [Wish(label, -free, values) for label, values in _bounds("upper", upper, names, math.inf)]
+    for label, low in _bounds("pins", pins, names, -math.inf):
+        found.append(Wish(label, low, np.where(np.isfinite(low), low, math.inf)))
+    return found
+
+
+def feasible(names: Sequence[str], wishes: Sequence[Wish], declare: Declare, cap: float) -> Instance:
+    """The instance under all wishes.
+
+    declare : from lower and upper, (K,) each, to the instance. cap : of layers without a wish; their floor is 0.
+
+    Raises SpecError where two wishes leave a layer nothing, and InfeasibleError that names a smallest set of wishes
+    which no plan keeps together.
+    """
+    _refuse_contradictions(names, wishes)
+    try:
+        return declare(*_box(wishes, cap))
+    except InfeasibleError as error:
+        kept = list(wishes)
+        for wish in wishes:
+            without = [other for other in kept if other is not wish]
+            if not _possible(without, declare, cap):
+                kept = without
+        conflict = ", ".join(wish.label for wish in kept)
+        raise InfeasibleError(f"{error}; in conflict with it: {conflict or 'nothing else'}") from error
+
+
+def tied(scores: Scores, groups: Sequence[Sequence[str]]) -> Scores:
+    """The scores with every group of blocks as one block, because its members get the same value.
+
+    A group is a list of names, wildcards allowed. Gains, enclosures, noise floors and parameters add, as they do under
+    a block-diagonal curvature; so do standard errors, which is the safe side. Raises SpecError for overlaps.
+    """
+    if not groups:
+        return scores
+    members = [_members(group, scores.names) for group in groups]
+    taken = [k for group in members for k in group]
+    if twice := next((k for k in taken if taken.count(k) > 1), None):
+        raise SpecError(f"groups: {scores.names[twice]} is in more than one of them; leave it in one")
+    rows = [*members, *([k] for k in range(len(scores.names)) if k not in set(taken))]
+    rows.sort(key=min)
+    columns = {item.name: getattr(scores, item.name) for item in fields(scores)}
+    joined: dict[str, Any] = {
+        name: np.array([JOINED.get(name, _sum)(column[row]) for row in rows])
+        for name, column in columns.items()
+        if isinstance(column, np.ndarray)
+    }
+    names = tuple(TIE.join(scores.names[k] for k in row) for row in rows)
+    note = {"tied": [[scores.names[k] for k in row] for row in rows if len(row) > 1]}
+    steps = {"decrease": None, "held_out_decrease": None}  # nobody took the joint steps
+    return replace(scores, **{**joined, **steps, "names": names, "provenance": {**scores.provenance, **note}})
+
+
+def _sum(part: NDArray[Any]) -> Any:
+    return part.sum(axis=0)
+
+
+JOINED: dict[str, Callable[[Array], Any]] = {
+    "gradient_norm": lambda part: math.hypot(*part),
+    "damping": lambda part: part.max(),
+}
+
+
+def _bounds(argument: str, given: Bound, names: Sequence[str], free: float) -> list[tuple[str, Array]]:
+    """Label and (K,) values of each wish."""
+    if not isinstance(given, Mapping):
+        values = np.asarray(given, np.float64)
+        if values.shape not in ((), (len(names),)):
+            raise SpecError(
+                f"{argument}: expected one number, {len(names)} of them or numbers by name, got {values.shape}"
+            )
+        label = f"{argument} = {values:g}" if values.ndim == 0 else argument
+        return [(label, np.broadcast_to(values, len(names)))]
+    found = []
+    for key, value in given.items():
+        values = np.full(len(names), free)
+        values[_hits(argument, key, names)] = value
+        found.append((f"{argument}[{key!r}] = {value:g}", values))
+    return found
+
+
+def _hits(argument: str, key: str, names: Sequence[str]) -> list[int]:
+    """The layers of a name or of a pattern; of blocks that share a value, any member's name will do."""
+    hits = [k for k, name in enumerate(names) if any(fnmatchcase(part, key) for part in (name, *name.split(TIE)))]
+    if not hits:
+        near = get_close_matches(key, names, 1, 0.0)
+        raise SpecError(
+            f"{argument}[{key!r}]: no layer has this name; the nearest is {near[0]!r}, and * stands for any"
+        )
+    return hits
+
+
+def _members(group: Sequence[str], names: Sequence[str]) -> list[int]:
+    if isinstance(group, str):
+        raise SpecError(f"groups: expected lists of names, got {group!r}; write [{group!r}]")
+    return sorted({k for key in group for k in _hits("groups", key, names)})
+
+
+def _box(wishes: Sequence[Wish], cap: float) -> tuple[Array, Array]:
+    """The tightest bounds, 0 and `cap` where nothing is wished; a wish outside of them is left for the program."""
+    low = np.max([wish.low for wish in wishes], axis=0, initial=-math.inf)
+    high = np.min([wish.high for wish in wishes], axis=0, initial=math.inf)
+    return np.where(low == -math.inf, 0.0, low), np.where(high == math.inf, cap, high)
+
+
+def _possible(wishes: Sequence[Wish], declare: Declare, cap: float) -> bool:
+    try:
+        declare(*_box(wishes, cap))
+    except InfeasibleError:
+        return False
+    return True
+
+
+def _refuse_contradictions(names: Sequence[str], wishes: Sequence[Wish]) -> None:
+    for k, name in enumerate(names):
+        floor, cap = max(wishes, key=lambda w: w.low[k]), min(wishes, key=lambda w: w.high[k])
+        if floor.low[k] > cap.high[k]:
+            raise SpecError(f"{name}: {floor.label} and {cap.label} leave it nothing; give up one of the two")
