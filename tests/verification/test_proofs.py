@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 import sympy as sp
+from latex2mathml.converter import convert
 
 from zetaplan.errors import CertificateError
 from zetaplan.verification.proofs import proofs, smt, three_layers
+from zetaplan.verification.proofs.page import proof_pages
 from zetaplan.verification.proofs.proof import (
     Argument,
     Identity,
@@ -99,6 +102,12 @@ def test_no_condition_of_the_certificate_can_be_left_out(place: int) -> None:
 def test_no_identity_is_printed_as_x_equals_x(step: Step) -> None:
     """sympy evaluates what it can while a formula is written; a step has to show what is to be shown."""
     assert not isinstance(step, Identity) or latex(step.left) != latex(step.right)
+
+
+def test_every_formula_of_the_pages_becomes_mathml() -> None:
+    for page in proof_pages().values():
+        for formula in map("".join, re.findall(r"\$\$(.+?)\$\$|\$([^$]+)\$", page, re.DOTALL)):
+            assert "\\" not in convert(formula), formula  # a command that the converter does not know stays as it is
 
 
 def test_every_proof_is_checked_by_more_than_words() -> None:

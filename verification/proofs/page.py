@@ -37,7 +37,8 @@ about a program come from its declaration.
 |---|---:|---|
 {kinds}
 
-A sum over layers, a basis of eigenvectors and "hence it is optimal" are words. What was checked is each layer's part.
+A sum over any number of layers, a basis of eigenvectors and "hence it is optimal" are words; what was checked is each
+layer's part. For pruning with [three layers](three_layers.md) the whole theorem is one checked formula.
 
 | theorem | {header} |
 |---|{"---:|" * len(KINDS)}
@@ -68,5 +69,5 @@ def _page(proof: Proof) -> str:
 
 def _step(number: int, step: Step) -> str:
     mark = "not checked by a machine" if isinstance(step, Argument) else f"checked by {step.checked_by}"
-    formula = f"\n\n$$\n{step.formula}\n$$" if step.formula else ""
-    return f"**{number}.** {step.words} *({mark})*{formula}"
+    formulas = "".join(f"\n\n$$\n{line}\n$$" for line in step.lines)
+    return f"**{number}.** {step.words} *({mark})*{formulas}"

@@ -23,6 +23,8 @@ from zetaplan.errors import CertificateError
 from zetaplan.verification.enclosure import evaluate
 from zetaplan.verification.proofs import smt
 
+IMPLIES = r"\;\Longrightarrow\;"
+LONG = 250  # characters of LaTeX; a longer implication is set with one premise to a line
 PRECISION = 128  # bits of a ball; no constant in a proof is nearer to its bound than 2^-100 of its size
 
 Rules = tuple[tuple[sp.Expr, sp.Expr], ...]
@@ -54,6 +56,11 @@ class Step(ABC):
     @abstractmethod
     def formula(self) -> str:
         """What is checked, in LaTeX; empty where nothing is."""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The formula as it is set: none, one line, or several."""
+        return (self.formula,) if self.formula else ()
 
     @abstractmethod
     def objection(self) -> str:
@@ -101,8 +108,14 @@ class Inequality(Step):
 
     @property
     def formula(self) -> str:
-        premises = r",\quad ".join(latex(relation) for relation in self.given)
-        return (premises + r"\;\Longrightarrow\;" if premises else "") + latex(self.claim)
+        premises = r",\quad ".join(map(latex, self.given))
+        return (premises + IMPLIES if premises else "") + latex(self.claim)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        if len(self.formula) <= LONG:
+            return (self.formula,)
+        return (*(f"{latex(relation)}," for relation in self.given), IMPLIES + latex(self.claim))
 
     def objection(self) -> str:
         return smt.counterexample(self.claim, self.given)
