@@ -101,10 +101,10 @@ class Scores:
 
         f halves reach f r / (1 + (f - 1) r). None where the halves do not agree at all (r <= 0).
         """
-        r, half = self._agreement_of_halves, int(self.provenance["sequences"]) / 2
-        if r is None or r <= 0:
+        r, sequences = self._agreement_of_halves, self.provenance.get("sequences")
+        if r is None or r <= 0 or sequences is None:
             return None
-        return math.ceil(half * reliability * (1 - r) / (r * (1 - reliability)))
+        return math.ceil(int(sequences) / 2 * reliability * (1 - r) / (r * (1 - reliability)))
 
     @property
     def _agreement_of_halves(self) -> float | None:

@@ -305,7 +305,11 @@ def _summary(plan: Plan) -> str:
         f"in whole units ({plan.rounded.unit}): {plan.rounded.used:,.10g} of {plan.instance.limit:,.10g} "
         f"{plan.resource_unit}, within {plan.rounded.gap:.2g} of the best possible objective",
     ]
-    return "\n".join([*lines, *(f"note: {warning}" for warning in plan.warnings)])
+    from zetaplan.drift import drift_sentence
+
+    drift = drift_sentence(plan)
+    notes = [*plan.warnings, *([drift] if drift else [])]
+    return "\n".join([*lines, *(f"note: {note}" for note in notes)])
 
 
 def _show(text: str, table: RenderableType | None, as_json: bool, quiet: bool) -> None:

@@ -129,6 +129,8 @@ def measured_intervals(plan: Plan, confidence: float = CONFIDENCE) -> Intervals 
         return _between_halves(scores)
     if scores.standard_error is None or not np.isfinite(scores.standard_error).all():
         return None
+    if "sequences" not in scores.provenance:
+        return None
     floor = scores.noise_floor if plan.request.gain == "net" and scores.noise_floor is not None else 0.0
     sequences, layers = int(scores.provenance["sequences"]), len(scores.names)
     spread = _student(confidence, sequences - 1, layers) * scores.standard_error

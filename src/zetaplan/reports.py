@@ -20,6 +20,7 @@ from markupsafe import Markup
 
 from zetaplan.charts import curve_chart, gain_chart, heat_chart, plan_chart, scatter_chart
 from zetaplan.comparison import in_total, per_layer, shown
+from zetaplan.drift import drift_sentence
 from zetaplan.errors import SpecError
 from zetaplan.files import write
 from zetaplan.planning import Plan, counted_gain, noise_share, prediction_note
@@ -195,6 +196,11 @@ class Report:
     def plan_chart(self) -> Markup:
         caps = [None if cap == math.inf else cap for cap in self.plan.instance.upper.tolist()]
         return plan_chart(self.plan.names, [row.value for row in self.rows], self.plan.uniform, caps)
+
+    @cached_property
+    def drift(self) -> str | None:
+        """What it can cost that the gains are not what was measured."""
+        return drift_sentence(self.plan)
 
     @property
     def frontier_chart(self) -> Markup:

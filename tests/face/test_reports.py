@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from zetaplan.charts import gain_chart, plan_chart
+from zetaplan.drift import drift_sentence
 from zetaplan.errors import SpecError
 from zetaplan.planning import Plan, allocate, prune
 from zetaplan.reports import Report, render, write_report
@@ -239,3 +240,12 @@ def test_modules_are_drawn_layer_by_module() -> None:
     ]
     assert ranks.count("<rect") == LAYERS
     assert Report(allocate(made_scores()), "p").heat_charts == ()
+
+
+def test_the_report_says_what_drift_can_cost(plans: dict[str, Plan]) -> None:
+    for plan in plans.values():
+        sentence = drift_sentence(plan)
+        assert sentence
+        assert "no gain drifts by more than 10 % of itself" in sentence
+        assert sentence in markdown(plan)
+        assert sentence in html(plan)
