@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from zetaplan.batch import BatchSolution, solve_batch
     from zetaplan.checking import load_plan
     from zetaplan.documents import load_scores, save_scores
+    from zetaplan.evaluation import multiple_choice, perplexity
     from zetaplan.exports import Export, export
     from zetaplan.monitor import Monitor, Reading
     from zetaplan.planning import Plan, allocate, plan, prune
@@ -80,6 +81,8 @@ _HOME = {
     "load_scores": "zetaplan.documents",
     "Monitor": "zetaplan.monitor",
     "Plan": "zetaplan.planning",
+    "multiple_choice": "zetaplan.evaluation",
+    "perplexity": "zetaplan.evaluation",
     "plan": "zetaplan.planning",
     "power_allocation": "zetaplan.spec.power_allocation",
     "power_pruning": "zetaplan.spec.power_pruning",
@@ -137,6 +140,8 @@ __all__ = [
     "load_model",
     "load_plan",
     "load_scores",
+    "multiple_choice",
+    "perplexity",
     "plan",
     "power_allocation",
     "power_pruning",

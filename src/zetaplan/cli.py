@@ -15,9 +15,12 @@ import typer
 from typer.core import TyperGroup
 
 from zetaplan import __version__
+from zetaplan.cli_apply import apply
 from zetaplan.cli_audit import audit
+from zetaplan.cli_evaluate import evaluate
 from zetaplan.cli_export import export
 from zetaplan.cli_regret import regret
+from zetaplan.cli_run import run
 from zetaplan.errors import CertificateError, ScoringError, ZetaplanError
 
 if TYPE_CHECKING:
@@ -281,8 +284,11 @@ def report(
 
 
 app.command(epilog="Example: zetaplan regret plan.json --scores other.json")(regret)
+app.command(epilog="Example: zetaplan apply smollm2 plan.json --method wanda --data notes.txt -o pruned")(apply)
+app.command(epilog="Example: zetaplan evaluate pruned --text held-out.txt --length 1024 --stride 512")(evaluate)
 app.command(epilog="Example: zetaplan audit --instances 10000 --jobs 2 --out audit")(audit)
 app.command(epilog="Example: zetaplan export plan.json --to peft --model smollm2 -o adapter_config.json")(export)
+app.command(epilog="Example: zetaplan run examples/lora-ranks.yaml")(run)
 
 
 def main() -> None:

@@ -211,6 +211,45 @@ def read_items(path: str | PathLike[str], *, template: str = "{prompt}", limit: 
     return tuple(items if limit is None else (items[i * len(items) // limit] for i in range(limit)))
 
 
+def read_tokens(path: str | PathLike[str], tokenizer: Any) -> Tensor:
+    """The ids of a whole UTF-8 text, without special tokens. Raises ScoringError if it cannot be read."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScoringError(f"text: cannot read {path} as UTF-8 text: {error}") from error
+    return torch.tensor(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"], dtype=torch.int64)
+
+
+def perplexity_facts(found: Perplexity) -> dict[str, Any]:
+    """For a file: the perplexity, the loss per token with its interval over windows, and every window."""
+    return {
+        "value": found.value,
+        "length": found.length,
+        "stride": found.stride,
+        "scored": int(found.tokens.sum()),
+        "loss": _interval_facts(found.per_window),
+        "windows": {"nll": found.nll.tolist(), "tokens": found.tokens.tolist()},
+    }
+
+
+def answers_facts(answers: Answers) -> dict[str, Any]:
+    """For a file: both accuracies with their intervals over items, and every item's log-likelihoods."""
+    rows = zip(answers.items, answers.log_likelihoods, strict=True)
+    return {
+        "sum": _interval_facts(answers.correct),
+        "normalised": _interval_facts(answers.correct_normalised),
+        "items": [{"gold": item.gold, "log_likelihoods": row.tolist()} for item, row in rows],
+    }
+
+
+def _interval_facts(values: ArrayLike) -> dict[str, float | None]:
+    """Of a single value there is a mean, but no interval."""
+    if np.size(values) < 2:
+        return {"mean": float(np.mean(values)), "low": None, "high": None}
+    found = mean_interval(values)
+    return {"mean": found.mean, "low": found.low, "high": found.high}
+
+
 def _item(line: str, place: str, template: str) -> Item:
     try:
         record = json.loads(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_1samp
+from typer.testing import CliRunner, Result
 
-from tests.models import byte_tokenizer, in_float64, tiny_gpt2, tiny_llama
+from tests.models import byte_tokenizer, in_float64, tiny_gpt2, tiny_llama, tiny_llama_dir
+from zetaplan.cli import app
 from zetaplan.errors import ScoringError
 from zetaplan.evaluation import Answers, Item, mean_interval, multiple_choice, perplexity, read_items, windows
 from zetaplan.scoring import LoadedModel
@@ -165,3 +168,39 @@ def test_what_cannot_be_evaluated_is_refused() -> None:
         perplexity(model, TOKENS, length=16, stride=8)
     with pytest.raises(ScoringError, match="an interval needs at least two numbers"):
         mean_interval([1.0])
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_the_command_reports_and_keeps_every_window_and_item(tmp_path: Path) -> None:
+    model = tiny_llama_dir(tmp_path)
+    text, choices, out = tmp_path / "t.txt", tmp_path / "c.jsonl", tmp_path / "e.json"
+    text.write_text("The sky is blue, and the grass is green. " * 4)
+    rows = ({"ctx": item.prompt, "choices": item.choices, "gold": item.gold} for item in ITEMS)
+    choices.write_text("\n".join(map(json.dumps, rows)))
+    options = ("--text", text, "--length", 32, "--stride", 16, "--choices", choices, "--out", out)
+    done = run("evaluate", model, *options, "--json")
+    assert done.exit_code == 0, done.output
+    facts = json.loads(done.stdout)
+    assert facts == json.loads(out.read_text())
+    windows_kept = facts["perplexity"]["windows"]
+    assert facts["perplexity"]["value"] == pytest.approx(
+        math.exp(sum(windows_kept["nll"]) / sum(windows_kept["tokens"]))
+    )
+    assert len(facts["multiple_choice"]["items"]) == len(ITEMS)
+    told = run("evaluate", model, "--text", text, "--tokens", 20, "--length", 32, "--stride", 16)
+    assert told.exit_code == 0
+    assert re.fullmatch(
+        r"perplexity [\d.]+ \(19 tokens, 32 a window, stride 16\); loss per token [\d.]+\n", told.stdout
+    )
+
+
+def test_a_command_without_anything_to_measure_is_refused(tmp_path: Path) -> None:
+    refused = run("evaluate", tmp_path)
+    assert refused.exit_code == 2
+    assert "text and choices: give at least one of the two" in refused.stderr
+    missing = run("evaluate", tiny_llama_dir(tmp_path), "--text", tmp_path / "none.txt")
+    assert missing.exit_code == 2
+    assert "text: cannot read" in missing.stderr

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import copy
+import json
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
+from typer.testing import CliRunner, Result
 
-from tests.models import in_float64, tiny_gpt2, tiny_llama
+from tests.models import in_float64, tiny_gpt2, tiny_llama, tiny_llama_dir
 from zetaplan.applying import apply_pruning, mismatches, prune_blocks
+from zetaplan.cli import app
 from zetaplan.errors import ScoringError, SpecError
 from zetaplan.planning import allocate, prune
 from zetaplan.pruners import find_pruner, pruner_names
@@ -195,3 +200,65 @@ def test_every_entry_that_would_be_ignored_is_named() -> None:
 def test_inputs_that_are_all_zero_are_refused() -> None:
     with pytest.raises(ScoringError, match="all zero or not finite"):
         SparseGPT().prune(torch.ones(2, 3), 2, torch.zeros(3, 3), groups=False)
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[Path, Path]:
+    """A tiny model as a folder, and a plan for it."""
+    folder = tiny_llama_dir(tmp_path, layers=3)
+    plan = plan_for(tiny_llama(layers=3))
+    return folder, plan.save(tmp_path / "plan.json")
+
+
+@pytest.mark.parametrize("method", pruner_names())
+def test_the_command_saves_what_it_says(method: str, saved: tuple[Path, Path], tmp_path: Path) -> None:
+    model, plan = saved
+    out = tmp_path / "pruned"
+    options = ("--sequences", 4, "--length", 32, "--out", out)
+    done = run("apply", model, plan, "--method", method, *options, "--json")
+    assert done.exit_code == 0, done.output
+    facts = json.loads(done.stdout)
+    assert facts == json.loads((out / "zetaplan.json").read_text())
+    assert list(out.glob("*.safetensors"))
+    assert facts["method"] in (out / "README.md").read_text()
+    loaded = AutoModelForCausalLM.from_pretrained(out)
+    for block, parts in zip(facts["blocks"], layer_blocks(loaded), strict=True):
+        weights = [m.weight for m in parts.modules.values() if isinstance(m, nn.Linear)]
+        assert sum(int((w == 0).sum()) for w in weights) == block["requested"] == block["removed"]
+    again = run("apply", model, plan, "--method", method, *options)
+    assert again.exit_code == 2
+    assert "is already there; choose another --out" in again.stderr
+
+
+def test_a_dry_run_changes_nothing_and_fails_where_an_entry_is_ignored(
+    saved: tuple[Path, Path], tmp_path: Path
+) -> None:
+    model, plan = saved
+    before = sorted(tmp_path.iterdir())
+    fits = run("apply", model, plan, "--check")
+    assert fits.exit_code == 0, fits.output
+    assert "fits: every entry meets one block" in fits.stdout
+    shorter = tiny_llama_dir(tmp_path / "other", layers=2)
+    wrong = run("apply", shorter, plan, "--check")
+    assert wrong.exit_code == 1
+    assert "layer 'model.layers.2' is not in the model" in wrong.stderr
+    assert sorted(path for path in tmp_path.iterdir() if path.name != "other") == before
+
+
+def test_scores_of_other_weights_are_noted(saved: tuple[Path, Path], tmp_path: Path) -> None:
+    model, _ = saved
+    scores = tmp_path / "scores.json"
+    assert (
+        run(
+            "score", tiny_llama_dir(tmp_path / "b", layers=3, seed=1), "--sequences", 4, "--length", 16, "--out", scores
+        ).exit_code
+        == 0
+    )
+    assert run("prune", scores, "--out", tmp_path / "p.json").exit_code == 0
+    done = run("apply", model, tmp_path / "p.json", "--method", "magnitude", "--out", tmp_path / "pruned")
+    assert done.exit_code == 0, done.output
+    assert "note: the plan follows from scores of other weights" in done.stdout

@@ -1,0 +1,357 @@
+"""What a layer-wise ratio is worth: SmolLM2 at 50 % sparsity, every ratio with every method of removing weights.
+
+The layers are scored, and the methods calibrated, on one text; perplexity is reported on another, in windows of 256
+tokens that are spread over it, and zero-shot accuracy on multiple choice. What is tuned (the exponent kappa, the
+measured loss curve of every layer) sees a third text. Differences are paired, window by window, against the uniform
+ratio under the same method. The score and the plan are float32 and float64; pruning and evaluation run in bfloat16.
+
+    python benchmarks/pruning.py --score alice.txt --tune pydoc --report wiki.txt --choices arc_easy.jsonl
+
+One JSON file per cell, written when it is done and found again by the content it depends on: a run that was stopped
+goes on where it was. The result is benchmarks/results/pruning.json, with a figure and the table beside it.
+"""
+
+import argparse
+import copy
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache, partial
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from zetaplan.applying import prune_blocks
+from zetaplan.evaluation import Item, mean_interval, multiple_choice, perplexity, read_items
+from zetaplan.files import write
+from zetaplan.planning import prune
+from zetaplan.pruners import find_pruner
+from zetaplan.rounding import whole_counts
+from zetaplan.scoring import LoadedModel, Scores, Sequences, load_model, read_sequences, score_each
+from zetaplan.scoring.blocks import layer_blocks, module_blocks
+from zetaplan.scoring.losses import sequence_losses
+from zetaplan.scoring.passes import backward_pass
+from zetaplan.scoring.peers.alphapruning import alphapruning_sparsity
+from zetaplan.scoring.peers.htsr import htsr_alpha
+from zetaplan.scoring.peers.layerif import layerif_smoothed, layerif_sparsity
+from zetaplan.scoring.peers.minmax_sparsity import minmax_sparsity
+from zetaplan.scoring.peers.mola import mola_experts
+from zetaplan.scoring.peers.owl import owl_outliers, owl_sparsity
+from zetaplan.scoring.sequences import checked_batches
+from zetaplan.scoring.statistics import Gram, take_in
+from zetaplan.solvers import solve
+from zetaplan.spec.pruning import pruning
+from zetaplan.sweep import sweep
+
+RESULT = Path(__file__).parent / "results" / "pruning.json"
+SPARSITY, CAP, EPSILON = 0.5, 0.8, 0.3
+WINDOWS, LENGTH = 24, 256  # of the text that is reported
+SURROGATES = ("block-fisher", "diagonal-fisher", "gradient", "kfac", "ekfac", "mc-fisher")
+KAPPAS = (0.25, 0.5)
+
+Counts = dict[str, int]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many weights of every block go."""
+
+    blocks: str
+    counts: Counts
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """The model and its texts, N sequences of T tokens each, and the items of multiple choice."""
+
+    loaded: LoadedModel
+    scored: Sequences
+    calibrated: Sequences
+    tuned: Sequences
+    reported: Sequences
+    items: tuple[Item, ...]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {block.name: block.linear_parameters for block in layer_blocks(self.loaded.model)}
+
+
+def by_shares(bench: Bench, shares: Iterable[float]) -> Ratio:
+    """Counts of a plan in fractions: the cumulative sums, rounded, so that the total is that of the fractions."""
+    ends = np.rint(np.cumsum(np.array(list(bench.sizes.values())) * np.fromiter(shares, np.float64))).astype(int)
+    return Ratio("layers", dict(zip(bench.sizes, np.diff(ends, prepend=0).tolist(), strict=True)))
+
+
+def uniform(bench: Bench) -> Ratio:
+    return by_shares(bench, [SPARSITY] * len(bench.sizes))
+
+
+def depth(bench: Bench) -> Ratio:
+    """MoLA's experts by quarter of the depth, read as quality: the last quarter is pruned least."""
+    experts = mola_experts(len(bench.sizes))
+    return by_shares(bench, minmax_sparsity(-experts, list(bench.sizes.values()), SPARSITY, EPSILON))
+
+
+def owl(bench: Bench) -> Ratio:
+    """Outliers of |W| |X| over all linears of a layer together, in the dense model."""
+    model = bench.loaded.model
+    linears = {block.name: None for block in module_blocks(model)}
+    outliers = []
+    with torch.no_grad():
+        for block, seen in sweep(model, checked_batches(bench.scored), find_pruner("wanda").observe, linears):
+            products = [(block.modules[name].weight.abs() * norms.sqrt()).flatten() for name, norms in seen.items()]
+            joined = torch.cat(products).numpy()
+            outliers.append(owl_outliers(joined[None], np.ones_like(joined)))
+    return by_shares(bench, owl_sparsity(outliers, SPARSITY))
+
+
+def alphapruning(bench: Bench) -> Ratio:
+    linears = module_blocks(bench.loaded.model)
+    alphas = {b.name: htsr_alpha(b.modules[b.name].weight.detach().numpy()) for b in linears}
+    means = [np.mean([a for name, a in alphas.items() if name.startswith(f"{layer}.")]) for layer in bench.sizes]
+    return by_shares(bench, alphapruning_sparsity(means, list(bench.sizes.values()), SPARSITY, epsilon=EPSILON))
+
+
+def layerif(bench: Bench) -> Ratio:
+    """Influence by DataInf: even sequences train, odd ones validate; smoothed over depth, as published."""
+    model, data = bench.loaded.model, checked_batches(bench.scored)
+    parts, n = module_blocks(model), len(bench.scored)
+    grams = [Gram(n) for _ in parts]
+
+    def consume(index: int, name: str, module: nn.Module, pairs: object) -> None:
+        take_in([grams[index]], len(data), name, module, pairs)
+
+    backward_pass(model, parts, data, consume, [torch.ones(len(batch["labels"])) for batch in data])
+    influence = dict.fromkeys(bench.sizes, 0.0)
+    for part, gram in zip(parts, grams, strict=True):
+        influence[part.name.split(".self_attn")[0].split(".mlp")[0]] += total_influence(gram)
+    smoothed = layerif_smoothed(list(influence.values()))
+    return by_shares(bench, layerif_sparsity(smoothed, list(bench.sizes.values()), SPARSITY, epsilon=EPSILON))
+
+
+def total_influence(gram: Gram) -> float:
+    """sum_ij -<r_j, g_i> of one matrix, from products of gradients alone."""
+    products, train, val = gram.products.numpy(), slice(0, None, 2), slice(1, None, 2)
+    own, cross = products[train, train], products[train, val]  # (n, n), (n, v)
+    squares, n = own.diagonal(), len(own)
+    damping = 0.1 * squares.mean() / gram.parameters
+    # sum over j and i of  sum_m <v_j, g_i> - <g_m, v_j> <g_m, g_i> / (damping + |g_m|^2)
+    inner = n * cross.sum() - (cross.sum(1) * own.sum(1) / (damping + squares)).sum()
+    return -float(inner / (n * damping))
+
+
+@cache
+def gains(bench: Bench, blocks: str) -> Mapping[str, Scores]:
+    names = SURROGATES if blocks == "layers" else SURROGATES[:1]
+    return score_each(bench.loaded, bench.scored, curvatures=names, blocks=blocks)
+
+
+def zeta(bench: Bench, surrogate: str, gain: str = "raw", kappa: float = 1.0, blocks: str = "layers") -> Ratio:
+    plan = prune(gains(bench, blocks)[surrogate], sparsity=SPARSITY, upper=CAP, gain=gain, kappa=kappa)
+    return Ratio(blocks, dict(zip(plan.names, plan.rounded.units.tolist(), strict=True)))
+
+
+def measured(bench: Bench) -> Ratio:
+    """The penalty of the program calibrated: w_k is the rise of the loss when layer k alone is pruned by magnitude.
+
+    At half of the layer the rise is w_k / 4 if the loss curve is w_k rho^2; never below a hundredth of the mean.
+    """
+    model = copy.deepcopy(bench.loaded.model).to(torch.bfloat16)
+    before = mean_loss(model, bench.tuned)
+    rises = []
+    for name, size in bench.sizes.items():
+        kept = copy.deepcopy(model.get_submodule(name).state_dict())
+        prune_blocks(model, "layers", {name: size // 2}, "magnitude")
+        rises.append(mean_loss(model, bench.tuned) - before)
+        model.get_submodule(name).load_state_dict(kept)
+    weights = np.maximum(rises, np.mean(rises) / 100)
+    instance = pruning(weights, list(bench.sizes.values()), sparsity=SPARSITY, upper=CAP)
+    return Ratio("layers", dict(zip(bench.sizes, whole_counts(solve(instance)).units.tolist(), strict=True)))
+
+
+@torch.inference_mode()
+def mean_loss(model: nn.Module, text: Sequences) -> float:
+    return float(sequence_losses(model, text.batch).mean())
+
+
+RATIOS: dict[str, Callable[[Bench], Ratio]] = {
+    "uniform": uniform,
+    "owl": owl,
+    "alphapruning": alphapruning,
+    "layerif": layerif,
+    "depth": depth,
+    **{f"zeta2 {name}": partial(zeta, surrogate=name) for name in SURROGATES},
+    "zeta2 block-fisher, net": partial(zeta, surrogate="block-fisher", gain="net"),
+    "zeta2 block-fisher, unbiased": partial(zeta, surrogate="block-fisher", gain="unbiased"),
+    **{f"zeta2 block-fisher, kappa {k:g}": partial(zeta, surrogate="block-fisher", kappa=k) for k in KAPPAS},
+    "zeta2 block-fisher, modules": partial(zeta, surrogate="block-fisher", blocks="modules"),
+    "measured loss": measured,
+}
+
+
+def evaluated(bench: Bench, model: nn.Module) -> dict[str, object]:
+    """Perplexity window by window and accuracy item by item."""
+    windows = [perplexity(model, row, length=LENGTH, stride=LENGTH - 1) for row in bench.reported.input_ids]
+    loss = [float(w.per_window[0]) for w in windows]
+    result: dict[str, object] = {"perplexity": float(np.exp(np.mean(loss))), "loss": loss}
+    if bench.items:
+        answers = multiple_choice(LoadedModel(model, bench.loaded.tokenizer, *["-"] * 4), bench.items)
+        result |= {"correct": answers.correct.tolist(), "correct_normalised": answers.correct_normalised.tolist()}
+    return result
+
+
+def cell(bench: Bench, ratio: Ratio | None, method: str) -> dict[str, object]:
+    model = copy.deepcopy(bench.loaded.model).to(torch.bfloat16)
+    applied = prune_blocks(model, ratio.blocks, ratio.counts, method, bench.calibrated) if ratio else None
+    facts = evaluated(bench, model)
+    return facts | {"sparsity": applied.sparsity if applied else 0.0}
+
+
+def kept(
+    folder: Path, key: object, make: Callable[[], dict[str, object]], compute: bool = True
+) -> dict[str, object] | None:
+    """The value that the file for this key holds; if there is none, made and written, or None."""
+    text = json.dumps(key, sort_keys=True)
+    path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
+    if path.is_file():
+        return json.loads(path.read_text())
+    if not compute:
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    value = make()
+    write(path, json.dumps(value | {"seconds": round(time.perf_counter() - started, 1)}))
+    return value
+
+
+def summary(found: Mapping[str, object], against: Mapping[str, object] | None) -> dict[str, object]:
+    """The cell without its windows and items; the paired difference to the uniform ratio in nats per token."""
+    short = {"perplexity": round(float(found["perplexity"]), 2), "sparsity": round(float(found["sparsity"]), 6)}
+    if "correct" in found:
+        short |= {name: float(np.mean(found[name])) for name in ("correct", "correct_normalised")}
+    if against is not None:
+        paired = mean_interval(np.subtract(found["loss"], against["loss"]))
+        short["loss_over_uniform"] = {name: round(getattr(paired, name), 4) for name in ("mean", "low", "high")}
+    return short
+
+
+def table(cells: Mapping[str, Mapping[str, Mapping[str, object]]]) -> str:
+    """Markdown: perplexity by ratio and method, with the paired difference to uniform in nats per token."""
+    methods = list(cells)
+    lines = [f"| ratio | {' | '.join(methods)} |", f"|---|{'---|' * len(methods)}"]
+    for ratio in RATIOS:
+        row = []
+        for method in methods:
+            found = cells[method].get(ratio)
+            gap = found.get("loss_over_uniform") if found else None
+            words = f" ({gap['mean']:+.3f}: {gap['low']:+.3f} to {gap['high']:+.3f})" if gap else ""
+            row.append(f"{found['perplexity']:,.1f}{words}" if found else "not run")
+        lines.append(f"| {ratio} | {' | '.join(row)} |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(cells: Mapping[str, Mapping[str, Mapping[str, object]]], path: Path) -> None:
+    """The paired difference to uniform with its interval: to the left of the line a ratio is better than uniform."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams.update({"svg.hashsalt": "zetaplan"})
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(cells), figsize=(4 + 3 * len(cells), 6), sharey=True, squeeze=False)
+    for axis, (method, row) in zip(axes[0], cells.items(), strict=True):
+        gaps = {ratio: found["loss_over_uniform"] for ratio, found in row.items() if "loss_over_uniform" in found}
+        mean, low, high = (np.array([gap[name] for gap in gaps.values()]) for name in ("mean", "low", "high"))
+        places = [list(RATIOS).index(ratio) for ratio in gaps]
+        axis.errorbar(mean, places, xerr=[mean - low, high - mean], fmt="o", color="#00796b", capsize=3)
+        axis.axvline(0, color="#888888", linewidth=1)
+        axis.set(title=method, xlabel="loss over uniform, nats per token", xscale="symlog")
+    axes[0][0].set_yticks(range(len(RATIOS)), list(RATIOS))
+    axes[0][0].invert_yaxis()
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def read_bench(options: argparse.Namespace) -> Bench:
+    loaded = load_model(options.model)
+    read = partial(read_sequences, tokenizer=loaded.tokenizer)
+    template = "Question: {prompt}\nAnswer:"
+    items = read_items(options.choices, template=template, limit=options.items) if options.choices else ()
+    return Bench(
+        loaded,
+        scored=read(options.score, sequences=16, length=128),
+        calibrated=read(options.score, sequences=8, length=128),
+        tuned=read(options.tune, sequences=4, length=128),
+        reported=read(options.report, sequences=WINDOWS, length=LENGTH),
+        items=items,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="smollm2")
+    parser.add_argument("--score", default="pydoc", help="the text that scores and calibrates")
+    parser.add_argument("--tune", default="pydoc", help="the text that the loss curves are measured on")
+    parser.add_argument("--report", required=True, help="the text that perplexity is reported on")
+    parser.add_argument("--choices", help="multiple choice in the one jsonl form; no accuracy without it")
+    parser.add_argument("--items", type=int, default=32)
+    parser.add_argument("--methods", nargs="+", default=["wanda", "magnitude", "sparsegpt"])
+    parser.add_argument("--ratios", nargs="+", default=list(RATIOS), choices=list(RATIOS))
+    parser.add_argument("--cells", type=Path, default=Path("build/pruning-cells"), help="where cells are kept")
+    parser.add_argument("--write", action="store_true", help="compute nothing, write the result from the cells")
+    options = parser.parse_args()
+
+    bench = read_bench(options)
+    texts = {name: getattr(bench, name).sha256 for name in ("scored", "calibrated", "tuned", "reported")}
+    setting = {"model": bench.loaded.sha256, **texts, "torch": version("torch"), "items": len(bench.items)}
+    keep = partial(kept, options.cells, compute=not options.write)
+    dense = keep(["cell", "dense", setting], lambda: cell(bench, None, "none"))
+    cells: dict[str, dict[str, dict[str, object]]] = {method: {} for method in options.methods}
+    for name in options.ratios:
+        ratio = keep(["ratio", name, setting], lambda make=RATIOS[name]: asdict(make(bench)))
+        for method in options.methods if ratio else ():
+            planned = Ratio(ratio["blocks"], ratio["counts"])
+            found = keep(["cell", method, asdict(planned), setting], partial(cell, bench, planned, method))
+            if found:
+                cells[method][name] = found
+                print(f"{method:10s} {name:34s} {found['perplexity']:10.2f}", flush=True)
+    if options.write:
+        write_result(bench, options, dense, cells)
+
+
+def write_result(
+    bench: Bench,
+    options: argparse.Namespace,
+    dense: Mapping[str, object],
+    cells: Mapping[str, Mapping[str, Mapping[str, object]]],
+) -> None:
+    short = {
+        method: {name: summary(found, row["uniform"] if name != "uniform" else None) for name, found in row.items()}
+        for method, row in cells.items()
+    }
+    result = {
+        "model": bench.loaded.name,
+        "model_sha256": bench.loaded.sha256,
+        "texts": {name: Path(getattr(options, name)).name for name in ("score", "tune", "report")},
+        "windows": WINDOWS,
+        "length": LENGTH,
+        "items": len(bench.items),
+        "machine": platform.processor() or platform.machine(),
+        "torch": version("torch"),
+        "dense": summary(dense, None),
+        "cells": short,
+    }
+    write(RESULT, json.dumps(result, indent=2) + "\n")
+    write(RESULT.with_suffix(".md"), table(short))
+    draw(short, RESULT.with_suffix(".svg"))
+
+
+if __name__ == "__main__":
+    main()
