@@ -146,6 +146,10 @@ def test_scores_of_other_blocks_are_refused(plan_file: Path, tmp_path: Path) -> 
     assert "expected the 6 blocks of the plan" in run(plan_file, "--scores", other).stderr
 
 
+def test_help_has_an_example() -> None:
+    assert "Example: zetaplan regret plan.json" in " ".join(run("--help").stdout.split())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
