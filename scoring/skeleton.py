@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.gguf import converted
-from zetaplan.scoring.models import SMOLLM2, _hub_snapshot, _smollm2_file
+from zetaplan.scoring.models import SMOLLM2, _hub_snapshot, _locate, _smollm2_file
 
 
 def skeleton(source: str | PathLike[str]) -> Any:
@@ -34,3 +34,8 @@ def _folder(source: str | PathLike[str]) -> Path:
     if path.suffix == ".gguf":
         return converted(path, None)[0]
     return path if path.is_dir() else _hub_snapshot(str(source))
+
+
+def fingerprint(source: str | PathLike[str]) -> str:
+    """The sha256 by which `load_model` identifies the weights, without loading them. Raises ScoringError as it does."""
+    return _locate(source, None)[2]

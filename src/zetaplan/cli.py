@@ -20,8 +20,8 @@ from zetaplan.cli_audit import audit
 from zetaplan.cli_evaluate import evaluate
 from zetaplan.cli_export import export
 from zetaplan.cli_regret import regret
-from zetaplan.cli_run import run
-from zetaplan.errors import CertificateError, ScoringError, ZetaplanError
+from zetaplan.cli_run import run, schema
+from zetaplan.errors import CertificateError, ScoringError, SpecError, ZetaplanError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -78,6 +78,22 @@ Gain = Annotated[
     typer.Option(help="The gain as measured, net of its noise floor, or cross-fitted so that noise cancels."),
 ]
 Lower = Annotated[float, typer.Option(help="The least that every layer gets.")]
+Floors = Annotated[
+    list[str] | None, typer.Option("--floor", metavar="NAME=VALUE", help="The least for some layers; repeatable.")
+]
+Caps = Annotated[
+    list[str] | None, typer.Option("--cap", metavar="NAME=VALUE", help="The most for some layers; repeatable.")
+]
+Pins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--pin", metavar="NAME=VALUE", help="A value that is settled; * in a name stands for any; repeatable."
+    ),
+]
+Groups = Annotated[
+    list[str] | None,
+    typer.Option("--group", metavar="NAME,NAME", help="Blocks that share one value; repeatable."),
+]
 
 
 @app.command(epilog="Example: zetaplan demo --out zetaplan-demo")
@@ -188,8 +204,13 @@ def allocate(
     gamma: Annotated[float, typer.Option(help="Strength of the benefit; cancels while the budget binds.")] = 1.0,
     lower: Lower = 0.0,
     upper: Annotated[float, typer.Option(help="The most that a layer gets.")] = math.inf,
+    floor: Floors = None,
+    cap: Caps = None,
+    pin: Pins = None,
+    group: Groups = None,
+    expert_rank: Annotated[int | None, typer.Option(help="Plan LoRA experts of this rank instead of ranks.")] = None,
     gain: Gain = "raw",
-    step: Annotated[int, typer.Option(help="Whole ranks are multiples of this.")] = 1,
+    step: Annotated[int, typer.Option("--step", "--multiple-of", help="Whole ranks are multiples of this.")] = 1,
     out: Out = Path("plan.json"),
     as_json: Json = False,
     quiet: Quiet = False,
@@ -205,8 +226,8 @@ def allocate(
         alpha=alpha,
         beta=beta,
         gamma=gamma,
-        lower=lower,
-        upper=upper,
+        **_wishes(lower, upper, floor, cap, pin, group),
+        expert_rank=expert_rank,
         gain=gain,
         step=step,
     )
@@ -225,6 +246,10 @@ def prune(
     eta: Annotated[float, typer.Option(help="Strength of the penalty; cancels while the target binds.")] = 1.0,
     lower: Lower = 0.0,
     upper: Annotated[float, typer.Option(help="The largest share that any layer may lose.")] = 1.0,
+    floor: Floors = None,
+    cap: Caps = None,
+    pin: Pins = None,
+    group: Groups = None,
     gain: Gain = "raw",
     out: Out = Path("plan.json"),
     as_json: Json = False,
@@ -241,8 +266,7 @@ def prune(
         bits=bits,
         eta=eta,
         kappa=kappa,
-        lower=lower,
-        upper=upper,
+        **_wishes(lower, upper, floor, cap, pin, group),
         gain=gain,
     )
     _deliver(plan, out, as_json, quiet)
@@ -289,11 +313,37 @@ app.command(epilog="Example: zetaplan evaluate pruned --text held-out.txt --leng
 app.command(epilog="Example: zetaplan audit --instances 10000 --jobs 2 --out audit")(audit)
 app.command(epilog="Example: zetaplan export plan.json --to peft --model smollm2 -o adapter_config.json")(export)
 app.command(epilog="Example: zetaplan run examples/lora-ranks.yaml")(run)
+app.command(epilog="Example: zetaplan schema --out docs/schemas")(schema)
 
 
 def main() -> None:
     """The entry point of `zetaplan`."""
     app(prog_name="zetaplan")
+
+
+def _wishes(
+    lower: float,
+    upper: float,
+    floor: list[str] | None,
+    cap: list[str] | None,
+    pin: list[str] | None,
+    group: list[str] | None,
+) -> dict[str, Any]:
+    """The wishes as `zetaplan.planning` takes them; the bound for every layer goes by the name `*`."""
+    return {
+        "lower": {"*": lower, **_by_name("floor", floor)} if floor else lower,
+        "upper": {"*": upper, **_by_name("cap", cap)} if cap else upper,
+        "pins": _by_name("pin", pin),
+        "groups": [names.split(",") for names in group or ()],
+    }
+
+
+def _by_name(option: str, texts: list[str] | None) -> dict[str, float]:
+    pairs = [text.rpartition("=") for text in texts or ()]
+    try:
+        return {name: float(value) for name, _, value in pairs}
+    except ValueError:
+        raise SpecError(f"--{option}: expected NAME=VALUE with a number, got {', '.join(texts or ())}") from None
 
 
 def _deliver(plan: Plan, out: Path, as_json: bool, quiet: bool) -> None:
