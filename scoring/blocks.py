@@ -58,7 +58,7 @@ class Block:
 
 def layer_blocks(model: nn.Module) -> tuple[Block, ...]:
     """One block per decoder layer."""
-    blocks = tuple(Block(name, _owners(name, layer)) for name, layer in _decoder_layers(model))
+    blocks = tuple(Block(name, _owners(name, layer)) for name, layer in decoder_layers(model))
     for block in blocks:
         if not block.matrices:
             raise ScoringError(
@@ -90,7 +90,8 @@ def left_out(model: nn.Module, blocks: Iterable[Block]) -> tuple[str, ...]:
     return tuple(name for name, p in model.named_parameters() if id(p) not in inside)
 
 
-def _decoder_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
+def decoder_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The decoder layers by qualified name, in order."""
     config = getattr(model, "config", None)
     depth = getattr(config.get_text_config(), "num_hidden_layers", None) if config is not None else None
     stacks = [

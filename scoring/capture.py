@@ -1,8 +1,7 @@
 """The pass: forward hooks keep the input of every module, and tensor hooks meet the gradient of its output.
 
-Once a module has met all N sequences its pairs (input, output gradient) are handed on and dropped, one module at a
-time: inside the backward pass if there is one batch, else in the last batch's, so that products between
-sequences of different batches are exact. The pairs of earlier batches wait on the CPU.
+Every pair (input, output gradient) is handed on as soon as it is complete, one module at a time, inside the backward
+pass; where it waits for those of other batches is the business of `store`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,33 +16,32 @@ from torch.autograd.graph import register_multi_grad_hook
 
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.frozen import frozen
-from zetaplan.scoring.per_sequence import LINEAR, Pairs, Tensors, joined_calls, moved
+from zetaplan.scoring.per_sequence import LINEAR, Pair, Pairs, joined_calls
 
 
 @dataclass
 class Capture:
-    """Collects the pairs (input, output gradient) of one module until it has met all sequences.
+    """Forms the pair (input, output gradient) of one module in each batch.
 
     Attributes:
         name: qualified name of the module.
         modules: the module, and others that share all of its parameters: their uses are its own.
-        sequences: N, over all batches.
-        consume: takes name, module and the pairs of all sequences.
-        progress: is told the number of sequences just met.
+        take: is handed the module's name, the module and the pair.
         shape: (B, T) of the batch in progress.
-        seen: sequences met so far.
+        met: whether the module has met that batch.
     """
 
     name: str
     modules: tuple[nn.Module, ...]
-    sequences: int
-    consume: Callable[[str, nn.Module, Pairs], None]
-    progress: Callable[[int], object]
+    take: Callable[[str, nn.Module, Pair], None]
     shape: tuple[int, int] = (0, 0)
-    seen: int = 0
-    _pairs: Pairs = field(default_factory=list)
+    met: bool = False
     _calls: Pairs = field(default_factory=list)
     _open: int = 0
+
+    def begin(self, shape: tuple[int, int]) -> None:
+        """A batch (B, T) comes next."""
+        self.shape, self.met = shape, False
 
     @property
     def module(self) -> nn.Module:
@@ -52,7 +50,7 @@ class Capture:
 
     def forward(self, module: nn.Module, args: tuple[object, ...], kwargs: object, output: object) -> object:
         """Forward hook: keep the inputs, and wait for the gradients of the outputs."""
-        if self.seen == self.sequences:
+        if self.met:
             return None  # the general way to a gradient calls the module once more
         outputs = output if isinstance(output, tuple) else (output,)
         if kwargs or not all(isinstance(value, Tensor) for value in (*args, *outputs)):
@@ -90,14 +88,10 @@ class Capture:
         if self._open:
             return
         pair, self._calls = joined_calls(self._calls), []
-        self.seen += self.shape[0]
-        self.progress(self.shape[0])
-        if self.seen == self.sequences:
-            self._finish([*self._pairs, pair], gradients[0].device)
-        else:
-            self._pairs.append(moved(pair, torch.device("cpu")))
+        self.met = True
+        self.take(self.name, self.module, pair)
 
-    def _by_sequence(self, inputs: tuple[Tensor, ...], gradients: tuple[Tensor, ...]) -> tuple[Tensors, Tensors]:
+    def _by_sequence(self, inputs: tuple[Tensor, ...], gradients: tuple[Tensor, ...]) -> Pair:
         if len(inputs) == len(gradients) == 1:
             return self._rows(inputs[0]), self._rows(gradients[0])
         return tuple(map(self._alone, inputs)), tuple(map(self._alone, gradients))
@@ -119,15 +113,11 @@ class Capture:
             "through the model, so which row belongs to which sequence is unknown; it is not supported"
         )
 
-    def _finish(self, pairs: Pairs, device: torch.device) -> None:
-        self._pairs.clear()
-        self.consume(self.name, self.module, [moved(pair, device) for pair in pairs])
-
-    def require(self, sequences: int) -> None:
-        """Raise unless the module has met exactly this many sequences."""
-        if self.seen != sequences:
+    def require(self) -> None:
+        """Raise unless the module has met the batch."""
+        if not self.met:
             raise ScoringError(
-                f"model: module {self.name!r} met {self.seen} of {sequences} sequences that went through the model: "
+                f"model: module {self.name!r} met 0 of {self.shape[0]} sequences that went through the model: "
                 "its output is unused; it cannot be scored"
             )
 

@@ -46,6 +46,8 @@ class Rotated:
 class KroneckerFactors(Modulewise):
     """Every module of a block in its eigenbasis: four numbers per parameter, kept on the CPU."""
 
+    numbers = 8  # three, and the eigenvectors of both sides: up to five where one side is four times the other
+
     def __init__(self, sequences: int) -> None:
         self.sequences = sequences
         self.modules: dict[str, Rotated] = {}

@@ -5,10 +5,12 @@ every surrogate that is a function of G; a matrix-free one goes back to the mode
 """
 
 import copy
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
+from os import PathLike
 from typing import Any, cast
 
 import numpy as np
@@ -17,20 +19,20 @@ from torch import Tensor, nn
 
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.blocks import Block, left_out, partition
+from zetaplan.scoring.cache import VERSIONS, Run
 from zetaplan.scoring.curvature import Curvature, MatrixFree, OnePass, find_curvature
 from zetaplan.scoring.damping import Damping
+from zetaplan.scoring.distributed import Ranks, joined, sharded
+from zetaplan.scoring.footprint import as_bytes
 from zetaplan.scoring.models import LoadedModel, as_dtype
-from zetaplan.scoring.passes import backward_pass
-from zetaplan.scoring.per_sequence import Pairs
+from zetaplan.scoring.observation import Observation, Statistics, kinds_of, observed, require_sketchable
 from zetaplan.scoring.prediction import decreases
 from zetaplan.scoring.products import LinearisedBlock
-from zetaplan.scoring.sampling import rows
 from zetaplan.scoring.scores import Scores, Vector
-from zetaplan.scoring.sequences import Batch, Sequences, checked_batches, digest, labelled_places
-from zetaplan.scoring.statistics import Gram, Statistic, take_in
+from zetaplan.scoring.sequences import Batch, Sequences, checked_batches, digest
+from zetaplan.scoring.sketch import Sketch, relative_error
 
 Batches = Sequences | Mapping[str, Tensor] | Iterable[Mapping[str, Tensor]]
-Statistics = dict[type[Statistic], list[Statistic]]  # one of each kind per block
 
 
 def score(
@@ -44,6 +46,11 @@ def score(
     dtype: str | torch.dtype | None = None,
     batch_size: int | None = None,
     held_out: Batches | None = None,
+    memory: str | int | None = None,
+    sketch: int | None = None,
+    cache: bool | str | PathLike[str] = False,
+    distributed: bool = False,
+    shard: bool = False,
     progress: bool = False,
 ) -> Scores:
     """The gain zeta^2 of every block of a causal language model.
@@ -60,6 +67,13 @@ def score(
         batch_size: sequences per pass, for memory; None: as given, and all of a `Sequences` at once.
         held_out: text that is not scored; if given, every block takes its step -(H + tau I)^-1 g alone, and `decrease`
             and `held_out_decrease` say what the loss did. One more pass, and 2K evaluations of the loss.
+        memory: bytes beyond the plain pass, or "2GB": pairs that do not fit wait on the disk, which changes no number.
+        sketch: r: keep random projections to r dimensions instead of the pairs (see `sketch`). Unbiased, and the
+            provenance says how far off each gain may be. For block-fisher, gradient and mc-fisher.
+        cache: True, or a folder: scores by content, so that the same run again returns at once. Batches, where there
+            are several, are kept on the disk as they finish: a run that was killed goes on from there.
+        distributed: share the work among the processes that torchrun started; without effect where it started none.
+        shard: share the weights too, with `distributed` (fully sharded data parallel); for one-pass surrogates.
         progress: show a progress bar.
 
     Raises:
@@ -75,6 +89,11 @@ def score(
         dtype=dtype,
         batch_size=batch_size,
         held_out=held_out,
+        memory=memory,
+        sketch=sketch,
+        cache=cache,
+        distributed=distributed,
+        shard=shard,
         progress=progress,
     )[curvature]
 
@@ -90,42 +109,86 @@ def score_each(
     dtype: str | torch.dtype | None = None,
     batch_size: int | None = None,
     held_out: Batches | None = None,
+    memory: str | int | None = None,
+    sketch: int | None = None,
+    cache: bool | str | PathLike[str] = False,
+    distributed: bool = False,
+    shard: bool = False,
     progress: bool = False,
 ) -> dict[str, Scores]:
     """Scores by several surrogates from the same pass; arguments and errors as for `score`."""
     started = time.perf_counter()
     surrogates = {name: find_curvature(name) for name in curvatures}
-    network = _placed(model.model if isinstance(model, LoadedModel) else model, device, as_dtype(dtype))
-    parts = partition(network, blocks)
-    data = checked_batches(batches, batch_size)
-    statistics, losses = _observed(network, parts, data, surrogates.values(), progress)
-    fresh = None if held_out is None else checked_batches(held_out, batch_size)
-    names = tuple(part.name for part in parts)
-    common: dict[str, Any] = {
-        "names": names,
-        "parameters": np.array([part.parameters for part in parts]),
-        "linear_parameters": np.array([part.linear_parameters for part in parts]),
-        "rank_parameters": np.array([part.rank_parameters for part in parts]),
-        "blocks": blocks,
-        "loss": float(losses.mean()),
-        "left_out": left_out(network, parts),
-        "provenance": {
+    projection = None if sketch is None else Sketch(sketch)
+    if projection:
+        require_sketchable(surrogates.values(), held_out is not None)
+    shard = shard and distributed
+    if shard:
+        _require_shardable(surrogates, held_out is not None)
+    given = model.model if isinstance(model, LoadedModel) else model
+    target = torch.device(device) if device else next(given.parameters()).device
+    network = _placed(given, None if shard else target, as_dtype(dtype))
+    with joined(distributed, target) as ranks:
+        data = checked_batches(batches, _even_share(batches, ranks) if batch_size is None else batch_size)
+        fresh = None if held_out is None else checked_batches(held_out, batch_size)
+        sketched = None if projection is None else asdict(projection)
+        run = Run.of(cache, network, data, blocks=blocks, curvatures=sorted(surrogates), sketch=sketched)
+        asked = {"damping": asdict(damping), "held_out": None if fresh is None else digest(fresh)}
+        known = {name: run.finished(name, **asked) for name in surrogates}
+        if ranks.agree(None not in known.values()):
+            return {name: scores for name, scores in known.items() if scores}
+        parts = partition(network, blocks)
+        ranks.require(len(parts), len(data), shard)
+        unplaced = left_out(network, parts)
+        if shard:
+            network = sharded(copy.deepcopy(network), ranks)
+            parts = partition(network, blocks)
+        kinds = kinds_of(surrogates.values())
+        seen = observed(network, parts, data, kinds, run, as_bytes(memory), projection, ranks, progress)
+        names = tuple(part.name for part in parts)
+        common: dict[str, Any] = {
+            "names": names,
+            "gradient_norm": _gradient_norms(names, seen.statistics, ranks),
+            "parameters": np.array([part.parameters for part in parts]),
+            "linear_parameters": np.array([part.linear_parameters for part in parts]),
+            "rank_parameters": np.array([part.rank_parameters for part in parts]),
+            "blocks": blocks,
+            "loss": float(seen.losses.mean()),
+            "left_out": unplaced,
+        }
+        provenance = {
             **_model_provenance(model, network),
             **_data_provenance(batches, data),
             "damping": asdict(damping),
-            "versions": {package: version(package) for package in ("zetaplan", "torch", "transformers")},
-            "seconds": time.perf_counter() - started,
-        },
-    }
-    return {
-        name: Scores(
-            curvature=name,
-            **_measures(network, parts, data, _curvatures(surrogate, network, parts, data, statistics), damping, fresh),
-            gradient_norm=_gradient_norms(names, statistics),
-            **common,
-        )
-        for name, surrogate in surrogates.items()
-    }
+            "sketch": sketched,
+            "memory": seen.memory,
+            "ranks": ranks.size,
+            "versions": {package: version(package) for package in VERSIONS},
+        }
+        found = {}
+        for name, surrogate in surrogates.items():
+            measures, error = _measures(surrogate, network, parts, data, seen, damping, fresh, ranks)
+            own = {} if sketched is None else {"sketch": {**sketched, "relative_error": error}}
+            seconds = time.perf_counter() - started
+            found[name] = Scores(
+                curvature=name, **measures, **common, provenance={**provenance, **own, "seconds": seconds}
+            )
+            run.keep(found[name], **asked)
+        seen.store.close()
+        return found
+
+
+def _even_share(batches: Batches, ranks: Ranks) -> int | None:
+    """One batch for each rank, where nothing else is said."""
+    return None if ranks.alone or not isinstance(batches, Sequences) else math.ceil(len(batches) / ranks.size)
+
+
+def _require_shardable(surrogates: Mapping[str, type[Curvature]], held_out: bool) -> None:
+    for name, surrogate in surrogates.items():
+        if issubclass(surrogate, MatrixFree):
+            raise ScoringError(f"shard: {name} multiplies by H on whole weights; use a one-pass surrogate, or no shard")
+    if held_out:
+        raise ScoringError("shard: held_out takes steps in whole weights; leave one of the two out")
 
 
 def _placed(model: nn.Module, device: str | torch.device | None, dtype: torch.dtype | None) -> nn.Module:
@@ -134,29 +197,9 @@ def _placed(model: nn.Module, device: str | torch.device | None, dtype: torch.dt
     return copy.deepcopy(model).to(device=device, dtype=dtype)  # the caller's model stays as it is
 
 
-def _observed(
-    model: nn.Module,
-    parts: Sequence[Block],
-    data: Sequence[Batch],
-    surrogates: Iterable[type[Curvature]],
-    progress: bool,
-) -> tuple[Statistics, Tensor]:
-    """What the surrogates need of one pass, at least the products of the gradients; and the losses (N,)."""
-    kinds = {surrogate.statistic for surrogate in surrogates if issubclass(surrogate, OnePass)} or {Gram}
-    sequences = sum(len(batch["labels"]) for batch in data)
-    statistics: Statistics = {kind: [kind(sequences) for _ in parts] for kind in kinds}
-
-    places = [labelled_places(batch) for batch in data]
-    batches, weights = rows(model, data, any(kind.drawn for kind in kinds))
-
-    def consume(index: int, name: str, module: nn.Module, pairs: Pairs) -> None:
-        take_in([of_blocks[index] for of_blocks in statistics.values()], places, name, module, pairs)
-
-    return statistics, backward_pass(model, parts, batches, consume, weights, progress)[:sequences]
-
-
-def _gradient_norms(names: tuple[str, ...], statistics: Statistics) -> Vector:
-    norms = np.array([statistic.gradient_norm for statistic in next(iter(statistics.values()))])
+def _gradient_norms(names: tuple[str, ...], statistics: Statistics, ranks: Ranks) -> Vector:
+    own = ranks.share(next(iter(statistics.values())))
+    norms = ranks.column(np.array([statistic.gradient_norm for statistic in own]), len(names))
     for name, norm in zip(names, norms, strict=True):
         if not np.isfinite(norm):
             raise ScoringError(f"model: the gradient of block {name!r} is not finite; try dtype float32")
@@ -169,49 +212,68 @@ def _curvatures(
     parts: Sequence[Block],
     data: Sequence[Batch],
     statistics: Statistics,
+    ranks: Ranks,
 ) -> list[Curvature]:
+    """Of this rank's blocks."""
     if issubclass(surrogate, MatrixFree):
-        return [surrogate(LinearisedBlock(model, part.named_parameters, data)) for part in parts]
+        return [surrogate(LinearisedBlock(model, part.named_parameters, data)) for part in ranks.share(parts)]
     one_pass = cast(type[OnePass], surrogate)
-    return [one_pass(statistic) for statistic in statistics[one_pass.statistic]]
+    return [one_pass(statistic) for statistic in ranks.share(statistics[one_pass.statistic])]
 
 
 def _measures(
+    surrogate: type[Curvature],
     model: nn.Module,
     parts: Sequence[Block],
     data: Sequence[Batch],
-    curvatures: Sequence[Curvature],
+    seen: Observation,
     damping: Damping,
     held_out: Sequence[Batch] | None,
-) -> dict[str, Any]:
-    """Every number of the blocks that depends on the surrogate."""
-    taus = _taus(parts, curvatures, damping)
-    pairs = list(zip(curvatures, taus.tolist(), strict=True))
-    low, high = np.array([c.enclosure(tau) for c, tau in pairs]).T
-    falls = (None, None) if held_out is None else decreases(model, parts, curvatures, taus.tolist(), data, held_out)
-    return {
-        "gain": np.array([c.gain(tau) for c, tau in pairs]),
-        "low": low,
-        "high": high,
-        "noise_floor": _column([c.noise_floor(tau) for c, tau in pairs]),
-        "standard_error": _column([c.standard_error(tau) for c, tau in pairs]),
-        "cross_fitted": _column([c.cross_fitted(tau) for c, tau in pairs]),
-        "effective_dimension": _column([c.effective_dimension(tau) for c, tau in pairs]),
-        "decrease": falls[0],
-        "held_out_decrease": falls[1],
+    ranks: Ranks,
+) -> tuple[dict[str, Any], list[float] | None]:
+    """Every number of the blocks that depends on the surrogate, and the relative error of the gains in a sketch."""
+    curvatures = _curvatures(surrogate, model, parts, data, seen.statistics, ranks)
+    taus = _taus(parts, curvatures, damping, ranks)
+    own = ranks.share(taus.tolist())
+    pairs = list(zip(curvatures, own, strict=True))
+
+    def column(values: Sequence[object]) -> Vector | None:
+        return None if None in values else ranks.column(np.array(values, dtype=np.float64), len(parts))
+
+    enclosures = ranks.column(np.array([c.enclosure(tau) for c, tau in pairs]), len(parts))
+    decrease, held_out_decrease = None, None
+    if held_out is not None:
+        falls = decreases(model, ranks.share(parts), curvatures, own, data, held_out, seen.reusable)
+        decrease, held_out_decrease = (column(fall.tolist()) for fall in falls)
+    gains = [c.gain(tau) for c, tau in pairs]
+    measures = {
+        "gain": column(gains),
+        "low": enclosures[:, 0],
+        "high": enclosures[:, 1],
+        "noise_floor": column([c.noise_floor(tau) for c, tau in pairs]),
+        "standard_error": column([c.standard_error(tau) for c, tau in pairs]),
+        "cross_fitted": column([c.cross_fitted(tau) for c, tau in pairs]),
+        "effective_dimension": column([c.effective_dimension(tau) for c, tau in pairs]),
+        "decrease": decrease,
+        "held_out_decrease": held_out_decrease,
         "damping": taus,
     }
+    if not seen.repeats:
+        return measures, None
+    alone = [_curvatures(surrogate, model, parts, data, repeat, ranks) for repeat in seen.repeats]
+    errors = [
+        relative_error(gain, [c.gain(tau) for c in of_block])
+        for gain, tau, of_block in zip(gains, own, zip(*alone, strict=True), strict=True)
+    ]
+    return measures, ranks.column(np.array(errors), len(parts)).tolist()
 
 
-def _taus(parts: Sequence[Block], curvatures: Sequence[Curvature], damping: Damping) -> Vector:
+def _taus(parts: Sequence[Block], curvatures: Sequence[Curvature], damping: Damping, ranks: Ranks) -> Vector:
     if not curvatures[0].damped:
         return np.zeros(len(parts))
     names = tuple(part.name for part in parts)
-    return damping.tau(names, np.array([c.trace for c in curvatures]), np.array([float(c.rank) for c in curvatures]))
-
-
-def _column(values: Sequence[object]) -> Vector | None:
-    return None if None in values else np.array(values, dtype=np.float64)
+    facts = ranks.column(np.array([(c.trace, float(c.rank)) for c in curvatures]), len(parts))
+    return damping.tau(names, facts[:, 0], facts[:, 1])
 
 
 def _model_provenance(model: LoadedModel | nn.Module, network: nn.Module) -> dict[str, Any]:

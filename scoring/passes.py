@@ -13,9 +13,12 @@ from tqdm.auto import tqdm
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.blocks import Block
 from zetaplan.scoring.capture import Capture, captured
+from zetaplan.scoring.distributed import Ranks
 from zetaplan.scoring.losses import require_finite, sequence_losses
-from zetaplan.scoring.per_sequence import Pairs
+from zetaplan.scoring.per_sequence import Pair, Pairs, moved
 from zetaplan.scoring.sequences import Batch
+from zetaplan.scoring.sketch import Sketch
+from zetaplan.scoring.store import Held, Store
 
 
 def backward_pass(
@@ -25,6 +28,9 @@ def backward_pass(
     consume: Callable[[int, str, nn.Module, Pairs], None],
     weights: Sequence[Tensor],
     progress: bool = False,
+    store: Store | None = None,
+    sketch: Sketch | None = None,
+    ranks: Ranks = Ranks(),  # noqa: B008  a frozen value
 ) -> Tensor:
     """The losses (N,) in float64; `consume(block, name, module, pairs)` meets every module with all sequences.
 
@@ -35,33 +41,72 @@ def backward_pass(
         consume: called once per module, when it has met its last sequence.
         weights: of each sequence's loss in the backward pass, (B,) per batch.
         progress: show a progress bar.
+        store: where pairs wait; batches that it has already are not passed again. None: in memory.
+        sketch: what becomes of a pair before it waits.
+        ranks: who passes which batch, and on whom `consume` is called.
 
     Raises:
         ScoringError: a loss or a gradient is not finite, or a module cannot be captured.
     """
-    sequences = sum(len(batch["labels"]) for batch in data)
-    modules = sum(len(part.modules) for part in parts)
-    with tqdm(total=modules * sequences, desc="scoring", unit="gradients", disable=not progress) as bar:
-        captures = [
-            Capture(name, (module, *part.twins(name)), sequences, partial(consume, index), bar.update)
-            for index, part in enumerate(parts)
-            for name, module in part.modules.items()
-        ]
+    store = store or Held(len(data))
+    modules = [[(index, *item) for item in part.modules.items()] for index, part in enumerate(parts)]
+    consumed = set()
+
+    def handed(index: int, name: str, module: nn.Module, pairs: Pairs) -> None:
+        device = next(module.parameters(recurse=False)).device
+        consume(index, name, module, [moved(pair, device) for pair in pairs[: len(data)]])
+        consumed.add(name)
+
+    def take(index: int, name: str, module: nn.Module, pair: Pair) -> None:
+        store.put(name, sketch.of(name, module, pair) if sketch else pair)
+        bar.update()
+        if store.whole(name):
+            handed(index, name, module, store.take(name))
+
+    captures = [
+        Capture(name, (module, *parts[index].twins(name)), partial(take, index))
+        for block in modules
+        for index, name, module in block
+    ]
+    own = ranks.share(range(len(data)))
+    with tqdm(total=len(captures) * len(own), desc="scoring", unit="modules", disable=not progress) as bar:
         _probe(model, data[0])
         with captured(model, captures), torch.enable_grad():
-            return torch.cat([_batch_losses(model, *item, captures) for item in zip(data, weights, strict=True)])
+            found = {n: _losses(model, n, data, weights, captures, store) for n in own}
+    for items in ranks.rounds([[item for item in block if item[1] not in consumed] for block in modules]):
+        met = [
+            (item, ranks.collected(owner, store.take(item[1]), len(data)))
+            for owner, item in enumerate(items)
+            if item is not None
+        ]
+        for item, pairs in met:
+            if pairs:
+                handed(*item, pairs)
+    absent = (torch.zeros(len(batch["labels"]), dtype=torch.float64) for batch in data)
+    return ranks.total(torch.cat([found.get(n, zeros) for n, zeros in enumerate(absent)]))
 
 
-def _batch_losses(model: nn.Module, batch: Batch, weights: Tensor, captures: Sequence[Capture]) -> Tensor:
-    done = captures[0].seen
+def _losses(
+    model: nn.Module,
+    number: int,
+    data: Sequence[Batch],
+    weights: Sequence[Tensor],
+    captures: Sequence[Capture],
+    store: Store,
+) -> Tensor:
+    """Of one batch, which passes through the model unless the store has it."""
+    if (known := store.losses(number)) is not None:
+        return known
     for capture in captures:
-        capture.shape = (batch["labels"].shape[0], batch["labels"].shape[1])
-    losses = sequence_losses(model, batch)
-    require_finite(losses, model, done)
-    (losses @ weights.to(losses)).backward()  # type: ignore[no-untyped-call]
+        capture.begin((data[number]["labels"].shape[0], data[number]["labels"].shape[1]))
+    losses = sequence_losses(model, data[number])
+    require_finite(losses, model, sum(len(batch["labels"]) for batch in data[:number]))
+    (losses @ weights[number].to(losses)).backward()  # type: ignore[no-untyped-call]
     for capture in captures:
-        capture.require(done + len(losses))
-    return losses.detach().cpu().double()
+        capture.require()
+    found = losses.detach().cpu().double()
+    store.finish(number, found)
+    return found
 
 
 def _probe(model: nn.Module, batch: Batch, tokens: int = 16) -> None:

@@ -19,7 +19,8 @@ CHUNK = 1 << 22
 
 #: One tensor (B, ...), or for a module of several the tuple of them: entry i of each is its part of sequence i alone.
 Tensors = Tensor | tuple[Tensor, ...]
-Pairs = list[tuple[Tensors, Tensors]]
+Pair = tuple[Tensors, Tensors]
+Pairs = list[Pair]
 
 
 def per_sequence_gradients(module: nn.Module, pairs: Pairs) -> Iterator[Tensor]:
@@ -43,13 +44,13 @@ def in_wide(pairs: Pairs) -> list[tuple[Tensor, Tensor]]:
     return [(x.to(wide), d.to(wide)) for x, d in simple]
 
 
-def moved(pair: tuple[Tensors, Tensors], device: torch.device) -> tuple[Tensors, Tensors]:
+def moved(pair: Pair, device: torch.device) -> Pair:
     """The pair on a device."""
     x, d = (side.to(device) if isinstance(side, Tensor) else tuple(t.to(device) for t in side) for side in pair)
     return x, d
 
 
-def joined_calls(calls: Pairs) -> tuple[Tensors, Tensors]:
+def joined_calls(calls: Pairs) -> Pair:
     """Several uses of a linear in one batch as one, its tokens one after the other: their gradients add up."""
     if len(calls) == 1:
         return calls[0]

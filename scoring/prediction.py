@@ -19,6 +19,7 @@ from zetaplan.scoring.per_sequence import Pairs
 from zetaplan.scoring.sampling import rows
 from zetaplan.scoring.scores import Vector
 from zetaplan.scoring.sequences import Batch
+from zetaplan.scoring.store import Store
 
 Step = Mapping[str, Tensor]  # by qualified name of the parameter, each in its shape
 
@@ -30,9 +31,13 @@ def decreases(
     taus: Sequence[float],
     data: Sequence[Batch],
     held_out: Sequence[Batch],
+    store: Store | None = None,
 ) -> tuple[Vector, Vector]:
-    """How much the loss of `data`, and of `held_out`, falls when each block alone takes its step; (K,) each, nats."""
-    steps = _steps(model, parts, curvatures, taus, data)
+    """How much the loss of `data`, and of `held_out`, falls when each block alone takes its step; (K,) each, nats.
+
+    A store that still has the pairs of the data spares the second pass.
+    """
+    steps = _steps(model, parts, curvatures, taus, data, store)
     before = [mean_loss(model, text) for text in (data, held_out)]
     falls = np.array([_fall(model, step, before, (data, held_out)) for step in steps])
     falls[~np.isfinite(falls)] = np.nan
@@ -59,9 +64,10 @@ def _steps(
     curvatures: Sequence[Curvature],
     taus: Sequence[float],
     data: Sequence[Batch],
+    store: Store | None,
 ) -> list[Step]:
     if all(isinstance(curvature, OnePass) for curvature in curvatures):
-        return _one_pass_steps(model, parts, curvatures, taus, data)
+        return _one_pass_steps(model, parts, curvatures, taus, data, store)
     return [
         _unflattened(part.named_parameters, curvature.step(tau))
         for part, curvature, tau in zip(parts, curvatures, taus, strict=True)
@@ -75,6 +81,7 @@ def _one_pass_steps(
     curvatures: Sequence[Curvature],
     taus: Sequence[float],
     data: Sequence[Batch],
+    store: Store | None,
 ) -> list[Step]:
     rules = [c.step(tau) for c, tau in zip(curvatures, taus, strict=True) if isinstance(c, OnePass)]
     steps: list[dict[str, Tensor]] = [{} for _ in parts]
@@ -86,7 +93,7 @@ def _one_pass_steps(
 
     drawn = any(c.statistic.drawn for c in curvatures if isinstance(c, OnePass))
     batches, weights = rows(model, data, drawn)
-    backward_pass(model, parts, batches, consume, weights)
+    backward_pass(model, parts, batches, consume, weights, store=store)
     return list(steps)
 
 

@@ -23,9 +23,11 @@ class Statistic(ABC):
 
     Attributes:
         drawn: whether G has N further rows, the gradients at labels drawn from the model (see `sampling`).
+        numbers: how many numbers it keeps of every parameter.
     """
 
     drawn: ClassVar[bool] = False
+    numbers: ClassVar[int] = 0
 
     @abstractmethod
     def __init__(self, sequences: int) -> None: ...
@@ -84,6 +86,8 @@ class SampledGram(Gram):
 
 class Moments(Columnwise):
     """Mean and mean square of every column over each half: four numbers per parameter, kept on the CPU."""
+
+    numbers = 4
 
     def __init__(self, sequences: int) -> None:
         self.sequences = sequences

@@ -1,0 +1,134 @@
+"""Runs by content: the key of a run is the sha256 of all that its numbers depend on, and finished scores lie under it.
+
+Nothing is trusted by its name: a file of scores carries the sha256 of its content, and what does not match is computed
+anew and written over.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from importlib.metadata import version
+from os import PathLike
+from pathlib import Path
+from tempfile import mkdtemp, mkstemp
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import nn
+
+from zetaplan.scoring.gguf import cache_folder
+from zetaplan.scoring.scores import Scores
+from zetaplan.scoring.sequences import Batch, digest
+
+#: What a score's numbers come from, beside the model and the text.
+VERSIONS = ("zetaplan", "torch", "transformers")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One pass over a model and a text, and where it is remembered.
+
+    Attributes:
+        folder: of the cache; None: nothing is remembered.
+        facts: what the captured pairs depend on.
+    """
+
+    folder: Path | None
+    facts: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, cache: bool | str | PathLike[str], model: nn.Module, data: Sequence[Batch], **more: Any) -> Self:
+        """The run of a model over batches; without a cache nothing is summed."""
+        if cache is False:
+            return cls(None, {})
+        return cls(
+            cache_folder() if cache is True else Path(cache),
+            {
+                "model": fingerprint(model),
+                "device": next(model.parameters()).device.type,
+                "data": digest(data),
+                "batches": [list(batch["labels"].shape) for batch in data],
+                "versions": {package: version(package) for package in VERSIONS},
+                **more,
+            },
+        )
+
+    def pairs(self) -> Path:
+        """The folder of the pairs: of this run, or a fresh one that nobody will look for."""
+        if self.folder:
+            return self.folder / "runs" / key_of(self.facts)
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        return Path(mkdtemp(prefix="pairs-", dir=cache_folder()))
+
+    def finished(self, name: str, **more: Any) -> Scores | None:
+        """The scores by a surrogate, if they were kept and are what was written."""
+        return None if self.folder is None else finished(self.folder, key_of({**self.facts, "curvature": name, **more}))
+
+    def keep(self, scores: Scores, **more: Any) -> None:
+        """Remember the scores."""
+        if self.folder:
+            keep(self.folder, key_of({**self.facts, "curvature": scores.curvature, **more}), scores)
+
+
+def fingerprint(model: nn.Module) -> str:
+    """sha256 of the architecture and of every parameter and buffer as they stand in memory."""
+    config: Any = getattr(model, "config", None)
+    sha = hashlib.sha256(f"{type(model).__qualname__} {getattr(config, '_attn_implementation', None)}".encode())
+    sha.update((config.to_json_string() if hasattr(config, "to_json_string") else repr(model)).encode())
+    for name, value in (*model.named_parameters(), *model.named_buffers()):
+        sha.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        sha.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return sha.hexdigest()
+
+
+def key_of(facts: Mapping[str, Any]) -> str:
+    """sha256 of the facts in one canonical form."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def finished(folder: Path, key: str) -> Scores | None:
+    """The scores under a key; None if there are none, or if the file is not what was written."""
+    try:
+        found = json.loads(_file(folder, key).read_text())
+        return _restored(found["scores"]) if found["sha256"] == key_of(found["scores"]) else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def keep(folder: Path, key: str, scores: Scores) -> None:
+    """Put scores under their key, whole or not at all."""
+    content = {field.name: _plain(getattr(scores, field.name)) for field in fields(scores)}
+    file = _file(folder, key)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = mkstemp(prefix=".incomplete-", dir=file.parent)
+    try:
+        with os.fdopen(handle, "w") as stream:
+            json.dump({"sha256": key_of(content), "scores": content}, stream)
+        os.replace(temporary, file)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def _file(folder: Path, key: str) -> Path:
+    return folder / "scores" / f"{key}.json"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return {"array": value.tolist(), "type": str(value.dtype)}
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _restored(content: dict[str, Any]) -> Scores:
+    return Scores(**{name: _value(value) for name, value in content.items()})
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, dict) and set(value) == {"array", "type"}:
+        return np.array(value["array"], dtype=value["type"])
+    return tuple(value) if isinstance(value, list) else value

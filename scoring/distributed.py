@@ -1,0 +1,175 @@
+"""One run on several processes: every rank passes its own batches, then every block belongs to one rank.
+
+Sequences do not interact, so rank r passes the batches r, r + size, ... alone. The products between sequences need the
+pairs of all: module by module they go to the rank that the block belongs to (block k to rank k mod size), which orders
+them by batch and computes exactly what a single process computes from the same batches. The numbers per block, a few
+each, are then summed over the ranks, of which all but one hold zeros.
+
+`torchrun` sets the environment that `joined` reads; gloo carries what lies on the CPU, nccl what lies on CUDA.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import zip_longest
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+
+from zetaplan.errors import ScoringError
+from zetaplan.scoring.blocks import decoder_layers
+from zetaplan.scoring.per_sequence import LINEAR, Pair, Pairs
+from zetaplan.scoring.store import named, pair_of
+
+#: Seconds without an answer after which another rank is taken for lost; ZETAPLAN_TIMEOUT overrides.
+TIMEOUT = 1800.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those of the run; alone unless told otherwise.
+
+    Attributes:
+        rank: 0 is the one that writes.
+        size: how many there are.
+        device: through which tensors travel.
+    """
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = torch.device("cpu")  # noqa: RUF009  immutable
+
+    @property
+    def alone(self) -> bool:
+        return self.size == 1
+
+    def share(self, items: Sequence[T]) -> Sequence[T]:
+        """Of batches or blocks, those that belong to this rank."""
+        return items[self.rank :: self.size]
+
+    def rounds(self, blocks: Sequence[Sequence[T]]) -> Iterator[tuple[T | None, ...]]:
+        """The items of the blocks, one per rank and round: all ranks then work at the same time."""
+        owned = [[item for block in blocks[rank :: self.size] for item in block] for rank in range(self.size)]
+        return zip_longest(*owned)
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sum over the ranks, on the CPU."""
+        if self.alone:
+            return values
+        placed = values.to(self.device, copy=True)
+        dist.all_reduce(placed)
+        return placed.cpu()
+
+    def column(self, owned: NDArray[np.float64], blocks: int) -> NDArray[np.float64]:
+        """(K, ...) of all blocks from the values (k, ...) of this rank's."""
+        if self.alone:
+            return owned
+        everything = np.zeros((blocks, *owned.shape[1:]))
+        everything[self.rank :: self.size] = owned
+        return self.total(torch.from_numpy(everything)).numpy()
+
+    def agree(self, yes: bool) -> bool:
+        """Whether every rank says yes."""
+        return int(self.total(torch.tensor([int(yes)]))) == self.size
+
+    def collected(self, owner: int, pairs: Pairs, batches: int) -> Pairs:
+        """The pairs of all batches in their order, on the owner; [] elsewhere. Every rank calls it with its own."""
+        if self.rank != owner:
+            for pair in pairs:
+                self._send(pair, owner)
+            return []
+        own = iter(pairs)
+        sources = (batch % self.size for batch in range(batches))
+        return [next(own) if source == owner else self._receive(pairs[0], source) for source in sources]
+
+    def _send(self, pair: Pair, to: int) -> None:
+        tensors = named(pair).values()
+        dist.send(torch.tensor([n for t in tensors for n in t.shape], device=self.device), to)
+        for tensor in tensors:
+            dist.send(tensor.to(self.device).contiguous(), to)
+
+    def _receive(self, like: Pair, source: int) -> Pair:
+        """A pair of the same module: as many tensors, of the same types, and only the shapes may differ."""
+        kinds = named(like)
+        sizes = torch.empty(sum(t.ndim for t in kinds.values()), dtype=torch.int64, device=self.device)
+        dist.recv(sizes, source)
+        shapes = iter(sizes.tolist())
+        found = {}
+        for name, kind in kinds.items():
+            found[name] = torch.empty([next(shapes) for _ in kind.shape], dtype=kind.dtype, device=self.device)
+            dist.recv(found[name], source)
+        return pair_of({name: tensor.to(kinds[name].device) for name, tensor in found.items()})
+
+    def require(self, blocks: int, batches: int, sharded: bool) -> None:
+        """Raise unless every rank has a block and a batch; where they share the weights, equally many batches."""
+        if self.size > min(blocks, batches):
+            raise ScoringError(
+                f"ranks: {self.size} processes for {blocks} blocks and {batches} batches; every one needs a block and "
+                "a batch: give a smaller batch_size, or fewer processes"
+            )
+        if sharded and batches % self.size:
+            raise ScoringError(
+                f"shard: {batches} batches do not divide into {self.size} processes, which have to pass in step; "
+                "give a batch_size for which they do"
+            )
+
+
+@contextmanager
+def joined(distributed: bool, device: torch.device) -> Iterator[Ranks]:
+    """The ranks of this run as torchrun's environment says; alone where nothing is asked for or set.
+
+    Raises:
+        ScoringError: another rank is lost or silent. What this rank finished is kept where the run has a cache.
+    """
+    if not distributed or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield Ranks()
+        return
+    own = not dist.is_initialized()
+    try:
+        if own:
+            seconds = float(os.environ.get("ZETAPLAN_TIMEOUT", TIMEOUT))
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(seconds=seconds))
+        yield Ranks(dist.get_rank(), dist.get_world_size(), device if device.type == "cuda" else torch.device("cpu"))
+    except RuntimeError as error:
+        if not _is_lost(error):
+            raise
+        raise ScoringError(
+            f"rank {os.environ.get('RANK')}: another process of the run is lost or silent ({str(error)[:200]}); "
+            "start the same command again: with a cache, batches that are finished are not computed anew"
+        ) from error
+    finally:
+        if own and dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _is_lost(error: RuntimeError) -> bool:
+    return isinstance(error, dist.DistError) or "gloo" in str(error).lower()
+
+
+def sharded(model: nn.Module, ranks: Ranks) -> nn.Module:
+    """The weights of every linear of a decoder layer, and of what stands outside the layers, split over the ranks.
+
+    Whatever else a layer owns (norms, experts) stays whole on every rank, since its gradients are taken through it.
+    """
+    model.requires_grad_(False)
+    mesh = init_device_mesh(ranks.device.type, (ranks.size,))
+    whole = set()
+    for _, layer in decoder_layers(model):
+        others = (module for module in layer.modules() if type(module) not in LINEAR)
+        kept = {p for module in others for p in module.parameters(recurse=False)}
+        for parameter in kept:
+            parameter.data = parameter.data.to(ranks.device)
+        fully_shard(layer, mesh=mesh, ignored_params=kept)
+        whole |= kept
+    fully_shard(model, mesh=mesh, ignored_params=whole)
+    return model
