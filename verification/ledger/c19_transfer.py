@@ -44,6 +44,10 @@ gives $R \le \frac{L_q^2}{2 \mu} |q_S - q_T|^2$, without smoothness and without 
 follows from it. Duality gaps at the ends of a box of scores give a far better bound.
 """,
     proofs=("regret", "drift"),
+    tests=(
+        "tests/verification/test_relative_regret.py::test_no_drift_costs_more",
+        "tests/verification/test_relative_regret.py::test_no_drift_of_any_instance_costs_more",
+    ),
     facts=(
         Fact(
             r"Unit sizes, target 1, caps $\tfrac34$; $q_S = (\tfrac12, \tfrac12)$, $q_T = (\tfrac18, \tfrac78)$: the "

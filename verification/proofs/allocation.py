@@ -48,7 +48,7 @@ The minimiser is unique if every $w_k > 0$, and also where $w_k = 0$ for some la
         Inequality(
             "Below it the Lagrangian falls: the slope is negative at every smaller capacity.",
             below(slope.subs(m, other), sp.Integer(0)),
-            given=(priced, below(other, closed)),
+            given=(below(other, closed),),
         ),
         Inequality(
             "Above it the Lagrangian rises. So over a box it is smallest at the clipped closed form, and only there.",
@@ -70,7 +70,7 @@ The minimiser is unique if every $w_k > 0$, and also where $w_k = 0$ for some la
             "optimum at once: "
             r"$m = 0$ with $\lambda = 0$.",
             at_most(closed, sp.Integer(0)),
-            given=(priced, at_least(MULTIPLIER, gamma * w / c - alpha)),
+            given=(at_least(MULTIPLIER, gamma * w / c - alpha),),
         ),
         Inequality(
             "Before it, a layer takes something, so at a positive budget the root is where some layer is active, and "
@@ -101,7 +101,7 @@ The minimiser is unique if every $w_k > 0$, and also where $w_k = 0$ for some la
             "At $B = 0$ the plan 0 is stationary for every multiplier above the bracket: the multiplier is not unique "
             "there.",
             at_least(slope.subs(m, 0), sp.Integer(0)),
-            given=(priced, at_least(MULTIPLIER, gamma * w / c - alpha)),
+            given=(at_least(MULTIPLIER, gamma * w / c - alpha),),
         ),
     ),
 )

@@ -11,11 +11,7 @@ rho = sp.symbols("rho_1:4", nonnegative=True)
 cap, share = sp.symbols("u s", nonnegative=True)
 K, over, number = sp.symbols("K e j", nonnegative=True)
 
-inside = (
-    *(at_most(x, cap) for x in rho),
-    at_most(share, cap),
-    at_least(sum(rho), LAYERS * share),
-)
+inside = (*(at_most(x, cap) for x in rho[1:]), at_least(sum(rho), LAYERS * share))
 NUMBERS = ((K, sp.Integer(32)), (share, sp.Rational(1, 2)), (cap, sp.Rational(51, 100)))
 
 PROOF = Proof(
@@ -42,7 +38,6 @@ cuts anything off.
                 at_most(over, number * (cap - share)),
                 at_most(number, K - 1),
                 at_least(cap, share),
-                at_least(K, sp.Integer(2)),
             ),
         ),
         Argument("At most $K - 1$ layers can lie above their mean."),

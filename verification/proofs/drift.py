@@ -13,7 +13,8 @@ from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, P
 
 (capacity,), (sparsity,) = derive(ALLOCATION), derive(PRUNING)
 gap, low_gap, high_gap, best, dual, value = sp.symbols(r"phi phi_l phi_h F_{opt} D_w F_w", real=True)
-theta = sp.Symbol("theta", nonnegative=True)
+theta, share = sp.symbols("theta t", nonnegative=True)
+gains, lows, highs = (sp.symbols(f"{name}_1:4", positive=True) for name in "gab")
 
 PROOF = Proof(
     title="Regret over a box of scores",
@@ -22,11 +23,12 @@ PROOF = Proof(
 Keep a plan $x$ and a multiplier $\nu \ge 0$ fixed and let the weights $w$ range over a box. The regret of $x$ at $w$
 is at most the duality gap
 
-$$F_w(x) - D_w(\nu) = \sum_k \varphi_k(w_k) + \sigma \nu R, \qquad \varphi_k(w_k) = f_k(x_k; w_k) - \min_y \bigl[
+$$F_w(x) - D_w(\nu) = \sum_k \varphi_k(w_k) + \sigma \nu B, \qquad \varphi_k(w_k) = f_k(x_k; w_k) - \min_y \bigl[
 f_k(y; w_k) + \sigma \nu r_k(y) \bigr],$$
 
-and every $\varphi_k$ is convex in $w_k$. So over the box the gap is largest where every $w_k$ stands at an end of its
-interval: $2K$ evaluations bound the regret for all scores in the box, and the result holds for every choice of $\nu$.
+with $B$ the budget or target, and every $\varphi_k$ is convex in $w_k$. So over the box the gap is largest where
+every $w_k$ stands at an end of its interval: $2K$ evaluations bound the regret for all scores in the box, and the
+result holds for every choice of $\nu$.
 """,
     steps=(
         Inequality(
@@ -71,6 +73,29 @@ interval: $2K$ evaluations bound the regret for all scores in the box, and the r
             r"The sum separates over the layers, so the largest sum has every layer at its own worst end. Shares on "
             r"the simplex are inside their box, so the bound "
             r"covers them; as it treats the intervals as independent, it may be larger than the worst regret."
+        ),
+        Inequality(
+            r"Relative to the best objective, where that is positive ($t \ge 0$): from $F_w(x) \le (1 + t) D_w$ "
+            r"follows $R \le t F^{*}$.",
+            at_most(value - best, share * best),
+            given=(at_most(value, (1 + share) * dual), at_most(dual, best)),
+        ),
+        Inequality(
+            r"Where it is negative, as in an allocation, and $t \le 1$: from $F_w(x) \le (1 - t) D_w$ follows "
+            r"$R \le t |F^{*}|$.",
+            at_most(value - best, -share * best),
+            given=(at_most(value, (1 - share) * dual), at_most(dual, best), at_most(share, sp.Integer(1))),
+        ),
+        Inequality(
+            r"Intervals $[a_k, b_k]$ of gains that are not normalised, three layers: the share of the first is at "
+            r"least",
+            at_least(gains[0] / sum(gains), lows[0] / (lows[0] + highs[1] + highs[2])),
+            given=(at_least(gains[0], lows[0]), at_most(gains[1], highs[1]), at_most(gains[2], highs[2])),
+        ),
+        Inequality(
+            "and at most",
+            at_most(gains[0] / sum(gains), highs[0] / (highs[0] + lows[1] + lows[2])),
+            given=(at_most(gains[0], highs[0]), at_least(gains[1], lows[1]), at_least(gains[2], lows[2])),
         ),
     ),
 )

@@ -37,7 +37,7 @@ $d^{*} = -\tilde{H}^{-1} g$, and $-Q(d^{*}) = \tfrac12 \zeta^2$ with $\zeta^2 = 
             r"At $d = -Mg$ the square vanishes, and the decrease is half the gain.",
             -(gt * (-M * g) + (-gt * M) * H * (-M * g) / 2),
             gain / 2,
-            given=INVERSE,
+            given=INVERSE[:1],
         ),
         Argument(
             r"As $\tilde{H}$ is positive definite, the square in step 1 is positive unless $d = -Mg$: no other step "
