@@ -22,6 +22,7 @@ from zetaplan.errors import (
 )
 
 if TYPE_CHECKING:
+    from zetaplan.adapters import MixtureOfLoRA, adapter, mixture
     from zetaplan.applying import apply_pruning
     from zetaplan.batch import BatchSolution, solve_batch
     from zetaplan.checking import load_plan
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "adapter": "zetaplan.adapters",
     "allocate": "zetaplan.planning",
     "allocation": "zetaplan.spec.allocation",
     "apply_pruning": "zetaplan.applying",
@@ -81,6 +83,8 @@ _HOME = {
     "load_scores": "zetaplan.documents",
     "Monitor": "zetaplan.monitor",
     "Plan": "zetaplan.planning",
+    "mixture": "zetaplan.adapters",
+    "MixtureOfLoRA": "zetaplan.adapters",
     "multiple_choice": "zetaplan.evaluation",
     "perplexity": "zetaplan.evaluation",
     "plan": "zetaplan.planning",
@@ -115,6 +119,7 @@ __all__ = [
     "InfeasibleError",
     "Instance",
     "IntegerSolution",
+    "MixtureOfLoRA",
     "Monitor",
     "Plan",
     "Reading",
@@ -125,6 +130,7 @@ __all__ = [
     "SpecError",
     "Status",
     "ZetaplanError",
+    "adapter",
     "allocate",
     "allocation",
     "apply_pruning",
@@ -140,6 +146,7 @@ __all__ = [
     "load_model",
     "load_plan",
     "load_scores",
+    "mixture",
     "multiple_choice",
     "perplexity",
     "plan",

@@ -244,9 +244,10 @@ def answers_facts(answers: Answers) -> dict[str, Any]:
 
 def _interval_facts(values: ArrayLike) -> dict[str, float | None]:
     """Of a single value there is a mean, but no interval."""
-    if np.size(values) < 2:
-        return {"mean": float(np.mean(values)), "low": None, "high": None}
-    found = mean_interval(values)
+    v = np.asarray(values, np.float64)
+    if v.size < 2:
+        return {"mean": float(v.mean()), "low": None, "high": None}
+    found = mean_interval(v)
     return {"mean": found.mean, "low": found.low, "high": found.high}
 
 

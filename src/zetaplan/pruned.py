@@ -23,7 +23,7 @@ tags: [pruned, zetaplan]
 # {name}, {sparsity:.2%} of the linear weights removed
 
 Pruned layer by layer with `{method}` ({structure}) after a plan by zetaplan {version}: counts per block from
-the program `{program}` with the gain zeta^2 by {curvature}, certified optimal for that program. What was asked for and
+the program `{program}` with the gain zeta^2 by {curvature}, certified optimal for it. What was asked for and what was
 removed of every block stands in `{record}`. Weights are stored dense: zeros alone save neither memory nor time.
 
     from transformers import AutoModelForCausalLM

@@ -52,7 +52,8 @@ def inverse_factor(gram: Tensor) -> Tensor:
     lower, failed = torch.linalg.cholesky_ex(damped)
     if failed:
         raise ScoringError("batches: the inputs of this linear are all zero or not finite; calibrate on other text")
-    return torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True).to(gram)
+    factor: Tensor = torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True)
+    return factor.to(gram)
 
 
 def _sweep(left: Tensor, removed: Tensor, factor: Tensor, start: int, stop: int) -> None:
