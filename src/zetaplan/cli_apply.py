@@ -15,7 +15,9 @@ def apply(
     model: Annotated[
         str, typer.Argument(help="A folder with safetensors, a .gguf file, a hub name in the local cache, or smollm2.")
     ],
-    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="A file written by `prune`.")],
+    plan: Annotated[
+        Path, typer.Argument(metavar="PLAN", help="A file written by `prune`; for --check, any plan or export.")
+    ],
     method: Annotated[str, typer.Option(help="magnitude, wanda or sparsegpt.")] = "wanda",
     data: Annotated[
         list[str] | None,
@@ -35,7 +37,10 @@ def apply(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
     """Remove exactly as many weights of every block as the plan says, layer by layer, and save the model."""
-    from zetaplan.applying import apply_pruning, mismatches
+    if check:
+        _tell_check(_wrong(model, plan), plan, as_json, quiet)
+        return
+    from zetaplan.applying import apply_pruning
     from zetaplan.checking import load_plan
     from zetaplan.pruned import record, require_new, save_pruned
     from zetaplan.pruners import find_pruner
@@ -43,12 +48,8 @@ def apply(
 
     progress = not (quiet or as_json)
     wanted, calibrated = load_plan(plan), find_pruner(method).calibrated
-    if not check:
-        require_new(out)
+    require_new(out)
     loaded = load_model(model, dtype=dtype, progress=progress)
-    if check:
-        _tell_check(mismatches(loaded.model, wanted), plan, as_json, quiet)
-        return
     text = None
     if calibrated:
         text = read_sequences(data or ["pydoc"], loaded.tokenizer, sequences=sequences, length=length)
@@ -63,6 +64,18 @@ def apply(
         if note := facts["note"]:
             typer.echo(f"note: {note}")
         typer.echo(f"written: {out}")
+
+
+def _wrong(model: str, file: Path) -> tuple[str, ...]:
+    """What of a plan, or of settings for another tool, the model would ignore or take otherwise; its weights stay."""
+    from zetaplan.applying import mismatches
+    from zetaplan.checking import load_plan
+    from zetaplan.exports import check_file, is_plan
+    from zetaplan.scoring.skeleton import skeleton
+
+    if is_plan(file) and (wanted := load_plan(file)).rounded.counts_parameters:
+        return mismatches(skeleton(model), wanted)
+    return tuple(map(str, check_file(file, model)[1]))
 
 
 def _tell_check(wrong: tuple[str, ...], plan: Path, as_json: bool, quiet: bool) -> None:

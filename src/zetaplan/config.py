@@ -82,7 +82,7 @@ class Config(Document):
 
     schema_: Literal["zetaplan.config/1"] = Field("zetaplan.config/1", alias="schema")
     model: str
-    score: ScoreStep = ScoreStep()
+    score: ScoreStep = Field(default_factory=lambda: ScoreStep.model_validate({}))
     scores: str | None = Field(None, description="a file of scores to take instead of scoring")
     plan: Annotated[AllocationStep | PruningStep, Field(discriminator="program")]
     report: bool = True

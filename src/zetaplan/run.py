@@ -11,6 +11,7 @@ import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def run(path: Path, *, progress: bool = False) -> tuple[Step, ...]:
         ledger.step("report", planned, [job.out / "report.html", job.out / "report.md"], job.report)
     for number, wanted in enumerate(config.export):
         inputs = {**planned, "model": job.model_id(), "export": wanted.model_dump()}
-        ledger.step(f"export {number} to {wanted.to}", inputs, [job.exported(wanted)], lambda w=wanted: job.export(w))
+        ledger.step(f"export {number} to {wanted.to}", inputs, [job.exported(wanted)], partial(job.export, wanted))
     return tuple(ledger.steps)
 
 

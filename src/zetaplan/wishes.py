@@ -89,7 +89,7 @@ def tied(scores: Scores, groups: Sequence[Sequence[str]]) -> Scores:
     rows.sort(key=min)
     columns = {item.name: getattr(scores, item.name) for item in fields(scores)}
     joined: dict[str, Any] = {
-        name: np.array([JOINED.get(name, _sum)(column[row]) for row in rows])
+        name: np.array([_joined(name, column[row]) for row in rows])
         for name, column in columns.items()
         if isinstance(column, np.ndarray)
     }
@@ -99,14 +99,11 @@ def tied(scores: Scores, groups: Sequence[Sequence[str]]) -> Scores:
     return replace(scores, **{**joined, **steps, "names": names, "provenance": {**scores.provenance, **note}})
 
 
-def _sum(part: NDArray[Any]) -> Any:
-    return part.sum(axis=0)
-
-
-JOINED: dict[str, Callable[[Array], Any]] = {
-    "gradient_norm": lambda part: math.hypot(*part),
-    "damping": lambda part: part.max(),
-}
+def _joined(name: str, part: NDArray[Any]) -> Any:
+    """One column of a group: what its members' entries come to."""
+    if name == "gradient_norm":
+        return math.hypot(*part)
+    return part.max() if name == "damping" else part.sum(axis=0)
 
 
 def _bounds(argument: str, given: Bound, names: Sequence[str], free: float) -> list[tuple[str, Array]]:

@@ -329,5 +329,12 @@ def test_the_command_writes_and_says_how_to_use_it(llama: nn.Module, tmp_path: P
     assert done.exit_code == 0, done.output
     assert "every entry hits what it means" in done.output
     assert check_file(out, str(folder)) == ("peft", ())
+    for file in (plan, out):
+        fits = CliRunner().invoke(app, ["apply", str(folder), str(file), "--check"])
+        assert fits.exit_code == 0, fits.output
+    out.write_text(out.read_text().replace("^model", "^model2"))
+    wrong = CliRunner().invoke(app, ["apply", str(folder), str(out), "--check"])
+    assert wrong.exit_code == 1
+    assert "would be ignored: the tool finds no module of this name" in wrong.stderr
     bad = CliRunner().invoke(app, ["export", str(plan), "--to", "pfet"])
     assert bad.exit_code == 2

@@ -78,14 +78,20 @@ def check_file(path: str | os.PathLike[str], model: str | nn.Module) -> tuple[st
 
     Raises SpecError for a file of no known format, CertificateError for a plan that does not fit the model.
     """
-    data, modules = contents(Path(path)), modules_of(model)
-    if PLAN_SCHEMA in data[:200]:
+    modules = modules_of(model)
+    if is_plan(path):
         job_of(load_plan(path), modules)
         return "plan", ()
+    data = contents(Path(path))
     for name in format_names():
         if (groups := format_of(name).read(data, modules)) is not None:
             return name, problems(groups)
     raise SpecError(f"{path} is of no known format; known are {', '.join(format_names())} and plans of zetaplan")
+
+
+def is_plan(path: str | os.PathLike[str]) -> bool:
+    """Whether the file says that it is a plan of zetaplan."""
+    return PLAN_SCHEMA in contents(Path(path))[:200]
 
 
 def problems(groups: Sequence[Group], wanted: Mapping[str, Mapping[str, float]] | None = None) -> tuple[Problem, ...]:
