@@ -20,4 +20,4 @@ def _mathml(match: re.Match[str]) -> str:
     latex = html.unescape(match[2])
     if match[1] == "span":
         return str(convert(latex))
-    return f'<div style="overflow-x: auto; overflow-y: hidden">{convert(latex, display="block")}</div>'
+    return f'<div style="overflow-x: auto; padding: 0.4em 0">{convert(latex, display="block")}</div>'
