@@ -21,6 +21,7 @@ from zetaplan.cli_evaluate import evaluate
 from zetaplan.cli_export import export
 from zetaplan.cli_regret import regret
 from zetaplan.cli_run import run, schema
+from zetaplan.cli_sweep import sweep
 from zetaplan.errors import CertificateError, ScoringError, SpecError, ZetaplanError
 
 if TYPE_CHECKING:
@@ -314,6 +315,7 @@ app.command(epilog="Example: zetaplan audit --instances 10000 --jobs 2 --out aud
 app.command(epilog="Example: zetaplan export plan.json --to peft --model smollm2 -o adapter_config.json")(export)
 app.command(epilog="Example: zetaplan run examples/lora-ranks.yaml")(run)
 app.command(epilog="Example: zetaplan schema --out docs/schemas")(schema)
+app.command(epilog="Example: zetaplan sweep scores.json --from 1 --to 32 --out sweep.html")(sweep)
 
 
 def main() -> None:
