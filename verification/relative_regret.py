@@ -124,7 +124,7 @@ def _bound(instance: Instance, ends: tuple[Instance, Instance], x: Array, price:
     spare = limit - instance.program.sign * price * channel.term.usage * float(channel.data @ x)
     nominal = float(_lagrangian(instance, plan_at(instance, price), price).sum()) - limit
     sign = math.copysign(1.0, nominal)
-    gap, size = own - best, sign * best
+    gap, size = np.maximum(own - best, 0.0), sign * best
     least = float(size.min(axis=0).sum()) - sign * limit  # of |D| over the box
     rounding = (x.size + 16) * EPSILON * float(np.abs(own).max(axis=0).sum() + np.abs(best).max(axis=0).sum() + limit)
     if not least > rounding:

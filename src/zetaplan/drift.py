@@ -157,4 +157,4 @@ def _gains(values: Array) -> Array:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
+    return f"{100 * share:.3g}%"

@@ -71,7 +71,7 @@ def test_sampling_intervals_hold_for_all_layers_at_once() -> None:
     assert intervals.low == pytest.approx(np.maximum(scores.low - spread, 0.0))
     assert intervals.high == pytest.approx(scores.high + spread)
     assert "32 sequences" in intervals.meaning
-    assert "90 % confidence" in intervals.meaning
+    assert "90% confidence" in intervals.meaning
 
 
 def test_the_intervals_are_of_the_gain_that_counts() -> None:
@@ -90,7 +90,7 @@ def test_scores_without_errors_say_nothing_of_sampling() -> None:
     assert drift.measured_intervals(plan) is None
     sentence = drift.drift_sentence(plan)
     assert sentence is not None
-    assert sentence.startswith("If no gain drifts by more than 10 % of itself, the plan loses at most ")
+    assert sentence.startswith("If no gain drifts by more than 10% of itself, the plan loses at most ")
 
 
 def test_the_sentence_of_a_report(plans: dict[str, Plan]) -> None:
@@ -99,7 +99,7 @@ def test_the_sentence_of_a_report(plans: dict[str, Plan]) -> None:
         assert sentence is not None
         sampling, expected = sentence.split(". ")
         assert re.search(
-            r"32 sequences .* 95 % confidence, the plan loses at most [\d.]+ % of the best objective", sampling
+            r"32 sequences .* 95% confidence, the plan loses at most [\d.]+% of the best objective", sampling
         )
         assert re.search(r"\d+% of that by model\.layers\.\d, ", expected)
 
