@@ -1,14 +1,15 @@
 """What a layer-wise ratio is worth: SmolLM2 at 50 % sparsity, every ratio with every method of removing weights.
 
 The layers are scored, and the methods calibrated, on one text; perplexity is reported on another, in windows of 256
-tokens that are spread over it, and zero-shot accuracy on multiple choice. What is tuned (the exponent kappa, the
-measured loss curve of every layer) sees a third text. Differences are paired, window by window, against the uniform
-ratio under the same method. The score and the plan are float32 and float64; pruning and evaluation run in bfloat16.
+tokens that are spread over it, and zero-shot accuracy on multiple choice. The loss curves of the layers are measured on
+a third text; every exponent kappa that was tried is reported. Differences are paired, window by window, to the uniform
+ratio of the same method. The score and the plan are float32 and float64; pruning and evaluation run in bfloat16.
 
     python benchmarks/pruning.py --score alice.txt --tune pydoc --report wiki.txt --choices arc_easy.jsonl
 
 One JSON file per cell, written when it is done and found again by the content it depends on: a run that was stopped
-goes on where it was. The result is benchmarks/results/pruning.json, with a figure and the table beside it.
+goes on where it was. With --write the cells become benchmarks/results/pruning.json, and from that the figure
+and the table of docs/experiments.md.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from torch import nn
 from zetaplan.applying import prune_blocks
 from zetaplan.evaluation import Item, mean_interval, multiple_choice, perplexity, read_items
 from zetaplan.files import write
-from zetaplan.planning import prune
+from zetaplan.planning import Gain, prune
 from zetaplan.pruners import find_pruner
 from zetaplan.rounding import whole_counts
 from zetaplan.scoring import LoadedModel, Scores, Sequences, load_model, read_sequences, score_each
@@ -50,9 +51,16 @@ from zetaplan.spec.pruning import pruning
 from zetaplan.sweep import sweep
 
 RESULT = Path(__file__).parent / "results" / "pruning.json"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE, FIGURE, MARKS = (
+    DOCS / "experiments.md",
+    DOCS / "experiments-pruning.svg",
+    ("<!-- table -->\n", "<!-- /table -->\n"),
+)
 SPARSITY, CAP, EPSILON = 0.5, 0.8, 0.3
 WINDOWS, LENGTH = 24, 256  # of the text that is reported
-SURROGATES = ("block-fisher", "diagonal-fisher", "gradient", "kfac", "ekfac", "mc-fisher")
+TOGETHER = ("block-fisher", "diagonal-fisher", "gradient")  # surrogates that share one pass
+ALONE = ("mc-fisher", "kfac", "ekfac")  # those that need more memory or another pass
 KAPPAS = (0.25, 0.5)
 
 Counts = dict[str, int]
@@ -147,13 +155,14 @@ def total_influence(gram: Gram) -> float:
 
 
 @cache
-def gains(bench: Bench, blocks: str) -> Mapping[str, Scores]:
-    names = SURROGATES if blocks == "layers" else SURROGATES[:1]
-    return score_each(bench.loaded, bench.scored, curvatures=names, blocks=blocks)
+def gains(bench: Bench, surrogates: tuple[str, ...], blocks: str) -> Mapping[str, Scores]:
+    return score_each(bench.loaded, bench.scored, curvatures=surrogates, blocks=blocks)
 
 
-def zeta(bench: Bench, surrogate: str, gain: str = "raw", kappa: float = 1.0, blocks: str = "layers") -> Ratio:
-    plan = prune(gains(bench, blocks)[surrogate], sparsity=SPARSITY, upper=CAP, gain=gain, kappa=kappa)
+def zeta(bench: Bench, surrogate: str, gain: Gain = "raw", kappa: float = 1.0, blocks: str = "layers") -> Ratio:
+    passed = TOGETHER if surrogate in TOGETHER and blocks == "layers" else (surrogate,)
+    scores = gains(bench, passed, blocks)[surrogate]
+    plan = prune(scores, sparsity=SPARSITY, upper=CAP, gain=gain, kappa=kappa)
     return Ratio(blocks, dict(zip(plan.names, plan.rounded.units.tolist(), strict=True)))
 
 
@@ -186,7 +195,7 @@ RATIOS: dict[str, Callable[[Bench], Ratio]] = {
     "alphapruning": alphapruning,
     "layerif": layerif,
     "depth": depth,
-    **{f"zeta2 {name}": partial(zeta, surrogate=name) for name in SURROGATES},
+    **{f"zeta2 {name}": partial(zeta, surrogate=name) for name in (*TOGETHER, *ALONE)},
     "zeta2 block-fisher, net": partial(zeta, surrogate="block-fisher", gain="net"),
     "zeta2 block-fisher, unbiased": partial(zeta, surrogate="block-fisher", gain="unbiased"),
     **{f"zeta2 block-fisher, kappa {k:g}": partial(zeta, surrogate="block-fisher", kappa=k) for k in KAPPAS},
@@ -254,6 +263,13 @@ def table(cells: Mapping[str, Mapping[str, Mapping[str, object]]]) -> str:
             row.append(f"{found['perplexity']:,.1f}{words}" if found else "not run")
         lines.append(f"| {ratio} | {' | '.join(row)} |")
     return "\n".join(lines) + "\n"
+
+
+def with_table(page: str, cells: Mapping[str, Mapping[str, Mapping[str, object]]]) -> str:
+    """The page with the table of the results between its two marks."""
+    before, _, rest = page.partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    return f"{before}{MARKS[0]}{table(cells)}{MARKS[1]}{after}"
 
 
 def draw(cells: Mapping[str, Mapping[str, Mapping[str, object]]], path: Path) -> None:
@@ -349,8 +365,8 @@ def write_result(
         "cells": short,
     }
     write(RESULT, json.dumps(result, indent=2) + "\n")
-    write(RESULT.with_suffix(".md"), table(short))
-    draw(short, RESULT.with_suffix(".svg"))
+    write(PAGE, with_table(PAGE.read_text(encoding="utf-8"), short))
+    draw(short, FIGURE)
 
 
 if __name__ == "__main__":
