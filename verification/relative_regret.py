@@ -14,13 +14,17 @@ finds it in a few passes of O(K).
 
 Where the resource has no price of its own, F is homogeneous in w, and R / |F*| stays the same when all gains are
 scaled: gains need not be normalised. Where it has one, the shares count, and each q_k lies between
-low_k / (low_k + sum of the other high) and high_k / (high_k + sum of the other low). No solver is imported here.
+low_k / (low_k + sum of the other high) and high_k / (high_k + sum of the other low).
+
+One price for the whole box is loose where a single layer moves it. But R - t |F*| itself is convex in w (t <= 1 for
+s = -1), so only the corners count: the layer that adds most is held at either end in turn, each time with a price of
+its own, and then another one. No solver is imported here.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +33,10 @@ from scipy.optimize import minimize_scalar
 from zetaplan.errors import SpecError
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import EPSILON, Array, Arrayish, Instance, weights
-from zetaplan.spec.plan import plan_at
 
 STEPS = 50  # of Dinkelbach's method; five are usual, and what is left after the last is added to the bound
 REACH = 1.0  # how far the price is moved in search of a tighter proof, as a power of e either way
+BRANCHES = 2  # how many layers are held at either end in turn
 UNPROVED = 1e300  # what the search sees instead of infinity
 
 
@@ -41,7 +45,7 @@ class RelativeRegret:
     """What a plan can lose over a box of gains, as a share of the best objective.
 
     share : regret <= share |best objective| for all gains in the box; infinite where nothing is proved.
-    layers : (K,) what each layer adds to it at the worst ends, >= 0. multiplier : the price that proves it.
+    layers : (K,) what each layer adds to it at the worst ends, >= 0. multiplier : the price that proves it there.
     """
 
     share: float
@@ -66,9 +70,34 @@ def relative_regret(
         raise SpecError(f"{instance.program.name}: a relative regret is bounded for programs of one term only")
     plan = _vector("x", x, instance)
     ends = _ends(instance, _vector("low", low, instance), _vector("high", high, instance))
+    return _branched(instance, ends, plan, multiplier, BRANCHES)
+
+
+def _branched(instance: Instance, ends: Array, x: Array, price: float, branches: int) -> RelativeRegret:
+    """The tightest of one proof for the whole box, and of two for its halves."""
+    whole = _tightest(instance, ends, x, price)
+    k = int(whole.layers.argmax())
+    if branches == 0 or ends[0, k] == ends[1, k]:
+        return whole
+    halves = (_branched(instance, _held(ends, k, end), x, whole.multiplier, branches - 1) for end in (0, 1))
+    return min(whole, max(halves, key=_share), key=_share)
+
+
+def _share(found: RelativeRegret) -> float:
+    return found.share
+
+
+def _held(ends: Array, k: int, end: int) -> Array:
+    held = ends.copy()
+    held[:, k] = ends[end, k]
+    return held
+
+
+def _tightest(instance: Instance, ends: Array, x: Array, price: float) -> RelativeRegret:
+    """The best bound that a price near the given one proves."""
 
     def bound(power: float) -> RelativeRegret:
-        return _bound(instance, ends, plan, multiplier * math.exp(power))
+        return _bound(instance, ends, x, price * math.exp(power))
 
     nearby = minimize_scalar(
         lambda power: min(bound(power).share, UNPROVED),
@@ -76,7 +105,7 @@ def relative_regret(
         method="bounded",
         options={"xatol": 1e-3},
     )
-    return min(bound(0.0), bound(float(nearby.x)), key=lambda found: found.share)
+    return min(bound(0.0), bound(float(nearby.x)), key=_share)
 
 
 def _vector(name: str, values: Arrayish, instance: Instance) -> Array:
@@ -89,8 +118,8 @@ def _vector(name: str, values: Arrayish, instance: Instance) -> Array:
     return vector
 
 
-def _ends(instance: Instance, low: Array, high: Array) -> tuple[Instance, Instance]:
-    """The instance with every layer at the lower and at the upper end of its quality."""
+def _ends(instance: Instance, low: Array, high: Array) -> Array:
+    """The weight of every layer at the lower and at the upper end of its quality, (2, K)."""
     if (low > high).any():
         k = int(np.flatnonzero(low > high)[0])
         raise SpecError(f"low[{k}] = {low[k]:g} is above high[{k}] = {high[k]:g}")
@@ -102,10 +131,7 @@ def _ends(instance: Instance, low: Array, high: Array) -> tuple[Instance, Instan
         shares = low / middle, high / middle
     else:
         shares = _shares(low, high), _shares(high, low)
-    lower, upper = (
-        replace(instance, quality=q, weight=weights(instance.program, q, instance.parameters)) for q in shares
-    )
-    return lower, upper
+    return np.array([weights(instance.program, q, instance.parameters) for q in shares])
 
 
 def _shares(own: Array, others: Array) -> Array:
@@ -115,14 +141,14 @@ def _shares(own: Array, others: Array) -> Array:
     return shares
 
 
-def _bound(instance: Instance, ends: tuple[Instance, Instance], x: Array, price: float) -> RelativeRegret:
+def _bound(instance: Instance, ends: Array, x: Array, price: float) -> RelativeRegret:
     """The bound that one price proves."""
-    best = np.array([_lagrangian(end, plan_at(end, price), price) for end in ends])  # (2, K)
-    own = np.array([_lagrangian(end, x, price) for end in ends])
+    own = np.array([_lagrangian(instance, w, price, x) for w in ends])  # (2, K)
+    best = np.array([_lagrangian(instance, w, price) for w in ends])
     limit = instance.program.sign * price * instance.limit
     (channel,) = instance.channels
     spare = limit - instance.program.sign * price * channel.term.usage * float(channel.data @ x)
-    nominal = float(_lagrangian(instance, plan_at(instance, price), price).sum()) - limit
+    nominal = float(_lagrangian(instance, instance.weight, price).sum()) - limit
     sign = math.copysign(1.0, nominal)
     gap, size = np.maximum(own - best, 0.0), sign * best
     least = float(size.min(axis=0).sum()) - sign * limit  # of |D| over the box
@@ -137,11 +163,13 @@ def _bound(instance: Instance, ends: tuple[Instance, Instance], x: Array, price:
     return RelativeRegret(share, np.take_along_axis(gap, chosen, 0)[0] / whole, price)
 
 
-def _lagrangian(instance: Instance, x: Array, price: float) -> Array:
-    """f(x_k) + sigma lambda r(x_k), (K,)."""
-    (derivation,), (channel,) = derive(instance.program), instance.channels
-    objective = derivation.objective(x, 0.0, channel.weight, channel.data, *instance.scalars)
-    values: Array = objective + instance.program.sign * price * channel.term.usage * channel.data * x
+def _lagrangian(instance: Instance, weight: Array, price: float, x: Array | None = None) -> Array:
+    """f(x_k) + sigma lambda r(x_k) at these weights, (K,); the least that it can be where no plan is given."""
+    (derivation,), (given,), scalars = derive(instance.program), instance.channels, instance.scalars
+    channel = given._replace(weight=weight)
+    plan = derivation.stationary(price, channel, scalars) if x is None else x
+    objective = derivation.objective(plan, 0.0, weight, channel.data, *scalars)
+    values: Array = objective + instance.program.sign * price * channel.term.usage * channel.data * plan
     return values
 
 

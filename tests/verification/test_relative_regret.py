@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -30,8 +32,8 @@ def drawn(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return rng.lognormal(0.0, 0.7, K), rng.uniform(1.0, 3.0, K)
 
 
-def program(name: str, seed: int) -> Instance:
-    g, c = drawn(seed)
+def program(name: str, seed: int, layers: int = K) -> Instance:
+    g, c = (values[:layers] for values in drawn(seed))
     return {
         "allocation": lambda: allocation(g, c, 2.0 * c.sum()),
         "allocation, few active": lambda: allocation(g, c, 0.1 * c.sum(), beta=2.0, upper=4.0),
@@ -100,6 +102,22 @@ def test_it_is_tight_without_prices() -> None:
     assert np.median(ratios) <= 1.2
     assert max(ratios) <= 2.0
     assert min(ratios) >= 1 - 1e-9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", UNPRICED)
+def test_beside_the_true_worst_of_all_corners(name: str) -> None:
+    """The regret is convex in the weights and its share quasiconvex, so the worst drift is one of the 2^K corners."""
+    ratios = []
+    for seed, width in itertools.product(range(3), (0.1, 0.3)):
+        instance, gains = program(name, seed, layers=6), drawn(seed)[0][:6]
+        plan, ends = solve(instance), np.array([gains * (1 - width), gains * (1 + width)])
+        corners = (ends[corner, range(6)] for corner in map(list, itertools.product((0, 1), repeat=6)))
+        worst = max(regret(instance, plan.x, corner) for corner in corners)
+        ratios.append(relative_regret(instance, plan.x, plan.multiplier, *ends).share / worst)
+    assert min(ratios) >= 1 - 1e-9
+    assert np.median(ratios) <= 1.1
+    assert max(ratios) <= 1.5
 
 
 @given(instance=instances(), seed=st.integers(0, 99), width=st.floats(0.0, 0.9))
