@@ -38,7 +38,7 @@ def adapter(model: LoadedModel | nn.Module, plan: Plan, *, dropout: float = 0.0)
     network = model.model if isinstance(model, LoadedModel) else model
     fields = json.loads(export(plan, to="peft", model=network).text)
     del fields["peft_type"]
-    adapted = get_peft_model(network, LoraConfig(**fields, lora_dropout=dropout))  # type: ignore[arg-type]
+    adapted = get_peft_model(network, LoraConfig(**fields, lora_dropout=dropout))
     found = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
     if plan.request.resource == "rank_parameters" and found != plan.rounded.used:
         raise CertificateError(f"adapter: {found:,} parameters can be trained, the plan has {plan.rounded.used:,.0f}")

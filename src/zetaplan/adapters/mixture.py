@@ -39,10 +39,10 @@ class MixtureOfLoRA(nn.Module):
         if experts < 1 or rank < 1 or top_k < 1:
             raise SpecError(f"experts = {experts}, rank = {rank}, top_k = {top_k}: expected each at least 1")
         self.linear = linear.requires_grad_(False)
-        like = {"dtype": linear.weight.dtype, "device": linear.weight.device}
-        self.down = nn.Parameter(torch.empty(experts, rank, linear.in_features, **like))
-        self.up = nn.Parameter(torch.zeros(experts, linear.out_features, rank, **like))
-        self.router = nn.Parameter(torch.empty(experts, linear.in_features, **like))
+        like = linear.weight
+        self.down = nn.Parameter(like.new_empty(experts, rank, linear.in_features))
+        self.up = nn.Parameter(like.new_zeros(experts, linear.out_features, rank))
+        self.router = nn.Parameter(like.new_empty(experts, linear.in_features))
         for drawn in (self.down, self.router):  # as nn.Linear does; equal experts would never part
             nn.init.uniform_(drawn, -1 / math.sqrt(linear.in_features), 1 / math.sqrt(linear.in_features))
         self.top_k, self.scale = min(top_k, experts), scale
