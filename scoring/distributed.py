@@ -124,6 +124,14 @@ class Ranks:
             )
 
 
+def place_of_this_process(device: str) -> tuple[str, bool]:
+    """Under torchrun: the device, its own of several GPUs, and whether this is the process that writes."""
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if several and device == "cuda":
+        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    return device, not several or os.environ.get("RANK") == "0"
+
+
 @contextmanager
 def joined(distributed: bool, device: torch.device) -> Iterator[Ranks]:
     """The ranks of this run as torchrun's environment says; alone where nothing is asked for or set.

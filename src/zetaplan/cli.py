@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from zetaplan.planning import Plan
+    from zetaplan.scoring import Scores
 
 NEGATIVE, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -151,6 +152,16 @@ def score(
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")] = "cpu",
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float64; as stored if not given.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Sequences per pass; all at once if not given.")] = None,
+    memory: Annotated[
+        str | None, typer.Option(help="Memory beyond the plain pass, as 2GB; what does not fit waits on the disk.")
+    ] = None,
+    sketch: Annotated[
+        int | None, typer.Option(help="Random projections to so many dimensions, with the error that they cause.")
+    ] = None,
+    cache: Annotated[
+        bool, typer.Option(help="Remember scores by content, and batches so that a killed run goes on.")
+    ] = True,
+    shard: Annotated[bool, typer.Option("--shard", help="Under torchrun: share the weights among the ranks.")] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Take each block's step; measure the loss here and on held-out text.")
     ] = False,
@@ -164,12 +175,14 @@ def score(
     """Measure the curvature-adjusted gain of every layer, with its noise floor and standard error."""
     from zetaplan import scoring
     from zetaplan.documents import save_scores, scores_document
+    from zetaplan.scoring.distributed import place_of_this_process
     from zetaplan.tables import scores_table
 
     chosen = scoring.Damping(value=damping, mode=damping_mode, scope=damping_scope)
+    device, writes = place_of_this_process(device)
     _require_device(device)
-    progress = not (quiet or as_json)
-    loaded = scoring.load_model(model, device=device, dtype=dtype, progress=progress)
+    progress = writes and not (quiet or as_json)
+    loaded = scoring.load_model(model, device="cpu" if shard else device, dtype=dtype, progress=progress)
     text = scoring.read_sequences(data or ["pydoc"], loaded.tokenizer, sequences=sequences, length=length)
     fresh = None
     if check or held_out:
@@ -183,13 +196,22 @@ def score(
         curvature=curvature,
         damping=chosen,
         batch_size=batch_size,
+        memory=memory,
+        sketch=sketch,
+        cache=cache,
+        device=device,
+        distributed=True,
+        shard=shard,
         progress=progress,
     )
+    if not writes:
+        return
     save_scores(scores, out)
     _show(scores_document(scores).text(), scores_table(scores), as_json, quiet)
     from zetaplan.planning import prediction_note, ranking_warning
 
-    notes = [f"note: {note}" for note in (ranking_warning(scores), prediction_note(scores)) if note]
+    found = (ranking_warning(scores), prediction_note(scores), _sketch_note(scores))
+    notes = [f"note: {note}" for note in found if note]
     _tell("\n".join([*notes, f"scores of {len(scores.names)} {blocks} written to {out}"]), quiet or as_json)
 
 
@@ -382,6 +404,14 @@ def _show(text: str, table: RenderableType | None, as_json: bool, quiet: bool) -
 def _tell(text: str, silent: bool) -> None:
     if not silent:
         typer.echo(text)
+
+
+def _sketch_note(scores: Scores) -> str | None:
+    sketch = scores.provenance.get("sketch")
+    if not sketch:
+        return None
+    worst = max(sketch["relative_error"])
+    return f"gains from sketches of rank {sketch['rank']}: off by {worst:.1%} of themselves at worst (one sigma)"
 
 
 def _require_device(device: str) -> None:
