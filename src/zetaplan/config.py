@@ -74,8 +74,27 @@ class ExportStep(Record):
     out: str | None = None
 
 
+class ApplyStep(Record):
+    """How a sparsity plan is applied; the keys are those of `zetaplan apply`."""
+
+    method: str = "wanda"
+    data: tuple[str, ...] = Field(("pydoc",), min_length=1)
+    sequences: int = 32
+    length: int = 128
+    structure: Literal["unstructured", "2:4"] = "unstructured"
+
+
+class EvaluateStep(Record):
+    """Perplexity on a text, of the model as it was and, where the plan is applied, as it is then."""
+
+    text: str
+    length: int = 1024
+    stride: int = 512
+    tokens: int | None = Field(None, description="the first so many; all if not given")
+
+
 class Config(Document):
-    """A whole job: score the model (or take scores that there are), plan, verify, report, export.
+    """A whole job: score the model (or take scores that there are), plan, verify, report, export, apply, evaluate.
 
     Paths are seen from the folder of the configuration; what is made lies in the folder `out`.
     """
@@ -87,6 +106,8 @@ class Config(Document):
     plan: Annotated[AllocationStep | PruningStep, Field(discriminator="program")]
     report: bool = True
     export: tuple[ExportStep, ...] = ()
+    apply: ApplyStep | None = None
+    evaluate: EvaluateStep | None = None
     out: str = "zetaplan-run"
 
 
@@ -119,7 +140,8 @@ def _name(kind: type[Document]) -> str:
 
 
 def _words(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
+    found = error.errors(include_url=False)
+    first = next((each for each in found if each["type"] == "extra_forbidden"), found[0])  # the cause of a missing key
     place = [str(part) for part in first["loc"]]
     if first["type"] != "extra_forbidden":
         return f"{'.'.join(place)}: {first['msg']}"

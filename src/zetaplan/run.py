@@ -1,4 +1,4 @@
-"""The whole job from one file: score, plan, verify, report, export; a step is run again only if its inputs changed.
+"""The whole job from one file: score, plan, verify, report, export, apply, evaluate; only what changed runs again.
 
 Beside the results lies run.json: for every step the sha256 of what went in (settings, model, texts, files of earlier
 steps, version of zetaplan) and of every file that came out. A step is left out if both are what they were.
@@ -18,7 +18,9 @@ from typing import Any
 from zetaplan import __version__
 from zetaplan.config import Config, ExportStep, load_config
 from zetaplan.errors import CertificateError, SpecError
-from zetaplan.files import PlanFile, canonical, digest, load, write
+from zetaplan.files import PlanFile, Record, canonical, digest, load, write
+
+RECORD = "zetaplan.json"  # what `zetaplan.pruned` writes into the folder of a pruned model
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,10 @@ def run(path: Path, *, progress: bool = False) -> tuple[Step, ...]:
     for number, wanted in enumerate(config.export):
         inputs = {**planned, "model": job.model_id(), "export": wanted.model_dump()}
         ledger.step(f"export {number} to {wanted.to}", inputs, [job.exported(wanted)], partial(job.export, wanted))
+    if config.apply is not None:
+        ledger.step("apply", job.apply_inputs(), [job.pruned / RECORD], job.apply)
+    if config.evaluate is not None:
+        ledger.step("evaluate", job.evaluate_inputs(), [job.out / "evaluation.json"], job.evaluate)
     return tuple(ledger.steps)
 
 
@@ -88,9 +94,28 @@ class _Job:
 
         return fingerprint(self.seen(self.config.model))
 
+    def texts(self, names: Sequence[str]) -> dict[str, str]:
+        return {name: _sha256(Path(self.seen(name))) for name in names if name != "pydoc"}
+
     def score_inputs(self) -> dict[str, Any]:
-        texts = {name: _sha256(Path(self.seen(name))) for name in self.config.score.data if name != "pydoc"}
-        return {"score": self.config.score.model_dump(mode="json"), "model": self.model_id(), "texts": texts}
+        wanted = self.config.score
+        return {"score": _plain(wanted), "model": self.model_id(), "texts": self.texts(wanted.data)}
+
+    def apply_inputs(self) -> dict[str, Any]:
+        wanted = self.config.apply
+        texts = self.texts(wanted.data) if wanted else {}
+        return {"apply": _plain(wanted), "plan": _sha256(self.plan), "model": self.model_id(), "texts": texts}
+
+    def evaluate_inputs(self) -> dict[str, Any]:
+        wanted = self.config.evaluate
+        texts = self.texts([wanted.text]) if wanted else {}
+        pruned = self.apply_inputs() if self.config.apply else None
+        return {"evaluate": _plain(wanted), "pruned": pruned, "model": self.model_id(), "texts": texts}
+
+    @property
+    def pruned(self) -> Path:
+        """The folder of the pruned model, by what it is made from: another plan gets another folder."""
+        return self.out / f"pruned-{digest(canonical(self.apply_inputs()))[:12]}"
 
     def score(self) -> None:
         from zetaplan import scoring
@@ -141,6 +166,42 @@ class _Job:
 
         export(load_plan(self.plan), to=wanted.to, model=self.seen(self.config.model)).save(self.exported(wanted))
 
+    def apply(self) -> None:
+        from zetaplan.applying import apply_pruning
+        from zetaplan.checking import load_plan
+        from zetaplan.pruned import record, save_pruned
+        from zetaplan.pruners import find_pruner
+        from zetaplan.scoring import load_model, read_sequences
+
+        wanted, folder = self.config.apply, self.pruned
+        if wanted is None or folder.exists():  # folders are made whole or not at all
+            return
+        plan, loaded = load_plan(self.plan), load_model(self.seen(self.config.model), progress=self.progress)
+        text = None
+        if find_pruner(wanted.method).calibrated:
+            data = [self.seen(name) for name in wanted.data]
+            text = read_sequences(data, loaded.tokenizer, sequences=wanted.sequences, length=wanted.length)
+        applied = apply_pruning(loaded, plan, wanted.method, text, structure=wanted.structure, progress=self.progress)
+        save_pruned(loaded, applied, record(applied, plan, loaded, text), folder)
+
+    def evaluate(self) -> None:
+        from zetaplan import evaluation
+        from zetaplan.scoring import load_model
+
+        wanted = self.config.evaluate
+        if wanted is None:
+            return
+        models = {"model": self.seen(self.config.model)} | ({"pruned": str(self.pruned)} if self.config.apply else {})
+        facts = {}
+        for name, source in models.items():
+            loaded = load_model(source, progress=self.progress)
+            ids = evaluation.read_tokens(Path(self.seen(wanted.text)), loaded.tokenizer)[: wanted.tokens]
+            found = evaluation.perplexity(
+                loaded, ids, length=wanted.length, stride=wanted.stride, progress=self.progress
+            )
+            facts[name] = evaluation.perplexity_facts(found)
+        write(self.out / "evaluation.json", canonical(facts))
+
 
 @dataclass
 class _Ledger:
@@ -165,6 +226,10 @@ class _Ledger:
         except (OSError, ValueError):
             return {}  # nothing was done yet, or nobody can say what
         return value if isinstance(value, dict) else {}
+
+
+def _plain(step: Record | None) -> Any:
+    return step.model_dump(mode="json") if step else None
 
 
 def _sums(files: Sequence[Path]) -> dict[str, str]:

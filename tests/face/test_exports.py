@@ -138,6 +138,24 @@ def test_llm_compressor_lists_are_in_the_order_of_named_modules(llama: nn.Module
 
 
 @pytest.mark.parametrize("blocks", ["layers", "modules"])
+def test_llm_compressor_itself_takes_the_planned_shares(llama: nn.Module, blocks: str, tmp_path: Path) -> None:
+    pytest.importorskip("llmcompressor", reason="llmcompressor is not installed, so its own reading is not compared")
+    from llmcompressor.core import State
+    from llmcompressor.recipe import Recipe
+
+    plan = plan_for(llama, "llm-compressor", blocks)
+    recipe = export(plan, to="llm-compressor", model=llama).save(tmp_path / "recipe.yaml")
+    [modifier] = Recipe.create_instance(str(recipe)).modifiers
+    state = State()
+    state.model = llama
+    modifier.on_initialize(state)
+    modifier.on_calibration_start(state, None)
+    taken = {name.rstrip("."): modifier._module_sparsities[module] for module, name in modifier._module_names.items()}
+    modifier.remove_hooks()
+    assert taken == {name: share for name, share in job_of(plan, modules_of(llama)).shares.items() if share}
+
+
+@pytest.mark.parametrize("blocks", ["layers", "modules"])
 def test_alphapruning_maps_its_file_back_to_the_plan(llama: nn.Module, blocks: str) -> None:
     exported = export(plan_for(llama, "alphapruning", blocks), to="alphapruning", model=llama)
     scores = torch.tensor(np.load(io.BytesIO(exported.data), allow_pickle=False))

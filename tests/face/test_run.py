@@ -83,14 +83,45 @@ def test_what_was_finished_stays_finished(config: Path) -> None:
     assert [step.name for step in run(config) if step.ran] == ["export 0 to peft", "export 1 to csv"]
 
 
+def test_a_plan_is_applied_and_measured(config: Path) -> None:
+    job = """
+    model: tiny-llama
+    score: {sequences: 4, length: 24}
+    plan: {program: pruning, sparsity: SHARE}
+    report: false
+    apply: {method: magnitude}
+    evaluate: {text: notes.txt, length: 32, stride: 16}
+    out: made
+    """
+    (config.parent / "notes.txt").write_text("Half of the weights are gone, and the text is still here. " * 4)
+    config.write_text(job.replace("SHARE", "0.5"))
+    steps = {step.name: step for step in run(config)}
+    assert list(steps) == ["score", "plan", "verify", "apply", "evaluate"]
+    [record] = steps["apply"].files
+    plan = load_plan(config.parent / "made" / "plan.json")
+    removed = [block["removed"] for block in json.loads(record.read_text())["blocks"]]
+    assert removed == plan.rounded.units.tolist()
+    measured = json.loads(steps["evaluate"].files[0].read_text())
+    assert measured["model"]["value"] != measured["pruned"]["value"]
+    assert not any(step.ran for step in run(config))
+    config.write_text(job.replace("SHARE", "0.4"))
+    again = {step.name: step for step in run(config)}
+    assert [name for name, step in again.items() if step.ran] == ["plan", "verify", "apply", "evaluate"]
+    assert again["apply"].files != steps["apply"].files
+    assert record.is_file()
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         (
             CONFIG.replace("model:", "modle:"),
-            r"modle: there is no such key; the nearest is 'model'|model: Field required",
+            r"modle: there is no such key; the nearest is 'model'",
         ),
-        (CONFIG + "exports: []", r"exports: there is no such key; the nearest is 'export', known are export, model,"),
+        (
+            CONFIG + "exports: []",
+            r"exports: there is no such key; the nearest is 'export', known are apply, evaluate, export,",
+        ),
         (
             CONFIG.replace("mean_rank", "meanrank"),
             r"plan\.allocation\.meanrank: there is no such key; the nearest is 'mean_r",
