@@ -84,4 +84,4 @@ def _tell_check(wrong: tuple[str, ...], plan: Path, as_json: bool, quiet: bool) 
     if wrong:
         raise CertificateError(f"{plan} does not fit this model: {'; '.join(wrong)}")
     if not (as_json or quiet):
-        typer.echo(f"{plan} fits: every entry meets one block of the model, and every block has an entry")
+        typer.echo(f"{plan} fits: every entry meets one block of the model, or the modules that it means")

@@ -49,7 +49,7 @@ class Tradeoff:
     @property
     def shares(self) -> Array:
         """(N,) limits as the uniform plan that uses as much: rank on every layer, or share removed."""
-        return self.limits / self.instance.resource.sum()
+        return self.limits / float(self.instance.resource.sum())
 
     @property
     def objectives(self) -> Array:
