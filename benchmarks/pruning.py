@@ -254,7 +254,7 @@ def table(cells: Mapping[str, Mapping[str, Mapping[str, object]]]) -> str:
     """Markdown: perplexity by ratio and method, with the paired difference to uniform in nats per token."""
     methods = list(cells)
     lines = [f"| ratio | {' | '.join(methods)} |", f"|---|{'---|' * len(methods)}"]
-    for ratio in RATIOS:
+    for ratio in [name for name in RATIOS if any(name in cells[method] for method in methods)]:
         row = []
         for method in methods:
             found = cells[method].get(ratio)
@@ -280,15 +280,18 @@ def draw(cells: Mapping[str, Mapping[str, Mapping[str, object]]], path: Path) ->
     matplotlib.rcParams.update({"svg.hashsalt": "zetaplan"})
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, len(cells), figsize=(4 + 3 * len(cells), 6), sharey=True, squeeze=False)
+    shown = [name for name in RATIOS if any("loss_over_uniform" in row.get(name, {}) for row in cells.values())]
+    figure, axes = pyplot.subplots(
+        1, len(cells), figsize=(3 + 3 * len(cells), 2 + len(shown) / 3), sharey=True, squeeze=False
+    )
     for axis, (method, row) in zip(axes[0], cells.items(), strict=True):
         gaps = {ratio: found["loss_over_uniform"] for ratio, found in row.items() if "loss_over_uniform" in found}
         mean, low, high = (np.array([gap[name] for gap in gaps.values()]) for name in ("mean", "low", "high"))
-        places = [list(RATIOS).index(ratio) for ratio in gaps]
+        places = [shown.index(ratio) for ratio in gaps]
         axis.errorbar(mean, places, xerr=[mean - low, high - mean], fmt="o", color="#00796b", capsize=3)
         axis.axvline(0, color="#888888", linewidth=1)
-        axis.set(title=method, xlabel="loss over uniform, nats per token", xscale="symlog")
-    axes[0][0].set_yticks(range(len(RATIOS)), list(RATIOS))
+        axis.set(title=method, xlabel="loss over uniform, nats per token")
+    axes[0][0].set_yticks(range(len(shown)), shown)
     axes[0][0].invert_yaxis()
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})

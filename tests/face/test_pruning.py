@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -262,3 +264,16 @@ def test_scores_of_other_weights_are_noted(saved: tuple[Path, Path], tmp_path: P
     done = run("apply", model, tmp_path / "p.json", "--method", "magnitude", "--out", tmp_path / "pruned")
     assert done.exit_code == 0, done.output
     assert "note: the plan follows from scores of other weights" in done.stdout
+
+
+def test_the_page_of_experiments_holds_the_table_of_its_result() -> None:
+    root = Path(__file__).resolve().parents[2]
+    spec = spec_from_file_location("benchmark", root / "benchmarks" / "pruning.py")
+    benchmark = module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "benchmark", benchmark)  # dataclasses look their module up
+        spec.loader.exec_module(benchmark)
+    page = benchmark.PAGE.read_text(encoding="utf-8")
+    cells = json.loads(benchmark.RESULT.read_text(encoding="utf-8"))["cells"]
+    assert benchmark.with_table(page, cells) == page
+    assert all(found["sparsity"] == 0.5 for row in cells.values() for found in row.values())
