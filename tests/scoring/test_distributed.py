@@ -1,0 +1,161 @@
+"""Several processes, joined by gloo as torchrun joins them: the scores of one, and a clear word when one is lost."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.models import tiny_llama
+from zetaplan.errors import ScoringError
+from zetaplan.scoring import Sequences, score_each
+from zetaplan.scoring.distributed import Ranks
+
+ROOT = Path(__file__).parents[2]
+SURROGATES = ["block-fisher", "diagonal-fisher", "mc-fisher"]
+
+RANK = """
+import json, os, sys, torch
+from tests.models import tiny_llama
+from zetaplan.errors import ScoringError
+from zetaplan.scoring import distributed, score_each, store
+options = json.loads(sys.argv[1])
+if options.pop("announce", False):
+    whole = store.Spilled.finish
+    def finish(self, batch, losses):
+        whole(self, batch, losses)
+        print("finished", batch, flush=True)
+        if batch == 1:  # rank 1 waits to be killed
+            import time; time.sleep(60)
+    store.Spilled.finish = finish
+ids = torch.randint(0, 23, (8, 12), generator=torch.Generator().manual_seed(0))
+try:
+    found = score_each(tiny_llama(layers=4, hidden=8, vocabulary=23), {"input_ids": ids}, distributed=True, **options)
+except ScoringError as error:
+    print(error, file=sys.stderr)
+    sys.exit(2)
+columns = ("gain", "noise_floor", "standard_error", "cross_fitted", "gradient_norm", "damping")
+facts = {name: {c: getattr(s, c).tolist() for c in columns if getattr(s, c) is not None} for name, s in found.items()}
+print(json.dumps({"loss": next(iter(found.values())).loss, **facts}))
+"""
+
+
+def free_port():
+    with socket.socket() as listening:
+        listening.bind(("localhost", 0))
+        return listening.getsockname()[1]
+
+
+def started(size, options, **environment):
+    """The processes, with the environment that torchrun would set."""
+    shared = {"WORLD_SIZE": str(size), "MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port()), **environment}
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", RANK, json.dumps(options)],
+            cwd=ROOT,
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(size)
+    ]
+
+
+def results(processes):
+    ended = [process.communicate(timeout=120) for process in processes]
+    for process, (_, errors) in zip(processes, ended, strict=True):
+        assert process.returncode == 0, errors[-2000:]
+    return [json.loads(output.splitlines()[-1]) for output, _ in ended]
+
+
+def alone(**options):
+    ids = torch.randint(0, 23, (8, 12), generator=torch.Generator().manual_seed(0))
+    return score_each(tiny_llama(layers=4, hidden=8, vocabulary=23), {"input_ids": ids}, **options)
+
+
+def close(found, expected, rtol):
+    for name, scores in expected.items():
+        for column, values in found[name].items():
+            np.testing.assert_allclose(values, getattr(scores, column), rtol=rtol, err_msg=f"{name} {column}")
+    assert found["loss"] == pytest.approx(next(iter(expected.values())).loss, rel=rtol)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [2, 4])
+def test_every_rank_returns_the_scores_of_one_process(size):
+    options = {"curvatures": SURROGATES, "batch_size": 2}
+    expected = alone(**options)
+    for found in results(started(size, options)):
+        close(found, expected, rtol=1e-6)  # float32 has 6e-8 per operation
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{"shard": True}, {"sketch": 3}])
+def test_shared_weights_and_sketches_change_nothing(options):
+    expected = alone(curvatures=["block-fisher"], batch_size=2, **options)  # alone, shard has no effect
+    for found in results(started(2, {"curvatures": ["block-fisher"], "batch_size": 2, **options})):
+        close(found, expected, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_lost_rank_is_named_and_the_run_goes_on(tmp_path):
+    options = {"curvatures": ["block-fisher"], "batch_size": 1, "cache": True}
+    where = {"ZETAPLAN_CACHE": str(tmp_path)}
+    first, second = started(2, {**options, "announce": True}, **where)
+    for line in second.stdout:
+        if line.startswith("finished 1"):
+            second.send_signal(signal.SIGKILL)
+            break
+    _, errors = first.communicate(timeout=120)
+    second.communicate(timeout=30)
+    assert first.returncode == 2
+    assert "rank 0: another process of the run is lost or silent" in errors
+    assert "start the same command again" in errors
+    [run] = (tmp_path / "runs").iterdir()
+    kept = {path.name for path in run.iterdir() if path.name.startswith("batch-")}
+    assert kept == {f"batch-{n:06d}" for n in (0, 1, 2, 4, 6)}
+    expected = alone(curvatures=["block-fisher"], batch_size=1)
+    for found in results(started(2, options, **where)):
+        close(found, expected, rtol=1e-6)
+    assert not any((tmp_path / "runs").iterdir())
+
+
+def test_rounds_give_every_rank_its_blocks_in_step():
+    blocks = [["a", "b"], ["c"], ["d"], ["e"]]
+    assert list(Ranks(0, 2).rounds(blocks)) == [("a", "c"), ("b", "e"), ("d", None)]
+    assert Ranks(1, 2).share(blocks) == [["c"], ["e"]]
+
+
+@pytest.mark.parametrize(
+    ("blocks", "batches", "shard", "message"),
+    [
+        (2, 8, False, "3 processes for 2 blocks and 8 batches"),
+        (8, 2, False, "smaller batch_size"),
+        (9, 4, True, "4 ba"),
+    ],
+)
+def test_too_many_ranks_are_refused(blocks, batches, shard, message):
+    with pytest.raises(ScoringError, match=message):
+        Ranks(0, 3).require(blocks, batches, shard)
+
+
+@pytest.mark.parametrize("curvature", ["ggn"])
+def test_matrix_free_surrogates_need_whole_weights(curvature):
+    with pytest.raises(ScoringError, match="shard: ggn multiplies by H on whole weights"):
+        alone(curvatures=[curvature], distributed=True, shard=True)
+
+
+def test_one_batch_per_rank_unless_said_otherwise():
+    from zetaplan.scoring.measure import _even_share
+
+    ids = torch.zeros(7, 4, dtype=torch.int64)
+    text = Sequences(ids, ids, ids, "", (), "")
+    assert _even_share(text, Ranks(0, 3)) == 3
+    assert _even_share(text, Ranks()) is None
