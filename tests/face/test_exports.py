@@ -189,6 +189,7 @@ def _by_linear(plan: Plan, model: nn.Module) -> list[tuple[Module, int]]:
     return [(module, units[module.block]) for module in linears(modules_of(model))]
 
 
+@pytest.mark.slow
 def test_the_script_removes_exactly_the_planned_counts(tmp_path: Path, model: nn.Module) -> None:
     source = save_model(model, tmp_path / "model")  # type: ignore[arg-type]
     plan = plan_for(model, "torch-prune")
