@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from zetaplan.exports import Export, export
     from zetaplan.monitor import Monitor, Reading
     from zetaplan.planning import Plan, allocate, plan, prune
+    from zetaplan.regret import Regret, Robust, regret, robust
     from zetaplan.reports import write_report
     from zetaplan.scoring import Damping, Scores, load_model, read_sequences, score
     from zetaplan.solvers import solve
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from zetaplan.verification.certificate import Certificate, certify
     from zetaplan.verification.checker import check_certificate
     from zetaplan.verification.exact import ExactCertificate
+    from zetaplan.verification.regret import RegretBound, regret_bound
 
 __version__ = "0.1.0"
 
@@ -95,6 +97,12 @@ _HOME = {
     "pruning": "zetaplan.spec.pruning",
     "read_sequences": "zetaplan.scoring",
     "Reading": "zetaplan.monitor",
+    "Regret": "zetaplan.regret",
+    "regret": "zetaplan.regret",
+    "regret_bound": "zetaplan.verification.regret",
+    "RegretBound": "zetaplan.verification.regret",
+    "Robust": "zetaplan.regret",
+    "robust": "zetaplan.regret",
     "save_scores": "zetaplan.documents",
     "score": "zetaplan.scoring",
     "Scores": "zetaplan.scoring",
@@ -123,6 +131,9 @@ __all__ = [
     "Monitor",
     "Plan",
     "Reading",
+    "Regret",
+    "RegretBound",
+    "Robust",
     "Scores",
     "ScoringError",
     "Solution",
