@@ -177,7 +177,8 @@ def _dual(instance: Instance, w: Array, x: Array, price: float) -> RegretBound:
 def _shares(own: Array, others: Array) -> Array:
     """own_k / (own_k + sum of the others but k)."""
     total = own + np.maximum(others.sum() - others, 0.0)
-    return np.divide(own, total, out=np.zeros_like(own), where=total > 0.0)
+    shares: Array = np.divide(own, total, out=np.zeros_like(own), where=total > 0.0)
+    return shares
 
 
 def _quotient(top: Array, bottom: Array) -> Array:
