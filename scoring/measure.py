@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import cache, partial
 from importlib.metadata import version
 from os import PathLike
 from typing import Any, cast
@@ -27,7 +28,7 @@ from zetaplan.scoring.footprint import as_bytes
 from zetaplan.scoring.models import LoadedModel, as_dtype
 from zetaplan.scoring.observation import Observation, Statistics, kinds_of, observed, require_sketchable
 from zetaplan.scoring.prediction import decreases
-from zetaplan.scoring.products import LinearisedBlock
+from zetaplan.scoring.products import LinearisedBlock, in_float64
 from zetaplan.scoring.scores import Scores, Vector
 from zetaplan.scoring.sequences import Batch, Sequences, checked_batches, digest
 from zetaplan.scoring.sketch import Sketch, relative_error
@@ -216,7 +217,9 @@ def _curvatures(
 ) -> list[Curvature]:
     """Of this rank's blocks."""
     if issubclass(surrogate, MatrixFree):
-        return [surrogate(LinearisedBlock(model, part.named_parameters, data)) for part in ranks.share(parts)]
+        exact = cache(partial(in_float64, model))
+        blocks = (LinearisedBlock(model, part.named_parameters, data, exact) for part in ranks.share(parts))
+        return [surrogate(block) for block in blocks]
     one_pass = cast(type[OnePass], surrogate)
     return [one_pass(statistic) for statistic in ranks.share(statistics[one_pass.statistic])]
 

@@ -39,11 +39,13 @@ class LinearisedBlock:
         model: a causal language model; left as it was found by every call.
         parameters: the block's parameters by qualified name, in the order of the vectors.
         batches: N sequences in all.
+        exact: gives the same model in float64; blocks of one model share it, for a copy is as large as the model.
     """
 
     model: nn.Module
     parameters: Mapping[str, nn.Parameter]
     batches: Sequence[Batch]
+    exact: Callable[[], nn.Module] | None = None
 
     @property
     def dimension(self) -> int:
@@ -69,7 +71,7 @@ class LinearisedBlock:
         """The same weights as a function over float64; itself if it is one."""
         if self.dtype == torch.float64:
             return self
-        model = copy.deepcopy(self.model).double()
+        model = self.exact() if self.exact else in_float64(self.model)
         return LinearisedBlock(model, {name: model.get_parameter(name) for name in self.parameters}, self.batches)
 
     def gradient(self) -> Tensor:
@@ -145,6 +147,11 @@ class LinearisedBlock:
 
     def _flat(self, parts: Sequence[Tensor]) -> Tensor:
         return torch.cat([part.detach().flatten() for part in parts]).to(self.dtype)
+
+
+def in_float64(model: nn.Module) -> nn.Module:
+    """A copy of the model over float64."""
+    return copy.deepcopy(model).double()
 
 
 def _of_softmax(p: Tensor, labels: Tensor, tangent: Tensor) -> Tensor:

@@ -8,15 +8,20 @@ variational    R <= L_q^2 |dq|^2 / (2 mu): the same with one constant for all la
 theorem-4      R <= L L_q^2 |dq|^2 / (2 mu^2): the paper's, looser by the condition number L / mu >= 1.
 
 The last three need mu > 0 and a source's plan that is optimal for the source. Their constants are those of the
-declaration, at the worse end of the box; |dq| is to the farther end. A box is one of shares q: of gains that are
-normalised afterwards, each share lies between low_k / (low_k + sum of the other high) and the reverse.
+declaration, at the worse end of the box; |dq| is to the farther end.
+
+A box is one of gains, which are normalised afterwards. Each share then lies between low_k / (low_k + sum of the other
+high) and the reverse: sound for every bound, and loose, for shares cannot all rise. Where the resource has no price of
+its own and all exponents are e >= 1, the dual ends do better: F is homogeneous, R at the shares is R at the gains over
+s^e with s their sum (nominally 1), s^e >= 1 + e (s - 1), and the largest quotient of the two separable sums is found by
+Dinkelbach's method (see `relative_regret`). That loses nothing for e = 1.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -26,6 +31,7 @@ from zetaplan.spec.constants import Constants, constants
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import EPSILON, Array, Arrayish, Instance, weights
 from zetaplan.spec.solution import Solution
+from zetaplan.verification.relative_regret import largest_quotient
 
 Kind = Literal["dual-endpoint", "separable", "variational", "theorem-4"]
 
@@ -81,8 +87,9 @@ def regret_bound(
     ends = quality_ends(instance, low, high, normalised)
     if kind != "dual-endpoint":
         return _by_constants(instance, ends, kind)
-    w = np.array([weights(instance.program, q, instance.parameters) for q in ends])
-    return _branched(instance, w, solution.x, solution.multiplier, BRANCHES)
+    return _branched(
+        instance, _corners(instance, ends, low, high, normalised), solution.x, solution.multiplier, BRANCHES
+    )
 
 
 def quality_ends(instance: Instance, low: Arrayish, high: Arrayish, normalised: bool) -> Array:
@@ -108,6 +115,36 @@ def box_constants(instance: Instance, ends: Array) -> Constants:
     )
 
 
+class _Corners(NamedTuple):
+    """Weights at both ends, (2, K) or (2, T, K), and what the regret there is divided by: sum of parts + rest."""
+
+    weights: Array
+    parts: Array
+    rest: float
+
+
+def _corners(instance: Instance, ends: Array, low: Arrayish, high: Arrayish, normalised: bool) -> _Corners:
+    exponent = _degree(instance)
+    parts, rest = np.zeros_like(ends), 1.0
+    if not normalised and exponent is not None:
+        gains = np.array([low, high], np.float64)
+        ends = gains / (0.5 * float(gains.sum()))
+        parts, rest = exponent * ends, 1.0 - exponent
+        if float(parts[0].sum()) + rest <= 0.0:  # the tangent is of no use over a box as wide as this
+            return _corners(instance, quality_ends(instance, low, high, False), low, high, True)
+    return _Corners(np.array([weights(instance.program, q, instance.parameters) for q in ends]), parts, rest)
+
+
+def _degree(instance: Instance) -> float | None:
+    """e where F is homogeneous of degree e >= 1 in the gains; None where a price or different exponents spoil that."""
+    symbols = {term.exponent for term in instance.program.terms}
+    exponents = {instance.parameters[scalar.name] for scalar in instance.program.scalars if scalar.symbol in symbols}
+    prices = {float(derivation.declared_price_of(*instance.scalars)) for derivation in derive(instance.program)}
+    if len(exponents) != 1 or prices != {0.0} or min(exponents) < 1.0:
+        return None
+    return exponents.pop()
+
+
 def _by_constants(instance: Instance, ends: Array, kind: Kind) -> RegretBound:
     c = box_constants(instance, ends)
     drift = np.abs(ends - instance.quality).max(axis=0)
@@ -120,17 +157,17 @@ def _by_constants(instance: Instance, ends: Array, kind: Kind) -> RegretBound:
     return RegretBound(value, kind, None)
 
 
-def _branched(instance: Instance, w: Array, x: Array, price: float, branches: int) -> RegretBound:
+def _branched(instance: Instance, box: _Corners, x: Array, price: float, branches: int) -> RegretBound:
     """The least of one proof for the whole box, and of two for its halves."""
-    whole, found = _tightest(instance, w, x, price)
+    whole, found = _tightest(instance, box, x, price)
     adds = np.asarray(whole.layers).reshape(-1, instance.quality.size).sum(axis=0)
     k = int(adds.argmax())
     if branches == 0 or adds[k] == 0.0:
         return whole
     halves = []
     for end in (0, 1):
-        held = w.copy()
-        held[..., k] = w[end, ..., k]
+        held = box._replace(weights=box.weights.copy(), parts=box.parts.copy())
+        held.weights[..., k], held.parts[:, k] = box.weights[end, ..., k], box.parts[end, k]
         halves.append(_branched(instance, held, x, found, branches - 1))
     return min(whole, max(halves, key=_value), key=_value)
 
@@ -139,21 +176,21 @@ def _value(bound: RegretBound) -> float:
     return bound.value
 
 
-def _tightest(instance: Instance, w: Array, x: Array, price: float) -> tuple[RegretBound, float]:
+def _tightest(instance: Instance, box: _Corners, x: Array, price: float) -> tuple[RegretBound, float]:
     """The least bound that a price near the given one proves, and that price."""
     if price == 0.0:
-        return _dual(instance, w, x, 0.0), 0.0
+        return _dual(instance, box, x, 0.0), 0.0
     nearby = minimize_scalar(
-        lambda power: _dual(instance, w, x, price * math.exp(power)).value,
+        lambda power: _dual(instance, box, x, price * math.exp(power)).value,
         bounds=(-REACH, REACH),
         method="bounded",
         options={"xatol": 1e-3},
     )
-    tried = [(_dual(instance, w, x, p), p) for p in (price, price * math.exp(float(nearby.x)))]
+    tried = [(_dual(instance, box, x, p), p) for p in (price, price * math.exp(float(nearby.x)))]
     return min(tried, key=lambda item: item[0].value)
 
 
-def _dual(instance: Instance, w: Array, x: Array, price: float) -> RegretBound:
+def _dual(instance: Instance, box: _Corners, x: Array, price: float) -> RegretBound:
     """The bound that one price proves, rounded up."""
     sign, rows, spare, size = instance.program.sign, [], price * instance.program.sign * instance.limit, 0.0
     for t, (derivation, given, plan) in enumerate(
@@ -161,17 +198,26 @@ def _dual(instance: Instance, w: Array, x: Array, price: float) -> RegretBound:
     ):
         use = sign * price * given.term.usage * given.data
         gaps = []
-        for weight in w if len(instance.channels) == 1 else w[:, t]:
+        for weight in box.weights if len(instance.channels) == 1 else box.weights[:, t]:
             channel = given._replace(weight=weight)
             best = derivation.stationary(price, channel, instance.scalars)
             own, least = (derivation.objective(y, 0.0, weight, given.data, *instance.scalars) for y in (plan, best))
             gaps.append(np.maximum(own + use * plan - (least + use * best), 0.0))
             size += float((np.abs(own) + np.abs(least) + np.abs(use * plan) + np.abs(use * best)).sum())
-        rows.append(np.maximum(*gaps))
+        rows.append(np.array(gaps))
         spare -= float(use @ plan)
-    layers = rows[0] if len(rows) == 1 else np.stack(rows)
     rounding = (x.size + 16) * EPSILON * (size + abs(price * instance.limit))
-    return RegretBound(float(layers.sum()) + max(spare, 0.0) + rounding, "dual-endpoint", layers)
+    if not box.parts.any():  # shares as they are: the ends of several terms are free of each other
+        layers = [gaps.max(axis=0) for gaps in rows]
+        value = float(np.sum(layers)) + max(spare, 0.0) + rounding
+        return RegretBound(value, "dual-endpoint", layers[0] if len(rows) == 1 else np.stack(layers))
+    gaps = np.sum(rows, axis=0)
+    least = float(box.parts.min(axis=0).sum()) + box.rest
+    value, left, chosen = largest_quotient(gaps, box.parts, max(spare, 0.0), box.rest)
+    value += (max(left, 0.0) + rounding) / least
+    whole = float(np.take_along_axis(box.parts, chosen, 0).sum()) + box.rest
+    layers = [np.take_along_axis(of_term, chosen, 0)[0] / whole for of_term in rows]
+    return RegretBound(value, "dual-endpoint", layers[0] if len(rows) == 1 else np.stack(layers))
 
 
 def _shares(own: Array, others: Array) -> Array:

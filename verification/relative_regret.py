@@ -155,7 +155,7 @@ def _bound(instance: Instance, ends: Array, x: Array, price: float) -> RelativeR
     rounding = (x.size + 16) * EPSILON * float(np.abs(own).max(axis=0).sum() + np.abs(best).max(axis=0).sum() + limit)
     if not least > rounding:
         return RelativeRegret(math.inf, np.zeros_like(x), price)
-    share, left, chosen = _largest_quotient(gap, size, spare, -sign * limit)
+    share, left, chosen = largest_quotient(gap, size, spare, -sign * limit)
     share += (max(left, 0.0) + rounding) / (least - rounding)
     if sign < 0 and share > 1.0:
         share = math.inf
@@ -173,7 +173,7 @@ def _lagrangian(instance: Instance, weight: Array, price: float, x: Array | None
     return values
 
 
-def _largest_quotient(
+def largest_quotient(
     top: Array, bottom: Array, more_top: float, more_bottom: float
 ) -> tuple[float, float, NDArray[np.intp]]:
     """max over ends e of t = (sum_k top[e_k, k] + more_top) / (sum_k bottom[e_k, k] + more_bottom), the divisor > 0.

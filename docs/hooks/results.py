@@ -1,0 +1,81 @@
+"""Tables from the committed results: `{{ name }}` on a page is replaced by the function of that name in this file."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+MARK = re.compile(r"\{\{ (\w+) \}\}")
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Fill the marks of a page; a name that is no function here stops the build."""
+    return MARK.sub(lambda mark: globals()[mark[1]](), markdown)
+
+
+def enclosures() -> str:
+    """Coverage in one clause."""
+    found = _load("enclosures")
+    widest = max(
+        row["median_relative_width"] for row in found["table"] if row["steps"] == 60 and row["dtype"] != "bfloat16"
+    )
+    return (
+        f"{found['misses']} misses in {found['cases']:,} cases (`{found['command']}`; three surrogates, three precisions, 1 to 60 "
+        f"steps; after 60 steps the median relative width is at most {widest:.1e} in float32 and float64)"
+    )
+
+
+def regret() -> str:
+    """Bound over the worst regret found, per program and kind."""
+    rows = _load("regret")["table"]
+    programs = list(dict.fromkeys(row["program"] for row in rows))
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    cells = {(row["program"], row["kind"]): f"{row['median']:.4g} ({row['largest']:.3g})" for row in rows}
+    return _table(("program", *kinds), [(name, *(cells[name, kind] for kind in kinds)) for name in programs])
+
+
+def drifts() -> str:
+    """How many drifts were tried, and how many exceeded a bound."""
+    found = _load("regret")
+    return f"{found['drifts']:,} random drifts in {found['boxes']} boxes: {found['violations']} exceed any of the four bounds"
+
+
+def prediction() -> str:
+    """Promise and fact per surrogate."""
+    rows = [
+        (
+            name,
+            _number(row.get("tau")),
+            _of(row.get("layers_that_fell"), row),
+            _of(row.get("layers_that_fell_held_out"), row),
+            _number(row.get("median_share_of_the_promise")),
+            _number(row.get("rank_correlation")),
+            _number(row.get("rank_correlation_held_out")),
+        )
+        for name, row in _load("prediction")["rows"].items()
+        if "refused" not in row
+    ]
+    heads = ("surrogate and text", "tau", "loss fell", "fell on held-out text", "share of the promise (median)")
+    return _table((*heads, "rank correlation", "held out"), rows)
+
+
+def _of(count: int | None, row: dict[str, Any]) -> str:
+    return f"{count} of {len(row['gain'])}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [" | ".join(heads), " | ".join("---" for _ in heads), *(" | ".join(row) for row in rows)]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def _load(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return loaded
