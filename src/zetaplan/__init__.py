@@ -22,7 +22,8 @@ from zetaplan.errors import (
 )
 
 if TYPE_CHECKING:
-    from zetaplan.adapters import MixtureOfLoRA, adapter, mixture
+    from zetaplan.adapters.lora import adapter
+    from zetaplan.adapters.mixture import MixtureOfLoRA, mixture
     from zetaplan.applying import apply_pruning
     from zetaplan.batch import BatchSolution, solve_batch
     from zetaplan.checking import load_plan
