@@ -1,7 +1,8 @@
 """How near each bound on the regret comes, and that none is ever exceeded: `python -m benchmarks.regret`.
 
-100,000 random drifts over programs, sizes, widths and seeds, half of them at corners of the box; the worst regret of each
-box is also searched by ascent, one layer's end flipped at a time. Writes results/regret.json and docs/regret-bounds.svg.
+100,000 random drifts over programs, sizes, widths and seeds, half of them at corners of the box; the worst regret of
+each box is also searched by ascent, one layer's end flipped at a time. Writes results/regret.json and
+docs/regret-bounds.svg.
 """
 
 import itertools

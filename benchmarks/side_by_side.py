@@ -2,9 +2,9 @@
 
 SmolLM2-135M in float32, one text; the runs alternate in one process, and the median of the ratios is reported.
 
-    block-fisher   every layer: one pass, against one backward pass per sample and the same Gram matrix of what they leave
-    ggn            one layer, one damping: Lanczos to a relative width of 1e-3, against curvlinops' operator in scipy's CG,
-                   stopped at the residual that reaches the same error, and against 80 steps of CG as published
+    block-fisher   every layer: one pass, against one backward pass per sample and the Gram matrix of what they leave
+    ggn            one layer, one damping: Lanczos to a relative width of 1e-3, against curvlinops' operator in CG of
+                   scipy, stopped at the residual that reaches the same error, and against 80 steps as published
 
 The error of each is against the enclosure's midpoint of a run to a relative width of 1e-6.
 """

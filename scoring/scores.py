@@ -91,7 +91,8 @@ class Scores:
         """Rank correlation to expect between the unbiased gains of two samples of this size, at most 1.
 
         The Spearman correlation r of the two halves, stepped up to the whole sample where r > 0: 2r / (1 + r)
-        (Spearman 1910, Brown 1910). None without cross-fitted gains, or where a half ranks nothing.
+        (Spearman 1910, Brown 1910). None without cross-fitted gains, with fewer than three blocks, or where a half
+        ranks nothing.
         """
         r = self._agreement_of_halves
         return r if r is None or r <= 0 else 2 * r / (1 + r)
@@ -108,7 +109,9 @@ class Scores:
 
     @property
     def _agreement_of_halves(self) -> float | None:
-        return None if self.cross_fitted is None else _spearman(*self.cross_fitted.T)
+        if self.cross_fitted is None or len(self.names) < 3:
+            return None
+        return _spearman(*self.cross_fitted.T)
 
     def rank_correlation(self, other: Vector) -> float:
         """Spearman's rank correlation of the gain with another number per block, (K,); nan where one is constant."""

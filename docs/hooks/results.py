@@ -24,8 +24,8 @@ def enclosures() -> str:
         row["median_relative_width"] for row in found["table"] if row["steps"] == 60 and row["dtype"] != "bfloat16"
     )
     return (
-        f"{found['misses']} misses in {found['cases']:,} cases (`{found['command']}`; three surrogates, three precisions, 1 to 60 "
-        f"steps; after 60 steps the median relative width is at most {widest:.1e} in float32 and float64)"
+        f"{found['misses']} misses in {found['cases']:,} cases (`{found['command']}`; three surrogates, three "
+        f"precisions, 1 to 60 steps; after 60 steps the median relative width is at most {widest:.1e} in float32 and float64)"
     )
 
 
@@ -41,7 +41,8 @@ def regret() -> str:
 def drifts() -> str:
     """How many drifts were tried, and how many exceeded a bound."""
     found = _load("regret")
-    return f"{found['drifts']:,} random drifts in {found['boxes']} boxes: {found['violations']} exceed any of the four bounds"
+    tried = f"{found['drifts']:,} random drifts in {found['boxes']} boxes"
+    return f"{tried}: {found['violations']} exceed any of the four bounds"
 
 
 def prediction() -> str:
