@@ -25,7 +25,8 @@ def enclosures() -> str:
     )
     return (
         f"{found['misses']} misses in {found['cases']:,} cases (`{found['command']}`; three surrogates, three "
-        f"precisions, 1 to 60 steps; after 60 steps the median relative width is at most {widest:.1e} in float32 and float64)"
+        f"precisions, 1 to 60 steps; after 60 steps the median relative width is at most {widest:.1e} in float32 and "
+        "float64)"
     )
 
 
