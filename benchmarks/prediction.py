@@ -58,6 +58,7 @@ def main():
     parser.add_argument("--sequences", type=int, default=8)
     parser.add_argument("--length", type=int, default=64)
     parser.add_argument("--damping", type=float, default=1.0, help="relative to the mean curvature")
+    parser.add_argument("--tau", type=float, help="absolute, instead")
     parser.add_argument("--surrogate", action="append", help="repeatable; all but the Hessian if not given")
     options = parser.parse_args()
     torch.manual_seed(0)
@@ -65,10 +66,12 @@ def main():
     done = json.loads(RESULT.read_text()) if RESULT.exists() else {"rows": {}}
     names = options.surrogate or [name for name in curvature_names() if name != "hessian"]
     for name in sorted(names, key=lambda name: name in ("ggn", "token-fisher", "nystrom")):
-        key = f"{name}, {options.sequences} x {options.length} tokens, damping {options.damping:g}"
+        damping = Damping(options.tau, mode="absolute") if options.tau else Damping(options.damping)
+        said = f"tau {options.tau:g}" if options.tau else f"damping {options.damping:g}"
+        key = f"{name}, {options.sequences} x {options.length} tokens, {said}"
         if key in done["rows"]:
             continue
-        row = measured(model, name, options.sequences, options.length, Damping(options.damping))
+        row = measured(model, name, options.sequences, options.length, damping)
         done["rows"][key] = {"surrogate": name, **row}
         done |= {
             "command": "python -m benchmarks.prediction",

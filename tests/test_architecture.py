@@ -79,3 +79,11 @@ def test_every_public_name_exists() -> None:
     assert set(zetaplan._HOME) | {n for n in zetaplan.__all__ if n.endswith("Error")} == set(zetaplan.__all__)
     with pytest.raises(AttributeError, match="no public name 'nonsense'"):
         _ = zetaplan.nonsense
+
+
+def test_no_module_of_the_root_hides_a_public_name() -> None:
+    """Importing a module binds it in its package: one named like a function would take the function's place."""
+    import zetaplan
+
+    modules = {path.stem for path in (ROOT / "src" / "zetaplan").iterdir()}
+    assert not modules & set(zetaplan.__all__)

@@ -46,6 +46,21 @@ def drifts() -> str:
     return f"{tried}: {found['violations']} exceed any of the four bounds"
 
 
+def agreement_text() -> str:
+    """What was measured."""
+    return str(_load("agreement")["text"])
+
+
+def agreement() -> str:
+    """Every method against a few."""
+    found = _load("agreement")
+    names, matrix = found["names"], found["rank_correlation"]
+    heads = [name for name in ("block-fisher", "mc-fisher", "gradient", "layer ablation") if name in names]
+    columns = [names.index(head) for head in heads]
+    rows = [(name, *(f"{row[j]:.2f}" for j in columns)) for name, row in zip(names, matrix, strict=True)]
+    return _table(("method", *heads), rows)
+
+
 def prediction() -> str:
     """Promise and fact per surrogate."""
     rows = [

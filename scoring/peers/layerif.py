@@ -1,9 +1,17 @@
 """LayerIF: experts and sparsity from layer influence scores S (Askari et al. 2025, "LayerIF: Estimating Layer Quality
 for Large Language Models using Influence Functions", NeurIPS).
 
-S_k is a sum of influences on the validation loss; a more negative S is a better trained layer. Here is what follows
-from S: w = (max S - S)^beta for experts, the min-max map for sparsity, Savitzky-Golay smoothing before it.
+S_k is a sum of influences on the validation loss; a more negative S is a better trained layer. The influences are those
+of DataInf (Kwon et al. 2024): for a weight matrix with gradients g_m of n training and v_j of validation samples,
+
+    lambda = 0.1 mean_m |g_m|^2 / d,    r_j = (1/(n lambda)) sum_m [v_j - <g_m, v_j> / (lambda + |g_m|^2) g_m],
+    s_i = -sum_j <r_j, g_i>,
+
+in which gradients occur in products only. From S follow w = (max S - S)^beta for experts, the min-max map for
+sparsity, Savitzky-Golay smoothing before it.
 """
+
+from typing import Literal
 
 from numpy.typing import ArrayLike
 
@@ -11,6 +19,44 @@ from zetaplan.errors import ScoringError
 from zetaplan.scoring.peers.minmax_sparsity import minmax_sparsity
 from zetaplan.scoring.peers.rounding import Counts, check_total, largest_fractions, nearest_repaired, shares
 from zetaplan.scoring.peers.validation import Array, array
+
+
+def layerif_influences(own: ArrayLike, cross: ArrayLike, parameters: int) -> Array:
+    """s (n,) of the training samples for one weight matrix; a layer's are the sum over its matrices.
+
+    Args:
+        own: (n, n) products <g_m, g_i> of training gradients.
+        cross: (n, v) products <g_m, v_j> with validation gradients.
+        parameters: d, the size of the matrix.
+
+    Raises:
+        ScoringError: products of other shapes, gradients that are all zero, or d < 1.
+    """
+    products, outside = array("own", own, ndim=2), array("cross", cross, ndim=2)
+    n = len(products)
+    if products.shape != (n, n) or len(outside) != n:
+        raise ScoringError(f"own, cross: expected (n, n) and (n, v), got {products.shape} and {outside.shape}")
+    if parameters < 1:
+        raise ScoringError(f"parameters: expected at least 1, got {parameters}")
+    squares = products.diagonal()
+    damping = 0.1 * float(squares.mean()) / parameters
+    if not damping > 0:
+        raise ScoringError("own: every gradient is zero, so there is no influence")
+    totals = outside.sum(axis=1)
+    found: Array = (products @ (totals / (damping + squares)) - n * totals) / (n * damping)
+    return found
+
+
+def layerif_score(influences: ArrayLike, kind: Literal["all", "+ve"] = "all") -> float:
+    """S of a layer from its influences s (n,): their sum, or for "+ve" that of the helpful samples, s_i < 0.
+
+    Raises:
+        ScoringError: bad influences or another kind.
+    """
+    s = array("influences", influences, ndim=1)
+    if kind not in ("all", "+ve"):
+        raise ScoringError(f"kind: expected 'all' or '+ve', got {kind!r}")
+    return float(s.sum() if kind == "all" else s[s < 0].sum())
 
 
 def layerif_experts(scores: ArrayLike, total: int = 160, *, beta: float = 2.0) -> Counts:

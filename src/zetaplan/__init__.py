@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from zetaplan.exports import Export, export
     from zetaplan.monitor import Monitor, Reading
     from zetaplan.planning import Plan, allocate, plan, prune
-    from zetaplan.regret import Regret, Robust, regret, robust
     from zetaplan.reports import write_report
     from zetaplan.scoring import Damping, Scores, load_model, read_sequences, score
     from zetaplan.solvers import solve
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
     from zetaplan.spec.precision import precision
     from zetaplan.spec.pruning import pruning
     from zetaplan.spec.solution import Solution, Status
+    from zetaplan.transfer import Regret, Robust, regret, robust
     from zetaplan.verification.certificate import Certificate, certify
     from zetaplan.verification.checker import check_certificate
     from zetaplan.verification.exact import ExactCertificate
@@ -98,12 +98,12 @@ _HOME = {
     "pruning": "zetaplan.spec.pruning",
     "read_sequences": "zetaplan.scoring",
     "Reading": "zetaplan.monitor",
-    "Regret": "zetaplan.regret",
-    "regret": "zetaplan.regret",
+    "Regret": "zetaplan.transfer",
+    "regret": "zetaplan.transfer",
     "regret_bound": "zetaplan.verification.regret",
     "RegretBound": "zetaplan.verification.regret",
-    "Robust": "zetaplan.regret",
-    "robust": "zetaplan.regret",
+    "Robust": "zetaplan.transfer",
+    "robust": "zetaplan.transfer",
     "save_scores": "zetaplan.documents",
     "score": "zetaplan.scoring",
     "Scores": "zetaplan.scoring",

@@ -246,6 +246,6 @@ def test_the_report_says_what_drift_can_cost(plans: dict[str, Plan]) -> None:
     for plan in plans.values():
         sentence = drift_sentence(plan)
         assert sentence
-        assert "no gain drifts by more than 10 % of itself" in sentence
+        assert "no gain drifts by more than 10% of itself" in sentence
         assert sentence in markdown(plan)
         assert sentence in html(plan)

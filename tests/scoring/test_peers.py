@@ -8,14 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zetaplan.errors import ScoringError
+from zetaplan.scoring.peers.ablation import ablation_scores
 from zetaplan.scoring.peers.alphalora import alphalora_experts
 from zetaplan.scoring.peers.alphapruning import alphapruning_sparsity
 from zetaplan.scoring.peers.avss import avss_scores
+from zetaplan.scoring.peers.ecoflap import ecoflap_score
 from zetaplan.scoring.peers.farms import farms_alpha
 from zetaplan.scoring.peers.htsr import htsr_alpha, tail_exponent
 from zetaplan.scoring.peers.layerif import (
     layerif_experts,
     layerif_experts_rounded,
+    layerif_influences,
+    layerif_score,
     layerif_smoothed,
     layerif_sparsity,
 )
@@ -273,3 +277,58 @@ NAN = float("nan")
 def test_bad_input_is_named(call, message):
     with pytest.raises(ScoringError, match=message):
         call()
+
+
+def literal_influences(train, validation):
+    """DataInf as it is written, one pair of samples after the other."""
+    n = len(train)
+    damping = 0.1 * np.mean([np.mean(g**2) for g in train])
+    s = np.zeros(n)
+    for v in validation:
+        r = sum(v - (g @ v) / (damping + g @ g) * g for g in train) / (n * damping)
+        s -= np.array([r @ g for g in train])
+    return s
+
+
+@given(st.integers(0, 10**6))
+def test_layerif_influences_equal_datainf_written_out(seed):
+    rng = np.random.default_rng(seed)
+    train, validation = rng.normal(size=(5, 12)), rng.normal(size=(3, 12))
+    found = layerif_influences(train @ train.T, train @ validation.T, 12)
+    expected = literal_influences(train, validation)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
+    assert layerif_score(found) == pytest.approx(expected.sum(), rel=1e-9, abs=1e-9 * np.abs(expected).max())
+    assert layerif_score(found, "+ve") == pytest.approx(expected[expected < 0].sum(), rel=1e-9)
+
+
+def test_layerif_influences_refuse_bad_products():
+    eye = np.eye(3)
+    for arguments, message in (
+        ((np.ones((3, 2)), eye, 4), r"expected \(n, n\) and \(n, v\), got \(3, 2\)"),
+        ((eye, np.ones((2, 2)), 4), "expected"),
+        ((eye, eye, 0), "parameters: expected at least 1, got 0"),
+        ((0 * eye, eye, 4), "every gradient is zero"),
+    ):
+        with pytest.raises(ScoringError, match=message):
+            layerif_influences(*arguments)
+    with pytest.raises(ScoringError, match="kind: expected 'all' or '\\+ve', got 'some'"):
+        layerif_score([1.0], "some")
+
+
+def test_ecoflap_of_a_linear_loss_is_the_mean_slope():
+    rng = np.random.default_rng(0)
+    g, z = rng.normal(size=20), rng.normal(size=(4000, 20))
+    slopes = z @ g
+    assert ecoflap_score(3 + 0.1 * slopes, 3 - 0.1 * slopes, 0.1) == pytest.approx(np.abs(slopes).mean())
+    # half-normal: mean sqrt(2/pi) |g|, standard deviation below |g|; five standard errors
+    assert ecoflap_score(slopes, -slopes, 1.0) == pytest.approx(
+        np.sqrt(2 / np.pi) * np.linalg.norm(g), abs=5 * np.linalg.norm(g) / np.sqrt(len(z))
+    )
+    with pytest.raises(ScoringError, match="expected 2 losses as above, got 1"):
+        ecoflap_score([1.0, 2.0], [1.0], 0.1)
+    with pytest.raises(ScoringError, match="step: expected a positive number, got 0"):
+        ecoflap_score([1.0], [1.0], 0)
+
+
+def test_ablation_is_the_rise_of_the_loss():
+    assert ablation_scores([3.5, 2.0], 2.5).tolist() == [1.0, -0.5]

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zetaplan.errors import SpecError
-from zetaplan.regret import regret, robust
 from zetaplan.solvers import solve
 from zetaplan.spec.allocation import allocation
 from zetaplan.spec.constants import constants
@@ -20,6 +19,7 @@ from zetaplan.spec.joint import joint
 from zetaplan.spec.precision import precision
 from zetaplan.spec.pruning import pruning
 from zetaplan.spec.solution import Solution
+from zetaplan.transfer import regret, robust
 from zetaplan.verification.regret import NEEDS, Kind, regret_bound
 
 K = 8
