@@ -89,8 +89,8 @@ def ablation(model, text):
 
 
 def ecoflap(model, text):
-    """|g| of a layer from central differences of the loss along seeded random directions (Sung et al. 2024)."""
-    data, found = checked_batches(text), []
+    """|g| of a layer from central differences along seeded random directions, on the first four sequences."""
+    data, found = checked_batches({key: value[:4] for key, value in text.batch.items()}), []
     for block in layer_blocks(model):
         parameters = list(block.named_parameters.values())
         generator = torch.Generator().manual_seed(0)
