@@ -1,0 +1,105 @@
+"""Headless Chromium through the DevTools protocol, over the pipe that it offers: nothing to install but the browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+def executable() -> str | None:
+    """The browser on this machine, if there is one."""
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
+class Browser:
+    """One page of a browser, and what happened on it since the last visit."""
+
+    def __init__(self, profile: Path) -> None:
+        command, self._to = os.pipe()
+        self._from, answer = os.pipe()
+
+        def ends() -> None:  # the browser reads commands from 3 and writes answers to 4
+            os.dup2(command, 30)
+            os.dup2(answer, 31)
+            os.dup2(30, 3)
+            os.dup2(31, 4)
+
+        options = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--remote-debugging-pipe",
+            f"--user-data-dir={profile}",
+        ]
+        self._process = subprocess.Popen(
+            [executable() or "", *options, f"--user-data-dir={profile}"],
+            preexec_fn=ends,
+            close_fds=False,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(command)
+        os.close(answer)
+        self._buffer, self._last, self._session = b"", 0, None
+        self.events: list[dict[str, Any]] = []
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Network", "Log"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        """The result of a command; events that come meanwhile are kept."""
+        self._last += 1
+        message = {"id": self._last, "method": method, "params": params}
+        if self._session:
+            message["sessionId"] = self._session
+        os.write(self._to, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._read()
+            if answer.get("id") == self._last:
+                assert "error" not in answer, answer
+                result: dict[str, Any] = answer["result"]
+                return result
+
+    def visit(self, url: str) -> None:
+        """Open a page and wait until it and what it starts by itself are done."""
+        self.events.clear()
+        self.call("Page.navigate", url=url)
+        self.until("document.readyState === 'complete'")
+        self.call("Runtime.evaluate", expression="new Promise(r => setTimeout(r, 150))", awaitPromise=True)
+
+    def evaluate(self, expression: str) -> Any:
+        """The value of an expression on the page."""
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def until(self, condition: str, seconds: float = 20.0) -> None:
+        """Wait until a condition holds on the page."""
+        end = time.monotonic() + seconds
+        while not self.evaluate(condition):
+            assert time.monotonic() < end, f"never true: {condition}"
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._to)
+        os.close(self._from)
+
+    def _read(self) -> dict[str, Any]:
+        while b"\0" not in self._buffer:
+            part = os.read(self._from, 1 << 16)
+            assert part, "the browser ended"
+            self._buffer += part
+        line, self._buffer = self._buffer.split(b"\0", 1)
+        message: dict[str, Any] = json.loads(line)
+        if "method" in message:
+            self.events.append(message)
+        return message

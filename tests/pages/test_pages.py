@@ -1,0 +1,183 @@
+"""The built site as a reader meets it: links, and in headless Chromium errors, requests, widths, schemes, search."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import importlib.util
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from tests.pages.browser import Browser, executable
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("mkdocs") is None, reason="mkdocs (extra docs) is not installed"),
+]
+in_browser = pytest.mark.skipif(executable() is None, reason="no Chromium on this machine, so no page is opened")
+
+
+class Page(HTMLParser):
+    """Links, anchors, headings and images of one page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.anchors: set[str] = set()
+        self.headings: list[int] = []
+        self.unnamed: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.anchors |= {value for key in ("id", "name") if (value := found.get(key))}
+        if tag == "a" and found.get("href"):
+            self.links.append(found["href"] or "")
+        if tag in {"h1", "h2", "h3", "h4", "h5", "h6"}:
+            self.headings.append(int(tag[1]))
+        if tag == "img" and not found.get("alt"):
+            self.unnamed.append(found.get("src") or "")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built strictly, as the gate builds it."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pages(site: Path) -> dict[Path, Page]:
+    return {path: Page(path.read_text()) for path in sorted(site.rglob("*.html")) if path.name != "404.html"}
+
+
+@pytest.fixture(scope="module")
+def address(site: Path) -> Iterator[str]:
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    opened = Browser(tmp_path_factory.mktemp("profile"))
+    yield opened
+    opened.close()
+
+
+def test_no_link_and_no_anchor_is_broken(site: Path, pages: dict[Path, Page]) -> None:
+    broken = []
+    for path, page in pages.items():
+        for link in page.links:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            target = target / "index.html" if target.is_dir() else target
+            known = target in pages and (not parts.fragment or unquote(parts.fragment) in pages[target].anchors)
+            if not known and not (target.is_file() and target not in pages) and parts.fragment != "__search":
+                broken.append(f"{path.relative_to(site)}: {link}")
+    assert not broken
+    assert sum(len(page.links) for page in pages.values()) > 500
+
+
+def test_headings_go_down_one_step_at_a_time_and_images_have_words(pages: dict[Path, Page]) -> None:
+    for path, page in pages.items():
+        assert page.headings[0] == 1, path
+        assert page.headings.count(1) == 1, path
+        assert all(b - a <= 1 for a, b in zip(page.headings, page.headings[1:], strict=False)), path
+        assert not page.unnamed, path
+
+
+@in_browser
+def test_every_page_opens_without_error_and_asks_nobody_else(
+    site: Path, pages: dict[Path, Page], address: str, browser: Browser
+) -> None:
+    for width, scheme in ((1280, "light"), (380, "dark")):
+        browser.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
+        )
+        browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        for path in pages:
+            where = f"{path.relative_to(site)} at {width} in {scheme}"
+            browser.visit(f"{address}/{path.relative_to(site)}")
+            assert not list(troubles(browser, address)), where
+            assert browser.evaluate("document.documentElement.scrollWidth") <= width, where
+            shown = browser.evaluate("document.body.getAttribute('data-md-color-scheme')")
+            assert shown in (None, {"light": "default", "dark": "slate"}[scheme]), where  # none: a report on its own
+            flat = "[...document.querySelectorAll('math')].filter(m => m.getBoundingClientRect().height < 4).length"
+            assert browser.evaluate(flat) == 0, where
+
+
+def troubles(browser: Browser, address: str) -> Iterator[str]:
+    """Errors, failed requests and requests to another host since the page was opened."""
+    for event in browser.events:
+        params = event["params"]
+        if "favicon.ico" in str(params):  # the browser asks for one of its own accord
+            continue
+        match event["method"]:
+            case "Runtime.exceptionThrown":
+                yield str(params["exceptionDetails"])
+            case "Log.entryAdded" if params["entry"]["level"] == "error":
+                yield params["entry"]["text"]
+            case "Network.loadingFailed" if not params.get("canceled"):
+                yield params["errorText"]
+            case "Network.responseReceived" if params["response"]["status"] >= 400:
+                yield params["response"]["url"]
+            case "Network.requestWillBeSent":
+                url = params["request"]["url"]
+                if not url.startswith((address, "data:", "blob:")):
+                    yield url
+
+
+@in_browser
+def test_search_finds_water_filling(address: str, browser: Browser) -> None:
+    browser.call("Emulation.setFocusEmulationEnabled", enabled=True)
+    browser.visit(f"{address}/index.html")
+    browser.evaluate(TYPE % "water-filling")
+    browser.until("document.querySelectorAll('.md-search-result__item').length > 0")
+    assert "ater" in browser.evaluate("document.querySelector('.md-search-result__item').innerText")
+
+
+@in_browser
+def test_text_stands_out_from_its_ground(address: str, browser: Browser) -> None:
+    """The contrast of body text, by the formula of WCAG 2: at least 4.5."""
+    for scheme in ("light", "dark"):
+        browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        browser.visit(f"{address}/gain.html")
+        ground, ink = browser.evaluate(COLOURS)
+        lighter, darker = sorted((luminance(ground), luminance(over(ink, ground))), reverse=True)
+        assert (lighter + 0.05) / (darker + 0.05) >= 4.5, scheme
+
+
+TYPE = """(field => { field.focus(); field.value = '%s';
+  for (const kind of ['input', 'keyup']) field.dispatchEvent(new Event(kind, {bubbles: true})) }
+)(document.querySelector('.md-search__input'))"""
+COLOURS = """[getComputedStyle(document.body).backgroundColor,
+  getComputedStyle(document.querySelector('.md-typeset p')).color].map(c => c.match(/[\\d.]+/g).map(Number))"""
+
+
+def over(ink: list[float], ground: list[float]) -> list[float]:
+    """A colour with transparency on its ground."""
+    share = ink[3] if len(ink) > 3 else 1.0
+    return [share * a + (1 - share) * b for a, b in zip(ink[:3], ground[:3], strict=True)]
+
+
+def luminance(colour: list[float]) -> float:
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in colour[:3])]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
