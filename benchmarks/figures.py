@@ -1,0 +1,114 @@
+"""The figures of the pages on the method, from committed numbers: `python -m benchmarks.figures`.
+
+The gains are those of SmolLM2-135M by block-fisher in results/agreement.json, the solvers' errors those of the audit.
+Every figure is a vector on a transparent ground, in colours that stand out from light and from dark.
+"""
+
+import json
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+import zetaplan as zp
+from zetaplan.spec.plan import plan_at
+
+matplotlib.use("svg")
+from matplotlib import pyplot as plt
+
+ROOT = Path(__file__).parents[1]
+INK, WATER, GROUND, MARK = "#76818e", "#2a93a8", "#a9b3bd", "#d9672b"
+WEIGHTS, RANK = 3_538_944, 22_656  # linear weights of a layer of SmolLM2-135M, and parameters of a unit of rank
+
+
+def axes(title, x, y):
+    figure, drawn = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
+    drawn.set_title(title, color=INK, fontsize=11)
+    drawn.set_xlabel(x, color=INK)
+    drawn.set_ylabel(y, color=INK)
+    drawn.tick_params(colors=INK)
+    for name, spine in drawn.spines.items():
+        spine.set_color(INK)
+        spine.set_visible(name in ("left", "bottom"))
+    return figure, drawn
+
+
+def saved(figure, name):
+    figure.savefig(ROOT / "docs" / f"{name}.svg", transparent=True, metadata={"Date": None})
+    plt.close(figure)
+
+
+def water_filling(gains):
+    """c_k / w_k is the ground of layer k, t = 1 / (alpha + lambda) the level; the depth times w_k / c_k is its rank."""
+    instance = zp.allocation(gains, RANK, 0.25 * len(gains) * RANK, beta=2.0)
+    plan = zp.solve(instance)
+    ground = instance.resource / instance.weight
+    level, k = 1 / plan.multiplier, np.arange(len(gains))
+    figure, drawn = axes("Water-filling over 30 layers: a budget of a quarter of a rank each", "layer", "c / w")
+    drawn.bar(k, np.minimum(ground, 1.6 * level), color=GROUND, width=0.86, label="ground c / w")
+    drawn.bar(
+        k, np.maximum(level - ground, 0), bottom=ground, color=WATER, width=0.86, label="water: what the layer gets"
+    )
+    drawn.axhline(level, color=MARK, linewidth=1.5, label="level 1 / (alpha + lambda)")
+    drawn.set_ylim(0, 1.5 * level)
+    drawn.legend(frameon=False, labelcolor=INK, ncols=3, fontsize=9)
+    saved(figure, "water-filling")
+
+
+def dual(gains):
+    """The dual function of a pruning, concave, and the bracket that is sure to hold its maximum."""
+    instance = zp.pruning(gains, WEIGHTS, sparsity=0.5, upper=0.8)
+    plan = zp.solve(instance)
+    top = 2 * float((instance.weight / instance.resource).max())  # max_k 2 eta w_k / n_k - b
+    prices = np.linspace(0, 1.05 * top, 300)
+    values = [
+        zp.Solution(instance, x, 0.0).objective + price * (instance.limit - float(instance.resource @ x))
+        for price in prices
+        for x in (plan_at(instance, price),)
+    ]
+    figure, drawn = axes(
+        "The dual of a 50 % pruning: every price bounds the optimum from below", "price lambda", "dual"
+    )
+    drawn.plot(prices, values, color=WATER, linewidth=2)
+    drawn.axvspan(0, top, color=GROUND, alpha=0.2, linewidth=0, label="bracket")
+    drawn.plot([plan.multiplier], [plan.objective], "o", color=MARK, label="optimum of both programs")
+    drawn.legend(frameon=False, labelcolor=INK, fontsize=9)
+    saved(figure, "dual")
+
+
+def frontier(gains):
+    instance = zp.pruning(gains, WEIGHTS, sparsity=0.5, upper=0.8)
+    path, total = zp.frontier(instance), float(instance.resource.sum())
+    shares = np.linspace(0.01, 0.799, 200)
+    figure, drawn = axes("The whole trade-off of a pruning, and its breakpoints", "sparsity", "best objective")
+    drawn.plot(shares, [path.at(s * total).objective for s in shares], color=WATER, linewidth=2)
+    bends = [b for b in path.breakpoints if 0 < b < 0.799 * total]
+    heights = [path.at(b).objective for b in bends]
+    drawn.plot([b / total for b in bends], heights, "o", color=MARK, markersize=4, label="a layer reaches its cap")
+    drawn.legend(frameon=False, labelcolor=INK, fontsize=9)
+    saved(figure, "frontier")
+
+
+def honesty():
+    """Of the answers that a solver calls optimal, how many are not."""
+    rows = json.loads((ROOT / "docs" / "audits" / "audit.json").read_text())["summary"]
+    names = [row["solver"] for row in rows]
+    shares = [row["wrong"] / row["optimal"] for row in rows]
+    figure, drawn = axes("Answers that a solver calls optimal and that are not", "share of its “optimal” answers", "")
+    bars = drawn.barh(names[::-1], shares[::-1], color=WATER)
+    labels = [f"{row['wrong']:,} of {row['optimal']:,}" for row in rows[::-1]]
+    drawn.bar_label(bars, labels, padding=4, color=INK, fontsize=9)
+    drawn.set_xlim(0, 1.25 * max(shares))
+    saved(figure, "honesty")
+
+
+def main():
+    gains = json.loads((ROOT / "benchmarks" / "results" / "agreement.json").read_text())["scores"]["block-fisher"]
+    water_filling(gains)
+    dual(gains)
+    frontier(gains)
+    honesty()
+
+
+if __name__ == "__main__":
+    main()
