@@ -13,6 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import register_multi_grad_hook
+from torch.utils.hooks import RemovableHandle
 
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.frozen import frozen
@@ -76,8 +77,14 @@ class Capture:
         def meet(gradients: Sequence[Tensor | None]) -> None:
             known = {i: gradient for i, gradient in zip(followed, gradients, strict=True) if gradient is not None}
             self._backward(waiting.pop(), tuple(known[i] if i in known else zero() for i, zero in enumerate(zeros)))
+            while handles:
+                handles.pop().remove()  # a hook on several gradients holds its own graph until it is removed
 
-        register_multi_grad_hook([tensors[i] for i in followed], meet)
+        handles: list[RemovableHandle] = []
+        if len(followed) == 1:
+            tensors[followed[0]].register_hook(lambda gradient: meet([gradient]))  # type: ignore[no-untyped-call]
+        else:
+            handles.append(register_multi_grad_hook([tensors[i] for i in followed], meet))
         return tensors if len(tensors) > 1 else None
 
     def _backward(self, inputs: tuple[Tensor, ...], gradients: tuple[Tensor, ...]) -> None:
