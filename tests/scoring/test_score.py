@@ -1,11 +1,15 @@
 """`score` on whole models against dense truths: sequences one by one through autograd, then a d x d solve."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
 
-from tests.models import in_float64, tiny_gpt2, tiny_llama
+from tests.models import in_float64, tiny_architecture, tiny_gpt2, tiny_llama
 from zetaplan.scoring import Damping, per_sequence, score, score_each
+from zetaplan.scoring.capture import Capture
 
 N, T = 5, 12
 TAU = Damping(0.02, mode="absolute")
@@ -218,3 +222,19 @@ def test_scoring_works_inside_no_grad_and_twice_alike(model, batch):
     with torch.no_grad():
         first = score(model, [batch])
     np.testing.assert_array_equal(score(model, [batch]).gain, first.gain)
+
+
+@pytest.mark.parametrize("kind", ["llama", "mixtral"])
+def test_a_pass_leaves_nothing_behind(kind, monkeypatch):
+    """Hooks that hold their own graph would keep every pass in memory."""
+    captures, hook = [], Capture.forward
+
+    def watched(self, *arguments):
+        captures.append(weakref.ref(self))
+        return hook(self, *arguments)
+
+    monkeypatch.setattr(Capture, "forward", watched)
+    score(tiny_architecture(kind), {"input_ids": random_ids() % 22})
+    gc.collect()
+    assert len(captures) > 10
+    assert not [capture for capture in captures if capture() is not None]
