@@ -9,15 +9,22 @@ from typing import Any
 from latex2mathml.converter import convert
 
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+PART, BREAK = r"\goodbreak", r"\allowbreak"  # where a narrow page breaks a formula first, and where it may
 
 
 def on_page_content(content: str, **_: Any) -> str:
     """Replace what the Markdown extension `arithmatex` has marked as a formula."""
-    return FORMULA.sub(_mathml, content)
+    return FORMULA.sub(lambda match: mathml(html.unescape(match[2]), displayed=match[1] == "div"), content)
 
 
-def _mathml(match: re.Match[str]) -> str:
-    latex = html.unescape(match[2])
-    if match[1] == "span":
-        return str(convert(latex))
-    return f'<div style="overflow-x: auto; padding: 0.4em 0">{convert(latex, display="block")}</div>'
+def mathml(latex: str, displayed: bool) -> str:
+    r"""One `math` for each piece between two breaks, in one `span` for each part of a displayed formula."""
+    parts = ["<wbr>".join(map(_math, part.split(BREAK))) for part in latex.split(PART)]
+    if not displayed:
+        return "<wbr>".join(parts)
+    spans = " ".join(f"<span>{part}</span>" for part in parts).replace("<math ", '<math displaystyle="true" ')
+    return f'<div class="formula">{spans}</div>'
+
+
+def _math(piece: str) -> str:
+    return str(convert("{}" + piece))  # after an empty group a leading sign is set as one between two terms

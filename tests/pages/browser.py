@@ -11,6 +11,16 @@ from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+OPTIONS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--remote-debugging-pipe",
+    "--no-first-run",
+    "--disable-background-networking",  # what a browser looks up for itself
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 
 def executable() -> str | None:
@@ -31,15 +41,8 @@ class Browser:
             os.dup2(30, 3)
             os.dup2(31, 4)
 
-        options = [
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--remote-debugging-pipe",
-            f"--user-data-dir={profile}",
-        ]
         self._process = subprocess.Popen(
-            [executable() or "", *options, f"--user-data-dir={profile}"],
+            [executable() or "", *OPTIONS, f"--user-data-dir={profile}"],
             preexec_fn=ends,
             close_fds=False,
             stderr=subprocess.DEVNULL,

@@ -69,5 +69,5 @@ def _page(proof: Proof) -> str:
 
 def _step(number: int, step: Step) -> str:
     mark = "not checked by a machine" if isinstance(step, Argument) else f"checked by {step.checked_by}"
-    formulas = "".join(f"\n\n$$\n{line}\n$$" for line in step.lines)
-    return f"**{number}.** {step.words} *({mark})*{formulas}"
+    formula = f"\n\n$$\n{step.formula}\n$$" if step.formula else ""
+    return f"**{number}.** {step.words} *({mark})*{formula}"

@@ -23,8 +23,8 @@ from zetaplan.errors import CertificateError
 from zetaplan.verification.enclosure import evaluate
 from zetaplan.verification.proofs import smt
 
-IMPLIES = r"\;\Longrightarrow\;"
-LONG = 250  # characters of LaTeX; a longer implication is set with one premise to a line
+PART, BREAK = r" \goodbreak ", r" \allowbreak "  # where a narrow page breaks a formula first, and where it may
+SIGNS = {"==": "=", ">=": r"\ge", "<=": r"\le", ">": ">", "<": "<"}
 PRECISION = 128  # bits of a ball; no constant in a proof is nearer to its bound than 2^-100 of its size
 
 Rules = tuple[tuple[sp.Expr, sp.Expr], ...]
@@ -44,6 +44,23 @@ def latex(expression: sp.Basic) -> str:
     return str(_Printer().doprint(expression))
 
 
+def breakable(expression: sp.Basic) -> str:
+    """The expression as it is shown, with breaks at its relation, or between its terms or alternatives."""
+    if isinstance(expression, sp.core.relational.Relational):
+        sign = SIGNS[expression.rel_op]
+        return f"{breakable(expression.lhs)}{BREAK}{sign} {breakable(expression.rhs)}"
+    if isinstance(expression, sp.Or):
+        return rf"{BREAK}\lor ".join(rf"\left({latex(argument)}\right)" for argument in expression.args)
+    if expression.is_Add:
+        first, *others = expression.as_ordered_terms()
+        return BREAK.join((latex(first), *map(_signed, others)))
+    return latex(expression)
+
+
+def _signed(term: sp.Expr) -> str:
+    return f"- {latex(-term)}" if term.could_extract_minus_sign() else f"+ {latex(term)}"
+
+
 @dataclass(frozen=True, eq=False)
 class Step(ABC):
     """One step: what it says in words (Markdown, mathematics between dollars)."""
@@ -56,11 +73,6 @@ class Step(ABC):
     @abstractmethod
     def formula(self) -> str:
         """What is checked, in LaTeX; empty where nothing is."""
-
-    @property
-    def lines(self) -> tuple[str, ...]:
-        """The formula as it is set: none, one line, or several."""
-        return (self.formula,) if self.formula else ()
 
     @abstractmethod
     def objection(self) -> str:
@@ -83,9 +95,9 @@ class Identity(Step):
 
     @property
     def formula(self) -> str:
-        rules = r",\quad ".join(_equation(a, b) for a, b in self.given)
-        where = rf"\qquad\text{{where}}\quad {rules}" if rules else ""
-        return _equation(self.left, self.right) + where
+        rules = rf",\quad{PART}".join(_equation(a, b) for a, b in self.given)
+        where = rf"{PART}\quad\text{{where}}\quad{rules}" if rules else ""
+        return f"{breakable(self.left)}{PART}= {breakable(self.right)}{where}"
 
     def objection(self) -> str:
         rest = _rewritten(sp.expand((self.left - self.right).doit()), self.given)
@@ -108,14 +120,8 @@ class Inequality(Step):
 
     @property
     def formula(self) -> str:
-        premises = r",\quad ".join(map(latex, self.given))
-        return (premises + IMPLIES if premises else "") + latex(self.claim)
-
-    @property
-    def lines(self) -> tuple[str, ...]:
-        if len(self.formula) <= LONG:
-            return (self.formula,)
-        return (*(f"{latex(relation)}," for relation in self.given), IMPLIES + latex(self.claim))
+        premises = rf",\quad{PART}".join(map(breakable, self.given))
+        return (rf"{premises}{PART}\Longrightarrow\;" if premises else "") + breakable(self.claim)
 
     def objection(self) -> str:
         return smt.counterexample(self.claim, self.given)
@@ -131,7 +137,7 @@ class Numeric(Step):
 
     @property
     def formula(self) -> str:
-        return latex(self.claim)
+        return breakable(self.claim)
 
     def objection(self) -> str:
         with ctx.workprec(PRECISION):
@@ -169,9 +175,8 @@ class Proof:
         for number, step in enumerate(self.steps, start=1):
             objection = step.objection()
             if objection:
-                raise CertificateError(
-                    f"proof {self.title!r}, step {number} ({step.checked_by}): {objection}; in {step.formula}"
-                )
+                where = f"proof {self.title!r}, step {number} ({step.checked_by})"
+                raise CertificateError(f"{where}: {objection}; in {_in_one_line(step.formula)}")
 
     @property
     def tally(self) -> Counter[str]:
@@ -202,6 +207,10 @@ def below(left: sp.Expr, right: sp.Expr) -> sp.Basic:
 def equal(left: sp.Expr, right: sp.Expr) -> sp.Basic:
     """left = right as a relation, kept as it is written."""
     return sp.Eq(left, right, evaluate=False)
+
+
+def _in_one_line(formula: str) -> str:
+    return formula.replace(PART, " ").replace(BREAK, " ")
 
 
 def _equation(left: sp.Expr, right: sp.Expr) -> str:

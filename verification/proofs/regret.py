@@ -70,7 +70,7 @@ $R \le \frac{L}{2} D^2$, which fails where a bound is active.
         ),
         Argument(
             r"Cauchy and Schwarz: "
-            r"$p + s = \langle \nabla F_T(x_S) - \nabla F_S(x_S), x_S - x_T \rangle \le L_q \delta D$."
+            r"$p + s = \langle \nabla F_T(x_S) - \nabla F_S(x_S), x_S - x_T \rangle \allowbreak \le L_q \delta D$."
         ),
         Inequality(
             "Step 3's inequality, for three layers:",
