@@ -59,7 +59,8 @@ def score(
     Args:
         model: a loaded model, or a decoder-only transformers model; it is left as it was found.
         batches: sequences, or one or more batches with input_ids (B, T) and optionally attention_mask and labels
-            (B, T); labels default to the ids where the mask is 1. N over all batches at least 2.
+            (B, T), padded on either side; labels default to the ids, and none counts where the mask is 0. N over all
+            batches at least 2.
         blocks: "layers", every decoder layer with all its parameters, or "modules", every linear of the decoder layers.
         curvature: the surrogate of H, one of `curvature_names()`.
         damping: how tau is chosen.

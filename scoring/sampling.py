@@ -1,5 +1,7 @@
 """Labels drawn from the model's own distribution, for curvature that is to know nothing of the true ones."""
 
+import hashlib
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,18 +29,34 @@ def rows(model: nn.Module, data: Sequence[Batch], drawn: bool) -> tuple[list[Bat
 
 
 def drawn_labels(model: nn.Module, data: Sequence[Batch]) -> list[Batch]:
-    """The batches with every label replaced by a draw; a sequence's draws do not depend on how it is batched."""
-    index, replaced = 0, []
+    """The batches with every label replaced by a draw, which depends on the sequence and not on its place in the data.
+
+    Sequences that are equal draw apart, in their order.
+    """
+    met: Counter[bytes] = Counter()
+    replaced = []
     for batch in data:
         labels = batch["labels"].clone()
         with frozen(model), torch.no_grad():
             logits, following = shifted_logits(model, batch, next(model.parameters()).device)
         for row, places in enumerate((following != IGNORED).cpu()):
-            uniform = torch.from_numpy(np.random.default_rng((SEED, index)).random(int(places.sum())))
+            text = _content(batch, row)
+            uniform = torch.from_numpy(_generator(text, met[text]).random(int(places.sum())))
             labels[row, 1:][places[:-1]] = _inverse(logits[row].cpu()[places], uniform).to(labels)
-            index += 1
+            met[text] += 1
         replaced.append({**batch, "labels": labels})
     return replaced
+
+
+def _content(batch: Batch, row: int) -> bytes:
+    """sha256 of the tokens of a sequence and of their labels, without its padding."""
+    inside = batch["attention_mask"][row] != 0
+    text = torch.stack([batch[name][row][inside] for name in ("input_ids", "labels")])
+    return hashlib.sha256(text.cpu().numpy().astype("<i8").tobytes()).digest()
+
+
+def _generator(text: bytes, before: int) -> np.random.Generator:
+    return np.random.default_rng((SEED, int.from_bytes(text, "big"), before))
 
 
 def _inverse(logits: Tensor, uniform: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from zetaplan.errors import ScoringError
 IGNORED = -100  # the label that transformers leave out of the loss
 
 Batch = dict[str, Tensor]
+KNOWN = ("input_ids", "attention_mask", "labels")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +47,11 @@ class Sequences:
 def checked_batches(
     batches: Sequences | Mapping[str, Tensor] | Iterable[Mapping[str, Tensor]], size: int | None = None
 ) -> list[Batch]:
-    """Batches with input_ids, attention_mask and labels, of at most `size` sequences each.
+    """Batches with input_ids, attention_mask and labels in int64, padded on the right, of at most `size` sequences each.
 
     Raises:
-        ScoringError: no batch, fewer than two sequences, wrong shapes, or a sequence without a label to predict.
+        ScoringError: no batch, fewer than two sequences, wrong shapes, a sequence without a label to predict, or
+            something beside these three that would be ignored.
     """
     if size is not None and size < 1:
         raise ScoringError(f"batch_size: expected at least 1, got {size}")
@@ -74,13 +76,29 @@ def labelled_places(batch: Batch) -> Tensor:
 def _completed(batch: Mapping[str, Tensor]) -> Batch:
     if "input_ids" not in batch:
         raise ScoringError(f"batches: a batch needs input_ids (B, T); it has {', '.join(batch) or 'nothing'}")
-    ids = batch["input_ids"]
-    mask = batch.get("attention_mask", torch.ones_like(ids))
-    labels = batch.get("labels", ids.masked_fill(mask == 0, IGNORED))
+    if unknown := set(batch) - set(KNOWN):
+        raise ScoringError(
+            f"batches: {', '.join(sorted(unknown))} would be ignored; leave it out, and give packed sequences apart"
+        )
+    ids = batch["input_ids"].long()
+    mask = batch.get("attention_mask", torch.ones_like(ids)).long()
+    labels = batch.get("labels", ids).long()
     if ids.ndim != 2 or not ids.shape == mask.shape == labels.shape:
         shapes = [tuple(value.shape) for value in (ids, mask, labels)]
         raise ScoringError(f"batches: input_ids, attention_mask and labels must share one shape (B, T), got {shapes}")
-    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    return _padded_on_the_right(
+        {"input_ids": ids, "attention_mask": mask, "labels": labels.masked_fill(mask == 0, IGNORED)}
+    )
+
+
+def _padded_on_the_right(batch: Batch) -> Batch:
+    """Padding on the left would shift the positions of the tokens, and count the first one, which nothing precedes."""
+    start = (batch["attention_mask"] != 0).int().argmax(1, keepdim=True)
+    if not start.any():
+        return batch
+    width = batch["input_ids"].shape[1]
+    places = (torch.arange(width, device=start.device) + start) % width
+    return {name: value.gather(1, places) for name, value in batch.items()}
 
 
 def _split(batch: Batch, size: int) -> list[Batch]:

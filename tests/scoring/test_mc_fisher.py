@@ -60,6 +60,16 @@ def test_drawn_labels_stand_where_labels_stood_and_ignore_batching():
     assert (whole["labels"][mask == 1] >= 0).all()
     parts = sampling.drawn_labels(model, checked_batches({"input_ids": ids, "attention_mask": mask}, 2))
     torch.testing.assert_close(torch.cat([part["labels"] for part in parts]), whole["labels"])
+    order = [3, 0, 4, 1, 2]
+    shuffled = {"input_ids": ids[order], "attention_mask": mask[order]}
+    [drawn] = sampling.drawn_labels(model, checked_batches(shuffled))
+    assert drawn["labels"].equal(whole["labels"][order])
+
+
+def test_equal_sequences_draw_apart():
+    ids = random_ids(sequences=1).repeat(3, 1)
+    [drawn] = sampling.drawn_labels(tiny_llama(hidden=8, vocabulary=23), checked_batches({"input_ids": ids}))
+    assert len({tuple(row) for row in drawn["labels"].tolist()}) == 3
 
 
 def test_draws_follow_the_model():

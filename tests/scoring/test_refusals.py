@@ -134,6 +134,11 @@ def test_a_batch_without_ids(model):
     refuse(model, "a batch needs input_ids", batches=[{"labels": IDS["input_ids"]}])
 
 
+def test_what_would_be_ignored(model):
+    packed = {**IDS, "position_ids": torch.arange(8).expand(3, 8)}
+    refuse(model, "position_ids would be ignored; leave it out, and give packed sequences apart", batches=[packed])
+
+
 def test_batch_size_must_be_positive(model):
     refuse(model, "batch_size: expected at least 1, got 0", batch_size=0)
 

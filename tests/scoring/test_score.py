@@ -131,6 +131,21 @@ def test_what_stands_in_the_padding_changes_nothing(model, batch):
     )
 
 
+def test_labels_on_the_padding_do_not_count(model, batch):
+    """As when the labels are a plain copy of the ids."""
+    copied = {**batch, "labels": batch["input_ids"]}
+    np.testing.assert_array_equal(score(model, copied, damping=TAU).gain, score(model, batch, damping=TAU).gain)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.bool, torch.float32])
+def test_the_type_of_the_mask_changes_nothing(model, batch, dtype):
+    mask, ids = batch["attention_mask"].to(dtype), batch["input_ids"].int()
+    found = score(model, {"input_ids": ids, "attention_mask": mask})
+    expected = score(model, batch)
+    np.testing.assert_array_equal(found.gain, expected.gain)
+    assert found.provenance["data_sha256"] == expected.provenance["data_sha256"]
+
+
 def test_the_order_of_sequences_changes_nothing(model, batch):
     order = [3, 0, 4, 1, 2]
     shuffled = {key: value[order] for key, value in batch.items()}
