@@ -5,7 +5,7 @@ tokens that are spread over it, and zero-shot accuracy on multiple choice. The l
 a third text; every exponent kappa that was tried is reported. Differences are paired, window by window, to the uniform
 ratio of the same method. The score and the plan are float32 and float64; pruning and evaluation run in bfloat16.
 
-    python benchmarks/pruning.py --score alice.txt --tune pydoc --report wiki.txt --choices arc_easy.jsonl
+    python -m benchmarks.pruning --score alice.txt --tune pydoc --report wiki.txt --choices arc_easy.jsonl
 
 One JSON file per cell, written when it is done and found again by the content it depends on: a run that was stopped
 goes on where it was. With --write the cells become benchmarks/results/pruning.json, and from that the figure
@@ -22,32 +22,32 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from benchmarks import agreement
 from zetaplan.applying import prune_blocks
 from zetaplan.evaluation import Item, mean_interval, multiple_choice, perplexity, read_items
 from zetaplan.files import write
 from zetaplan.planning import Gain, prune
-from zetaplan.pruners import find_pruner
+from zetaplan.pruners import Pruner, find_pruner
 from zetaplan.rounding import whole_counts
 from zetaplan.scoring import LoadedModel, Scores, Sequences, load_model, read_sequences, score_each
-from zetaplan.scoring.blocks import layer_blocks, module_blocks
+from zetaplan.scoring.blocks import Block, layer_blocks, module_blocks
 from zetaplan.scoring.losses import sequence_losses
-from zetaplan.scoring.passes import backward_pass
 from zetaplan.scoring.peers.alphapruning import alphapruning_sparsity
 from zetaplan.scoring.peers.htsr import htsr_alpha
 from zetaplan.scoring.peers.layerif import layerif_smoothed, layerif_sparsity
 from zetaplan.scoring.peers.minmax_sparsity import minmax_sparsity
 from zetaplan.scoring.peers.mola import mola_experts
-from zetaplan.scoring.peers.owl import owl_outliers, owl_sparsity
+from zetaplan.scoring.peers.owl import owl_sparsity
 from zetaplan.scoring.sequences import checked_batches
-from zetaplan.scoring.statistics import Gram, take_in
 from zetaplan.solvers import solve
-from zetaplan.spec.pruning import pruning
+from zetaplan.spec.power_pruning import power_pruning
 from zetaplan.sweep import sweep
 
 RESULT = Path(__file__).parent / "results" / "pruning.json"
@@ -58,6 +58,7 @@ PAGE, FIGURE, MARKS = (
     ("<!-- table -->\n", "<!-- /table -->\n"),
 )
 SPARSITY, CAP, EPSILON = 0.5, 0.8, 0.3
+LEVELS = (0.5, 0.7)  # of sparsity, at which the loss curve of a layer is measured
 WINDOWS, LENGTH = 24, 256  # of the text that is reported
 TOGETHER = ("block-fisher", "diagonal-fisher", "gradient")  # surrogates that share one pass
 ALONE = ("mc-fisher", "kfac", "ekfac")  # those that need more memory or another pass
@@ -106,52 +107,24 @@ def depth(bench: Bench) -> Ratio:
     return by_shares(bench, minmax_sparsity(-experts, list(bench.sizes.values()), SPARSITY, EPSILON))
 
 
+@cache
 def owl(bench: Bench) -> Ratio:
     """Outliers of |W| |X| over all linears of a layer together, in the dense model."""
-    model = bench.loaded.model
-    linears = {block.name: None for block in module_blocks(model)}
-    outliers = []
-    with torch.no_grad():
-        for block, seen in sweep(model, checked_batches(bench.scored), find_pruner("wanda").observe, linears):
-            products = [(block.modules[name].weight.abs() * norms.sqrt()).flatten() for name, norms in seen.items()]
-            joined = torch.cat(products).numpy()
-            outliers.append(owl_outliers(joined[None], np.ones_like(joined)))
-    return by_shares(bench, owl_sparsity(outliers, SPARSITY))
+    return by_shares(bench, owl_sparsity(agreement.owl(bench.loaded.model, bench.scored), SPARSITY))
 
 
+@cache
 def alphapruning(bench: Bench) -> Ratio:
-    linears = module_blocks(bench.loaded.model)
-    alphas = {b.name: htsr_alpha(b.modules[b.name].weight.detach().numpy()) for b in linears}
-    means = [np.mean([a for name, a in alphas.items() if name.startswith(f"{layer}.")]) for layer in bench.sizes]
-    return by_shares(bench, alphapruning_sparsity(means, list(bench.sizes.values()), SPARSITY, epsilon=EPSILON))
+    alphas = agreement.by_layer(bench.loaded.model, htsr_alpha)
+    return by_shares(bench, alphapruning_sparsity(alphas, list(bench.sizes.values()), SPARSITY, epsilon=EPSILON))
 
 
+@cache
 def layerif(bench: Bench) -> Ratio:
     """Influence by DataInf: even sequences train, odd ones validate; smoothed over depth, as published."""
-    model, data = bench.loaded.model, checked_batches(bench.scored)
-    parts, n = module_blocks(model), len(bench.scored)
-    grams = [Gram(n) for _ in parts]
-
-    def consume(index: int, name: str, module: nn.Module, pairs: object) -> None:
-        take_in([grams[index]], len(data), name, module, pairs)
-
-    backward_pass(model, parts, data, consume, [torch.ones(len(batch["labels"])) for batch in data])
-    influence = dict.fromkeys(bench.sizes, 0.0)
-    for part, gram in zip(parts, grams, strict=True):
-        influence[part.name.split(".self_attn")[0].split(".mlp")[0]] += total_influence(gram)
-    smoothed = layerif_smoothed(list(influence.values()))
+    influences = [-score for score in agreement.layerif(bench.loaded.model, bench.scored)]
+    smoothed = layerif_smoothed(influences)
     return by_shares(bench, layerif_sparsity(smoothed, list(bench.sizes.values()), SPARSITY, epsilon=EPSILON))
-
-
-def total_influence(gram: Gram) -> float:
-    """sum_ij -<r_j, g_i> of one matrix, from products of gradients alone."""
-    products, train, val = gram.products.numpy(), slice(0, None, 2), slice(1, None, 2)
-    own, cross = products[train, train], products[train, val]  # (n, n), (n, v)
-    squares, n = own.diagonal(), len(own)
-    damping = 0.1 * squares.mean() / gram.parameters
-    # sum over j and i of  sum_m <v_j, g_i> - <g_m, v_j> <g_m, g_i> / (damping + |g_m|^2)
-    inner = n * cross.sum() - (cross.sum(1) * own.sum(1) / (damping + squares)).sum()
-    return -float(inner / (n * damping))
 
 
 @cache
@@ -159,29 +132,66 @@ def gains(bench: Bench, surrogates: tuple[str, ...], blocks: str) -> Mapping[str
     return score_each(bench.loaded, bench.scored, curvatures=surrogates, blocks=blocks)
 
 
-def zeta(bench: Bench, surrogate: str, gain: Gain = "raw", kappa: float = 1.0, blocks: str = "layers") -> Ratio:
+def scored(bench: Bench, surrogate: str, blocks: str = "layers") -> Scores:
     passed = TOGETHER if surrogate in TOGETHER and blocks == "layers" else (surrogate,)
-    scores = gains(bench, passed, blocks)[surrogate]
-    plan = prune(scores, sparsity=SPARSITY, upper=CAP, gain=gain, kappa=kappa)
+    return gains(bench, passed, blocks)[surrogate]
+
+
+def zeta(bench: Bench, surrogate: str, gain: Gain = "raw", kappa: float = 1.0, blocks: str = "layers") -> Ratio:
+    plan = prune(scored(bench, surrogate, blocks), sparsity=SPARSITY, upper=CAP, gain=gain, kappa=kappa)
     return Ratio(blocks, dict(zip(plan.names, plan.rounded.units.tolist(), strict=True)))
 
 
-def measured(bench: Bench) -> Ratio:
-    """The penalty of the program calibrated: w_k is the rise of the loss when layer k alone is pruned by magnitude.
-
-    At half of the layer the rise is w_k / 4 if the loss curve is w_k rho^2; never below a hundredth of the mean.
-    """
+@cache
+def rises(bench: Bench, method: str) -> np.ndarray:
+    """(K, 2): how much the loss on the text for tuning rises when one layer alone is pruned to each of LEVELS."""
     model = copy.deepcopy(bench.loaded.model).to(torch.bfloat16)
-    before = mean_loss(model, bench.tuned)
-    rises = []
-    for name, size in bench.sizes.items():
-        kept = copy.deepcopy(model.get_submodule(name).state_dict())
-        prune_blocks(model, "layers", {name: size // 2}, "magnitude")
-        rises.append(mean_loss(model, bench.tuned) - before)
-        model.get_submodule(name).load_state_dict(kept)
-    weights = np.maximum(rises, np.mean(rises) / 100)
-    instance = pruning(weights, list(bench.sizes.values()), sparsity=SPARSITY, upper=CAP)
+    pruner = find_pruner(method)
+    observe = pruner.observe if pruner.calibrated else torch.zeros_like  # magnitude does not look
+    linears = {block.name: None for block in module_blocks(model)}
+    before, found = mean_loss(model, bench.tuned), []
+    with torch.no_grad():
+        for block, seen in sweep(model, checked_batches(bench.calibrated), observe, linears):
+            found.append([pruned_alone(bench, model, block, seen, pruner, level) - before for level in LEVELS])
+    return np.array(found)
+
+
+def pruned_alone(
+    bench: Bench, model: nn.Module, block: Block, seen: Mapping[str, Tensor], pruner: Pruner, level: float
+) -> float:
+    """The loss with one layer pruned, every linear to the same level; the layer is left as it was."""
+    dense = {name: block.modules[name].weight.clone() for name in seen}
+    for name, weight in dense.items():
+        left, _ = pruner.prune(weight.float(), round(level * weight.numel()), seen[name], False)
+        block.modules[name].weight.copy_(left)
+    loss = mean_loss(model, bench.tuned)
+    for name, weight in dense.items():
+        block.modules[name].weight.copy_(weight)
+    return loss
+
+
+def exponent(bench: Bench, method: str) -> float:
+    """p of the penalty w_k rho^p: the median over the layers whose loss rose at both levels."""
+    low, high = rises(bench, method).T
+    both = (low > 0) & (high > 0)
+    return float(np.median(np.log(high[both] / low[both])) / np.log(LEVELS[1] / LEVELS[0]))
+
+
+def calibrated(bench: Bench, method: str, weights: np.ndarray, p: float) -> Ratio:
+    """The program with the penalty w_k rho^p; no weight is below a hundredth of the mean."""
+    least = np.maximum(weights, np.mean(weights) / 100)
+    instance = power_pruning(least, list(bench.sizes.values()), p=p, sparsity=SPARSITY, upper=CAP)
     return Ratio("layers", dict(zip(bench.sizes, whole_counts(solve(instance)).units.tolist(), strict=True)))
+
+
+def measured(bench: Bench, method: str, square: bool = False) -> Ratio:
+    """In place of the gain what pruning costs: w_k from the rise at the upper of the two levels."""
+    return calibrated(bench, method, rises(bench, method)[:, 1], 2.0 if square else exponent(bench, method))
+
+
+def zeta_calibrated(bench: Bench, method: str, surrogate: str) -> Ratio:
+    """zeta^2 as weight, with the exponent of the penalty that was measured for the method."""
+    return calibrated(bench, method, scored(bench, surrogate).gain, exponent(bench, method))
 
 
 @torch.inference_mode()
@@ -189,6 +199,7 @@ def mean_loss(model: nn.Module, text: Sequences) -> float:
     return float(sequence_losses(model, text.batch).mean())
 
 
+#: How many weights of every block go, whatever the method of removing them.
 RATIOS: dict[str, Callable[[Bench], Ratio]] = {
     "uniform": uniform,
     "owl": owl,
@@ -200,8 +211,19 @@ RATIOS: dict[str, Callable[[Bench], Ratio]] = {
     "zeta2 block-fisher, unbiased": partial(zeta, surrogate="block-fisher", gain="unbiased"),
     **{f"zeta2 block-fisher, kappa {k:g}": partial(zeta, surrogate="block-fisher", kappa=k) for k in KAPPAS},
     "zeta2 block-fisher, modules": partial(zeta, surrogate="block-fisher", blocks="modules"),
-    "measured loss": measured,
 }
+
+#: The same for one method, to which the penalty is calibrated.
+CALIBRATED: dict[str, Callable[[Bench, str], Ratio]] = {
+    "zeta2 block-fisher, measured exponent": partial(zeta_calibrated, surrogate="block-fisher"),
+    "measured loss, rho^2": partial(measured, square=True),
+    "measured loss, measured exponent": measured,
+}
+NAMES = (*RATIOS, *CALIBRATED)
+
+
+def ratio_of(bench: Bench, name: str, method: str) -> Ratio:
+    return RATIOS[name](bench) if name in RATIOS else CALIBRATED[name](bench, method)
 
 
 def evaluated(bench: Bench, model: nn.Module) -> dict[str, object]:
@@ -254,7 +276,7 @@ def table(cells: Mapping[str, Mapping[str, Mapping[str, object]]]) -> str:
     """Markdown: perplexity by ratio and method, with the paired difference to uniform in nats per token."""
     methods = list(cells)
     lines = [f"| ratio | {' | '.join(methods)} |", f"|---|{'---|' * len(methods)}"]
-    for ratio in [name for name in RATIOS if any(name in cells[method] for method in methods)]:
+    for ratio in [name for name in NAMES if any(name in cells[method] for method in methods)]:
         row = []
         for method in methods:
             found = cells[method].get(ratio)
@@ -280,7 +302,7 @@ def draw(cells: Mapping[str, Mapping[str, Mapping[str, object]]], path: Path) ->
     matplotlib.rcParams.update({"svg.hashsalt": "zetaplan"})
     from matplotlib import pyplot
 
-    shown = [name for name in RATIOS if any("loss_over_uniform" in row.get(name, {}) for row in cells.values())]
+    shown = [name for name in NAMES if any("loss_over_uniform" in row.get(name, {}) for row in cells.values())]
     figure, axes = pyplot.subplots(
         1, len(cells), figsize=(3 + 3 * len(cells), 2 + len(shown) / 3), sharey=True, squeeze=False
     )
@@ -322,7 +344,7 @@ def main() -> None:
     parser.add_argument("--choices", help="multiple choice in the one jsonl form; no accuracy without it")
     parser.add_argument("--items", type=int, default=32)
     parser.add_argument("--methods", nargs="+", default=["wanda", "magnitude", "sparsegpt"])
-    parser.add_argument("--ratios", nargs="+", default=list(RATIOS), choices=list(RATIOS))
+    parser.add_argument("--ratios", nargs="+", default=list(NAMES), choices=NAMES)
     parser.add_argument("--cells", type=Path, default=Path("build/pruning-cells"), help="where cells are kept")
     parser.add_argument("--write", action="store_true", help="compute nothing, write the result from the cells")
     options = parser.parse_args()
@@ -333,9 +355,12 @@ def main() -> None:
     keep = partial(kept, options.cells, compute=not options.write)
     dense = keep(["cell", "dense", setting], lambda: cell(bench, None, "none"))
     cells: dict[str, dict[str, dict[str, object]]] = {method: {} for method in options.methods}
-    for name in options.ratios:
-        ratio = keep(["ratio", name, setting], lambda make=RATIOS[name]: asdict(make(bench)))
-        for method in options.methods if ratio else ():
+    for name, method in product(options.ratios, options.methods):
+        own = method if name in CALIBRATED else ""
+        ratio = keep(
+            ["ratio", name, own, setting], lambda name=name, method=method: asdict(ratio_of(bench, name, method))
+        )
+        if ratio:
             planned = Ratio(ratio["blocks"], ratio["counts"])
             found = keep(["cell", method, asdict(planned), setting], partial(cell, bench, planned, method))
             if found:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner, Result
 
+from benchmarks import pruning
 from tests.models import in_float64, tiny_gpt2, tiny_llama, tiny_llama_dir
 from zetaplan.applying import apply_pruning, mismatches, prune_blocks
 from zetaplan.cli import app
@@ -267,13 +266,7 @@ def test_scores_of_other_weights_are_noted(saved: tuple[Path, Path], tmp_path: P
 
 
 def test_the_page_of_experiments_holds_the_table_of_its_result() -> None:
-    root = Path(__file__).resolve().parents[2]
-    spec = spec_from_file_location("benchmark", root / "benchmarks" / "pruning.py")
-    benchmark = module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "benchmark", benchmark)  # dataclasses look their module up
-        spec.loader.exec_module(benchmark)
-    page = benchmark.PAGE.read_text(encoding="utf-8")
-    cells = json.loads(benchmark.RESULT.read_text(encoding="utf-8"))["cells"]
-    assert benchmark.with_table(page, cells) == page
+    page = pruning.PAGE.read_text(encoding="utf-8")
+    cells = json.loads(pruning.RESULT.read_text(encoding="utf-8"))["cells"]
+    assert pruning.with_table(page, cells) == page
     assert all(found["sparsity"] == 0.5 for row in cells.values() for found in row.values())
