@@ -8,6 +8,7 @@ each, are then summed over the ranks, of which all but one hold zeros.
 `torchrun` sets the environment that `joined` reads; gloo carries what lies on the CPU, nccl what lies on CUDA.
 """
 
+import gc
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import debug
 
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.blocks import decoder_layers
@@ -157,7 +159,18 @@ def joined(distributed: bool, device: torch.device) -> Iterator[Ranks]:
         ) from error
     finally:
         if own and dist.is_initialized():
+            _forget_meshes()
             dist.destroy_process_group()
+
+
+def _forget_meshes() -> None:
+    """Let go of the meshes of `sharded`, so that destroying the group ends its threads.
+
+    DTensor remembers every mesh that it has propagated, and a mesh its group. A thread of gloo that lets go of its last
+    tensor while the interpreter shuts down aborts the process.
+    """
+    getattr(debug, "_clear_sharding_prop_cache", int)()  # not public: a torch without it keeps the race
+    gc.collect()  # modules under fully_shard refer to themselves
 
 
 def _is_lost(error: RuntimeError) -> bool:

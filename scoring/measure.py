@@ -8,7 +8,7 @@ import copy
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cache, partial
 from importlib.metadata import version
 from os import PathLike
@@ -129,55 +129,96 @@ def score_each(
         _require_shardable(surrogates, held_out is not None)
     given = model.model if isinstance(model, LoadedModel) else model
     target = torch.device(device) if device else next(given.parameters()).device
-    network = _placed(given, None if shard else target, as_dtype(dtype))
+    task = _Task(
+        model=model,
+        network=_placed(given, None if shard else target, as_dtype(dtype)),
+        batches=batches,
+        held_out=held_out,
+        batch_size=batch_size,
+        surrogates=surrogates,
+        blocks=blocks,
+        damping=damping,
+        memory=as_bytes(memory),
+        sketch=projection,
+        cache=cache,
+        shard=shard,
+        progress=progress,
+        started=started,
+    )
     with joined(distributed, target) as ranks:
-        data = checked_batches(batches, _even_share(batches, ranks) if batch_size is None else batch_size)
-        fresh = None if held_out is None else checked_batches(held_out, batch_size)
-        sketched = None if projection is None else asdict(projection)
-        run = Run.of(cache, network, data, blocks=blocks, curvatures=sorted(surrogates), sketch=sketched)
-        asked = {"damping": asdict(damping), "held_out": None if fresh is None else digest(fresh)}
-        known = {name: run.finished(name, **asked) for name in surrogates}
-        if ranks.agree(None not in known.values()):
-            return {name: scores for name, scores in known.items() if scores}
-        parts = partition(network, blocks)
-        ranks.require(len(parts), len(data), shard)
-        unplaced = left_out(network, parts)
-        if shard:
-            network = sharded(copy.deepcopy(network), ranks)
-            parts = partition(network, blocks)
-        kinds = kinds_of(surrogates.values())
-        seen = observed(network, parts, data, kinds, run, as_bytes(memory), projection, ranks, progress)
-        names = tuple(part.name for part in parts)
-        common: dict[str, Any] = {
-            "names": names,
-            "gradient_norm": _gradient_norms(names, seen.statistics, ranks),
-            "parameters": np.array([part.parameters for part in parts]),
-            "linear_parameters": np.array([part.linear_parameters for part in parts]),
-            "rank_parameters": np.array([part.rank_parameters for part in parts]),
-            "blocks": blocks,
-            "loss": float(seen.losses.mean()),
-            "left_out": unplaced,
-        }
-        provenance = {
-            **_model_provenance(model, network),
-            **_data_provenance(batches, data),
-            "damping": asdict(damping),
-            "sketch": sketched,
-            "memory": seen.memory,
-            "ranks": ranks.size,
-            "versions": {package: version(package) for package in VERSIONS},
-        }
-        found = {}
-        for name, surrogate in surrogates.items():
-            measures, error = _measures(surrogate, network, parts, data, seen, damping, fresh, ranks)
-            own = {} if sketched is None else {"sketch": {**sketched, "relative_error": error}}
-            seconds = time.perf_counter() - started
-            found[name] = Scores(
-                curvature=name, **measures, **common, provenance={**provenance, **own, "seconds": seconds}
-            )
-            run.keep(found[name], **asked)
-        seen.store.close()
-        return found
+        return _scored(task, ranks)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Task:
+    """What `score_each` was asked for, once it is known to make sense; `network` computes it, placed and typed."""
+
+    model: LoadedModel | nn.Module
+    network: nn.Module
+    batches: Batches
+    held_out: Batches | None
+    batch_size: int | None
+    surrogates: Mapping[str, type[Curvature]]
+    blocks: str
+    damping: Damping
+    memory: int | None
+    sketch: Sketch | None
+    cache: bool | str | PathLike[str]
+    shard: bool
+    progress: bool
+    started: float
+
+
+def _scored(task: _Task, ranks: Ranks) -> dict[str, Scores]:
+    """The scores as they were kept, or measured. Whatever holds the group of processes is local to this function."""
+    network, surrogates = task.network, task.surrogates
+    data = checked_batches(
+        task.batches, _even_share(task.batches, ranks) if task.batch_size is None else task.batch_size
+    )
+    fresh = None if task.held_out is None else checked_batches(task.held_out, task.batch_size)
+    sketched = None if task.sketch is None else asdict(task.sketch)
+    run = Run.of(task.cache, network, data, blocks=task.blocks, curvatures=sorted(surrogates), sketch=sketched)
+    asked = {"damping": asdict(task.damping), "held_out": None if fresh is None else digest(fresh)}
+    known = {name: run.finished(name, **asked) for name in surrogates}
+    if ranks.agree(None not in known.values()):
+        return {name: scores for name, scores in known.items() if scores}
+    parts = partition(network, task.blocks)
+    ranks.require(len(parts), len(data), task.shard)
+    unplaced = left_out(network, parts)
+    if task.shard:
+        network = sharded(copy.deepcopy(network), ranks)
+        parts = partition(network, task.blocks)
+    kinds = kinds_of(surrogates.values())
+    seen = observed(network, parts, data, kinds, run, task.memory, task.sketch, ranks, task.progress)
+    names = tuple(part.name for part in parts)
+    common: dict[str, Any] = {
+        "names": names,
+        "gradient_norm": _gradient_norms(names, seen.statistics, ranks),
+        "parameters": np.array([part.parameters for part in parts]),
+        "linear_parameters": np.array([part.linear_parameters for part in parts]),
+        "rank_parameters": np.array([part.rank_parameters for part in parts]),
+        "blocks": task.blocks,
+        "loss": float(seen.losses.mean()),
+        "left_out": unplaced,
+    }
+    provenance = {
+        **_model_provenance(task.model, network),
+        **_data_provenance(task.batches, data),
+        "damping": asdict(task.damping),
+        "sketch": sketched,
+        "memory": seen.memory,
+        "ranks": ranks.size,
+        "versions": {package: version(package) for package in VERSIONS},
+    }
+    found = {}
+    for name, surrogate in surrogates.items():
+        measures, error = _measures(surrogate, network, parts, data, seen, task.damping, fresh, ranks)
+        own = {} if sketched is None else {"sketch": {**sketched, "relative_error": error}}
+        seconds = {"seconds": time.perf_counter() - task.started}
+        found[name] = Scores(curvature=name, **measures, **common, provenance={**provenance, **own, **seconds})
+        run.keep(found[name], **asked)
+    seen.store.close()
+    return found
 
 
 def _even_share(batches: Batches, ranks: Ranks) -> int | None:
