@@ -1,9 +1,9 @@
-"""Time and peak memory of every surrogate beside a plain forward and backward pass, on SmolLM2 in one process.
+"""Processor time and peak memory of surrogates beside a plain forward and backward pass, on SmolLM2 in one process.
 
 Each run's peak of resident memory is taken over what lay there before (Linux: the high-water mark is reset through
-/proc/self/clear_refs). A matrix-free surrogate multiplies by H many times per block; expect minutes.
+/proc/self/clear_refs). A matrix-free surrogate multiplies by H many times per block: name it, and expect an hour.
 
-    python benchmarks/surrogates.py --sequences 8 --length 64     writes benchmarks/results/surrogates.json
+    python -m benchmarks.surrogates --sequences 8 --length 64     writes benchmarks/results/surrogates.json
 """
 
 import argparse
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.agreement import ONE_PASS
 from zetaplan.errors import ScoringError
 from zetaplan.scoring import curvature_names, load_model, read_sequences, score_each
 
@@ -29,14 +30,14 @@ def resident(field: str) -> int:
 
 
 def cost(run: Callable[[], object]) -> dict[str, float | str]:
-    """Seconds of wall clock, and bytes at most beyond what was resident before; or why there is no score."""
+    """Seconds of processor time, and bytes at most beyond what was resident before; or why there is no score."""
     Path("/proc/self/clear_refs").write_text("5")
-    before, started = resident("VmRSS"), time.perf_counter()
+    before, started = resident("VmRSS"), time.process_time()
     try:
         run()
     except ScoringError as error:  # the Hessian of a random or early model may need more damping
         return {"refused": str(error)}
-    return {"seconds": time.perf_counter() - started, "bytes": resident("VmHWM") - before}
+    return {"seconds": time.process_time() - started, "bytes": resident("VmHWM") - before}
 
 
 def main() -> None:
@@ -44,7 +45,7 @@ def main() -> None:
     arguments.add_argument("--model", default="smollm2")
     arguments.add_argument("--sequences", type=int, default=8)
     arguments.add_argument("--length", type=int, default=64)
-    arguments.add_argument("--surrogates", nargs="*", default=list(curvature_names()))
+    arguments.add_argument("--surrogates", nargs="*", choices=curvature_names(), default=list(ONE_PASS))
     asked = arguments.parse_args()
     loaded = load_model(asked.model, dtype="float32")
     text = read_sequences("pydoc", loaded.tokenizer, sequences=asked.sequences, length=asked.length)
