@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -16,6 +17,9 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from tests.pages.browser import Browser, executable
+from zetaplan.errors import CertificateError
+from zetaplan.verification.proofs import proofs
+from zetaplan.verification.proofs.proof import Identity
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [
@@ -102,6 +106,19 @@ def test_headings_go_down_one_step_at_a_time_and_images_have_words(pages: dict[P
         assert page.headings.count(1) == 1, path
         assert all(b - a <= 1 for a, b in zip(page.headings, page.headings[1:], strict=False)), path
         assert not page.unnamed, path
+
+
+def test_a_false_step_stops_the_build_and_names_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mkdocs.commands.build import build
+    from mkdocs.config import load_config
+
+    first, *others = proofs()["lemma_1"].steps
+    assert isinstance(first, Identity)
+    wrong = replace(proofs()["lemma_1"], steps=(replace(first, right=first.right + 1), *others))
+    monkeypatch.setitem(proofs(), "lemma_1", wrong)
+    with pytest.raises(CertificateError, match=r"proof 'Lemma 1: .*', step 1 \(sympy\): the sides differ by -1"):
+        build(load_config(str(ROOT / "mkdocs.yml"), site_dir=str(tmp_path)))
+    assert not list(tmp_path.iterdir())
 
 
 @in_browser

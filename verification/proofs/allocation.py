@@ -25,6 +25,7 @@ plan optimal: $\lambda = 0$ if it then fits, else a root of $\sum_k c_k m_k(\lam
 $[0, \max_k \gamma w_k / c_k - \alpha]$, where the sum falls strictly as long as some layer is inside its box.
 
 The minimiser is unique if every $w_k > 0$, and also where $w_k = 0$ for some layers but $\alpha + \lambda > 0$.
+Neither $B = 0$ nor a negative end of the bracket is an exception.
 """,
     assumptions=(
         r"$c_k > 0$, $\gamma > 0$, $\alpha \ge 0$, $w_k = q_k^\beta \ge 0$; the floors fit: $\sum_k c_k l_k \le B$. "
@@ -79,23 +80,34 @@ The minimiser is unique if every $w_k > 0$, and also where $w_k = 0$ for some la
             given=(priced, below(MULTIPLIER, gamma * w / c - alpha)),
         ),
         Argument(
-            r"The sum is continuous in $\lambda$, so the root exists: $\lambda = 0$ exceeds the budget, the upper end "
-            r"uses nothing. The plan "
-            r"and $\lambda$ then satisfy the conditions of the [certificate theorem](certificate.md), so the plan is "
-            r"optimal. Nothing needs "
-            "Slater's condition: the constraint is affine, and $B = 0$ (only the plan 0 is left) is no exception."
+            r"The sum is continuous in $\lambda$, so the root exists: at $\lambda = 0$ (with $\alpha = 0$: towards "
+            r"it) it exceeds the budget, at the upper end it is 0. The plan and $\lambda$ then satisfy the conditions "
+            "of the [certificate theorem](certificate.md), so the plan is optimal. Nothing needs Slater's condition: "
+            "at $B = 0$ the upper end of the bracket is a root."
         ),
         Identity(
             "A layer without weight: its objective is affine, hence not strictly convex.",
             sp.Subs(objective, w, 0),
             alpha * c * m,
         ),
+        Inequality(
+            "With a price its Lagrangian rises, so it is smallest at the floor and nowhere else.",
+            above(slope.subs(w, 0), sp.Integer(0)),
+            given=(priced,),
+        ),
         Argument(
-            r"With a price, $\alpha + \lambda > 0$, its Lagrangian rises with slope $(\alpha + \lambda) c_k$ and it "
-            r"stands at its floor. Without, "
-            r"whatever the others leave of the budget may go to it or not: then, and only then, the minimiser is not "
-            r"unique. With "
-            r"$\alpha = 0$ that takes a cap on every layer that has weight; without caps they use up any budget."
+            r"So with $\alpha + \lambda > 0$ the Lagrangian has one minimiser in every layer, with weight or without, "
+            "and every optimal plan [minimises it](certificate.md): the optimal plan is unique."
+        ),
+        Identity(
+            "Without a price nothing about such a layer matters:",
+            sp.Subs(objective, (w, alpha), (0, 0)),
+            sp.Integer(0),
+        ),
+        Argument(
+            "what the others leave of the budget may go to it or not, and the minimiser is unique only if nothing is "
+            r"left, or no such layer has room. With $\alpha = 0$ that takes a cap on every layer that has weight; "
+            "without caps they use up any budget."
         ),
         Inequality(
             "At $B = 0$ the plan 0 is stationary for every multiplier above the bracket: the multiplier is not unique "

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import sympy as sp
 
-from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, at_least, at_most
+from zetaplan.verification.proofs.proof import (
+    Argument,
+    Identity,
+    Inequality,
+    Proof,
+    above,
+    at_least,
+    at_most,
+    below,
+    equal,
+)
 
 LAYERS = 3
 rho = sp.symbols("rho_1:4", nonnegative=True)
 cap, share = sp.symbols("u s", nonnegative=True)
-K, over, number = sp.symbols("K e j", nonnegative=True)
+K, over, number, target = sp.symbols("K e j P", nonnegative=True)
 
 inside = (*(at_most(x, cap) for x in rho[1:]), at_least(sum(rho), LAYERS * share))
 NUMBERS = ((K, sp.Integer(32)), (share, sp.Rational(1, 2)), (cap, sp.Rational(51, 100)))
@@ -54,8 +64,10 @@ cuts anything off.
             given=NUMBERS,
         ),
         Inequality(
-            "Clipping after the solve: with a binding target, what is cut off is missing.",
-            at_most(sp.Min(rho[0], cap) + rho[1], rho[0] + rho[1]),
+            "Clipping after the solve: where the target $P$ binds and one of two layers is above the cap, the target "
+            "is missed.",
+            below(sp.Min(rho[0], cap) + sp.Min(rho[1], cap), target),
+            given=(equal(rho[0] + rho[1], target), above(rho[0], cap)),
         ),
     ),
 )

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 import sympy as sp
 
 from zetaplan.spec import programs
-from zetaplan.spec.derivation import derive
+from zetaplan.spec.derivation import Derivation, derive
+from zetaplan.spec.program import Program
 from zetaplan.verification.proofs.proof import (
     Argument,
     Identity,
     Inequality,
     Proof,
+    Step,
     above,
     at_least,
     at_most,
     below,
     equal,
+    latex,
 )
 
 x, y, g, low, high = sp.symbols("x_k y_k g_k l_k h_k", real=True)
@@ -26,16 +32,51 @@ change = sp.Symbol("d", real=True)
 floor, cap = sp.symbols("mu nu", nonnegative=True)
 
 
-def _curvature(name: str) -> list[Identity]:
-    """The second derivative of every objective, from the declaration."""
-    return [
-        Identity(
-            f"`{name}`, the second derivative:",
-            sp.Derivative(d.term.objective, (d.term.decision, 2)),
-            d.second_derivative,
-        )
-        for d in derive(programs()[name])
-    ]
+def _convexity(name: str) -> list[Step]:
+    """The second derivative of every objective, from the declaration, and its sign inside the box."""
+    return [step for d in derive(programs()[name]) for step in (_curvature(name, d), _sign(d))]
+
+
+def _curvature(name: str, d: Derivation) -> Identity:
+    return Identity(
+        f"`{name}`, the second derivative:",
+        sp.Derivative(d.term.objective, (d.term.decision, 2)),
+        d.second_derivative,
+    )
+
+
+def _sign(d: Derivation) -> Inequality:
+    """Powers and logarithms without rational values stand as positive numbers e, which sympy knows them to be."""
+    inside = sp.Symbol(str(d.term.decision), positive=True)
+    curvature = d.second_derivative.subs(d.term.decision, inside)
+    factors = sorted((f for f in curvature.atoms(sp.Pow, sp.exp, sp.log) if not _is_rational(f)), key=str)
+    names = {f: sp.Symbol(f"e_{i}", positive=True) for i, f in enumerate(factors, start=1) if f.is_positive}
+    where = "".join(f", with ${latex(e)} = {latex(factor)}$" for factor, e in names.items())
+    return Inequality(
+        f"is positive inside the box{where}.",
+        above(curvature.subs(names), sp.Integer(0)),
+        given=(*_poles(curvature), *_bounds(d.program, curvature)),
+    )
+
+
+def _is_rational(factor: sp.Expr) -> bool:
+    return bool(factor.is_Pow and factor.exp.is_Integer)
+
+
+def _poles(expression: sp.Expr) -> Iterator[sp.Basic]:
+    """The denominator is not zero, where that is not plain: -log(1 - rho) ends at 1."""
+    denominator = sp.fraction(sp.together(expression))[1]
+    if not denominator.is_positive:
+        yield above(denominator, sp.Integer(0))
+
+
+def _bounds(program: Program, expression: sp.Expr) -> Iterator[sp.Basic]:
+    """The strict bounds that a program declares for its knobs."""
+    for knob in program.scalars:
+        if knob.symbol in expression.free_symbols and math.isfinite(knob.above):
+            yield above(knob.symbol, sp.nsimplify(knob.above))
+        if knob.symbol in expression.free_symbols and math.isfinite(knob.below):
+            yield below(knob.symbol, sp.nsimplify(knob.below))
 
 
 PROOF = Proof(
@@ -57,12 +98,9 @@ $$F(x) - F(x^{*}) \;\le\; \sum_k |g_k|\, |x_k - x_k^{*}| + \lambda\, \sigma \Big
 g_k \text{ at } x.$$
 """,
     steps=(
-        *(step for name in programs() for step in _curvature(name)),
+        *(step for name in programs() for step in _convexity(name)),
         Argument(
-            "They are positive, $p$ being below 1 in `power_allocation` and above 1 in `power_pruning`, so the "
-            "objectives are convex."
-        ),
-        Argument(
+            r"So the objectives are convex, and for $w_k = 0$ affine. "
             r"A convex function lies above its tangents: $f_k(y) \ge f_k(x_k) + f_k'(x_k) (y - x_k)$, and so does the "
             r"Lagrangian of a layer, in which the "
             r"resource is linear: $L_k(y) - L_k(x_k) \ge g_k (y - x_k)$."
@@ -89,6 +127,12 @@ g_k \text{ at } x.$$
             "With complementary slackness and the constraint kept, optimality follows.",
             at_least(fy, fx),
             given=(at_least(fy + multiplier * sy, fx + multiplier * sx), equal(multiplier * sx, 0), at_most(sy, 0)),
+        ),
+        Inequality(
+            r"Conversely every optimal plan $y$ has the smallest Lagrangian at this $\lambda$, that of $x$: where the "
+            r"Lagrangian has one minimiser, the program has.",
+            at_most(fy + multiplier * sy, fx + multiplier * sx),
+            given=(at_most(fy, fx), at_most(sy, 0), equal(multiplier * sx, 0)),
         ),
         Inequality(
             "Without complementary slackness it does not hold to the last digit, but no plan is better by more than "

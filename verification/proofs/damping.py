@@ -23,7 +23,8 @@ PROOF = Proof(
     source="Appendix C of the paper, made exact",
     statement=r"""
 Let the eigenvalues of layer $k$'s curvature lie in $[\lambda_k, \Lambda_k]$, and let the damping rise from $\tau$ to
-$\tau' > \tau$. Layer 1 keeps its place above layer 2 for all gradients with these gains exactly if
+$\tau' > \tau$. Layer 1 keeps its place above layer 2, whatever curvatures and gradients have these bounds and gains,
+exactly if
 
 $$\zeta_1^2(\tau)\, \frac{\lambda_1 + \tau}{\lambda_1 + \tau'} \;\ge\; \zeta_2^2(\tau)\, \frac{\Lambda_2 +
 \tau}{\Lambda_2 + \tau'}.$$

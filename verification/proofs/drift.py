@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
+from zetaplan.spec import programs
 from zetaplan.spec.allocation import ALLOCATION, gamma, w
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.program import MULTIPLIER
@@ -13,8 +14,22 @@ from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, P
 
 (capacity,), (sparsity,) = derive(ALLOCATION), derive(PRUNING)
 gap, low_gap, high_gap, best, dual, value = sp.symbols(r"phi phi_l phi_h F_{opt} D_w F_w", real=True)
-theta, share = sp.symbols("theta t", nonnegative=True)
+excess = sp.Symbol("s", real=True)
+theta, share, price = sp.symbols("theta t nu", nonnegative=True)
 gains, lows, highs = (sp.symbols(f"{name}_1:4", positive=True) for name in "gab")
+
+
+def _linear(name: str) -> list[Identity]:
+    """Every objective is linear in its weight at a fixed plan."""
+    return [
+        Identity(
+            f"`{name}`: linear in the weight at a fixed plan.",
+            sp.Derivative(d.term.objective, (d.term.weight, 2)),
+            sp.Integer(0),
+        )
+        for d in derive(programs()[name])
+    ]
+
 
 PROOF = Proof(
     title="Regret over a box of scores",
@@ -32,16 +47,12 @@ result holds for every choice of $\nu$.
 """,
     steps=(
         Inequality(
-            "Weak duality: what the dual function says of the optimum at these weights bounds the regret.",
+            "Weak duality: $D_w$ is the least of all values of the Lagrangian, also of that at the optimum $F_{opt}$ "
+            r"for these weights, which keeps the constraint ($s \le 0$). So the gap bounds the regret.",
             at_most(value - best, value - dual),
-            given=(at_least(best, dual),),
+            given=(at_least(best + price * excess, dual), at_most(excess, sp.Integer(0))),
         ),
-        Identity(
-            "Both objectives are linear in the weight, at a fixed plan: allocation,",
-            sp.Derivative(ALLOCATION.terms[0].objective, (w, 2)),
-            sp.Integer(0),
-        ),
-        Identity("and pruning.", sp.Derivative(PRUNING.terms[0].objective, (v, 2)), sp.Integer(0)),
+        *(step for name in programs() for step in _linear(name)),
         Argument(
             r"A minimum over $y$ of functions that are linear in $w_k$ is concave in $w_k$, whether or not the box "
             r"clips $y$. So $\varphi_k$, linear minus concave, is "

@@ -7,15 +7,16 @@ import sympy as sp
 from zetaplan.spec.allocation import ALLOCATION, alpha, beta, c, gamma, w
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.program import MULTIPLIER
-from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, above
+from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, above, at_most, below
 
 (derived,) = derive(ALLOCATION)
 q, q1, q2 = sp.symbols("q_k q_1 q_2", positive=True)
-share, ratio = sp.symbols("s r", positive=True)
+share, ratio, power = sp.symbols("s x e", positive=True)
+most = sp.Symbol("m_1", nonnegative=True)
 B, C, W, rest = sp.symbols("B C W V", positive=True)
 at_exponent = derived.closed_form.subs(w, q**beta)
 binding = (B + C) * w / (c * (w + rest)) - 1
-below_one = 1 / (1 + ratio)
+below_one = 1 / (1 + sp.Symbol("r", positive=True))
 
 PROOF = Proof(
     title="What the exponent does",
@@ -64,17 +65,26 @@ On the active set of an allocation:
             sp.Limit(below_one**beta, beta, sp.oo),
             sp.Integer(0),
         ),
+        Inequality(
+            r"vanishes. Layer 1 has the largest share and at most the whole budget, $m_1 \le B / c_1$. An active "
+            r"layer has $1 + m_k = (1 + m_1)\, x$ with $x = \frac{w_k c_1}{w_1 c_k}$, which as soon as $x$ is small "
+            "leaves nothing:",
+            below((1 + most) * ratio - 1, sp.Integer(0)),
+            given=(at_most(most, B / c), below(ratio, c / (B + c))),
+        ),
         Argument(
-            r"vanishes. As $1 + m_k = (1 + m_1) \frac{w_k c_1}{w_1 c_k}$ is at most "
-            r"$(1 + B / c_1) \frac{w_k c_1}{w_1 c_k}$ for an active layer, it stops being "
-            "active at some exponent, and the budget is left to the layer with the largest share."
+            "so it stops being active at some exponent, and the budget is left to the layer with the largest share."
         ),
         Identity(
             "At a fixed multiplier,",
             sp.Derivative(at_exponent, q),
             beta * gamma * q ** (beta - 1) / ((alpha + MULTIPLIER) * c),
         ),
-        Argument(r"which is positive for $\beta > 0$."),
+        Inequality(
+            r"which is positive for $\beta > 0$ ($e = q_k^{\beta - 1} > 0$).",
+            above(beta * gamma * power / ((alpha + MULTIPLIER) * c), sp.Integer(0)),
+            given=(above(beta, sp.Integer(0)), above(alpha + MULTIPLIER, sp.Integer(0))),
+        ),
         Identity(
             r"With the multiplier solved anew the plan is that of [the knobs cancel](knobs.md); $V$ is the weight of "
             r"the other active layers.",

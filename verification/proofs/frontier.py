@@ -5,84 +5,113 @@ from __future__ import annotations
 import sympy as sp
 
 from zetaplan.spec.allocation import ALLOCATION, alpha, c, gamma, m, w
+from zetaplan.spec.derivation import derive
+from zetaplan.spec.program import MULTIPLIER
 from zetaplan.spec.pruning import PRUNING, bits, eta, n, rho
 from zetaplan.spec.pruning import w as v
-from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, at_least, at_most
+from zetaplan.verification.proofs.proof import (
+    Argument,
+    Identity,
+    Inequality,
+    Proof,
+    above,
+    at_least,
+    at_most,
+    below,
+    equal,
+)
 
 B, P = ALLOCATION.limit, PRUNING.limit
-w1, w2, c1, c2, n1, n2 = sp.symbols("w_1 w_2 c_1 c_2 n_1 n_2", positive=True)
-rate = sp.Symbol("r", positive=True)
-W, C = w1 + w2, c1 + c2
+W, C, N, N_next = sp.symbols("W_j C_j N N'", positive=True)
+rate, own, cap = sp.symbols("r r_k u", positive=True)
+(derived,) = derive(ALLOCATION)
 
-
-def total(objective: sp.Expr, symbols: tuple[sp.Symbol, ...], layers: tuple[tuple[sp.Expr, ...], ...]) -> sp.Expr:
-    """The objective of several layers."""
-    return sum(objective.subs(dict(zip(symbols, layer, strict=True)), simultaneous=True) for layer in layers)
-
-
-value = total(
-    ALLOCATION.terms[0].objective,
-    (m, w, c),
-    (((B + C) * w1 / (c1 * W) - 1, w1, c1), ((B + C) * w2 / (c2 * W) - 1, w2, c2)),
-)
-N = n1**2 / w1 + n2**2 / w2
-cost = total(PRUNING.terms[0].objective, (rho, v, n), ((P * n1 / (w1 * N), w1, n1), (P * n2 / (w2 * N), w2, n2)))
-Wj, Cj = sp.symbols("W_j C_j", positive=True)
+capacity = (B + C) * w / (c * W) - 1
+sparsity = P * n / (v * N)
+multiplier = gamma * W / (B + C) - alpha
+entry = c / w * W - C
 
 PROOF = Proof(
     title="The frontier in closed form",
     source="goes beyond the paper",
     statement=r"""
-Sort the layers of an allocation by $c_k / w_k$ and let $W_j$, $C_j$ be the sums of weights and costs of the first
-$j$. For budgets between $B_j = \frac{c_j}{w_j} W_j - C_j$ and $B_{j+1}$ exactly the first $j$ layers are active, with
-$m_k = \frac{(B + C_j) w_k}{c_k W_j} - 1$, the multiplier is $\lambda = \frac{\gamma W_j}{B + C_j} - \alpha$ until it
-reaches 0, and the optimal value falls with slope $-\lambda$: it is convex in $B$. For pruning
-$\rho_k = P n_k / (w_k N)$ between two breakpoints, and the optimal value rises with slope
-$\lambda = 2 \eta P / N - b$.
+Sort the layers of an allocation by $r_k = c_k / w_k$ and let $W_j$, $C_j$ be the sums of weights and costs of the
+first $j$. For budgets between $B_j = r_j W_j - C_j$ and $B_{j+1} = r_{j+1} W_j - C_j$ exactly the first $j$ layers are
+active, with $m_k = \frac{(B + C_j) w_k}{c_k W_j} - 1$, the multiplier is
+$\lambda = \frac{\gamma W_j}{B + C_j} - \alpha$ until it reaches 0, and the optimal value falls with slope $-\lambda$:
+it is convex in $B$. For pruning $\rho_k = P n_k / (w_k N)$ between two breakpoints, and the optimal value rises with
+slope $\lambda = 2 \eta P / N - b$.
 """,
-    assumptions=("No floors; no caps within the piece considered. Two active layers stand for any number of them.",),
+    assumptions=(
+        r"No floors. Where some layers stand at their cap, $B$ and $P$ are what these leave, and the sums are over the "
+        r"layers inside their box; $N = \sum_k n_k^2 / w_k$.",
+    ),
     steps=(
         Identity(
-            "The optimal value of an allocation on a piece with two active layers, from the declaration: its slope is "
-            "minus the multiplier.",
-            sp.Derivative(value, B),
-            alpha - gamma * W / (B + C),
+            "The slope of the Lagrangian vanishes for this plan and this multiplier, from the declaration: layers "
+            "whose $m_k$ is positive stand where they should.",
+            sp.Subs(derived.stationarity, (m, MULTIPLIER), (capacity, multiplier)),
+            sp.Integer(0),
+        ),
+        Inequality(
+            r"The first $j$ are positive above $B_j$ ($r$ is the quotient of layer $j$, $r_k$ that of an earlier one),",
+            above((B + C) / (own * W) - 1, sp.Integer(0)),
+            given=(above(B, rate * W - C), at_most(own, rate)),
+        ),
+        Inequality(
+            r"and up to $B_{j+1}$ every other layer ($r_k \ge r$, now that of layer $j + 1$) would lose: at $m_k = 0$ "
+            "the slope of its Lagrangian is not negative.",
+            at_least(derived.stationarity.subs({m: 0, MULTIPLIER: multiplier}), sp.Integer(0)),
+            given=(at_most(B, rate * W - C), at_least(c / w, rate)),
+        ),
+        Argument(
+            r"The costs add up: $\sum_k c_k m_k = (B + C_j) - C_j = B$. So by the [certificate "
+            r"theorem](certificate.md) the plan is optimal as long as $\lambda \ge 0$."
         ),
         Identity(
-            "The slope rises with the budget: the value is convex on the piece.",
-            sp.Derivative(value, (B, 2)),
-            gamma * W / (B + C) ** 2,
+            r"What a layer adds to the slope of the optimal value, from the declaration, is $-\lambda$ times its share "
+            r"of the weight:",
+            sp.Derivative(ALLOCATION.terms[0].objective.subs(m, capacity), B),
+            w / W * (alpha - gamma * W / (B + C)),
+        ),
+        Argument(r"The shares sum to 1, so the slope is $-\lambda$, for any number of layers."),
+        Inequality(
+            r"It rises with the budget: the value is convex on the piece.",
+            at_most(alpha - gamma * W / (B + C), alpha - gamma * W / (B + rate + C)),
         ),
         Identity(
-            r"Where the next layer becomes active, $B = \frac{c}{w} W_j - C_j$ with its own cost and weight, its "
-            r"capacity is 0,",
-            sp.Subs((B + Cj + c) * w / (c * (Wj + w)) - 1, B, c / w * Wj - Cj),
+            r"Where the next layer becomes active, $B = r W_j - C_j$ with its own quotient, its capacity is 0,",
+            sp.Subs((B + C + c) * w / (c * (W + w)) - 1, B, entry),
             sp.Integer(0),
         ),
         Identity(
             "and the price is the same from both sides: the slope of the value has no jump.",
-            sp.Subs(Wj / (B + Cj), B, c / w * Wj - Cj),
-            sp.Subs((Wj + w) / (B + Cj + c), B, c / w * Wj - Cj),
+            sp.Subs(W / (B + C), B, entry),
+            sp.Subs((W + w) / (B + C + c), B, entry),
         ),
         Inequality(
             "The breakpoints are in the order of the quotients: a later layer has a larger one.",
-            at_most(rate * Wj - Cj, c / w * (Wj + w) - (Cj + c)),
+            at_most(rate * W - C, c / w * (W + w) - (C + c)),
             given=(at_most(rate, c / w),),
         ),
         Identity(
-            "Pruning, two layers inside their box, from the declaration: the slope of the optimal value is the "
-            "multiplier.",
-            sp.Derivative(cost, P),
-            2 * eta * P / N - bits,
+            r"Pruning, from the declaration: a layer inside its box adds $\lambda$ times its share of $N$ to the "
+            "slope of the optimal value.",
+            sp.Derivative(PRUNING.terms[0].objective.subs(rho, sparsity), P),
+            n**2 / (v * N) * (2 * eta * P / N - bits),
         ),
         Inequality(
-            "It rises with the target,",
-            at_least(2 * eta / N, sp.Integer(0)),
+            r"It rises with the target: what is more on one piece,",
+            below(2 * eta * P / N - bits, 2 * eta * (P + rate) / N - bits),
+        ),
+        Inequality(
+            "and a layer that reaches its cap $u$, where $P n_k / (w_k N) = u$, takes its $n_k^2 / w_k$ out of $N$ "
+            "and its $n_k u$ out of $P$ and leaves the price as it is.",
+            equal((P - n * cap) / N_next, P / N),
+            given=(equal(P * n, cap * v * N), equal(N_next, N - n**2 / v)),
         ),
         Argument(
-            "and a layer that reaches its cap leaves the piece continuously, for the same reason. More active layers "
-            "add more terms of the same form. "
-            r"One sort gives all breakpoints, running sums give $W_j$ and $C_j$, a query is a search among the "
+            r"One sort gives all breakpoints, running sums give $W_j$ and $C_j$, and a query is a search among the "
             r"breakpoints."
         ),
     ),

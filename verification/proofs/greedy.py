@@ -5,12 +5,23 @@ from __future__ import annotations
 import sympy as sp
 
 from zetaplan.spec.allocation import ALLOCATION, alpha, c, gamma, m, w
-from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Numeric, Proof, above, at_least
+from zetaplan.verification.proofs.proof import (
+    Argument,
+    Identity,
+    Inequality,
+    Numeric,
+    Proof,
+    above,
+    at_least,
+    at_most,
+    equal,
+)
 
 objective = ALLOCATION.terms[0].objective
 unit = sp.Symbol("i", integer=True, nonnegative=True)
-taken, other, worst, best = sp.symbols("a b a_min b_max", real=True)
-value, swapped = sp.symbols("V V'", real=True)
+gained, lost, next_one = sp.symbols("G L b", real=True)
+value, other, level = sp.symbols("V V' theta", real=True)
+used, others, room, count = sp.symbols("M M' N j", nonnegative=True)
 
 
 def benefit(share: sp.Rational, units: int) -> sp.Expr:
@@ -35,30 +46,38 @@ benefit per cost.
             gamma * w * sp.log((2 + m) / (1 + m)) - alpha * c,
         ),
         Inequality(
-            "It falls from unit to unit, as the quotient inside the logarithm does.",
+            "It falls from unit to unit, as the quotient inside the logarithm does and a logarithm rises.",
             above((2 + unit) / (1 + unit), (3 + unit) / (2 + unit)),
         ),
         Argument(
-            "So a layer's units are worth taking in their order, and a plan of $N$ units at equal costs is any $N$ of "
-            "all units: those of a layer "
-            "can be taken to be its first ones, which are its best. Greedy takes the $N$ largest of all."
+            r"Let greedy end with $M$ of the $N$ units that the budget allows, and let $\theta \ge 0$ be the largest "
+            "benefit of a unit that could come next, or 0. As the next units' benefits only fall, every unit taken "
+            r"brings at least $\theta$ and every one left at most $\theta$; and greedy stopped because $M = N$ or "
+            r"because $\theta = 0$."
         ),
         Inequality(
-            "Exchange: replacing a unit that greedy took by one that it did not take brings nothing, as the least "
-            "benefit taken is at least the largest "
-            "left.",
-            at_least(value, swapped),
-            given=(
-                sp.Eq(swapped, value - taken + other, evaluate=False),
-                at_least(taken, worst),
-                at_least(best, other),
-                at_least(worst, best),
-            ),
+            r"Adding units to a layer brings at most $\theta$ each: from $j$ units to $j + 1$,",
+            at_most(gained + next_one, (count + 1) * level),
+            given=(at_most(gained, count * level), at_most(next_one, level)),
+        ),
+        Inequality(
+            r"and taking them away costs at least $\theta$ each.",
+            at_least(lost + next_one, (count + 1) * level),
+            given=(at_least(lost, count * level), at_least(next_one, level)),
         ),
         Argument(
-            "Any plan is reached from greedy's by such exchanges and by leaving out units that benefit; none "
-            "improves "
-            "it."
+            r"Summed over the layers: any other plan, of $M'$ units and value $V'$, has $V' - V \le \theta (M' - M)$. "
+            r"$\theta$ is the multiplier of the whole units."
+        ),
+        Inequality(
+            "So no plan within the budget is better than greedy's.",
+            at_most(other, value),
+            given=(
+                at_most(other - value, level * (others - used)),
+                at_most(others, room),
+                at_least(level, sp.Integer(0)),
+                sp.Or(equal(used, room), equal(level, sp.Integer(0))),
+            ),
         ),
         Numeric(
             r"**Unequal costs, by benefit per cost.** Two layers, $c = (2, 3)$, $q = (\tfrac37, \tfrac47)$, "

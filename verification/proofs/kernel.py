@@ -95,13 +95,13 @@ slope and offset are rational functions of the data, so is the root.
             r"$S + G u$ with $G \ge 0$ the sum of $a_k p_k$ over the layers inside their box."
         ),
         Inequality(
-            r"Solve the piece on which $u$ lies: where the solution $u'$ is to the right, the root is to the right of "
-            r"$u$,",
+            "Solve the line of the piece on which $u$ lies. Where the sum at $u$ is below $R$, its solution $u'$ is "
+            "to the right of $u$, as is every root, since the sum does not fall.",
             above(v, u),
             given=(equal(used + growth * v, limit), below(used + growth * u, limit)),
         ),
         Inequality(
-            "where it is to the left, so is the root, and where it is on the same piece it is the root.",
+            "Where it is above $R$, both are to the left; where the solution lies on the same piece, it is the root.",
             below(v, u),
             given=(equal(used + growth * v, limit), above(used + growth * u, limit)),
         ),
@@ -115,6 +115,7 @@ slope and offset are rational functions of the data, so is the root.
     ),
     remark=r"""
 The paper's bisection halves an interval of multipliers: $\log_2 (\lambda_{\max} / \varepsilon)$ evaluations of the
-same sum for a tolerance $\varepsilon$, as claimed. The number of bits it returns is never exact; this search's is.
+same sum for a tolerance $\varepsilon$, as claimed. What it returns is near the multiplier; what this search returns is
+the multiplier.
 """,
 )

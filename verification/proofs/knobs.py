@@ -74,8 +74,9 @@ $P > \sum n_k l_k$ if $b = 0$ and all weights are positive.
             "while the multiplier does.", sp.Subs(sparsity.inverse_price, PRICE, target_price), 2 * eta * P / N - bits
         ),
         Argument(
-            r"$A$ itself is decided by comparing $w_k / c_k$ (or $n_k / w_k$) with sums over $A$, in which the knobs "
-            r"do not appear either."
+            r"The lines of steps 4 and 13 hold for any layer, also for one outside $A$: they say where it would stand "
+            r"without its box. So which side of the box a layer is on, and with it $A$, does not depend on the knobs "
+            r"either."
         ),
     ),
 )

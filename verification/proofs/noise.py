@@ -15,6 +15,8 @@ signal, noise, eigenvalue = sp.symbols(r"\theta \varsigma a", nonnegative=True)
 
 signs = [sp.Matrix((1, *s)) for s in product((1, -1), repeat=SAMPLES - 1)]  # s and -s give the same
 mean_over_signs = sp.Add(*((s.T * M * s)[0] / len(signs) for s in signs), evaluate=False)
+pair, mean = (sp.Matrix(sp.symbols(f"{name}_1:3", real=True)) for name in ("x", "g"))
+covariance = sp.Matrix(2, 2, lambda i, j: sp.Symbol(rf"\Sigma_{min(i, j) + 1}{max(i, j) + 1}", real=True))
 plug_in = sp.Symbol(r"Q(\hat{g})", real=True)
 same = tuple((M[i, j], signal) for i in range(SAMPLES) for j in range(i + 1, SAMPLES))
 own = sum(M[i, i] for i in range(SAMPLES))
@@ -52,9 +54,16 @@ Let $Q(\hat g) = \hat g^{\top} M \hat g$ be a gain estimated from the mean $\hat
             r"The floor is the mean over all eigenvalues of what is less than 1.",
             below(eigenvalue / (eigenvalue + tau), sp.Integer(1)),
         ),
+        Identity(
+            r"A sample $x$ with itself, two parameters: with $\mathrm{E}\, x_a x_b = g_a g_b + \Sigma_{ab}$ the mean "
+            r"of $x^{\top} M x$ is $g^{\top} M g + \operatorname{tr}(M \Sigma)$.",
+            (pair.T * M[:2, :2] * pair)[0],
+            (mean.T * M[:2, :2] * mean)[0] + (M[:2, :2] * covariance).trace(),
+            given=tuple((pair[a] * pair[b], mean[a] * mean[b] + covariance[a, b]) for a, b in ((0, 0), (0, 1), (1, 1))),
+        ),
         Argument(
-            r"For independent samples $\mathrm{E}\, g_i^{\top} M g_j$ is $\theta = g^{\top} M g$ if $i \ne j$, and "
-            r"$\theta + \varsigma$ with "
+            r"For any number of parameters the same sum. Two independent samples have $\Sigma = 0$ between them. So "
+            r"$\mathrm{E}\, g_i^{\top} M g_j$ is $\theta = g^{\top} M g$ if $i \ne j$, and $\theta + \varsigma$ with "
             r"$\varsigma = \operatorname{tr}(M \Sigma)$ if $i = j$. There are $N (N - 1)$ pairs of the first kind and "
             r"$N$ of the second."
         ),

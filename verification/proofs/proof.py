@@ -96,7 +96,7 @@ class Identity(Step):
     @property
     def formula(self) -> str:
         rules = rf",\quad{PART}".join(_equation(a, b) for a, b in self.given)
-        where = rf"{PART}\quad\text{{where}}\quad{rules}" if rules else ""
+        where = rf"{PART}\quad\text{{where}}\quad {rules}" if rules else ""
         return f"{breakable(self.left)}{PART}= {breakable(self.right)}{where}"
 
     def objection(self) -> str:

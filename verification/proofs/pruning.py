@@ -12,7 +12,7 @@ from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, P
 (derived,) = derive(PRUNING)
 objective, slope, closed = PRUNING.terms[0].objective, derived.stationarity, derived.closed_form
 other = sp.Symbol("rho_k'", nonnegative=True)
-least = sp.Symbol("w_min", positive=True)
+least, rise = sp.Symbol("w_min", positive=True), sp.Symbol("delta", nonnegative=True)
 
 PROOF = Proof(
     title="Theorem 3: the pruning program",
@@ -23,6 +23,9 @@ $2 \eta \min_k w_k$, and its minimiser is unique. For every $\lambda \ge 0$ the 
 its box at $\frac{(b + \lambda) n_k}{2 \eta w_k}$, clipped. Some $\lambda$ makes this plan optimal: $\lambda = 0$ if
 it then meets the target, else a root of $\sum_k n_k \rho_k(\lambda) = P$ in $[0, \max_k 2 \eta w_k / n_k - b]$, where
 the sum rises strictly as long as some layer is inside its box.
+
+With $w_k = 0$ for some layers the minimiser is still unique where $b + \lambda > 0$. It is not where the resource has
+no price and these layers can do more than the target asks for.
 """,
     assumptions=(r"$n_k > 0$, $\eta > 0$, $b \ge 0$, $P \le \sum_k n_k u_k$. The bracket is for $u_k = 1$.",),
     steps=(
@@ -50,7 +53,11 @@ the sum rises strictly as long as some layer is inside its box.
         Identity(
             "How the closed form moves with the multiplier.", sp.Derivative(closed, MULTIPLIER), n / (2 * eta * w)
         ),
-        Inequality("It rises strictly.", above(n / (2 * eta * w), sp.Integer(0))),
+        Inequality("It rises strictly;", above(n / (2 * eta * w), sp.Integer(0))),
+        Inequality(
+            "clipped, it does not fall.",
+            at_most(sp.Min(closed, 1), sp.Min(closed.subs(MULTIPLIER, MULTIPLIER + rise), 1)),
+        ),
         Inequality(
             r"From the upper end of the bracket on the layer is removed whole. If the end is negative the target is "
             r"exceeded at $\lambda = 0$.",
@@ -68,16 +75,20 @@ the sum rises strictly as long as some layer is inside its box.
             "at most."
         ),
         Identity(
-            "A layer without weight has no curvature, and the constant is 0: neither strong convexity nor uniqueness "
-            "is left "
-            "when the reward for removed parameters is 0 as well.",
+            "A layer without weight has no curvature, and the constant is 0.",
             sp.Subs(objective, w, 0),
             bits * n * (1 - rho),
         ),
         Inequality(
-            "A target met by two clipped plans, one removing at most as much everywhere: the sum is not decreasing in "
-            "the price.",
-            at_most(sp.Min(closed, 1), sp.Min(closed.subs(MULTIPLIER, MULTIPLIER + other), 1)),
+            "With a price its Lagrangian falls: it stands at its cap and nowhere else, and the optimal plan, which "
+            "[minimises the Lagrangian](certificate.md), is unique.",
+            below(slope.subs(w, 0), sp.Integer(0)),
+            given=(above(bits + MULTIPLIER, sp.Integer(0)),),
+        ),
+        Identity(
+            "Without a price it may be removed in part or whole.",
+            sp.Subs(objective, (w, bits), (0, 0)),
+            sp.Integer(0),
         ),
     ),
 )

@@ -16,6 +16,23 @@ def interpolant(error: sp.Expr) -> sp.Expr:
     return quotient + remainder / x
 
 
+ONE, TWO, THREE = MOMENTS = sp.symbols("m_1:4", real=True)  # of the spectral measure; m_0 is |g|^2
+whole, gain = sp.Symbol("m_0", positive=True), sp.Symbol("zeta^2", positive=True)
+alpha_1, alpha_2, beta, omega = sp.symbols("alpha_1 alpha_2 beta omega", positive=True)
+trace, determinant = sp.symbols("s d", positive=True)
+lanczos, radau = sp.Matrix([[alpha_1, beta], [beta, alpha_2]]), sp.Matrix([[alpha_1, beta], [beta, omega]])
+COEFFICIENTS = ((ONE, whole * alpha_1), (TWO, whole * (alpha_1**2 + beta**2)))
+SECOND = (THREE, whole * alpha_2 * beta**2 + 2 * alpha_1 * TWO - alpha_1**2 * ONE)
+EIGENVALUES = ((trace, alpha_1 + alpha_2), (determinant, alpha_1 * alpha_2 - beta**2))
+LAST = (beta**2, (alpha_1 - a) * (omega - a))
+
+
+def integral(function: sp.Expr) -> sp.Expr:
+    """Of a polynomial over x, in the moments: 1 / x is the gain."""
+    powers = sp.Poly(sp.expand(function * x), x).terms()
+    return sum(sp.expand(factor) * (gain, whole, *MOMENTS)[power] for (power,), factor in powers)
+
+
 gauss_1, gauss_2 = (1 - x / t) ** 2, (1 - x / t1) ** 2 * (1 - x / t2) ** 2
 radau_1 = (1 - x / a) * (1 - x / t) ** 2
 
@@ -56,6 +73,28 @@ $$\zeta^2 - \text{Gauss} = \int \frac{\prod_i (1 - x / t_i)^2}{x}\, d\mu, \qquad
             r"is a polynomial of degree $2n - 1$; the rule is exact for it, "
             r"and $p(t_i) = 1 / t_i$. So $\zeta^2$ minus the rule is the integral of $1 / x - p(x)$."
         ),
+        Identity(
+            r"Two steps of Lanczos without that theory, for any number of parameters. With the moments $m_j = \int "
+            r"x^j d\mu = g^{\top} \tilde H^j g$ its definition is $\alpha_1 = m_1 / m_0$, $\beta^2 = \int (x - "
+            r"\alpha_1)^2 d\mu / m_0$, $\alpha_2 = \int x (x - \alpha_1)^2 d\mu / (\beta^2 m_0)$. Its matrix $T$ has "
+            "the moment of degree $2n - 1 = 3$:",
+            THREE,
+            whole * (lanczos**3)[0, 0],
+            given=(*COEFFICIENTS, SECOND),
+        ),
+        Identity(
+            "With the trace $s = t_1 + t_2$ and the determinant $d = t_1 t_2$ of $T$ the error of step 4 has the "
+            "numerator $(1 - x s / d + x^2 / d)^2$:",
+            (1 - x / t1) * (1 - x / t2),
+            (1 - x * trace / determinant + x**2 / determinant),
+            given=((trace, t1 + t2), (determinant, t1 * t2)),
+        ),
+        Identity(
+            r"The gain less the integral of that error is the rule, $m_0 (T^{-1})_{11}$.",
+            gain - integral((1 - x * trace / determinant + x**2 / determinant) ** 2 / x),
+            whole * alpha_2 / determinant,
+            given=(*EIGENVALUES, *COEFFICIENTS, SECOND),
+        ),
         Inequality(
             ("For Gauss the integrand is never negative: the rule is a lower bound."),
             at_least(gauss_2 / x, sp.Integer(0)),
@@ -63,6 +102,20 @@ $$\zeta^2 - \text{Gauss} = \int \frac{\prod_i (1 - x / t_i)^2}{x}\, d\mu, \qquad
         Identity(r"Gauss-Radau, $n = 1$: a polynomial of degree 2", 1 / x - interpolant(radau_1), radau_1 / x),
         Identity("that agrees with $1 / x$ at the fixed node", sp.Subs(interpolant(radau_1), x, a), 1 / a),
         Identity("and at the free one.", sp.Subs(interpolant(radau_1), x, t), 1 / t),
+        Identity(
+            r"One step: in the matrix of $\alpha_1, \beta, \omega$ the last entry "
+            r"$\omega = a + \beta^2 / (\alpha_1 - a)$ makes $a$ an eigenvalue.",
+            (radau - a * sp.eye(2)).det(),
+            sp.Integer(0),
+            given=(LAST,),
+        ),
+        Identity(
+            r"The other eigenvalue is $t = \alpha_1 + \omega - a$, and the gain less the integral of the error is the "
+            r"rule.",
+            gain - integral((1 - x / a) * (1 - x / t) ** 2 / x),
+            whole * omega / (alpha_1 * omega - beta**2),
+            given=((t, alpha_1 + omega - a), *COEFFICIENTS, LAST),
+        ),
         Inequality(
             "On the spectrum, which lies above $a$, the integrand is never positive: the rule is an upper bound.",
             at_most(radau_1 / x, sp.Integer(0)),

@@ -7,7 +7,7 @@ import sympy as sp
 from zetaplan.spec.pruning import PRUNING, bits, eta, n, rho, w
 from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Numeric, Proof, above, at_least, at_most
 
-regret, source_slope, target_slope = sp.symbols("R s p", real=True)
+regret, source_slope, target_slope, linear_term = sp.symbols("R s p r", real=True)
 mu, L, Lq = sp.symbols("mu L L_q", positive=True)
 distance, drift, spread = sp.symbols("D delta Delta", nonnegative=True)
 K = sp.Symbol("K", positive=True, integer=True)
@@ -105,6 +105,17 @@ $R \le \frac{L}{2} D^2$, which fails where a bound is active.
             at_most(Lq**2 * drift**2 / (2 * mu), Lq**2 * K * spread**2 / (2 * mu)),
             given=(at_most(drift**2, K * spread**2),),
         ),
+        Inequality(
+            r"The first step of the paper's proof, $D \le L_q \delta / \mu$, holds: by strong convexity $\mu D^2 \le "
+            r"p - r$ with $r = \langle \nabla F_T(x_T), x_S - x_T \rangle$, and $r \ge 0$ as $x_T$ is optimal.",
+            at_most(mu * distance, Lq * drift),
+            given=(
+                at_most(mu * distance**2, target_slope - linear_term),
+                at_least(linear_term, sp.Integer(0)),
+                at_least(source_slope, sp.Integer(0)),
+                at_most(target_slope + source_slope, Lq * drift * distance),
+            ),
+        ),
         Identity(
             r"**The step that fails.** Two layers of one parameter, $b = 0$, $\eta = \kappa = 1$, target 1, caps "
             r"$\tfrac34$. The source's shares are equal, so "
@@ -124,8 +135,7 @@ $R \le \frac{L}{2} D^2$, which fails where a bound is active.
             above(at(total, SOURCE) - at(total, TARGET), smoothness / 2 * at(squared, TARGET)),
         ),
         Identity(
-            r"What it left out is the linear term $\langle \nabla F_T(x_T), x_S - x_T \rangle$, half of the regret "
-            "here.",
+            r"What it left out is the linear term $r$, half of the regret here.",
             at(linear, TARGET),
             sp.Rational(1, 16),
         ),

@@ -29,7 +29,7 @@ $$\frac{\zeta^2}{2} \Bigl(1 + \frac{\tau}{\Lambda + \tau}\Bigr) \;\le\; D \;\le\
 
 Layer 1 is worth at least as much as layer 2, $D_1 \ge D_2$, whenever
 $\zeta_1^2 \bigl(1 + \frac{\tau}{\Lambda_1 + \tau}\bigr) \ge \zeta_2^2 \bigl(1 + \frac{\tau}{\lambda_2 + \tau}\bigr)$,
-and no weaker condition on these six numbers will do. For positive semi-definite curvature both factors lie between 1
+and no weaker condition on these numbers will do. For positive semi-definite curvature both factors lie between 1
 and 2.
 """,
     assumptions=(r"$H$ is symmetric, $H + \tau I$ positive definite, $\tau > 0$; $M = (H + \tau I)^{-1}$.",),
