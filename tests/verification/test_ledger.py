@@ -95,8 +95,8 @@ def functions(path: str) -> set[str]:
 
 def test_the_page_holds_every_claim_and_the_day() -> None:
     page = ledger_page("2001-02-03")
-    assert page.count("| 2001-02-03 |") == len(claims())
-    assert all(row.count("|") == 6 for row in page.splitlines() if row.startswith("| [C"))  # five cells
+    assert page.count("| <time>2001-02-03</time> |") == len(claims())
+    assert all(row.count("|") == 7 for row in page.splitlines() if row.startswith("| [C"))  # six cells
     assert all(f"\n## {name}\n" in page for name in claims())
     for formula in re.findall(r"\$([^$]+)\$", page):
         assert "\\" not in convert(formula), formula  # a command that the converter does not know stays as it is

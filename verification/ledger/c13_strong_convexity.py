@@ -9,17 +9,22 @@ from zetaplan.spec.pruning import pruning
 from zetaplan.verification.ledger.claim import Claim, Fact, Verdict
 from zetaplan.verification.ledger.optimum import objective
 
-flat = pruning([1, 0, 0], 1.0, target=0.5)
+flat = pruning([1, 0], 1.0, target=0.5)
 
 CLAIM = Claim(
     claim="The pruning objective is strongly convex and its minimiser is unique.",
     verdict=Verdict.CORRECTED,
     finding=r"""
 Strongly convex with constant exactly $2 \eta \min_k q_k^\kappa$, which has no lower bound on the simplex. It is 0 as
-soon as one layer has no gain (and $\kappa > 0$); with $b = 0$ and two such layers the minimiser is not unique.
+soon as one layer has no gain (and $\kappa > 0$). The minimiser is then still unique if removed parameters have a price,
+$b + \lambda > 0$. It is not unique exactly if $b = 0$ and the layers without gain, not all of them pinned, can remove
+more than the target still asks for beyond the floors of the others.
 """,
     proofs=("pruning",),
-    tests=("tests/spec/test_derivation.py::test_constants_of_pruning_are_those_of_the_ledger",),
+    tests=(
+        "tests/spec/test_derivation.py::test_constants_of_pruning_are_those_of_the_ledger",
+        "tests/solvers/test_rational.py::test_unique_unless_a_free_resource_is_left_to_layers_without_weight",
+    ),
     facts=(
         Fact(
             r"$\eta = \kappa = 1$, $q = (\tfrac{1}{1024}, \tfrac{1023}{1024})$: the constant is",
@@ -27,10 +32,10 @@ soon as one layer has no gain (and $\kappa > 0$); with $b = 0$ and two such laye
             lambda: Fraction(constants(pruning([1, 1023], 1.0)).mu),
         ),
         Fact(
-            r"$q = (1, 0, 0)$, unit sizes, target $\tfrac12$, $b = 0$: the plans $(0, \tfrac12, 0)$ and "
-            r"$(0, 0, \tfrac12)$ meet it and have the objectives",
+            r"$q = (1, 0)$, unit sizes, target $\tfrac12$, $b = 0$: the plans $(0, \tfrac12)$ and $(0, 1)$ meet it and have "
+            "the objectives",
             (0, 0),
-            lambda: (objective(flat, [0, 0.5, 0]), objective(flat, [0, 0, 0.5])),
+            lambda: (objective(flat, [0, 0.5]), objective(flat, [0, 1])),
         ),
     ),
 )

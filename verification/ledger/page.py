@@ -19,7 +19,8 @@ def ledger_page(day: str) -> str:
     count = Counter(claim.verdict for claim in claims().values())
     verdicts = ", ".join(f"{count[verdict]} {verdict.value}" for verdict in Verdict if count[verdict])
     rows = "\n".join(
-        f"| [{name}](#{name.lower()}) | {claim.claim} | {claim.verdict.value} | {_proofs(claim)} | {day} |"
+        f"| [{name}](#{name.lower()}) | {claim.verdict.value} | {claim.claim} | {_short(claim)} | "
+        f"[{1 + len(claim.tests)}](#{name.lower()}) | <time>{day}</time> |"
         for name, claim in claims().items()
     )
     sections = "\n\n".join(_section(name, claim) for name, claim in claims().items())
@@ -30,8 +31,8 @@ again in fractions when this page was built, from the declared programs, and a n
 the build. "Proved" is meant as on the [pages of the proofs](proofs/index.md), which say of every step what checked
 it.
 
-| | claim of the paper | verdict | proofs | checked |
-|---|---|---|---|---|
+| | verdict | claim of the paper | proofs | tests | last run |
+|---|---|---|---|---:|---|
 {rows}
 
 {sections}
@@ -47,6 +48,10 @@ def _section(name: str, claim: Claim) -> str:
 
 def _proofs(claim: Claim) -> str:
     return ", ".join(f"[{proofs()[name].title}](proofs/{name}.md)" for name in claim.proofs)
+
+
+def _short(claim: Claim) -> str:
+    return ", ".join(f"[{name.replace('_', ' ')}](proofs/{name}.md)" for name in claim.proofs)
 
 
 def _fact(fact: Fact) -> str:
