@@ -32,8 +32,8 @@ more than the target still asks for beyond the floors of the others.
             lambda: Fraction(constants(pruning([1, 1023], 1.0)).mu),
         ),
         Fact(
-            r"$q = (1, 0)$, unit sizes, target $\tfrac12$, $b = 0$: the plans $(0, \tfrac12)$ and $(0, 1)$ meet it and have "
-            "the objectives",
+            r"$q = (1, 0)$, unit sizes, target $\tfrac12$, $b = 0$: the plans $(0, \tfrac12)$ and $(0, 1)$ meet it "
+            "and have the objectives",
             (0, 0),
             lambda: (objective(flat, [0, 0.5]), objective(flat, [0, 1])),
         ),
