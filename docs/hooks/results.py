@@ -80,6 +80,40 @@ def prediction() -> str:
     return _table((*heads, "rank correlation", "held out"), rows)
 
 
+def surrogates() -> str:
+    """Processor time and memory of every surrogate that was run."""
+    found = _load("surrogates")
+    rows = [
+        (name, f"{cost['seconds']:.1f}", f"{found['times_plain'][name]:.2f} x", f"{cost['bytes'] / 1e9:.2f} GB")
+        for name, cost in found["cost"].items()
+        if "seconds" in cost
+    ]
+    return _table(("surrogate", "seconds", "times plain", "peak memory beyond the model"), rows)
+
+
+def side_by_side() -> str:
+    """The same quantity by zetaplan, by curvlinops and by the recipe of published code."""
+    rows = [
+        (
+            quantity,
+            name,
+            f"{row['median_processor_seconds']:.1f}",
+            f"{row['median_ratio_to_zetaplan']:.2f} x",
+            f"{row['largest_relative_error']:.1e}",
+        )
+        for quantity, found in _load("side_by_side").items()
+        if isinstance(found, dict)
+        for name, row in found.items()
+    ]
+    return _table(("quantity", "by", "processor seconds", "to zetaplan", "relative error"), rows)
+
+
+def ranks() -> str:
+    """How far the scores of several processes are from those of one."""
+    found = _load("distributed")["largest_relative_difference_to_one_rank"]
+    return ", ".join(f"{size} ranks {_number(difference)}" for size, difference in found.items())
+
+
 def _of(count: int | None, row: dict[str, Any]) -> str:
     return f"{count} of {len(row['gain'])}"
 
