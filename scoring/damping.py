@@ -27,6 +27,11 @@ class Damping:
         mode: "relative" to the mean curvature, or "absolute".
         scope: "global", one tau from the mean over all blocks, so that blocks are compared on one scale;
             or "block", one tau from each block's own mean. Without effect on an absolute tau.
+
+    Examples:
+        >>> found = zp.score(model, batch, damping=zp.Damping(0.01, mode="absolute"))
+        >>> found.damping
+        array([0.01, 0.01, 0.01])
     """
 
     value: float = 1.0

@@ -69,6 +69,11 @@ def load_model(
 
     Raises:
         ScoringError: nothing there, not a model, incomplete or damaged weights.
+
+    Examples:
+        >>> _ = model.save_pretrained("tiny"), tokenizer.save_pretrained("tiny")
+        >>> zp.load_model("tiny").name
+        'tiny'
     """
     with _progress_bars(progress):
         folder, name, sha256, kind = _locate(source, cache)

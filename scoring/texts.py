@@ -40,6 +40,12 @@ def read_sequences(
 
     Raises:
         ScoringError: a file is missing or malformed, or holds less text than asked for; the message counts.
+
+    Examples:
+        >>> _ = Path("cat.txt").write_text("the cat sat on the mat " * 20)
+        >>> read = zp.read_sequences("cat.txt", tokenizer, sequences=4, length=8)
+        >>> read.input_ids.shape
+        torch.Size([4, 8])
     """
     if sequences < 1:
         raise ScoringError(f"sequences: expected at least 1, got {sequences}")

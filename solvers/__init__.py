@@ -26,6 +26,13 @@ def solve(instance: Instance, method: str = "exact", **options: Any) -> Solution
     "cvxpy" (option `solver`, the name of any installed cvxpy solver, and the solver's own options).
 
     Raises SpecError for an unknown method and SolverError where a reference solver fails.
+
+    Examples:
+        >>> inst = zp.allocation([1, 3], costs=1.0, budget=6.0)
+        >>> zp.solve(inst).x
+        array([1., 5.])
+        >>> zp.solve(inst, method="cvxpy", solver="CLARABEL").x.round(3)
+        array([1., 5.])
     """
     if method not in METHODS:
         raise SpecError(f"method = {method!r}: expected one of {', '.join(METHODS)}")

@@ -55,6 +55,11 @@ class Frontier:
     prices, multipliers : (J,) u and lambda at the breakpoints; lambda is the fall of the optimal value per unit
         of budget (it falls along the curve), or its rise per unit of target (it rises).
     slack : the limit where the constraint stops binding: budgets above it (targets below it) change nothing.
+
+    Examples:
+        >>> path = zp.frontier(zp.pruning([1, 3], sizes=1.0, sparsity=0.5))
+        >>> [path.at(target).multiplier for target in (0.5, 1.0)]
+        [0.1875, 0.375]
     """
 
     instance: Instance
@@ -122,6 +127,13 @@ def frontier(instance: Instance) -> Frontier:
 
     O(K log K) for the construction. Raises SpecError for a program of several terms, whose plan does not
     depend on one price.
+
+    Examples:
+        >>> path = zp.frontier(zp.allocation([1, 3], costs=1.0, budget=6.0))
+        >>> path.breakpoints  # the second layer is active from 0 on, the first from 2 on
+        array([0., 2.])
+        >>> path.at(6.0).x
+        array([1., 5.])
     """
     derivations = derive(instance.program)
     if len(derivations) != 1:

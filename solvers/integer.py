@@ -41,6 +41,11 @@ class IntegerSolution:
     the relaxed multiplier, rounded down; -inf where that multiplier is infinite). relaxed : the optimum without whole
     units. method : "greedy", "dynamic programming" or "milp". optimal : no plan in whole units is better, up to
     rounding of the objective.
+
+    Examples:
+        >>> whole = zp.solve_integer(zp.allocation([1, 3], costs=1.0, budget=3.0))
+        >>> whole.x, whole.method, whole.objective >= whole.bound
+        (array([0, 3]), 'greedy', True)
     """
 
     instance: Instance
@@ -85,6 +90,11 @@ def solve_integer(instance: Instance, step: ArrayLike = 1, groups: Groups | None
 
     Raises SpecError for bad steps or groups and InfeasibleError where no multiple lies in a box or the limit cannot
     be met.
+
+    Examples:
+        >>> whole = zp.solve_integer(zp.allocation([3, 4], costs=[2.0, 3.0], budget=7.0))
+        >>> whole.x, whole.optimal
+        (array([2, 1]), True)
     """
     if len(instance.program.terms) != 1:
         raise SpecError(f"{instance.program.name} has several terms: whole units are for programs of one")

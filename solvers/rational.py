@@ -30,6 +30,11 @@ class ExactOptimum:
     interior, floor, cap : the layers strictly inside their box, at their floor, and at a cap above the floor.
     unique : no other plan is optimal. Otherwise a resource without price is left over, and the layers without
     weight share it at one level (see `solvers.weightless`).
+
+    Examples:
+        >>> best = zp.exact_optimum(zp.allocation([1, 3], costs=1.0, budget=2.0))
+        >>> best.interior, best.floor, best.unique
+        ((1,), (0,), True)
     """
 
     multiplier: Fraction
@@ -68,6 +73,11 @@ def exact_optimum(instance: Instance) -> ExactOptimum:
     """The optimum and its multiplier as fractions.
 
     Raises SpecError for a program whose closed form is not a rational function of the data.
+
+    Examples:
+        >>> best = zp.exact_optimum(zp.allocation([1, 3], costs=1.0, budget=4.0))
+        >>> best.x, best.multiplier
+        ((Fraction(1, 2), Fraction(7, 2)), Fraction(1, 6))
     """
     truth = rational(instance)
     u, sides = truth.unpriced

@@ -61,6 +61,11 @@ def allocation(
     lower, upper : (K,) or scalar, box on the capacity; upper may be infinite.
 
     Raises SpecError for data outside these ranges and InfeasibleError for a budget below the floors.
+
+    Examples:
+        >>> inst = zp.allocation([1, 3], costs=1.0, budget=6.0)
+        >>> zp.solve(inst).x
+        array([1., 5.])
     """
     return declare(
         ALLOCATION,

@@ -36,7 +36,13 @@ def barrier_pruning(
     lower: Arrayish = 0.0,
     upper: Arrayish = 0.99,
 ) -> Instance:
-    """Declare a pruning with the penalty -log(1 - rho); caps below 1, everything else as in `pruning`."""
+    """Declare a pruning with the penalty -log(1 - rho); caps below 1, everything else as in `pruning`.
+
+    Examples:
+        >>> inst = zp.barrier_pruning([1, 3], sizes=1.0, target=1.0)
+        >>> zp.solve(inst).x.round(6)  # what is kept is in the ratio of the gains
+        array([0.75, 0.25])
+    """
     limit = pruning_target(sparsity, target, quality, sizes, upper)
     knobs = {"bits": bits, "eta": eta, "kappa": kappa}
     return declare(BARRIER_PRUNING, quality, (sizes,), limit, (lower,), (upper,), knobs)

@@ -21,7 +21,13 @@ from zetaplan.spec.instance import Array, Channel, Instance
 
 @dataclass(frozen=True, eq=False)
 class Constants:
-    """Arrays of the plan's shape, one entry per decision; infinite where a derivative has no bound."""
+    """Arrays of the plan's shape, one entry per decision; infinite where a derivative has no bound.
+
+    Examples:
+        >>> found = zp.constants(zp.pruning([1, 3], sizes=1.0, target=1.0))
+        >>> found.strong_convexity  # 2 eta q, layer by layer
+        array([0.5, 1.5])
+    """
 
     strong_convexity: Array
     smoothness: Array
@@ -45,6 +51,11 @@ def constants(instance: Instance) -> Constants:
 
     L_q is at the instance's own quality; where the exponent is below 1 it grows without bound as a quality falls
     to 0 (and mu falls to 0 with the weight), so it says nothing of other scores.
+
+    Examples:
+        >>> found = zp.constants(zp.pruning([1, 3], sizes=1.0, target=1.0))
+        >>> found.mu, found.L
+        (0.5, 1.5)
     """
     rows = [
         _ends(derivation, channel, reach, instance)

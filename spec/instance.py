@@ -42,6 +42,11 @@ class Instance:
 
     quality : (K,) on the simplex. weight : quality ** exponent. resource : costs or sizes, > 0.
     limit : budget or target. lower, upper : the box. parameters : the scalar knobs by name.
+
+    Examples:
+        >>> inst = zp.allocation([1, 3], costs=1.0, budget=6.0)
+        >>> inst.quality, inst.limit
+        (array([0.25, 0.75]), 6.0)
     """
 
     program: Program

@@ -70,6 +70,12 @@ def joint(
     lower, upper : pairs of (K,) or scalar, the boxes of capacity and of sparsity.
 
     Raises SpecError for data outside these ranges and InfeasibleError where the caps cannot make room.
+
+    Examples:
+        >>> inst = zp.joint([1, 3], costs=[1, 1], sizes=[8, 8], budget=0)
+        >>> capacity, sparsity = zp.solve(inst).x
+        >>> bool(abs(capacity.sum() - 8 * sparsity.sum()) < 1e-9)  # what grows is what was pruned
+        True
     """
     knobs = {"beta": beta, "gamma": gamma, "eta": eta, "kappa": kappa}
     return declare(JOINT, quality, (costs, sizes), budget, lower, upper, knobs)

@@ -34,6 +34,12 @@ def power_allocation(
     lower: Arrayish = 0.0,
     upper: Arrayish = math.inf,
 ) -> Instance:
-    """Declare an allocation with the utility m^p; 0 < p < 1, everything else as in `allocation`."""
+    """Declare an allocation with the utility m^p; 0 < p < 1, everything else as in `allocation`.
+
+    Examples:
+        >>> inst = zp.power_allocation([1, 2], costs=1.0, budget=5.0, p=0.5)
+        >>> zp.solve(inst).x.round(6)  # in the ratio of the squares of the gains
+        array([1., 4.])
+    """
     knobs = {"alpha": alpha, "beta": beta, "gamma": gamma, "p": p}
     return declare(POWER_ALLOCATION, quality, (costs,), budget, (lower,), (upper,), knobs)

@@ -34,7 +34,13 @@ def power_pruning(
     lower: Arrayish = 0.0,
     upper: Arrayish = 1.0,
 ) -> Instance:
-    """Declare a pruning with the penalty rho^p; p > 1, everything else as in `pruning`."""
+    """Declare a pruning with the penalty rho^p; p > 1, everything else as in `pruning`.
+
+    Examples:
+        >>> inst = zp.power_pruning([1, 8], sizes=1.0, target=0.6, p=4.0)
+        >>> zp.solve(inst).x.round(6)  # in the ratio of the cube roots of the gains
+        array([0.4, 0.2])
+    """
     limit = pruning_target(sparsity, target, quality, sizes, upper)
     knobs = {"bits": bits, "eta": eta, "kappa": kappa, "p": p}
     return declare(POWER_PRUNING, quality, (sizes,), limit, (lower,), (upper,), knobs)

@@ -60,6 +60,11 @@ def pruning(
     kappa : >= 0, curvature emphasis. lower, upper : (K,) or scalar, box within [0, 1].
 
     Raises SpecError for data outside these ranges and InfeasibleError for a target that the caps rule out.
+
+    Examples:
+        >>> inst = zp.pruning([1, 3], sizes=1.0, target=1.25)
+        >>> zp.solve(inst).x  # the layer with the smaller gain loses more
+        array([0.9375, 0.3125])
     """
     limit = pruning_target(sparsity, target, quality, sizes, upper)
     return declare(PRUNING, quality, (sizes,), limit, (lower,), (upper,), {"bits": bits, "eta": eta, "kappa": kappa})

@@ -12,7 +12,14 @@ from zetaplan.spec.instance import Instance
 
 
 class Status(Enum):
-    """Why the solver stopped; the value says cause and remedy."""
+    """Why the solver stopped; the value says cause and remedy.
+
+    Examples:
+        >>> zp.solve(zp.allocation([1, 3], costs=1.0, budget=6.0)).status.name
+        'BINDING'
+        >>> zp.solve(zp.allocation([1, 3], costs=1.0, budget=6.0, alpha=2.0)).status.name  # not worth its price
+        'SLACK'
+    """
 
     BINDING = "optimal: the constraint binds and the multiplier is its price"
     SLACK = (
@@ -29,6 +36,11 @@ class Solution:
 
     x : (K,) the plan, in the decision's unit (shape (T, K) for a program of T terms).
     multiplier : >= 0; the fall of the optimal value per unit of budget, or its rise per unit of target.
+
+    Examples:
+        >>> sol = zp.solve(zp.allocation([1, 3], costs=1.0, budget=6.0))
+        >>> sol.x, sol.multiplier
+        (array([1., 5.]), 0.125)
     """
 
     instance: Instance

@@ -51,7 +51,14 @@ class Condition:
 
 @dataclass(frozen=True)
 class Certificate:
-    """The verdict on a claimed optimum. gap: F(x) - D(multiplier), in the unit of the objective."""
+    """The verdict on a claimed optimum. gap: F(x) - D(multiplier), in the unit of the objective.
+
+    Examples:
+        >>> inst = zp.allocation([1, 3], costs=1.0, budget=6.0)
+        >>> cert = zp.certify(inst, zp.solve(inst))
+        >>> cert.valid, len(cert.conditions), abs(cert.gap) < 1e-12
+        (True, 7, True)
+    """
 
     conditions: tuple[Condition, ...]
     gap: float
@@ -125,6 +132,14 @@ def certify(instance: Instance, solution: Solution, exact: bool = False) -> Cert
 
     Raises SpecError where the claim has another shape than the instance; whatever is wrong with its numbers
     is said by the certificate.
+
+    Examples:
+        >>> inst = zp.allocation([1, 3], costs=1.0, budget=6.0)
+        >>> zp.certify(inst, zp.solve(inst)).valid
+        True
+        >>> claim = zp.Solution(inst, np.array([2.0, 4.0]), multiplier=0.125)  # uses the budget, but not as it should
+        >>> [condition.name for condition in zp.certify(inst, claim).conditions if not condition.ok]
+        ['stationarity', 'duality gap']
     """
     if exact:
         from zetaplan.verification.exact import certify_exactly

@@ -43,6 +43,12 @@ class ExactCertificate:
 
     document : `zetaplan.certificate/1`, JSON-able, accepted by `check_certificate` exactly if `valid`; None where the
     claim is not a plan inside its box, of which nothing can be proved.
+
+    Examples:
+        >>> inst = zp.allocation([1, 3], costs=1.0, budget=6.0)
+        >>> proof = zp.certify(inst, zp.solve(inst), exact=True)
+        >>> proof.valid, proof.document["schema"]
+        (True, 'zetaplan.certificate/1')
     """
 
     conditions: tuple[Condition, ...]

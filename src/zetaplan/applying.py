@@ -77,6 +77,12 @@ def apply_pruning(
     Raises:
         SpecError: the plan is no pruning plan, does not fit the model, or does not fit the structure.
         ScoringError: the method needs text and none is given, or the model cannot be run layer by layer.
+
+    Examples:
+        >>> half = zp.prune(scores, sparsity=0.5)
+        >>> applied = zp.apply_pruning(model, half, "wanda", batch)
+        >>> applied.sparsity
+        0.5
     """
     network = model.model if isinstance(model, LoadedModel) else model
     if wrong := mismatches(network, plan):

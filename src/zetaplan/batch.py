@@ -23,6 +23,11 @@ class BatchSolution:
     """N claimed optima and what the certificate says of each; float64 tensors on the device asked for.
 
     x : (N, K) plans. multiplier : (N,) >= 0. valid : (N,) bool. residuals : (N, 7) by condition, see `conditions`.
+
+    Examples:
+        >>> found = zp.solve_batch("pruning", [[1.0, 3.0], [1.0, 1.0]], 1.0, [1.0, 1.0])
+        >>> found.valid.all().item(), found.multiplier.tolist()
+        (True, [0.375, 0.5])
     """
 
     x: torch.Tensor
@@ -61,6 +66,11 @@ def solve_batch(
     program's knobs, shared by all. device : any torch device, that of `quality` where left out.
 
     Raises SpecError or InfeasibleError; the message names the instance and the layer.
+
+    Examples:
+        >>> found = zp.solve_batch("allocation", [[1.0, 3.0], [1.0, 1.0]], 1.0, [6.0, 4.0])
+        >>> found.x.tolist()
+        [[1.0, 5.0], [2.0, 2.0]]
     """
     import torch
 

@@ -148,6 +148,11 @@ def perplexity(
 
     Raises:
         ScoringError: bad options, too little text, or a loss that is not finite.
+
+    Examples:
+        >>> found = zp.perplexity(model, torch.arange(64), length=16, stride=8)
+        >>> int(found.tokens.sum())  # every token but the first is scored once
+        63
     """
     network = model.model if isinstance(model, LoadedModel) else model
     ids = torch.as_tensor(tokens).flatten()
@@ -176,6 +181,13 @@ def multiple_choice(
 
     Raises:
         ScoringError: no items, an item longer than the model's context, or a loss that is not finite.
+
+    Examples:
+        >>> from zetaplan.evaluation import Item
+        >>> _ = model.save_pretrained("tiny"), tokenizer.save_pretrained("tiny")
+        >>> item = Item("the cat sat on", ("the mat", "the cat"), gold=0)
+        >>> zp.multiple_choice(zp.load_model("tiny"), [item]).accuracy in (0.0, 1.0)
+        True
     """
     if not items:
         raise ScoringError("items: none; give at least one")

@@ -31,6 +31,12 @@ class Reading:
     tolerated : the regret that is allowed. solved : whether the certificate was not enough and a solution was needed.
     solution : what to use from now on: the plan as it was if `within`, else the optimum for these scores.
     moved : (K,) what that changes, in the decision's unit; zero if `within`.
+
+    Examples:
+        >>> watch = zp.Monitor(zp.allocate(scores, mean_rank=4), tolerance=0.01)
+        >>> reading = watch.update(1.1 * scores.gain)  # all gains alike: the shares stay, and so does the plan
+        >>> reading.within, reading.solved
+        (True, False)
     """
 
     regret: float
@@ -54,6 +60,11 @@ class Monitor:
     """Watches a plan while the scores move. `solution` is what to use now, `tolerated` the regret that is allowed.
 
     It watches the optimum in the decision's own unit (`plan.solution`); whole units are made from it by a new plan.
+
+    Examples:
+        >>> watch = zp.Monitor(zp.allocate(scores, mean_rank=4), tolerance=0.01)
+        >>> watch.update(scores).within
+        True
     """
 
     def __init__(self, plan: Plan, *, tolerance: float = 0.01) -> None:

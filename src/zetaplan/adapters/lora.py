@@ -30,6 +30,12 @@ def adapter(model: LoadedModel | nn.Module, plan: Plan, *, dropout: float = 0.0)
     Raises:
         SpecError: PEFT is not installed, or the plan holds no ranks.
         CertificateError: the plan does not fit the model, or PEFT made of it another number of parameters.
+
+    Examples:
+        >>> ranks = zp.allocate(scores, mean_rank=4)
+        >>> adapted = zp.adapter(model, ranks)
+        >>> sum(p.numel() for p in adapted.parameters() if p.requires_grad) == ranks.rounded.used
+        True
     """
     try:
         from peft import LoraConfig, get_peft_model

@@ -32,7 +32,13 @@ PLAN_SCHEMA = b'"zetaplan.plan/'
 
 @dataclass(frozen=True)
 class Export:
-    """A plan as a tool's settings. file : the name that the tool expects. usage : how the tool takes it."""
+    """A plan as a tool's settings. file : the name that the tool expects. usage : how the tool takes it.
+
+    Examples:
+        >>> settings = zp.export(zp.prune(scores, sparsity=0.5), to="csv")
+        >>> settings.text.splitlines()[0]
+        'name,units'
+    """
 
     to: str
     data: bytes
@@ -58,6 +64,11 @@ def export(plan: Plan, *, to: str, model: str | nn.Module | None = None) -> Expo
 
     Raises SpecError for a format that does not take this plan, CertificateError, naming the entry, where the plan does
     not fit the model or an entry would not do what it says.
+
+    Examples:
+        >>> settings = zp.export(zp.allocate(scores, mean_rank=4), to="peft", model=model)
+        >>> settings.file
+        'adapter_config.json'
     """
     form = format_of(to)
     if form.PROGRAM not in (None, plan.instance.program.name):
