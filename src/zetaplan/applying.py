@@ -128,17 +128,17 @@ def prune_blocks(
     targets = {name: count for block in parts for name, count in _divided(block, counts[block.name]).items()}
     removed: dict[str, int] = {}
     with torch.no_grad(), tqdm(total=len(layer_blocks(model)), desc=method, unit="layer", disable=not progress) as bar:
-        for layer, observed in _layers(model, pruner, targets, batches):
-            for name, linear in _linears(layer.modules).items():
+        for layer, observed in observed_layers(model, pruner, targets, batches):
+            for name, linear in linears_of(layer.modules).items():
                 if count := targets.get(name):
-                    removed[name] = _prune_linear(name, linear, count, pruner, structure == "2:4", observed.get(name))
+                    removed[name] = prune_linear(name, linear, count, pruner, structure == "2:4", observed.get(name))
             bar.update()
     return Applied(method, structure, tuple(_removal(block, counts[block.name], removed) for block in parts))
 
 
 def _divided(block: Block, count: int) -> dict[str, int]:
     """The block's count over its linears in proportion to their sizes: cumulative shares, rounded down."""
-    linears = _linears(block.modules)
+    linears = linears_of(block.modules)
     sizes = [linear.get_parameter("weight").numel() for linear in linears.values()]
     if sum(sizes) != block.linear_parameters:
         raise ScoringError(f"model: {block.name!r} holds experts in one tensor, which cannot be pruned yet")
@@ -148,7 +148,8 @@ def _divided(block: Block, count: int) -> dict[str, int]:
     return dict(zip(linears, (end - start for start, end in zip([0, *ends], ends, strict=False)), strict=True))
 
 
-def _linears(modules: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+def linears_of(modules: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """Those of the modules that hold weights to be pruned."""
     return {name: module for name, module in modules.items() if isinstance(module, nn.Linear | Conv1D)}
 
 
@@ -160,7 +161,7 @@ def _require_groups(parts: Sequence[Block], counts: Mapping[str, int]) -> None:
                 f"structure = '2:4' removes exactly half of every block, and the plan takes {share:.4f} of "
                 f"{block.name!r}; plan with sparsity, lower and upper all 0.5, or apply it unstructured"
             )
-        for name, linear in _linears(block.modules).items():
+        for name, linear in linears_of(block.modules).items():
             if _by_rows(linear).shape[1] % GROUP:
                 raise SpecError(f"structure = '2:4': {name!r} has {_by_rows(linear).shape[1]} inputs, no multiple of 4")
 
@@ -171,9 +172,10 @@ def _by_rows(linear: nn.Module) -> Tensor:
     return weight.mT if isinstance(linear, Conv1D) else weight
 
 
-def _prune_linear(
+def prune_linear(
     name: str, linear: nn.Module, count: int, pruner: Pruner, groups: bool, observed: Tensor | None
 ) -> int:
+    """Prune one linear in place; how many weights were removed."""
     stored = _by_rows(linear)
     weight = stored.to(torch.promote_types(stored.dtype, torch.float32))
     left, removed = pruner.prune(weight, count, observed, groups)
@@ -184,14 +186,14 @@ def _prune_linear(
 
 
 def _removal(block: Block, requested: int, removed: Mapping[str, int]) -> Removal:
-    linears = _linears(block.modules)
+    linears = linears_of(block.modules)
     zeros = sum(int((linear.get_parameter("weight") == 0).sum()) for linear in linears.values())
     gone = sum(removed.get(name, 0) for name in linears)
     return Removal(block.name, block.linear_parameters, requested, gone, zeros)
 
 
-def _layers(
-    model: nn.Module, pruner: Pruner, targets: Mapping[str, int], batches: Batches | None
+def observed_layers(
+    model: nn.Module, pruner: Pruner, targets: Mapping[str, object], batches: Batches | None
 ) -> Iterator[tuple[Block, dict[str, Tensor]]]:
     """The decoder layers with what their linears were observed to receive, if the method wants to know."""
     if not pruner.calibrated:

@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from zetaplan import __version__
 from zetaplan.cli_apply import apply
 from zetaplan.cli_audit import audit
+from zetaplan.cli_calibrate import calibrate
 from zetaplan.cli_evaluate import evaluate
 from zetaplan.cli_export import export
 from zetaplan.cli_regret import regret
@@ -332,6 +333,7 @@ def report(
 
 app.command(epilog="Example: zetaplan regret plan.json --scores other.json")(regret)
 app.command(epilog="Example: zetaplan apply smollm2 plan.json --method wanda --data notes.txt -o pruned")(apply)
+app.command(epilog="Example: zetaplan calibrate smollm2 --method wanda --data notes.txt")(calibrate)
 app.command(epilog="Example: zetaplan evaluate pruned --text held-out.txt --length 1024 --stride 512")(evaluate)
 app.command(epilog="Example: zetaplan audit --instances 10000 --jobs 2 --out audit")(audit)
 app.command(epilog="Example: zetaplan export plan.json --to peft --model smollm2 -o adapter_config.json")(export)
