@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
 
 from zetaplan.solvers import knapsack
 from zetaplan.solvers.knapsack import Knapsack
@@ -104,6 +103,8 @@ def _several_terms(instance: Instance, derivations: tuple[Derivation, ...]) -> S
 
 def _root(instance: Instance, derivations: tuple[Derivation, ...]) -> float:
     """The multiplier of a program of several terms: the piece by halving, then its one equation."""
+    from scipy.optimize import brentq  # slow to import, and only needed here
+
     points = _breakpoints(instance, derivations)
     low, high = 0, points.size - 1
     while high - low > 1:

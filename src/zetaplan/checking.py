@@ -62,6 +62,12 @@ def load_plan(path: str | os.PathLike[str]) -> Plan:
     """The plan that a file of `zetaplan.plan/1` holds, certified anew.
 
     Raises SpecError if the file is not one, CertificateError (naming what fails) if its numbers do not hold.
+
+    Examples:
+        >>> ranks = zp.allocate(scores, mean_rank=4)
+        >>> _ = ranks.save("plan.json")
+        >>> bool((zp.load_plan("plan.json").solution.x == ranks.solution.x).all())
+        True
     """
     document = load(path, PlanFile)
     verdict = check(document)
@@ -202,5 +208,5 @@ def _whole_gap(stored: RoundedData, derived: RoundedData) -> Check:
 def _labels(document: PlanFile, plan: Plan) -> Check:
     labels = ("names", "unit", "resource_unit", "warnings")
     same = all(getattr(document, label) == getattr(plan, label) for label in labels)
-    same &= tuple(document.rounded.layers) == plan.names and document.rounded.unit == plan.rounded.unit
+    same &= tuple(document.rounded.layers) == plan.names and document.rounded.unit == plan.whole_unit
     return Check("labels", same, "names, units and warnings follow from the scores")

@@ -233,6 +233,7 @@ def allocate(
     pin: Pins = None,
     group: Groups = None,
     expert_rank: Annotated[int | None, typer.Option(help="Plan LoRA experts of this rank instead of ranks.")] = None,
+    top_k: Annotated[int, typer.Option(help="Experts that a token is sent to, where experts are planned.")] = 2,
     gain: Gain = "raw",
     step: Annotated[int, typer.Option("--step", "--multiple-of", help="Whole ranks are multiples of this.")] = 1,
     out: Out = Path("plan.json"),
@@ -252,6 +253,7 @@ def allocate(
         gamma=gamma,
         **_wishes(lower, upper, floor, cap, pin, group),
         expert_rank=expert_rank,
+        top_k=top_k,
         gain=gain,
         step=step,
     )
@@ -384,7 +386,7 @@ def _summary(plan: Plan) -> str:
     conditions = len(plan.certificate.conditions)
     lines = [
         f"{plan.instance.program.name}: {len(plan.names)} layers, all {conditions} conditions of optimality hold",
-        f"in whole units ({plan.rounded.unit}): {plan.rounded.used:,.10g} of {plan.instance.limit:,.10g} "
+        f"in whole units ({plan.whole_unit}): {plan.rounded.used:,.10g} of {plan.instance.limit:,.10g} "
         f"{plan.resource_unit}, within {plan.rounded.gap:.2g} of the best possible objective",
     ]
     from zetaplan.drift import drift_sentence

@@ -50,6 +50,7 @@ class AllocationStep(Wishes):
     budget: float | str | None = None
     mean_rank: float | None = None
     expert_rank: int | None = None
+    top_k: int = 2
     step: int = 1
     alpha: float = 0.0
     beta: float = 1.0

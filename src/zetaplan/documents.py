@@ -53,12 +53,23 @@ PERHAPS = (
 
 
 def save_scores(scores: Scores, path: str | os.PathLike[str]) -> Path:
-    """Write `zetaplan.scores/1` to the file, whole or not at all. Raises SpecError if it cannot be written."""
+    """Write `zetaplan.scores/1` to the file, whole or not at all. Raises SpecError if it cannot be written.
+
+    Examples:
+        >>> zp.save_scores(scores, "scores.json").name
+        'scores.json'
+    """
     return save(path, scores_document(scores))
 
 
 def load_scores(path: str | os.PathLike[str]) -> Scores:
-    """The scores that a file of `zetaplan.scores/1` holds. Raises SpecError if it is not one."""
+    """The scores that a file of `zetaplan.scores/1` holds. Raises SpecError if it is not one.
+
+    Examples:
+        >>> _ = zp.save_scores(scores, "scores.json")
+        >>> bool((zp.load_scores("scores.json").gain == scores.gain).all())  # every bit
+        True
+    """
     return scores_value(load(path, ScoresFile))
 
 
@@ -141,7 +152,7 @@ def rounded_data(plan: Plan) -> RoundedData:
     rounded = plan.rounded
     return checked(
         RoundedData,
-        unit=rounded.unit,
+        unit=plan.whole_unit,
         step=rounded.step,
         layers=per_layer(plan),
         total=in_total(plan),

@@ -119,6 +119,9 @@ class Request(Record):
     resource: Literal["rank_parameters", "linear_parameters", "given"]
     limit: Limit
     expert_rank: Annotated[int, Field(ge=1)] | None = Field(None, description="the unit is an expert of this LoRA rank")
+    top_k: Annotated[int, Field(ge=1)] = Field(
+        2, description="experts that a token is sent to, where experts are planned"
+    )
 
 
 class InstanceData(Record):

@@ -15,6 +15,7 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -33,7 +34,7 @@ from zetaplan.spec.instance import Arrayish, Instance
 from zetaplan.spec.pruning import pruning
 from zetaplan.spec.solution import Solution
 from zetaplan.verification.certificate import Certificate, certify
-from zetaplan.wishes import Bound, Wish, feasible, tied, wishes_of
+from zetaplan.wishes import Bound, Wish, feasible, one_each, tied, wishes_of
 
 if TYPE_CHECKING:
     from zetaplan.scoring import Scores
@@ -59,6 +60,13 @@ class Plan:
     proof : the certificate in fractions, for `zetaplan.check_certificate` or whoever has Python alone.
     scores : what was measured. request : how instance follows from scores.
     created : UTC time, ISO 8601. versions : software by name.
+
+    Examples:
+        >>> ranks = zp.allocate(scores, mean_rank=4)
+        >>> ranks.rounded.units.shape, ranks.names == scores.names
+        ((3,), True)
+        >>> ranks.save("plan.json").name
+        'plan.json'
     """
 
     instance: Instance
@@ -83,6 +91,11 @@ class Plan:
         return UNITS[self.instance.program.name] if experts is None else f"LoRA experts (of rank {experts})"
 
     @property
+    def whole_unit(self) -> str:
+        """What `rounded.units` counts."""
+        return "parameters to remove" if self.rounded.counts_parameters else self.unit
+
+    @property
     def resource_unit(self) -> str:
         """What the costs, the budget and the target count."""
         return "given by the caller" if self.request.resource == "given" else "parameters"
@@ -95,7 +108,8 @@ class Plan:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader must know before trusting the plan; empty when there is nothing to say."""
-        return tuple(warning for warning in (noise_warning(self.scores), ranking_warning(self.scores)) if warning)
+        found = (noise_warning(self.scores), ranking_warning(self.scores), box_warning(self), step_warning(self))
+        return tuple(warning for warning in found if warning)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write `zetaplan.plan/1` to the file, whole or not at all."""
@@ -107,7 +121,13 @@ class Plan:
 
 
 def plan(scores: Scores, *, program: Literal["allocation", "pruning"], **options: Any) -> Plan:
-    """`allocate(scores, **options)` or `prune(scores, **options)`, by the name of the program."""
+    """`allocate(scores, **options)` or `prune(scores, **options)`, by the name of the program.
+
+    Examples:
+        >>> ranks = zp.plan(scores, program="allocation", mean_rank=4)
+        >>> ranks.certificate.valid
+        True
+    """
     planners: dict[str, Callable[..., Plan]] = {"allocation": allocate, "pruning": prune}
     if program not in planners:
         raise SpecError(f"program = {program!r}: expected 'allocation' or 'pruning'")
@@ -128,6 +148,7 @@ def allocate(
     pins: Mapping[str, float] = MappingProxyType({}),
     groups: Sequence[Sequence[str]] = (),
     expert_rank: int | None = None,
+    top_k: int = 2,
     gain: Gain = "raw",
     step: int = 1,
     method: str = "exact",
@@ -140,6 +161,7 @@ def allocate(
     lower, upper : one number, (K,), or numbers by name, with wildcards. pins : values that are settled, by name.
     groups : lists of names, with wildcards, whose blocks share one value and count as one block.
     expert_rank : plan experts of this LoRA rank instead, at least one per layer; all amounts then count experts.
+    top_k : experts that a token is sent to, for exports and `zetaplan.mixture`; where a layer has fewer, all of them.
     gain : "raw", "net" of the noise floor, or "unbiased" (cross-fitted).
     step : what every rank of `rounded` is a multiple of, above 0.
     method : of `zetaplan.solve`; of a solution that is off by more than 1e-9 no plan is made.
@@ -147,6 +169,11 @@ def allocate(
 
     Raises SpecError or InfeasibleError for bad data, also where floors and caps leave no whole ranks, and
     CertificateError if the solution does not verify.
+
+    Examples:
+        >>> ranks = zp.allocate(scores, mean_rank=4, step=2)
+        >>> int(ranks.rounded.units.sum())  # as many as rank 4 everywhere
+        12
     """
     if budget is not None and mean_rank is not None:
         raise SpecError("budget and mean_rank: give one of the two, not both")
@@ -155,13 +182,13 @@ def allocate(
     scores = tied(scores, groups)
     limit = _budget(budget) if budget is not None else _limit("mean_rank", 8.0 if mean_rank is None else mean_rank)
     resource = "rank_parameters" if costs is None else "given"
-    request = checked(Request, gain=gain, resource=resource, limit=limit, expert_rank=expert_rank)
+    request = checked(Request, gain=gain, resource=resource, limit=limit, expert_rank=expert_rank, top_k=top_k)
     knobs = {"alpha": alpha, "beta": beta, "gamma": gamma}
     wished = wishes_of(scores.names, lower, upper, pins)
     if expert_rank is not None:
-        wished += wishes_of(scores.names, 1.0, math.inf, {})
-    instance = _wished(scores, request, costs, wished, math.inf, knobs)
-    return _planned(instance, scores, request, method, lambda optimum: whole_ranks(optimum, step))
+        wished.append(one_each(scores.names))
+    declare = partial(instance_of, scores, request, () if costs is None else costs, **knobs)
+    return _planned(scores, request, declare, wished, math.inf, method, partial(whole_ranks, step=step))
 
 
 def prune(
@@ -191,6 +218,11 @@ def prune(
     The rest: `zetaplan.pruning`.
 
     Raises SpecError or InfeasibleError for bad data and CertificateError if the solution does not verify.
+
+    Examples:
+        >>> sparsity = zp.prune(scores, sparsity=0.5, upper=0.8)
+        >>> int(sparsity.rounded.units.sum()) * 2 == int(scores.linear_parameters.sum())
+        True
     """
     if sparsity is not None and target is not None:
         raise SpecError("sparsity and target: give one of the two, not both")
@@ -200,8 +232,8 @@ def prune(
     request = checked(Request, gain=gain, resource="linear_parameters" if sizes is None else "given", limit=limit)
     knobs = {"bits": bits, "eta": eta, "kappa": kappa}
     wished = wishes_of(scores.names, lower, upper, pins)
-    instance = _wished(scores, request, sizes, wished, 1.0, knobs)
-    return _planned(instance, scores, request, method, whole_counts)
+    declare = partial(instance_of, scores, request, () if sizes is None else sizes, **knobs)
+    return _planned(scores, request, declare, wished, 1.0, method, whole_counts)
 
 
 def instance_of(scores: Scores, request: Request, given: Arrayish, **options: Any) -> Instance:
@@ -263,6 +295,25 @@ def ranking_warning(scores: Scores) -> str | None:
     return f"The data do not support the ranking of the layers (reliability {reached:.2f}): {remedy}"
 
 
+def box_warning(plan: Plan) -> str | None:
+    """What to say when floors or caps decide alone, so that the limit is not what the plan comes to."""
+    instance, x = plan.instance, plan.solution.x
+    spare = instance.limit - math.fsum(instance.resource * x)
+    if instance.program.sense == "<=" and spare > 0 and (x >= instance.upper).all():
+        return f"every layer is at its cap: {spare:,.10g} {plan.resource_unit} of the budget are left over"
+    if instance.program.sense == ">=" and spare < 0 and (x <= instance.lower).all():
+        return f"every layer is at its floor: {-spare:,.10g} {plan.resource_unit} more go than the target asks"
+    return None
+
+
+def step_warning(plan: Plan) -> str | None:
+    """What to say when no layer gets anything, although there is something to spend."""
+    rounded = plan.rounded
+    if rounded.counts_parameters or rounded.units.any() or not plan.solution.x.any():
+        return None
+    return f"every layer gets 0: the budget does not pay for a step of {rounded.step} anywhere; take a smaller step"
+
+
 def prediction_note(scores: Scores) -> str | None:
     """Whether the promised falls of the loss came true, where the steps were taken."""
     if scores.decrease is None or scores.held_out_decrease is None:
@@ -275,33 +326,30 @@ def prediction_note(scores: Scores) -> str | None:
     )
 
 
-def _wished(
+def _planned(
     scores: Scores,
     request: Request,
-    given: Arrayish | None,
+    declare: Callable[..., Instance],
     wishes: Sequence[Wish],
     cap: float,
-    knobs: Mapping[str, float],
-) -> Instance:
-    """The instance under all wishes. cap : of layers without one."""
-
-    def declare(lower: Array, upper: Array) -> Instance:
-        return instance_of(scores, request, () if given is None else given, lower=lower, upper=upper, **knobs)
-
-    return feasible(scores.names, wishes, declare, cap)
-
-
-def _planned(
-    instance: Instance, scores: Scores, request: Request, method: str, rounding: Callable[[Solution], Rounded]
+    method: str,
+    rounding: Callable[[Solution], Rounded],
 ) -> Plan:
-    solution = solve(instance, method=method)
+    """The plan under all wishes, relaxed and in whole units. declare : takes lower and upper. cap : without a wish."""
+
+    def attempt(lower: Array, upper: Array) -> tuple[Solution, Rounded]:
+        optimum = solve(declare(lower=lower, upper=upper), method=method)
+        return optimum, rounding(optimum)
+
+    solution, rounded = feasible(scores.names, wishes, attempt, cap)
+    instance = solution.instance
     certificate, exact = certify(instance, solution), certify(instance, solution, exact=True)
     if failures := (*certificate.failures, *exact.failures):
         failing = ", ".join(condition.name for condition in failures)
         raise CertificateError(f"the solution by {method!r} fails {failing}; no plan is made; use method='exact'")
     proof = CertificateFile.model_validate_json(json.dumps(exact.document))
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Plan(instance, solution, certificate, rounding(solution), proof, scores, request, now, _versions())
+    return Plan(instance, solution, certificate, rounded, proof, scores, request, now, _versions())
 
 
 def _budget(budget: float | str) -> Limit:

@@ -107,7 +107,7 @@ class Report:
         rounded = self.plan.rounded
         share = f" ({rounded.gap / abs(rounded.objective):.2g} of it)" if rounded.objective else ""
         return (
-            f"In whole units ({rounded.unit}, by {rounded.method}) the plan comes to {rounded.used:,.10g} of "
+            f"In whole units ({self.plan.whole_unit}, by {rounded.method}) the plan comes to {rounded.used:,.10g} of "
             f"{self.plan.instance.limit:,.10g} {self.plan.resource_unit}. Its objective, {rounded.objective:.6g}, is "
             f"within {rounded.gap:.2g}{share} of the best possible: the multiplier proves that no plan, whole or not, "
             f"is below {rounded.bound:.6g}"
@@ -317,6 +317,11 @@ def write_report(plan: Plan, path: str | os.PathLike[str], *, file: str = "plan.
     """Write the report of a plan as HTML to `path`, and as Markdown beside it with the suffix .md.
 
     file : how the plan's own file is called in "how to check". Raises SpecError if `path` cannot be written.
+
+    Examples:
+        >>> page, text = zp.write_report(zp.prune(scores, sparsity=0.5), "report.html")
+        >>> page.name, text.name
+        ('report.html', 'report.md')
     """
     html = Path(path)
     if html.suffix == ".md":

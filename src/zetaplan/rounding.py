@@ -28,8 +28,6 @@ from zetaplan.verification.certificate import certify
 
 Counts = NDArray[np.int64]
 
-UNITS = {"allocation": "LoRA rank", "pruning": "parameters to remove"}
-
 
 @dataclass(frozen=True, eq=False)
 class Rounded:
@@ -56,11 +54,6 @@ class Rounded:
         x = self.units.astype(np.float64)
         plan = x / self.instance.resource if self.counts_parameters else x
         return Solution(self.instance, plan, self.relaxed.multiplier, method=self.method)
-
-    @property
-    def unit(self) -> str:
-        """What `units` counts."""
-        return UNITS[self.instance.program.name]
 
     @property
     def counts_parameters(self) -> bool:

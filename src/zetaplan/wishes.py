@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zetaplan.errors import InfeasibleError, SpecError
-from zetaplan.spec.instance import Array, Arrayish, Instance
+from zetaplan.spec.instance import Array, Arrayish
 
 if TYPE_CHECKING:
     from zetaplan.scoring import Scores
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 TIE = "+"  # between the names of blocks that share one value
 
 Bound = Arrayish | Mapping[str, float]
-Declare = Callable[[Array, Array], Instance]
+Result = TypeVar("Result")
+Attempt = Callable[[Array, Array], Result]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,22 +53,27 @@ def wishes_of(names: Sequence[str], lower: Bound, upper: Bound, pins: Mapping[st
     return found
 
 
-def feasible(names: Sequence[str], wishes: Sequence[Wish], declare: Declare, cap: float) -> Instance:
-    """The instance under all wishes.
+def one_each(names: Sequence[str]) -> Wish:
+    """The floor of experts: a layer without any could not route."""
+    return Wish("one expert per layer", np.ones(len(names)), np.full(len(names), math.inf))
 
-    declare : from lower and upper, (K,) each, to the instance. cap : of layers without a wish; their floor is 0.
+
+def feasible(names: Sequence[str], wishes: Sequence[Wish], attempt: Attempt[Result], cap: float) -> Result:
+    """What comes of the attempt under all wishes.
+
+    attempt : from lower and upper, (K,) each, to a plan. cap : of layers without a wish; their floor is 0.
 
     Raises SpecError where two wishes leave a layer nothing, and InfeasibleError that names a smallest set of wishes
     which no plan keeps together.
     """
     _refuse_contradictions(names, wishes)
     try:
-        return declare(*_box(wishes, cap))
+        return attempt(*_box(wishes, cap))
     except InfeasibleError as error:
         kept = list(wishes)
         for wish in wishes:
             without = [other for other in kept if other is not wish]
-            if not _possible(without, declare, cap):
+            if not _possible(without, attempt, cap):
                 kept = without
         conflict = ", ".join(wish.label for wish in kept)
         raise InfeasibleError(f"{error}; in conflict with it: {conflict or 'nothing else'}") from error
@@ -118,6 +124,8 @@ def _bounds(argument: str, given: Bound, names: Sequence[str], free: float) -> l
         return [(label, np.broadcast_to(values, len(names)))]
     found = []
     for key, value in given.items():
+        if math.isnan(value):
+            raise SpecError(f"{argument}[{key!r}] = {value}: expected a number")
         values = np.full(len(names), free)
         values[_hits(argument, key, names)] = value
         found.append((f"{argument}[{key!r}] = {value:g}", values))
@@ -148,9 +156,9 @@ def _box(wishes: Sequence[Wish], cap: float) -> tuple[Array, Array]:
     return np.where(low == -math.inf, 0.0, low), np.where(high == math.inf, cap, high)
 
 
-def _possible(wishes: Sequence[Wish], declare: Declare, cap: float) -> bool:
+def _possible(wishes: Sequence[Wish], attempt: Attempt[Any], cap: float) -> bool:
     try:
-        declare(*_box(wishes, cap))
+        attempt(*_box(wishes, cap))
     except InfeasibleError:
         return False
     return True

@@ -164,6 +164,14 @@ def test_a_planned_mixture_learns_on_a_tiny_model(tmp_path) -> None:
     assert end < 0.8 * start
 
 
+def test_a_mixture_routes_to_as_many_experts_as_the_plan_says() -> None:
+    plan = allocate(scored(tiny_llama(layers=3)), mean_rank=5, expert_rank=2, top_k=3)
+    mixed = mixture(tiny_llama(layers=3), plan)
+    counts = [(len(m.down), m.top_k) for m in mixed.modules() if isinstance(m, MixtureOfLoRA)]
+    assert {top for _, top in counts} & {3}
+    assert all(top == min(3, experts) for experts, top in counts)
+
+
 def test_what_does_not_fit_is_refused(linear: nn.Linear) -> None:
     model = tiny_llama(layers=3)
     ranks: Plan = allocate(scored(model), mean_rank=2)

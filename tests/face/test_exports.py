@@ -177,6 +177,10 @@ def test_mola_has_one_entry_per_layer_and_routes_to_experts_that_exist(model: nn
     assert experts == plan.rounded.units.tolist()
     assert len(chosen) == LAYERS
     assert all(1 <= k <= count for k, count in zip(chosen, experts, strict=True))
+    assert set(chosen) <= {1, 2}
+    wider = allocate(plan.scores, mean_rank=3, expert_rank=4, top_k=3)
+    third = export(wider, to="mola", model=model).text.split()[3].strip('"').split(",")
+    assert list(map(int, third)) == [min(3, count) for count in experts]
     assert plan.rounded.used == sum(4 * m.inputs * n + 4 * m.outputs * n for m, n in _by_linear(plan, model))
     with pytest.raises(SpecError, match=r"counts ranks, not experts: plan with expert_rank"):
         export(plan_for(model, "peft"), to="mola", model=model)

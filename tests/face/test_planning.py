@@ -195,10 +195,15 @@ def test_experts_have_a_floor_and_their_own_price(scores: Scores) -> None:
     assert made.instance.resource.tolist() == (8 * scores.rank_parameters).tolist()
     assert made.rounded.units.min() >= 1
     assert made.rounded.used <= 3 * 8 * scores.rank_parameters.sum()
-    assert made.unit == "LoRA experts (of rank 8)"
+    assert made.unit == made.whole_unit == "LoRA experts (of rank 8)"
     assert check(made.document()).valid
+    assert made.document().rounded.unit == made.unit
     with pytest.raises(SpecError, match="expected at least 1, and no costs"):
         allocate(scores, expert_rank=0)
+    with pytest.raises(SpecError, match="top_k"):
+        allocate(scores, expert_rank=8, top_k=0)
+    with pytest.raises(InfeasibleError, match=r"in conflict with it: one expert per layer$"):
+        allocate(scores, mean_rank=0.5, expert_rank=8)
 
 
 @pytest.mark.parametrize(
@@ -214,6 +219,7 @@ def test_experts_have_a_floor_and_their_own_price(scores: Scores) -> None:
             {"upper": {"*": 5}, "pins": {"*.2": 6}},
             r"layers\.2: pins\['\*\.2'\] = 6 and upper\['\*'\] = 5 leave it nothing",
         ),
+        ({"pins": {"*.2": math.nan}}, r"pins\['\*\.2'\] = nan: expected a number"),
         ({"lower": -1}, r"lower\[0\] = -1: expected a finite number of at least 0"),
         ({"lower": [1, 2]}, r"lower: expected one number, 6 of them or numbers by name"),
     ],
@@ -229,3 +235,24 @@ def test_only_the_wishes_that_conflict_are_named(scores: Scores) -> None:
         allocate(scores, mean_rank=12, lower=floors, pins={"*.4": 50})  # 12 * 375 = 4500 < 60 * 62 + 50 * 64
     with pytest.raises(InfeasibleError, match=r"in conflict with it: upper\['\*'\] = 0\.4$"):
         prune(scores, sparsity=0.5, upper={"*": 0.4, "*.1": 0.2})
+
+
+def test_wishes_that_leave_no_whole_ranks_are_named_too(scores: Scores) -> None:
+    with pytest.raises(InfeasibleError, match=r"no multiple of 4 .* in conflict with it: pins\['\*\.1'\] = 5$"):
+        allocate(scores, mean_rank=8, step=4, pins={"*.1": 5, "*.2": 8}, upper=40)
+    floors = {"*.0": 9, "*.1": 1}  # 16 * 60 + 8 * 61 = 1448
+    with pytest.raises(InfeasibleError, match=r"rounded up to whole units, need 1448.* with it: lower\['\*\.0'\] = 9$"):
+        allocate(scores, budget=900, step=8, lower=floors)
+
+
+def test_a_plan_says_when_its_limit_decides_nothing(scores: Scores) -> None:
+    capped = allocate(scores, mean_rank=8, upper=4)
+    spare = 4 * scores.rank_parameters.sum()
+    assert f"every layer is at its cap: {spare:,} parameters of the budget are left over" in capped.warnings
+    floored = prune(scores, sparsity=0.5, lower=0.6)
+    assert any(warning.startswith("every layer is at its floor") for warning in floored.warnings)
+    nothing = allocate(scores, mean_rank=0.5, step=16)
+    assert any("does not pay for a step of 16 anywhere" in warning for warning in nothing.warnings)
+    for made in (capped, floored, nothing):
+        assert check(made.document()).valid
+    assert not any("every layer" in warning for warning in allocate(scores, mean_rank=8).warnings)

@@ -32,6 +32,12 @@ class MixtureOfLoRA(nn.Module):
         router: R (E, in), to be trained.
         top_k: k, at most E.
         scale: s.
+
+    Examples:
+        >>> linear = torch.nn.Linear(16, 32)
+        >>> mixed = zp.MixtureOfLoRA(linear, experts=4, rank=2, top_k=2)
+        >>> mixed(torch.zeros(5, 16)).shape
+        torch.Size([5, 32])
     """
 
     def __init__(self, linear: nn.Linear, experts: int, rank: int, *, top_k: int = 2, scale: float = 2.0) -> None:
@@ -61,7 +67,7 @@ class MixtureOfLoRA(nn.Module):
 
 
 def mixture(
-    model: LoadedModel | nn.Module, plan: Plan, *, top_k: int = 2, scale: float = 2.0, seed: int = 0
+    model: LoadedModel | nn.Module, plan: Plan, *, top_k: int | None = None, scale: float = 2.0, seed: int = 0
 ) -> nn.Module:
     """The model with every planned linear replaced, in place, by a mixture with the planned number of experts.
 
@@ -71,18 +77,25 @@ def mixture(
     Args:
         model: a transformers model whose linears are nn.Linear, with the blocks that the plan was made for.
         plan: an allocation plan in experts (`allocate(..., expert_rank=...)`).
-        top_k: experts that answer for a token, at most those there are.
+        top_k: experts that answer for a token, at most those there are; what the plan says if not given.
         scale: s.
         seed: of the start of experts and routers.
 
     Raises:
         SpecError: the plan holds no experts, or the numbers are below 1.
         CertificateError: the plan does not fit the model.
+
+    Examples:
+        >>> experts = zp.allocate(scores, mean_rank=4, expert_rank=2, lower=1)
+        >>> mixed = zp.mixture(model, experts, top_k=2)
+        >>> mixed(**batch).logits.shape
+        torch.Size([8, 16, 64])
     """
     rank = plan.request.expert_rank
     if rank is None:
         raise SpecError("plan: it holds no experts; make one with allocate(..., expert_rank=...), or use `adapter`")
     network = model.model if isinstance(model, LoadedModel) else model
+    chosen = plan.request.top_k if top_k is None else top_k
     experts = dict(zip(plan.names, plan.rounded.units.tolist(), strict=True))
     blocks = {block.name: block for block in partition(network, plan.scores.blocks)}
     if blocks.keys() != experts.keys():
@@ -94,6 +107,6 @@ def mixture(
         for name, block in blocks.items():
             for path, module in block.modules.items():
                 if isinstance(module, nn.Linear):
-                    layer = MixtureOfLoRA(module, experts[name], rank, top_k=top_k, scale=scale)
+                    layer = MixtureOfLoRA(module, experts[name], rank, top_k=chosen, scale=scale)
                     network.set_submodule(path, layer)
     return network

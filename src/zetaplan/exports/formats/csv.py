@@ -37,4 +37,4 @@ def read(data: bytes, modules: Sequence[Module]) -> tuple[Group, ...] | None:
 
 
 def usage(job: Job, file: str) -> str:
-    return f"columns of {file}: {', '.join(HEADER)} ({job.plan.rounded.unit})"
+    return f"columns of {file}: {', '.join(HEADER)} ({job.plan.whole_unit})"

@@ -20,8 +20,7 @@ def settings(job: Job) -> dict[str, dict[str, float]]:
 
 
 def write(job: Job) -> bytes:
-    rounded = job.plan.rounded
-    head = {"schema": SCHEMA, "program": rounded.instance.program.name, "unit": rounded.unit}
+    head = {"schema": SCHEMA, "program": job.plan.instance.program.name, "unit": job.plan.whole_unit}
     return canonical({**head, "plan_sha256": job.plan.document().sha256_, "units": dict(job.units)}).encode()
 
 

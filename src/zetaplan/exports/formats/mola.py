@@ -11,8 +11,6 @@ from zetaplan.exports.targets import Module, by_position, linears
 
 PROGRAM, MODEL, FILE = "allocation", True, "mola.args"
 
-TOP_K = 2  # experts per token, as MoLA has it, where a layer has that many
-
 
 def settings(job: Job) -> dict[str, dict[str, float]]:
     if job.plan.request.expert_rank is None:
@@ -20,7 +18,7 @@ def settings(job: Job) -> dict[str, dict[str, float]]:
     experts = by_block(job)
     return {
         "number_experts": {block: float(count) for block, count in experts.items()},
-        "top_k": {block: float(min(TOP_K, count)) for block, count in experts.items()},
+        "top_k": {block: float(min(job.plan.request.top_k, count)) for block, count in experts.items()},
     }
 
 
