@@ -18,7 +18,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from importlib.metadata import version
@@ -27,28 +27,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from benchmarks import agreement
 from zetaplan.applying import prune_blocks
+from zetaplan.calibration import LossCurves, loss_curves
 from zetaplan.evaluation import Item, mean_interval, multiple_choice, perplexity, read_items
 from zetaplan.files import write
 from zetaplan.planning import Gain, prune
-from zetaplan.pruners import Pruner, find_pruner
 from zetaplan.rounding import whole_counts
 from zetaplan.scoring import LoadedModel, Scores, Sequences, load_model, read_sequences, score_each
-from zetaplan.scoring.blocks import Block, layer_blocks, module_blocks
-from zetaplan.scoring.losses import sequence_losses
+from zetaplan.scoring.blocks import layer_blocks
 from zetaplan.scoring.peers.alphapruning import alphapruning_sparsity
 from zetaplan.scoring.peers.htsr import htsr_alpha
 from zetaplan.scoring.peers.layerif import layerif_smoothed, layerif_sparsity
 from zetaplan.scoring.peers.minmax_sparsity import minmax_sparsity
 from zetaplan.scoring.peers.mola import mola_experts
 from zetaplan.scoring.peers.owl import owl_sparsity
-from zetaplan.scoring.sequences import checked_batches
 from zetaplan.solvers import solve
 from zetaplan.spec.power_pruning import power_pruning
-from zetaplan.sweep import sweep
 
 RESULT = Path(__file__).parent / "results" / "pruning.json"
 DOCS = Path(__file__).parents[1] / "docs"
@@ -58,7 +55,6 @@ PAGE, FIGURE, MARKS = (
     ("<!-- table -->\n", "<!-- /table -->\n"),
 )
 SPARSITY, CAP, EPSILON = 0.5, 0.8, 0.3
-LEVELS = (0.5, 0.7)  # of sparsity, at which the loss curve of a layer is measured
 WINDOWS, LENGTH = 24, 256  # of the text that is reported
 TOGETHER = ("block-fisher", "diagonal-fisher", "gradient")  # surrogates that share one pass
 ALONE = ("mc-fisher", "kfac", "ekfac")  # those that need more memory or another pass
@@ -143,60 +139,23 @@ def zeta(bench: Bench, surrogate: str, gain: Gain = "raw", kappa: float = 1.0, b
 
 
 @cache
-def rises(bench: Bench, method: str) -> np.ndarray:
-    """(K, 2): how much the loss on the text for tuning rises when one layer alone is pruned to each of LEVELS."""
+def curves(bench: Bench, method: str) -> LossCurves:
     model = copy.deepcopy(bench.loaded.model).to(torch.bfloat16)
-    pruner = find_pruner(method)
-    observe = pruner.observe if pruner.calibrated else torch.zeros_like  # magnitude does not look
-    linears = {block.name: None for block in module_blocks(model)}
-    before, found = mean_loss(model, bench.tuned), []
-    with torch.no_grad():
-        for block, seen in sweep(model, checked_batches(bench.calibrated), observe, linears):
-            found.append([pruned_alone(bench, model, block, seen, pruner, level) - before for level in LEVELS])
-    return np.array(found)
-
-
-def pruned_alone(
-    bench: Bench, model: nn.Module, block: Block, seen: Mapping[str, Tensor], pruner: Pruner, level: float
-) -> float:
-    """The loss with one layer pruned, every linear to the same level; the layer is left as it was."""
-    dense = {name: block.modules[name].weight.clone() for name in seen}
-    for name, weight in dense.items():
-        left, _ = pruner.prune(weight.float(), round(level * weight.numel()), seen[name], False)
-        block.modules[name].weight.copy_(left)
-    loss = mean_loss(model, bench.tuned)
-    for name, weight in dense.items():
-        block.modules[name].weight.copy_(weight)
-    return loss
-
-
-def exponent(bench: Bench, method: str) -> float:
-    """p of the penalty w_k rho^p: the median over the layers whose loss rose at both levels."""
-    low, high = rises(bench, method).T
-    both = (low > 0) & (high > 0)
-    return float(np.median(np.log(high[both] / low[both])) / np.log(LEVELS[1] / LEVELS[0]))
-
-
-def calibrated(bench: Bench, method: str, weights: np.ndarray, p: float) -> Ratio:
-    """The program with the penalty w_k rho^p; no weight is below a hundredth of the mean."""
-    least = np.maximum(weights, np.mean(weights) / 100)
-    instance = power_pruning(least, list(bench.sizes.values()), p=p, sparsity=SPARSITY, upper=CAP)
-    return Ratio("layers", dict(zip(bench.sizes, whole_counts(solve(instance)).units.tolist(), strict=True)))
+    return loss_curves(model, method, bench.tuned, bench.calibrated)
 
 
 def measured(bench: Bench, method: str, square: bool = False) -> Ratio:
-    """In place of the gain what pruning costs: w_k from the rise at the upper of the two levels."""
-    return calibrated(bench, method, rises(bench, method)[:, 1], 2.0 if square else exponent(bench, method))
+    """In place of the gain what pruning costs: the rise at the upper level, never below a hundredth of the mean."""
+    found, sizes = curves(bench, method), list(bench.sizes.values())
+    weights = np.maximum(found.rise[:, -1], found.rise[:, -1].mean() / 100)
+    p = 2.0 if square else found.exponent
+    plan = whole_counts(solve(power_pruning(weights, sizes, p=p, sparsity=SPARSITY, upper=CAP)))
+    return Ratio("layers", dict(zip(bench.sizes, plan.units.tolist(), strict=True)))
 
 
-def zeta_calibrated(bench: Bench, method: str, surrogate: str) -> Ratio:
-    """zeta^2 as weight, with the exponent of the penalty that was measured for the method."""
-    return calibrated(bench, method, scored(bench, surrogate).gain, exponent(bench, method))
-
-
-@torch.inference_mode()
-def mean_loss(model: nn.Module, text: Sequences) -> float:
-    return float(sequence_losses(model, text.batch).mean())
+def zeta_measured(bench: Bench, method: str, surrogate: str, gain: Gain = "raw") -> Ratio:
+    """zeta^2 with the kappa that the loss curves of the method ask for."""
+    return zeta(bench, surrogate, gain, curves(bench, method).kappa)
 
 
 #: How many weights of every block go, whatever the method of removing them.
@@ -215,7 +174,10 @@ RATIOS: dict[str, Callable[[Bench], Ratio]] = {
 
 #: The same for one method, to which the penalty is calibrated.
 CALIBRATED: dict[str, Callable[[Bench, str], Ratio]] = {
-    "zeta2 block-fisher, measured exponent": partial(zeta_calibrated, surrogate="block-fisher"),
+    **{f"zeta2 {name}, measured exponent": partial(zeta_measured, surrogate=name) for name in TOGETHER},
+    "zeta2 block-fisher, unbiased, measured exponent": partial(
+        zeta_measured, surrogate="block-fisher", gain="unbiased"
+    ),
     "measured loss, rho^2": partial(measured, square=True),
     "measured loss, measured exponent": measured,
 }
@@ -262,39 +224,57 @@ def kept(
 
 
 def summary(found: Mapping[str, object], against: Mapping[str, object] | None) -> dict[str, object]:
-    """The cell without its windows and items; the paired difference to the uniform ratio in nats per token."""
+    """The cell without its windows and items; what is paired with the uniform ratio, window by window, item by item."""
     short = {"perplexity": round(float(found["perplexity"]), 2), "sparsity": round(float(found["sparsity"]), 6)}
     if "correct" in found:
-        short |= {name: float(np.mean(found[name])) for name in ("correct", "correct_normalised")}
+        short |= {name: round(float(np.mean(found[name])), 4) for name in ("correct", "correct_normalised")}
     if against is not None:
-        paired = mean_interval(np.subtract(found["loss"], against["loss"]))
-        short["loss_over_uniform"] = {name: round(getattr(paired, name), 4) for name in ("mean", "low", "high")}
+        paired = [name for name in ("loss", "correct") if name in found]
+        short |= {f"{name}_over_uniform": over(found[name], against[name]) for name in paired}
     return short
 
 
-def table(cells: Mapping[str, Mapping[str, Mapping[str, object]]]) -> str:
-    """Markdown: perplexity by ratio and method, with the paired difference to uniform in nats per token."""
+def over(found: Sequence[float], against: Sequence[float]) -> dict[str, float]:
+    paired = mean_interval(np.subtract(found, against, dtype=np.float64))
+    return {name: round(getattr(paired, name), 4) for name in ("mean", "low", "high")}
+
+
+Cells = Mapping[str, Mapping[str, Mapping[str, object]]]
+
+
+def table(cells: Cells) -> str:
+    """Markdown: perplexity, then accuracy, by ratio and method, each with its paired difference to uniform."""
+    tables = [_table(cells, "perplexity", "perplexity", "loss_over_uniform", "{:,.1f}")]
+    if any("correct" in found for row in cells.values() for found in row.values()):
+        tables.append(_table(cells, "accuracy", "correct", "correct_over_uniform", "{:.2f}"))
+    return "\n".join(tables)
+
+
+def _table(cells: Cells, title: str, value: str, gap: str, form: str) -> str:
     methods = list(cells)
-    lines = [f"| ratio | {' | '.join(methods)} |", f"|---|{'---|' * len(methods)}"]
+    lines = [f"| {title} | {' | '.join(methods)} |", f"|---|{'---|' * len(methods)}"]
     for ratio in [name for name in NAMES if any(name in cells[method] for method in methods)]:
-        row = []
-        for method in methods:
-            found = cells[method].get(ratio)
-            gap = found.get("loss_over_uniform") if found else None
-            words = f" ({gap['mean']:+.3f}: {gap['low']:+.3f} to {gap['high']:+.3f})" if gap else ""
-            row.append(f"{found['perplexity']:,.1f}{words}" if found else "not run")
+        row = [_cell(cells[method].get(ratio, {}), value, gap, form) for method in methods]
         lines.append(f"| {ratio} | {' | '.join(row)} |")
     return "\n".join(lines) + "\n"
 
 
-def with_table(page: str, cells: Mapping[str, Mapping[str, Mapping[str, object]]]) -> str:
+def _cell(found: Mapping[str, object], value: str, gap: str, form: str) -> str:
+    if value not in found:
+        return "not run"
+    paired = found.get(gap)
+    words = f" ({paired['mean']:+.3f}: {paired['low']:+.3f} to {paired['high']:+.3f})" if paired else ""
+    return form.format(found[value]) + words
+
+
+def with_table(page: str, cells: Cells) -> str:
     """The page with the table of the results between its two marks."""
     before, _, rest = page.partition(MARKS[0])
     _, _, after = rest.partition(MARKS[1])
     return f"{before}{MARKS[0]}{table(cells)}{MARKS[1]}{after}"
 
 
-def draw(cells: Mapping[str, Mapping[str, Mapping[str, object]]], path: Path) -> None:
+def draw(cells: Cells, path: Path) -> None:
     """The paired difference to uniform with its interval: to the left of the line a ratio is better than uniform."""
     import matplotlib
 
@@ -366,15 +346,22 @@ def main() -> None:
             if found:
                 cells[method][name] = found
                 print(f"{method:10s} {name:34s} {found['perplexity']:10.2f}", flush=True)
+    exponents = {}
+    for method in options.methods:
+        found = keep(["exponent", method, setting], lambda method=method: {"exponent": curves(bench, method).exponent})
+        if found:
+            exponents[method] = round(found["exponent"], 3)
+            print(f"{method:10s} exponent {exponents[method]}", flush=True)
     if options.write:
-        write_result(bench, options, dense, cells)
+        write_result(bench, options, dense, cells, exponents)
 
 
 def write_result(
     bench: Bench,
     options: argparse.Namespace,
     dense: Mapping[str, object],
-    cells: Mapping[str, Mapping[str, Mapping[str, object]]],
+    cells: Cells,
+    exponents: Mapping[str, float],
 ) -> None:
     short = {
         method: {name: summary(found, row["uniform"] if name != "uniform" else None) for name, found in row.items()}
@@ -390,6 +377,7 @@ def write_result(
         "machine": platform.processor() or platform.machine(),
         "torch": version("torch"),
         "dense": summary(dense, None),
+        "exponents": exponents,
         "cells": short,
     }
     write(RESULT, json.dumps(result, indent=2) + "\n")
