@@ -1,0 +1,86 @@
+"""Every public name is in the reference, with an example that runs."""
+
+from __future__ import annotations
+
+import copy
+import doctest
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import zetaplan as zp
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "docs" / "reference.md").read_text()
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def blocks(language: str) -> list[str]:
+    """The code blocks of the page in that language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+
+
+def example(name: str) -> str:
+    """Where the public name is used: in its docstring, or else on the page itself."""
+    documented = getattr(zp, name).__doc__ or ""
+    return (
+        documented if ">>>" in documented else "\n".join(block for block in blocks("pycon") if f"zp.{name}(" in block)
+    )
+
+
+@pytest.fixture(scope="module")
+def beginning() -> dict[str, Any]:
+    """What the page defines before the examples."""
+    names: dict[str, Any] = {}
+    exec(compile(blocks("python")[0], "reference.md", "exec"), names)  # noqa: S102 our own page
+    return names
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("name", zp.__all__)
+def test_an_example_runs(name: str, beginning: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = beginning | {"model": copy.deepcopy(beginning["model"])}  # some examples change it
+    test = doctest.DocTestParser().get_doctest(example(name), names, name, None, 0)
+    assert test.examples, f"{name} has no example"
+    runner = doctest.DocTestRunner(optionflags=FLAGS, verbose=False)
+    said: list[str] = []
+    runner.run(test, out=said.append)
+    assert not runner.failures, "".join(said)
+
+
+def test_an_example_uses_the_name_that_it_is_about() -> None:
+    """Values are reached through the function that gives them."""
+    for name in zp.__all__:
+        if callable(getattr(zp, name)) and not isinstance(getattr(zp, name), type):
+            assert f"zp.{name}(" in example(name), name
+
+
+def test_the_page_shows_every_public_name_once() -> None:
+    shown = re.findall(r"^::: (\S+)$", hook("reference").public_names(), re.MULTILINE)
+    assert sorted(path.rpartition(".")[2] for path in shown) == sorted(zp.__all__)
+    assert all(getattr(importlib.import_module(home), name) for home, _, name in (p.rpartition(".") for p in shown))
+    assert not set(shown) & set(re.findall(r"^::: (\S+)$", PAGE, re.MULTILINE))
+
+
+def test_definitions_become_a_list() -> None:
+    pytest.importorskip("griffe")
+    listed = hook("docstrings").listed
+    assert (
+        listed("x : (K,) the plan. low, high : the\n    box.") == "- **x**: (K,) the plan.\n- **low, high**: the box."
+    )
+    assert listed("As x : y says.") == "As x : y says."
+
+
+def hook(name: str) -> ModuleType:
+    """A file of docs/hooks, which is no package."""
+    spec = importlib.util.spec_from_file_location(f"hook_{name}", ROOT / "docs" / "hooks" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
