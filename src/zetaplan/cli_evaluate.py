@@ -24,6 +24,10 @@ def evaluate(
     tokens: Annotated[int | None, typer.Option(help="Only this many tokens of the text.")] = None,
     items: Annotated[int | None, typer.Option(help="Only this many items, evenly spread.")] = None,
     template: Annotated[str, typer.Option(help="What the prompt is put into.")] = "{prompt}",
+    lm_eval: Annotated[
+        Path | None,
+        typer.Option(help="Measure the items by lm-eval too (an extra), through a local task written to this folder."),
+    ] = None,
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")] = "cpu",
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float64; as stored if not given.")] = None,
     out: Annotated[
@@ -35,6 +39,8 @@ def evaluate(
     """Measure a model: perplexity with a stride, zero-shot multiple choice by log-likelihood, 95 % intervals."""
     if text is None and choices is None:
         raise SpecError("text and choices: give at least one of the two")
+    if lm_eval is not None and choices is None:
+        raise SpecError("lm-eval: measures multiple choice; give --choices")
     from zetaplan import evaluation
     from zetaplan.files import canonical, write
     from zetaplan.scoring import load_model
@@ -50,6 +56,11 @@ def evaluate(
     if read:
         answers = evaluation.multiple_choice(loaded, read, progress=progress)
         facts["multiple_choice"] = evaluation.answers_facts(answers) | {"choices": str(choices), "template": template}
+        if lm_eval:
+            from zetaplan.harness import by_lm_eval
+
+            theirs = by_lm_eval(loaded, read, lm_eval, progress=progress)
+            facts["lm_eval"] = evaluation.answers_facts(theirs) | {"task": str(lm_eval)}
     if out:
         write(out, canonical(facts))
     if as_json:
@@ -63,8 +74,10 @@ def _words(facts: dict[str, Any]) -> list[str]:
     if p := facts.get("perplexity"):
         windows = f"{p['scored']:,} tokens, {p['length']} a window, stride {p['stride']}"
         lines += [f"perplexity {p['value']:.3f} ({windows}); loss per token {_spread(p['loss'])}"]
-    if a := facts.get("multiple_choice"):
-        lines += [f"accuracy ({name}) {_spread(a[name])} on {len(a['items'])} items" for name in ("sum", "normalised")]
+    for key, who in (("multiple_choice", ""), ("lm_eval", ", by lm-eval")):
+        if a := facts.get(key):
+            where = f"on {len(a['items'])} items{who}"
+            lines += [f"accuracy ({name}) {_spread(a[name])} {where}" for name in ("sum", "normalised")]
     return lines
 
 

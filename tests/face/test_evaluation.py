@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_1samp
@@ -17,8 +19,9 @@ from typer.testing import CliRunner, Result
 
 from tests.models import byte_tokenizer, in_float64, tiny_gpt2, tiny_llama, tiny_llama_dir
 from zetaplan.cli import app
-from zetaplan.errors import ScoringError
+from zetaplan.errors import ScoringError, SpecError
 from zetaplan.evaluation import Answers, Item, mean_interval, multiple_choice, perplexity, read_items, windows
+from zetaplan.harness import by_lm_eval, write_task
 from zetaplan.scoring import LoadedModel
 
 TOKENS = torch.randint(0, 250, (83,), generator=torch.Generator().manual_seed(5))
@@ -168,6 +171,39 @@ def test_what_cannot_be_evaluated_is_refused() -> None:
         perplexity(model, TOKENS, length=16, stride=8)
     with pytest.raises(ScoringError, match="an interval needs at least two numbers"):
         mean_interval([1.0])
+
+
+def test_a_local_task_of_lm_eval_points_at_its_items(tmp_path: Path) -> None:
+    padded = Item(" The sky is \n", (" blue ", "green"), 0)
+    task = yaml.safe_load(write_task((padded, *ITEMS), tmp_path / "task").read_text())
+    [data] = task["dataset_kwargs"]["data_files"].values()
+    records = [json.loads(line) for line in Path(data).read_text().splitlines()]
+    assert records[0] == {"prompt": " The sky is", "choices": ["blue", "green"], "gold": 0}
+    assert [record["gold"] for record in records] == [0, 0, 1, 0]
+    assert {task[key] for key in ("doc_to_text", "doc_to_choice", "doc_to_target")} == set(records[0])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SpecError, match=r"cannot make .*file"):
+        write_task(ITEMS, tmp_path / "file")
+
+
+@pytest.mark.slow
+def test_lm_eval_itself_finds_the_same_log_likelihoods(tmp_path: Path) -> None:
+    pytest.importorskip("lm_eval", reason="lm-eval is not installed (extra lm-eval), so its reading is not compared")
+    model = loaded()
+    ours, theirs = multiple_choice(model, ITEMS), by_lm_eval(model, ITEMS, tmp_path)
+    for row, other in zip(ours.log_likelihoods, theirs.log_likelihoods, strict=True):
+        assert other == pytest.approx(row, rel=1e-5)  # it sums in float32
+    assert theirs.correct.tolist() == ours.correct.tolist()
+
+
+def test_without_lm_eval_there_is_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lm_eval", None)
+    with pytest.raises(SpecError, match=r"lm-eval is not installed .*; install zetaplan\[lm-eval\]"):
+        by_lm_eval(loaded(), ITEMS, tmp_path / "task")
+    assert not (tmp_path / "task").exists()
+    refused = run("evaluate", tmp_path, "--text", tmp_path / "t.txt", "--lm-eval", tmp_path / "task")
+    assert refused.exit_code == 2
+    assert "lm-eval: measures multiple choice; give --choices" in refused.stderr
 
 
 def run(*arguments: object) -> Result:
