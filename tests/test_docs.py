@@ -1,26 +1,157 @@
-"""Every Python block of the README and of the pages runs."""
+"""What the README and the pages show is so: Python runs, quotations are exact, commands exist, journeys arrive."""
 
 from __future__ import annotations
 
 import re
+import shlex
+import textwrap
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from typer.testing import CliRunner
+
+from tests.models import tiny_llama_dir
+from zetaplan.cli import app
+from zetaplan.config import load_config
+from zetaplan.verification.checker import main as checker
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
-BLOCKS = [
-    pytest.param(code, id=f"{page.relative_to(ROOT)}:{number}")
-    for page in PAGES
-    for number, code in enumerate(BLOCK.findall(page.read_text()))
-]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BEGIN = [ROOT / name for name in ("README.md", "docs/index.md", "docs/first-hour.md")]
+JOURNEYS = [*BEGIN, *sorted((ROOT / "docs" / "how-to").glob("*.md"))]
+COMMAND = typer.main.get_command(app)
 
 
-@pytest.mark.parametrize("code", BLOCKS)
-def test_block_runs(code: str) -> None:
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a page that are in this language."""
+    return re.findall(rf"^```{language}\b[^\n]*\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def commands(page: Path) -> list[str]:
+    """What a reader is told to type."""
+    return [line[2:] for block in blocks(page, "console") for line in block.splitlines() if line.startswith("$ ")]
+
+
+def mentions(page: Path) -> list[str]:
+    """Commands in running text; placeholders stand for some of their arguments."""
+    return re.findall(r"(?<!`)`zetaplan ([a-z][^`\n]*)`", page.read_text())
+
+
+def cases(found: Callable[[Path], list[str]]) -> list[Any]:
+    """What is found on all pages, one case each."""
+    return [
+        pytest.param(case, id=f"{page.relative_to(ROOT)}:{number}")
+        for page in PAGES
+        for number, case in enumerate(found(page))
+    ]
+
+
+@pytest.mark.parametrize("code", cases(lambda page: blocks(page, "python")))
+def test_a_python_block_runs(code: str) -> None:
     exec(compile(code, "block", "exec"), {})  # noqa: S102 our own pages
 
 
-def test_there_are_blocks_to_run() -> None:
-    assert len(BLOCKS) >= 2
+@pytest.mark.parametrize("code", cases(lambda page: blocks(page, "py")))
+def test_a_quotation_stands_in_an_example(code: str) -> None:
+    sources = [textwrap.dedent(text) for path in (ROOT / "examples").glob("*.py") for text in indented(path)]
+    assert any(code.strip() in source for source in sources), code
+
+
+def indented(path: Path) -> Iterator[str]:
+    """The file, and the bodies of its classes."""
+    yield path.read_text()
+    yield from re.findall(r"^class .*?\n((?:    .*\n|\n)+)", path.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("text", cases(lambda page: blocks(page, "yaml")))
+def test_a_yaml_block_is_a_configuration(text: str, tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text(text)
+    load_config(tmp_path / "job.yaml")
+
+
+@pytest.mark.parametrize("line", cases(commands))
+def test_a_command_is_one(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    match shlex.split(line, comments=True):
+        case ["zetaplan", *arguments]:
+            understood(arguments, monkeypatch)
+        case ["make", target]:
+            assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        case ["python", "-m", module, *_]:
+            assert find_spec(module)
+        case other:
+            pytest.fail(f"nothing is known of {other}")
+
+
+def understood(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real command line takes these arguments: every option exists, nothing is missing. Nothing is done."""
+    for command in COMMAND.commands.values():  # type: ignore[attr-defined]
+        monkeypatch.setattr(command, "callback", lambda **_: None)
+    COMMAND.main(arguments, standalone_mode=False)
+
+
+def test_a_command_that_is_none_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    for wrong in (
+        ["scores", "smollm2"],
+        ["score", "smollm2", "--sequence", "3"],
+        ["verify"],
+        ["score", "--length", "x"],
+    ):
+        with pytest.raises(Exception, match=r"(?i)no such|missing|valid integer"):
+            understood(wrong, monkeypatch)
+
+
+@pytest.mark.parametrize("text", cases(mentions))
+def test_a_command_in_running_text_has_these_options(text: str) -> None:
+    name, *rest = text.split()
+    command = COMMAND.commands[name]  # type: ignore[attr-defined]
+    known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    assert {word for word in rest if word.startswith("-")} <= known
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", JOURNEYS, ids=lambda page: page.stem)
+def test_a_journey_arrives(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command of a page in its order, with a tiny model in the place of SmolLM2; what is shown is what comes."""
+    monkeypatch.chdir(tmp_path)
+    model = tiny_llama_dir(tmp_path, layers=3, max_position_embeddings=2048)
+    for name in ("notes.txt", "held-out.txt"):
+        Path(name).write_text((ROOT / "CONTRIBUTING.md").read_text() * 10)
+    for title, content in re.findall(r'^```json title="(\S+)"\n(.*?)^```', PUBLISHED, re.MULTILINE | re.DOTALL):
+        Path(title).write_text(content)
+    for line, shown in session(page):
+        said = typed(line.replace("smollm2", str(model)))
+        assert all(part.strip() in said for part in shown), said
+
+
+PUBLISHED = (ROOT / "docs" / "how-to" / "published-plan.md").read_text()
+
+
+def session(page: Path) -> Iterator[tuple[str, list[str]]]:
+    """(command, what the page shows of its output) for everything but `make`."""
+    for block in blocks(page, "console"):
+        for entry in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            line, *shown = entry.splitlines()
+            if not line.startswith("make "):
+                yield line, shown
+
+
+def typed(line: str) -> str:
+    """The output of a command; its verdict may be negative only if it audits somebody else's plan."""
+    arguments = shlex.split(line, comments=True)
+    if arguments[:3] == ["python", "-m", "zetaplan.verification.checker"]:
+        assert checker(arguments[3:]) == 0, line
+        return ""
+    assert arguments[0] == "zetaplan", line
+    result = CliRunner().invoke(app, arguments[1:])
+    assert result.exit_code == (1 if "audit" in arguments else 0), f"{line}: {result.output}"
+    return result.output
+
+
+def test_there_is_something_to_run() -> None:
+    assert len(cases(lambda page: blocks(page, "python"))) >= 9
+    assert len(cases(commands)) >= 40
+    assert len(cases(mentions)) >= 10
