@@ -1,7 +1,8 @@
 """The figures of the pages on the method, from committed numbers: `python -m benchmarks.figures`.
 
 The gains are those of SmolLM2-135M by block-fisher in results/agreement.json, the solvers' errors those of the audit.
-Every figure is a vector on a transparent ground, in colours that stand out from light and from dark.
+Every figure is a vector on a transparent ground, in colours that stand out from light and from dark, and small enough
+for a phone.
 """
 
 import json
@@ -22,8 +23,8 @@ WEIGHTS, RANK = 3_538_944, 22_656  # linear weights of a layer of SmolLM2-135M, 
 
 
 def axes(title, x, y):
-    figure, drawn = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
-    drawn.set_title(title, color=INK, fontsize=11)
+    figure, drawn = plt.subplots(figsize=(5.6, 3.5), layout="constrained")
+    drawn.set_title(title, color=INK, fontsize=10)
     drawn.set_xlabel(x, color=INK)
     drawn.set_ylabel(y, color=INK)
     drawn.tick_params(colors=INK)
@@ -34,6 +35,8 @@ def axes(title, x, y):
 
 
 def saved(figure, name):
+    if figure.axes[0].get_legend_handles_labels()[0]:
+        figure.legend(loc="outside lower center", frameon=False, labelcolor=INK, ncols=3, fontsize=9)
     figure.savefig(ROOT / "docs" / f"{name}.svg", transparent=True, metadata={"Date": None})
     plt.close(figure)
 
@@ -45,13 +48,10 @@ def water_filling(gains):
     ground = instance.resource / instance.weight
     level, k = 1 / plan.multiplier, np.arange(len(gains))
     figure, drawn = axes("Water-filling over 30 layers: a budget of a quarter of a rank each", "layer", "c / w")
-    drawn.bar(k, np.minimum(ground, 1.6 * level), color=GROUND, width=0.86, label="ground c / w")
-    drawn.bar(
-        k, np.maximum(level - ground, 0), bottom=ground, color=WATER, width=0.86, label="water: what the layer gets"
-    )
+    drawn.bar(k, ground, color=GROUND, width=0.86, label="ground c / w")
+    drawn.bar(k, np.maximum(level - ground, 0), bottom=ground, color=WATER, width=0.86, label="water")
     drawn.axhline(level, color=MARK, linewidth=1.5, label="level 1 / (alpha + lambda)")
     drawn.set_ylim(0, 1.5 * level)
-    drawn.legend(frameon=False, labelcolor=INK, ncols=3, fontsize=9)
     saved(figure, "water-filling")
 
 
@@ -66,13 +66,10 @@ def dual(gains):
         for price in prices
         for x in (plan_at(instance, price),)
     ]
-    figure, drawn = axes(
-        "The dual of a 50 % pruning: every price bounds the optimum from below", "price lambda", "dual"
-    )
+    figure, drawn = axes("The dual of a 50 % pruning: each price bounds the optimum", "price lambda", "dual")
     drawn.plot(prices, values, color=WATER, linewidth=2)
     drawn.axvspan(0, top, color=GROUND, alpha=0.2, linewidth=0, label="bracket")
     drawn.plot([plan.multiplier], [plan.objective], "o", color=MARK, label="optimum of both programs")
-    drawn.legend(frameon=False, labelcolor=INK, fontsize=9)
     saved(figure, "dual")
 
 
@@ -85,7 +82,6 @@ def frontier(gains):
     bends = [b for b in path.breakpoints if 0 < b < 0.799 * total]
     heights = [path.at(b).objective for b in bends]
     drawn.plot([b / total for b in bends], heights, "o", color=MARK, markersize=4, label="a layer reaches its cap")
-    drawn.legend(frameon=False, labelcolor=INK, fontsize=9)
     saved(figure, "frontier")
 
 
