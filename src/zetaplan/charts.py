@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 
 from markupsafe import Markup
 
@@ -38,15 +39,25 @@ def gain_chart(names: Sequence[str], gain: Values, noise_floor: Values, error: V
     return frame.draw(f"Gain of each of {len(gain)} layers, with its noise floor", columns)
 
 
-def plan_chart(names: Sequence[str], x: Values, uniform: float, upper: Sequence[float | None]) -> Markup:
-    """The plan of K layers against the uniform plan (dashed) and the caps, where they are in reach (ticks)."""
-    frame = _Frame(len(x), max(*x, uniform))
+def plan_chart(
+    names: Sequence[str],
+    x: Values,
+    uniform: float,
+    upper: Sequence[float | None],
+    rivals: Mapping[str, Values] = MappingProxyType({}),
+) -> Markup:
+    """The plan of K layers against the uniform plan (dashed), the caps, where they are in reach (ticks), and others.
+
+    rivals : (K,) values by CSS class, drawn as points.
+    """
+    frame = _Frame(len(x), max(*x, uniform, *(value for values in rivals.values() for value in values)))
     columns = [
-        Markup("<g><title>{}: {:.4g}</title>{}{}</g>").format(
+        Markup("<g><title>{}: {:.4g}</title>{}{}{}</g>").format(
             name,
             value,
             frame.bar(k, 0.0, value, "bar"),
             frame.cap(k, cap) if cap is not None and cap <= frame.top else "",
+            Markup("").join(frame.point(k, values[k], kind) for kind, values in rivals.items()),
         )
         for k, (name, value, cap) in enumerate(zip(names, x, upper, strict=True))
     ]
@@ -160,6 +171,11 @@ class _Frame:
 
     def cap(self, k: int, value: float) -> Markup:
         return _line("cap", self.x(k + 0.04), self.y(value), self.x(k + 0.96), self.y(value))
+
+    def point(self, k: int, value: float, kind: str) -> Markup:
+        return Markup('<circle class="{}" cx="{:.3f}%" cy="{:.3f}%" r="3"/>').format(
+            kind, self.x(k + 0.5), self.y(value)
+        )
 
     def rule(self, value: float) -> Markup:
         return _line("uniform", LEFT, self.y(value), RIGHT, self.y(value))

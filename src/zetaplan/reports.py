@@ -9,12 +9,11 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -24,13 +23,14 @@ from zetaplan.drift import drift_sentence
 from zetaplan.errors import SpecError
 from zetaplan.files import write
 from zetaplan.planning import Plan, counted_gain, noise_share, prediction_note
+from zetaplan.rivals import Rival, rivals
 from zetaplan.solvers.frontier import frontier
 
 #: A linear of a decoder layer: the layer's number, and the module's own name.
 LINEAR = re.compile(r".*?\.(\d+)\.(?:.*\.)?(\w+)")
 CURVE = 60  # points of the frontier that are drawn
+CROWDED = 60  # layers beyond which the plans of others would hide the plan
 
-TITLES = {"allocation": "LoRA rank per layer", "pruning": "Sparsity per layer"}
 COLUMNS = {
     "allocation": (
         "Requested is the uniform plan, relaxed the optimum, rounded the ranks to use (multiples of {step}), achieved "
@@ -90,7 +90,13 @@ class Report:
 
     @property
     def title(self) -> str:
-        return TITLES[self.program]
+        amount = "Sparsity" if self.program == "pruning" else self.plan.unit.partition(" (")[0]
+        return f"{amount} per {self.block}"
+
+    @property
+    def block(self) -> str:
+        """What a row of the report is about."""
+        return {"layers": "layer", "modules": "linear"}.get(self.plan.scores.blocks, "block")
 
     @property
     def columns(self) -> str:
@@ -147,16 +153,16 @@ class Report:
             return f"one more unit of budget would lower the objective by {self.plan.solution.multiplier:.4g}"
         return f"one more parameter to remove would raise the objective by {self.plan.solution.multiplier:.4g}"
 
+    @cached_property
+    def rivals(self) -> tuple[Rival, ...]:
+        """What other rules would plan; uniform first."""
+        return rivals(self.plan)
+
     @property
     def versus_uniform(self) -> str | None:
         """How much better the objective is than the uniform plan's; nothing where uniform is not allowed or is zero."""
-        instance, uniform = self.plan.instance, self.plan.uniform
-        if not ((instance.lower <= uniform) & (uniform <= instance.upper)).all():
-            return None
-        even = replace(self.plan.solution, x=np.full(len(self.plan.names), uniform)).objective
-        if even == 0:
-            return None
-        return f"{(even - self.plan.solution.objective) / abs(even):.2%}"
+        behind = self.rivals[0].behind
+        return None if behind is None else f"{behind:.2%}"
 
     @property
     def bounds(self) -> tuple[int, int]:
@@ -195,7 +201,13 @@ class Report:
     @property
     def plan_chart(self) -> Markup:
         caps = [None if cap == math.inf else cap for cap in self.plan.instance.upper.tolist()]
-        return plan_chart(self.plan.names, [row.value for row in self.rows], self.plan.uniform, caps)
+        drawn = {rival.kind: rival.x.tolist() for rival in self.rivals[1:]} if self.draws_rivals else {}
+        return plan_chart(self.plan.names, [row.value for row in self.rows], self.plan.uniform, caps, drawn)
+
+    @property
+    def draws_rivals(self) -> bool:
+        """Whether the chart has room for the plans of others."""
+        return len(self.rows) <= CROWDED
 
     @cached_property
     def drift(self) -> str | None:
@@ -229,18 +241,24 @@ class Report:
         return prediction_note(self.plan.scores)
 
     @property
-    def heat_charts(self) -> tuple[tuple[str, Markup], ...]:
-        """Share of the gain and plan, layer by module, for plans over modules."""
+    def heat_charts(self) -> dict[str, tuple[str, Markup]]:
+        """Caption and chart of the shares of the gain and of the plan, layer by module, for plans over modules."""
         places = [_place(name) for name in self.plan.names]
         if self.plan.scores.blocks != "modules" or None in places:
-            return ()
+            return {}
         found = [place for place in places if place]
         rows, columns = (list(dict.fromkeys(place[i] for place in found)) for i in (0, 1))
-        shares = {"share of the gain": self.plan.instance.quality, self.plan.unit: self.plan.solution.x}
-        return tuple(
-            (title, heat_chart(title, rows, columns, dict(zip(found, values.tolist(), strict=True))))
-            for title, values in shares.items()
-        )
+        shown = {
+            "gain": ("share of the gain", self.plan.instance.quality),
+            "plan": (self.plan.unit, self.plan.solution.x),
+        }
+        return {
+            kind: (
+                f"{title}, layer by module: the fullest colour is {values.max():.3g}",
+                heat_chart(title, rows, columns, dict(zip(found, values.tolist(), strict=True))),
+            )
+            for kind, (title, values) in shown.items()
+        }
 
     @property
     def proof(self) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -10,11 +12,13 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+import zetaplan as zp
 from zetaplan.charts import gain_chart, plan_chart
 from zetaplan.drift import drift_sentence
 from zetaplan.errors import SpecError
 from zetaplan.planning import Plan, allocate, prune
 from zetaplan.reports import Report, render, write_report
+from zetaplan.rivals import rivals
 
 from .conftest import LAYERS, made_scores
 
@@ -115,7 +119,7 @@ def test_hostile_names_stay_text() -> None:
         assert name in page.text
     text = markdown(plan)
     assert not {"script", "img", "b"} & set(Page(text).tags)
-    table = text.split("## The plan")[1].split("## The program")[0]
+    table = text.split("## The plan")[1].split("## Against")[0]
     rows = [line for line in table.splitlines() if line.startswith("|")]
     assert len(rows) == LAYERS + 3
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {11}
@@ -233,13 +237,16 @@ def test_modules_are_drawn_layer_by_module() -> None:
     parts = ("self_attn.q_proj", "mlp.down_proj")
     names = tuple(f"model.layers.{i}.{part}" for i in (0, 1, 11) for part in parts)
     plan = allocate(made_scores(names=names, blocks="modules"))
-    (_, gains), (_, ranks) = Report(plan, "p").heat_charts
+    report = Report(plan, "p")
+    (gain_caption, gains), (_, ranks) = report.heat_charts["gain"], report.heat_charts["plan"]
+    assert gain_caption.endswith(f"the fullest colour is {plan.instance.quality.max():.3g}")
+    assert (report.title, report.block) == ("LoRA rank per linear", "linear")
     cells = [title.text for title in ElementTree.fromstring(gains).iter("title")]  # noqa: S314  our own drawing
     assert [(cell or "").split(":")[0] for cell in cells] == [
         f"{i} {p}" for i in (0, 1, 11) for p in ("q_proj", "down_proj")
     ]
     assert ranks.count("<rect") == LAYERS
-    assert Report(allocate(made_scores()), "p").heat_charts == ()
+    assert Report(allocate(made_scores()), "p").heat_charts == {}
 
 
 def test_the_report_says_what_drift_can_cost(plans: dict[str, Plan]) -> None:
@@ -249,3 +256,45 @@ def test_the_report_says_what_drift_can_cost(plans: dict[str, Plan]) -> None:
         assert "no gain drifts by more than 10% of itself" in sentence
         assert sentence in markdown(plan)
         assert sentence in html(plan)
+
+
+@pytest.mark.parametrize("program", ["allocation", "pruning"])
+def test_other_rules_keep_the_limit_and_come_no_further(plans: dict[str, Plan], program: str) -> None:
+    plan, instance = plans[program], plans[program].instance
+    uniform, gradient, depth = rivals(plan)
+    for rival in (uniform, gradient, depth):
+        assert math.fsum(instance.resource * rival.x) == pytest.approx(instance.limit)
+        assert rival.allowed
+        assert rival.behind is not None
+        assert rival.behind >= 0
+        moved = math.fsum(instance.resource * np.abs(plan.solution.x - rival.x)) / 2 / instance.limit
+        assert rival.elsewhere == pytest.approx(moved)  # what one layer loses another gains
+        assert rival.rule in html(plan).replace("&#39;", "'")
+    assert uniform.x.tolist() == [plan.uniform] * LAYERS
+    norms = zp.plan(replace(plan.scores, gain=plan.scores.gradient_norm**2), program=program, **asked(plan))
+    np.testing.assert_allclose(gradient.x, norms.solution.x)
+    quarters = zp.plan(replace(plan.scores, gain=np.array([2.0, 2, 4, 6, 6, 8])), program=program, **asked(plan))
+    np.testing.assert_allclose(depth.x, quarters.solution.x)
+    points = ElementTree.fromstring(Report(plan, "p").plan_chart).iter("circle")  # noqa: S314  our own drawing
+    assert [point.get("class") for point in points] == ["gradient", "depth"] * LAYERS
+
+
+def asked(plan: Plan) -> dict[str, object]:
+    limit, box = plan.request.limit, plan.instance
+    return {limit.kind: limit.value, "lower": box.lower, "upper": box.upper}
+
+
+def test_rules_that_say_nothing_are_left_out() -> None:
+    by_gradient = allocate(made_scores(curvature="gradient", noise_floor=None, cross_fitted=None), mean_rank=4)
+    assert [rival.kind for rival in rivals(by_gradient)] == ["uniform", "depth"]
+    grouped = allocate(made_scores(), mean_rank=4, groups=[["*.0", "*.5"]])
+    assert [rival.kind for rival in rivals(grouped)] == ["uniform", "gradient"]
+    capped = prune(made_scores(), sparsity=0.5, upper={"*": 0.8, "*.1": 0.3})
+    assert not rivals(capped)[0].allowed
+    assert "not allowed" in html(capped)
+
+
+def test_experts_are_called_experts() -> None:
+    plan = allocate(made_scores(), mean_rank=4, expert_rank=8)
+    assert Report(plan, "p").title == "LoRA experts per layer"
+    assert "In whole units (LoRA experts (of rank 8)" in html(plan)
