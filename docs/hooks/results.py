@@ -1,4 +1,7 @@
-"""Tables from the committed results: `{{ name }}` on a page is replaced by the function of that name in this file."""
+"""Tables from the committed results and the declared programs.
+
+`{{ name }}` on a page is replaced by the function of that name in this file.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import sympy as sp
+
+from zetaplan.spec import programs as declared
+from zetaplan.spec.derivation import Derivation, derive
+from zetaplan.verification.proofs.proof import latex
+
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 MARK = re.compile(r"\{\{ (\w+) \}\}")
 
@@ -15,6 +24,24 @@ MARK = re.compile(r"\{\{ (\w+) \}\}")
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Fill the marks of a page; a name that is no function here stops the build."""
     return MARK.sub(lambda mark: globals()[mark[1]](), markdown)
+
+
+def programs() -> str:
+    """Every term of every declared program, and where its Lagrangian is stationary."""
+    heads = ("program", "decision", "objective of a layer", "closed form before clipping")
+    rows = [
+        (f"`{name}`", *(f"${latex(part)}$" for part in (d.term.decision, d.term.objective, _combined(d))))
+        for name, program in declared().items()
+        for d in derive(program)
+    ]
+    return _table(heads, rows)
+
+
+def _combined(d: Derivation) -> sp.Expr:
+    """The closed form with its logarithms and powers taken together."""
+    factor = d.slope if d.closed_form.has(sp.log) else sp.Integer(1)
+    logarithms = factor * sp.logcombine(sp.expand(d.closed_form / factor), force=True)
+    return sp.powsimp(logarithms, combine="base", force=True)
 
 
 def enclosures() -> str:
