@@ -38,10 +38,12 @@ def programs() -> str:
 
 
 def _combined(d: Derivation) -> sp.Expr:
-    """The closed form with its logarithms and powers taken together."""
-    factor = d.slope if d.closed_form.has(sp.log) else sp.Integer(1)
-    logarithms = factor * sp.logcombine(sp.expand(d.closed_form / factor), force=True)
-    return sp.powsimp(logarithms, combine="base", force=True)
+    """The closed form with its logarithms or powers taken together."""
+    if not d.closed_form.has(sp.log):
+        return sp.powsimp(d.closed_form, combine="base", force=True)
+    two = sp.Symbol(r"\log(2)\,", positive=True)  # a constant, not to be combined with the others
+    closed, slope = (part.subs(sp.log(2), two) for part in (d.closed_form, d.slope))
+    return sp.expand_mul(slope * sp.logcombine(sp.expand_mul(closed / slope), force=True))
 
 
 def enclosures() -> str:
