@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from zetaplan.adapters.mixture import MixtureOfLoRA, mixture
     from zetaplan.applying import apply_pruning
     from zetaplan.batch import BatchSolution, solve_batch
+    from zetaplan.calibration import LossCurves, loss_curves
     from zetaplan.checking import load_plan
     from zetaplan.documents import load_scores, save_scores
     from zetaplan.evaluation import multiple_choice, perplexity
@@ -84,6 +85,8 @@ _HOME = {
     "load_model": "zetaplan.scoring",
     "load_plan": "zetaplan.checking",
     "load_scores": "zetaplan.documents",
+    "loss_curves": "zetaplan.calibration",
+    "LossCurves": "zetaplan.calibration",
     "Monitor": "zetaplan.monitor",
     "Plan": "zetaplan.planning",
     "mixture": "zetaplan.adapters",
@@ -128,6 +131,7 @@ __all__ = [
     "InfeasibleError",
     "Instance",
     "IntegerSolution",
+    "LossCurves",
     "MixtureOfLoRA",
     "Monitor",
     "Plan",
@@ -158,6 +162,7 @@ __all__ = [
     "load_model",
     "load_plan",
     "load_scores",
+    "loss_curves",
     "mixture",
     "multiple_choice",
     "perplexity",

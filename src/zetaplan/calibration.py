@@ -43,6 +43,13 @@ class LossCurves:
         method: of removing weights.
         levels: (L,) sparsities in (0, 1), ascending.
         rise: (K, L) loss less that of the model as it is, nats.
+
+    Examples:
+        >>> import numpy as np
+        >>> levels = np.array([0.5, 0.7])
+        >>> curves = zp.LossCurves(("a", "b"), "wanda", levels, np.array([levels**5, 2 * levels**5]))
+        >>> round(curves.exponent, 6), round(curves.kappa, 6)
+        (5.0, 0.25)
     """
 
     names: tuple[str, ...]
@@ -102,13 +109,7 @@ def loss_curves(
         ScoringError: the data or the model do not allow it.
 
     Examples:
-        >>> import torch
-        >>> from transformers import LlamaConfig, LlamaForCausalLM
-        >>> from zetaplan.calibration import loss_curves
-        >>> config = LlamaConfig(vocab_size=64, hidden_size=16, intermediate_size=32, num_hidden_layers=3)
-        >>> model = LlamaForCausalLM(config).eval()
-        >>> batch = {"input_ids": torch.randint(0, 64, (4, 16))}
-        >>> loss_curves(model, "magnitude", batch).rise.shape
+        >>> zp.loss_curves(model, "magnitude", batch).rise.shape
         (3, 2)
     """
     grid = np.asarray(levels, np.float64)
