@@ -209,8 +209,8 @@ def _text(x: float, y: float, anchor: str, text: str, shift: str) -> Markup:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Round numbers from low to high, about `TICKS` of them."""
-    step = _nice((high - low) / TICKS or 1.0)
+    """Round numbers from low to high, `TICKS` of them or a few more."""
+    step = _nice((high - low) / (2 * TICKS) or 1.0)
     return [step * i for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
