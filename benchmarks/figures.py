@@ -1,8 +1,7 @@
 """The figures of the pages on the method, from committed numbers: `python -m benchmarks.figures`.
 
 The gains are those of SmolLM2-135M by block-fisher in results/agreement.json, the solvers' errors those of the audit.
-Every figure is a vector on a transparent ground, in colours that stand out from light and from dark, and small enough
-for a phone.
+Every figure is a vector in the style of house.mplstyle, and small enough for a phone.
 """
 
 import json
@@ -18,26 +17,20 @@ matplotlib.use("svg")
 from matplotlib import pyplot as plt
 
 ROOT = Path(__file__).parents[1]
-INK, WATER, GROUND, MARK = "#76818e", "#2a93a8", "#a9b3bd", "#d9672b"
+WATER, GROUND, MARK = "#2a93a8", "#a9b3bd", "#d9672b"
 WEIGHTS, RANK = 3_538_944, 22_656  # linear weights of a layer of SmolLM2-135M, and parameters of a unit of rank
 
 
 def axes(title, x, y):
-    figure, drawn = plt.subplots(figsize=(5.6, 3.5), layout="constrained")
-    drawn.set_title(title, color=INK, fontsize=10)
-    drawn.set_xlabel(x, color=INK)
-    drawn.set_ylabel(y, color=INK)
-    drawn.tick_params(colors=INK)
-    for name, spine in drawn.spines.items():
-        spine.set_color(INK)
-        spine.set_visible(name in ("left", "bottom"))
+    figure, drawn = plt.subplots(figsize=(5.6, 3.5))
+    drawn.set(title=title, xlabel=x, ylabel=y)
     return figure, drawn
 
 
 def saved(figure, name):
     if figure.axes[0].get_legend_handles_labels()[0]:
-        figure.legend(loc="outside lower center", frameon=False, labelcolor=INK, ncols=3, fontsize=9)
-    figure.savefig(ROOT / "docs" / f"{name}.svg", transparent=True, metadata={"Date": None})
+        figure.legend(loc="outside lower center", ncols=3)
+    figure.savefig(ROOT / "docs" / f"{name}.svg", metadata={"Date": None})
     plt.close(figure)
 
 
@@ -93,12 +86,13 @@ def honesty():
     figure, drawn = axes("Answers that a solver calls optimal and that are not", "share of its “optimal” answers", "")
     bars = drawn.barh(names[::-1], shares[::-1], color=WATER)
     labels = [f"{row['wrong']:,} of {row['optimal']:,}" for row in rows[::-1]]
-    drawn.bar_label(bars, labels, padding=4, color=INK, fontsize=9)
+    drawn.bar_label(bars, labels, padding=4, fontsize=9)
     drawn.set_xlim(0, 1.25 * max(shares))
     saved(figure, "honesty")
 
 
 def main():
+    plt.style.use(ROOT / "benchmarks" / "house.mplstyle")
     gains = json.loads((ROOT / "benchmarks" / "results" / "agreement.json").read_text())["scores"]["block-fisher"]
     water_filling(gains)
     dual(gains)

@@ -99,27 +99,21 @@ def violations(rows):
 
 def draw(rows):
     """Looseness of every bound against the condition number, over all boxes."""
-    figure, axes = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
-    colours = ("#1f8a9e", "#8c6bb1", "#d98a00", "#c2410c")
-    for kind, colour, marker in zip(NEEDS, colours, "os^D", strict=True):
+    plt.style.use(Path(__file__).with_name("house.mplstyle"))
+    figure, axes = plt.subplots(figsize=(5.6, 4.2))
+    for kind, marker in zip(NEEDS, "os^D", strict=True):
         own = [row for row in rows if row["worst"] > 1e-9 * row["objective"]]
         axes.scatter(
             [row["condition"] for row in own],
             [row[kind] / row["worst"] for row in own],
-            s=14,
-            c=colour,
+            s=10,
             marker=marker,
             label=kind,
         )
     axes.set(xscale="log", yscale="log", xlabel="condition number L / mu", ylabel="bound / worst regret found")
-    axes.axhline(1.0, color="#808890", linewidth=1)
-    axes.legend(frameon=False, labelcolor="#6b7684")
-    axes.tick_params(colors="#6b7684")
-    axes.xaxis.label.set_color("#6b7684")
-    axes.yaxis.label.set_color("#6b7684")
-    for spine in axes.spines.values():
-        spine.set_color("#aab2bb")
-    figure.savefig(FIGURE, transparent=True, metadata={"Date": None})
+    axes.axhline(1.0, color="#76818e", linewidth=1)
+    figure.legend(loc="outside lower center", ncols=4)
+    figure.savefig(FIGURE, metadata={"Date": None})
 
 
 def main():

@@ -167,7 +167,7 @@ def _shown(fact: str, value: float) -> str:
 
 def heat_maps(names: list[str], found: dict[str, Table]) -> Figure:
     """Exact regret of every source (rows) on every target (columns), with the uniform plan as the last row."""
-    figure, axes = plt.subplots(1, len(found), figsize=(13, 6.2), layout="constrained")
+    figure, axes = plt.subplots(len(found), 1, figsize=(6.4, 5.4 * len(found)))
     for axis, (program, table) in zip(axes, found.items(), strict=True):
         cells = [[cell["regret"] for cell in row] for row in table] + [[cell["uniform"] for cell in table[0]]]
         percent = 100 * np.array(cells)
@@ -178,23 +178,24 @@ def heat_maps(names: list[str], found: dict[str, Table]) -> Figure:
         axis.set(title=f"{program}: regret, % of the best objective", xlabel="judged by", ylabel="planned on")
         for (i, j), share in np.ndenumerate(percent):
             colour = "white" if scale(share) > 0.5 else "black"
-            axis.text(j, i, f"{share:.2g}", ha="center", va="center", size=8, color=colour)
+            axis.text(j, i, f"{share:.2g}", ha="center", va="center", size=7, color=colour)
     return figure
 
 
 def scatter(found: dict[str, Table]) -> Figure:
     """Every bound against the exact regret of the same pair."""
-    figure, axes = plt.subplots(1, len(found), figsize=(11, 4.5), layout="constrained", sharey=True)
+    figure, axes = plt.subplots(len(found), 1, figsize=(5.6, 3.2 * len(found)), sharex=True)
     for axis, (program, table) in zip(axes, found.items(), strict=True):
         cells = [cell for row in table for cell in row if cell["regret"] > ROUNDING]
         regret = sorted(cell["regret"] for cell in cells)
         for name, mark in zip(BOUNDS, "o^s", strict=True):
             points = [cell["regret"] for cell in cells], [cell[name] for cell in cells]
             axis.loglog(*points, mark, ms=4, alpha=0.6, label=BOUNDS[name])
-        axis.loglog(regret, regret, "k-", lw=1, label="the regret itself")
-        axis.set(title=program, xlabel="exact regret / best objective", ylabel="bound / best objective")
+        axis.loglog(regret, regret, "-", color="#76818e", lw=1, label="the regret itself")
+        axis.set(title=program, ylabel="bound / best objective")
         axis.xaxis.set_minor_formatter(NullFormatter())
-    axes[-1].legend(fontsize=8)  # the pruning's bounds leave room
+    axes[-1].set_xlabel("exact regret / best objective")
+    figure.legend(*axes[-1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
@@ -205,7 +206,7 @@ def publish(scored: dict[str, Any]) -> None:
     result = {"command": "python -m benchmarks.transfer", "summary": summaries, "tables": found, "scored": scored}
     RESULT.write_text(json.dumps(_in_json(result), indent=1) + "\n")
     names = [re.split(r"[._]", name)[0] for name in scored["texts"]]
-    plt.rcParams.update({"svg.hashsalt": "zetaplan", "svg.fonttype": "none"})  # same numbers, same bytes
+    plt.style.use(ROOT / "benchmarks" / "house.mplstyle")
     heat_maps(names, found["raw"]).savefig(PAGE.with_name("transfer.svg"), metadata={"Date": None})
     scatter(found["raw"]).savefig(PAGE.with_name("transfer-bounds.svg"), metadata={"Date": None})
     before, rest = PAGE.read_text().split(START)
