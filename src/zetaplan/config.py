@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, Field, JsonValue, ValidationError
+from pydantic import BaseModel, Field, JsonValue, ValidationError, model_validator
 
 from zetaplan.errors import SpecError
 from zetaplan.files import CertificateFile, Document, PlanFile, Record, ScoresFile, contents
@@ -86,12 +86,26 @@ class ApplyStep(Record):
 
 
 class EvaluateStep(Record):
-    """Perplexity on a text, of the model as it was and, where the plan is applied, as it is then."""
+    """Perplexity on a text, accuracy on multiple choice: of the model as it was and, where it is pruned, as it is then."""
 
-    text: str
+    text: str | None = None
     length: int = 1024
     stride: int = 512
     tokens: int | None = Field(None, description="the first so many; all if not given")
+    choices: str | None = Field(None, description="a .jsonl file: ctx (or sentence1, sentence2), choices, 0-based gold")
+    items: int | None = Field(None, description="only so many, evenly spread; all if not given")
+    template: str = "{prompt}"
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What is read."""
+        return tuple(file for file in (self.text, self.choices) if file is not None)
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.files:
+            raise ValueError("give text, choices or both")
+        return self
 
 
 class Config(Document):

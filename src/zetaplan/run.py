@@ -13,12 +13,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zetaplan import __version__
-from zetaplan.config import Config, ExportStep, load_config
+from zetaplan.config import Config, EvaluateStep, ExportStep, load_config
 from zetaplan.errors import CertificateError, SpecError
 from zetaplan.files import PlanFile, Record, canonical, digest, load, write
+
+if TYPE_CHECKING:
+    from zetaplan.scoring import LoadedModel
 
 RECORD = "zetaplan.json"  # what `zetaplan.pruned` writes into the folder of a pruned model
 
@@ -39,6 +42,7 @@ def run(path: Path, *, progress: bool = False) -> tuple[Step, ...]:
     """
     config, base = load_config(path), path.parent
     job = _Job(config, base, base / config.out, progress)
+    job.refuse_what_cannot_be_done()
     try:
         job.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -80,6 +84,21 @@ class _Job:
     def verdict(self) -> Path:
         return self.out / "verdict.json"
 
+    def refuse_what_cannot_be_done(self) -> None:
+        """Raise SpecError for what a later step would not know or find, before anything is computed."""
+        from zetaplan.pruners import find_pruner
+
+        config, files = self.config, [self.exported(wanted) for wanted in self.config.export]
+        if twice := next((file for file in files if files.count(file) > 1), None):
+            raise SpecError(f"export: two of them would be written to {twice.name}; give one of them another `out`")
+        if config.apply is not None:
+            if config.plan.program != "pruning":
+                raise SpecError(f"apply: takes plans of pruning, plan.program is {config.plan.program!r}; leave it out")
+            find_pruner(config.apply.method)
+            self.texts(config.apply.data)
+        if config.evaluate is not None:
+            self.texts(config.evaluate.files)
+
     def exported(self, wanted: ExportStep) -> Path:
         from zetaplan.exports import format_of
 
@@ -108,7 +127,7 @@ class _Job:
 
     def evaluate_inputs(self) -> dict[str, Any]:
         wanted = self.config.evaluate
-        texts = self.texts([wanted.text]) if wanted else {}
+        texts = self.texts(wanted.files) if wanted else {}
         pruned = self.apply_inputs() if self.config.apply else None
         return {"evaluate": _plain(wanted), "pruned": pruned, "model": self.model_id(), "texts": texts}
 
@@ -185,22 +204,33 @@ class _Job:
         save_pruned(loaded, applied, record(applied, plan, loaded, text), folder)
 
     def evaluate(self) -> None:
-        from zetaplan import evaluation
         from zetaplan.scoring import load_model
 
         wanted = self.config.evaluate
         if wanted is None:
             return
         models = {"model": self.seen(self.config.model)} | ({"pruned": str(self.pruned)} if self.config.apply else {})
-        facts = {}
-        for name, source in models.items():
-            loaded = load_model(source, progress=self.progress)
+        facts = {
+            name: self.measured(wanted, load_model(source, progress=self.progress)) for name, source in models.items()
+        }
+        write(self.out / "evaluation.json", canonical(facts))
+
+    def measured(self, wanted: EvaluateStep, loaded: LoadedModel) -> dict[str, Any]:
+        """What `zetaplan evaluate` would say of one model."""
+        from zetaplan import evaluation
+
+        facts: dict[str, Any] = {}
+        if wanted.text is not None:
             ids = evaluation.read_tokens(Path(self.seen(wanted.text)), loaded.tokenizer)[: wanted.tokens]
             found = evaluation.perplexity(
                 loaded, ids, length=wanted.length, stride=wanted.stride, progress=self.progress
             )
-            facts[name] = evaluation.perplexity_facts(found)
-        write(self.out / "evaluation.json", canonical(facts))
+            facts["perplexity"] = evaluation.perplexity_facts(found)
+        if wanted.choices is not None:
+            items = evaluation.read_items(self.seen(wanted.choices), template=wanted.template, limit=wanted.items)
+            answers = evaluation.multiple_choice(loaded, items, progress=self.progress)
+            facts["multiple_choice"] = evaluation.answers_facts(answers)
+        return facts
 
 
 @dataclass

@@ -76,11 +76,36 @@ def test_scores_that_there_are_need_no_model(scores_file: Path) -> None:
 
 
 def test_what_was_finished_stays_finished(config: Path) -> None:
-    config.write_text(CONFIG.replace("to: peft", "to: pfet"))
-    with pytest.raises(ZetaplanError, match="expected one of alphapruning"):
+    config.write_text(CONFIG.replace("to: peft", "to: mola"))
+    with pytest.raises(ZetaplanError, match="counts ranks, not experts"):
         run(config)
     config.write_text(CONFIG)
     assert [step.name for step in run(config) if step.ran] == ["export 0 to peft", "export 1 to csv"]
+
+
+PRUNING = "model: tiny-llama\nplan: {program: pruning, sparsity: 0.5}\nout: made\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (CONFIG.replace("to: peft", "to: pfet"), "expected one of alphapruning"),
+        (
+            CONFIG.replace("to: csv, out: ranks.csv", "to: peft"),
+            r"two of them would be written to adapter_con",
+        ),
+        (f"{CONFIG}apply: {{}}\n", r"apply: takes plans of pruning, plan\.program is 'allocation'; leave it out"),
+        (f"{PRUNING}apply: {{method: wander}}\n", "unknown; known are magnitude"),
+        (f"{PRUNING}apply: {{data: [none.txt]}}\n", r"cannot read none\.txt"),
+        (f"{PRUNING}evaluate: {{text: none.txt}}\n", r"cannot read none\.txt"),
+        (f"{PRUNING}evaluate: {{items: 3}}\n", "evaluate: Value error, give text, choices or both"),
+    ],
+)
+def test_what_would_fail_at_the_end_is_refused_at_the_start(config: Path, text: str, said: str) -> None:
+    config.write_text(text)
+    with pytest.raises(SpecError, match=said):
+        run(config)
+    assert not (config.parent / "made").exists()
 
 
 def test_a_plan_is_applied_and_measured(config: Path) -> None:
@@ -90,10 +115,12 @@ def test_a_plan_is_applied_and_measured(config: Path) -> None:
     plan: {program: pruning, sparsity: SHARE}
     report: false
     apply: {method: magnitude}
-    evaluate: {text: notes.txt, length: 32, stride: 16}
+    evaluate: {text: notes.txt, length: 32, stride: 16, choices: items.jsonl, items: 2}
     out: made
     """
     (config.parent / "notes.txt").write_text("Half of the weights are gone, and the text is still here. " * 4)
+    item = json.dumps({"ctx": "The sky is", "choices": ["blue", "a road"], "gold": 0})
+    (config.parent / "items.jsonl").write_text(f"{item}\n" * 3)
     config.write_text(job.replace("SHARE", "0.5"))
     steps = {step.name: step for step in run(config)}
     assert list(steps) == ["score", "plan", "verify", "apply", "evaluate"]
@@ -102,7 +129,8 @@ def test_a_plan_is_applied_and_measured(config: Path) -> None:
     removed = [block["removed"] for block in json.loads(record.read_text())["blocks"]]
     assert removed == plan.rounded.units.tolist()
     measured = json.loads(steps["evaluate"].files[0].read_text())
-    assert measured["model"]["value"] != measured["pruned"]["value"]
+    assert measured["model"]["perplexity"]["value"] != measured["pruned"]["perplexity"]["value"]
+    assert all(len(found["multiple_choice"]["items"]) == 2 for found in measured.values())
     assert not any(step.ran for step in run(config))
     config.write_text(job.replace("SHARE", "0.4"))
     again = {step.name: step for step in run(config)}
@@ -151,6 +179,21 @@ def test_every_example_names_the_schema_and_follows_it(example: Path) -> None:
     config = load_config(example)
     assert Config.model_validate_json(config.text()) == config
     assert yaml.safe_load(example.read_text())["out"] == example.stem
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_runs(example: Path, tmp_path: Path) -> None:
+    """On a random model with the depth of SmolLM2, so that the names of its layers are there."""
+    tiny_llama_dir(tmp_path, layers=30)
+    job = yaml.safe_load(example.read_text()) | {"model": "tiny-llama"}
+    job["score"] = job.get("score", {}) | {"sequences": 4, "length": 24}
+    if "apply" in job:
+        job["apply"] |= {"sequences": 4, "length": 24}
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
+    steps = run(tmp_path / "job.yaml")
+    assert all(file.is_file() for step in steps for file in step.files)
+    assert len(steps) == 4 + len(job["export"]) + ("apply" in job)
 
 
 def test_there_is_an_example_per_use() -> None:
