@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import importlib.util
+import shutil
 import subprocess
 import sys
 import threading
@@ -55,6 +56,8 @@ class Page(HTMLParser):
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built strictly, as the gate builds it."""
     folder = tmp_path_factory.mktemp("site")
+    make = shutil.which("make") or "make"
+    subprocess.run([make, ".typing/zetaplan"], cwd=ROOT, check=True, capture_output=True)  # where mkdocstrings looks
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     return folder
