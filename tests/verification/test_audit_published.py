@@ -127,7 +127,8 @@ def experts(tmp_path: Path, **plans: tuple[float, list[int]]) -> Path:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"program": "growing"}, "is no published plan"),
+        ({"program": "growing"}, r"is no published plan: .*; write program, sizes, sparsity and target for a pruning"),
+        ({"schema": "zetaplan.plan/1", "program": None}, r"a plan of zetaplan, .* use zetaplan verify$"),
         ({"sizes": [1.0]}, "lower has 4 layers, sizes has 1"),
         ({"sparsity": [0.1, "half", 0.1, 0.1]}, r"sparsity\.1"),
         ({"sparsity": [-0.1, 0.1, 0.1, 0.1]}, "expected sizes above 0"),
@@ -138,6 +139,16 @@ def experts(tmp_path: Path, **plans: tuple[float, list[int]]) -> Path:
 def test_a_bad_plan_is_refused_by_name(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         audit_plan(published(tmp_path, **changes))
+
+
+def test_without_a_box_a_layer_may_lose_anything(tmp_path: Path) -> None:
+    short, long = tmp_path / "short.json", tmp_path / "long.json"
+    plan = {"program": "pruning", "sizes": [64.0, 64.0], "sparsity": [0.5, 0.25], "target": 48.0}
+    short.write_text(json.dumps(plan), "utf-8")
+    long.write_text(json.dumps(plan | {"lower": [0.0] * 2, "upper": [1.0] * 2, "bits": 0, "eta": 1}), "utf-8")
+    (found,), (expected,) = audit_plan(short), audit_plan(long)
+    assert found.findings == expected.findings
+    assert not found.negative
 
 
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -20,10 +20,10 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from zetaplan.errors import SpecError
 from zetaplan.spec.instance import Array
@@ -38,7 +38,10 @@ class _Record(BaseModel):
 
 
 class PruningPlan(_Record):
-    """A published sparsity per layer, with the box, the target and the multiplier that came with it."""
+    """A published sparsity per layer, with the box, the target and the multiplier that came with it.
+
+    lower, upper : 0 and 1 where nothing was published. bits, eta : nothing depends on them while the target binds.
+    """
 
     program: Literal["pruning"]
     source: str = ""
@@ -47,9 +50,17 @@ class PruningPlan(_Record):
     upper: Layers
     sparsity: Layers
     target: float = Field(ge=0.0)
-    bits: float = Field(ge=0.0)
-    eta: float = Field(gt=0.0)
+    bits: float = Field(0.0, ge=0.0)
+    eta: float = Field(1.0, gt=0.0)
     multiplier_published: float | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_box(cls, data: Any) -> Any:
+        if not (isinstance(data, dict) and isinstance(data.get("sizes"), list)):
+            return data
+        layers = len(data["sizes"])
+        return {"lower": [0.0] * layers, "upper": [1.0] * layers, **data}
 
 
 class ExpertCounts(_Record):
@@ -116,12 +127,18 @@ def _read(path: Path) -> PruningPlan | ExpertPlans:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "document"
-        raise SpecError(f"{path} is no published plan: {place}: {first['msg']}") from error
+        raise SpecError(f"{path} is no published plan: {place}: {first['msg']}; {_remedy(document)}") from error
     except (ValueError, RecursionError) as error:
         raise SpecError(f"{path} is not a JSON file: {error}") from error
     if isinstance(plan, PruningPlan):
         _same_length(path, plan)
     return plan
+
+
+def _remedy(document: object) -> str:
+    if isinstance(document, dict) and str(document.get("schema", "")).startswith("zetaplan.plan/"):
+        return "it is a plan of zetaplan, which carries its own proof: use zetaplan verify"
+    return "write program, sizes, sparsity and target for a pruning, or program and plans for experts"
 
 
 def _same_length(path: Path, plan: PruningPlan) -> None:
