@@ -86,7 +86,7 @@ class ApplyStep(Record):
 
 
 class EvaluateStep(Record):
-    """Perplexity on a text, accuracy on multiple choice: of the model as it was and, where it is pruned, as it is then."""
+    """Perplexity on a text, accuracy on multiple choice: of the model and, where it is applied, of the pruned one."""
 
     text: str | None = None
     length: int = 1024

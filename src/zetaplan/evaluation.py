@@ -300,8 +300,12 @@ def _log_likelihoods(model: nn.Module, rows: Sequence[Tensor]) -> list[Tensor]:
     lengths = torch.tensor([len(row) for row in rows], device=device)
     mask = (torch.arange(ids.shape[1], device=device) < lengths[:, None]).long()
     logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
-    flat = logits.flatten(0, 1).to(torch.promote_types(logits.dtype, torch.float32))
-    found = -functional.cross_entropy(flat, ids[:, 1:].flatten(), reduction="none").view(len(rows), -1).double()
+    exact = torch.promote_types(logits.dtype, torch.float32)
+    losses = [  # row by row: the logits are by far the largest tensor, and should not be there twice
+        functional.cross_entropy(row.to(exact), targets, reduction="none")
+        for row, targets in zip(logits, ids[:, 1:], strict=True)
+    ]
+    found = -torch.stack(losses).double()
     if not found[mask[:, 1:].bool()].isfinite().all():
         raise ScoringError("model: a log-likelihood is not finite; the weights are damaged, or try dtype float32")
     return [row[: length - 1].cpu() for row, length in zip(found, lengths.tolist(), strict=True)]
