@@ -47,7 +47,6 @@ RESULT = Path(__file__).parent / "results" / "capacity.json"
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE, FIGURE = DOCS / "experiments.md", DOCS / "experiments-capacity.svg"
 MARKS = ("<!-- capacity -->\n", "<!-- /capacity -->\n")
-INK, POINT, SEED = "#76818e", "#2a93a8", "#d9672b"
 
 LENGTH = 64  # tokens of a window
 PASSAGES = {"train": (0.01, 0.55), "tune": (0.57, 0.62), "report": (0.64, 0.88)}  # shares of the text's tokens
@@ -222,26 +221,28 @@ def compared(losses: Sequence[Sequence[float]], uniform: Sequence[Sequence[float
     return {"mean": round(float(difference.mean()), 5), "seeds": difference.mean(1).round(5).tolist(), **ends}
 
 
-def summary(rows: Mapping[str, Sequence[Mapping[str, object]]], plans: Mapping[str, list[int]]) -> dict[str, object]:
-    """By method: counts, parameters, loss and what it is over uniform, from its runs, one for each seed."""
-    base = [run["loss"] for run in rows["uniform"]]
+def summary(
+    rows: Mapping[str, Sequence[Mapping[str, object]]], plans: Mapping[str, list[int]], seeds: int
+) -> dict[str, object]:
+    """By method with a run for every seed: counts, parameters, loss, and what it is over uniform."""
+    losses = {method: [run["loss"] for run in runs] for method, runs in rows.items() if len(runs) == seeds}
     short = {}
-    for method, runs in rows.items():
-        found = [run["loss"] for run in runs]
+    for method, found in losses.items():
+        ends = [[run["training"][part] for run in rows[method]] for part in ENDS]
         short[method] = {
             "counts": plans[method],
-            "parameters": runs[0]["parameters"],
+            "parameters": rows[method][0]["parameters"],
             "loss": round(float(np.mean(found)), 4),
-            "training": [round(float(np.mean([run["training"][part] for run in runs])), 3) for part in ENDS],
+            "training": [round(float(np.mean(end)), 3) for end in ends],
         }
         if method != "uniform":
-            short[method]["over_uniform"] = compared(found, base)
+            short[method]["over_uniform"] = compared(found, losses["uniform"])
     return short
 
 
 def words(found: Mapping[str, object]) -> str:
+    counts = " to ".join(map(str, sorted({min(found["counts"]), max(found["counts"])})))
     gap = found.get("over_uniform")
-    counts = f"{min(found['counts'])} to {max(found['counts'])}"
     if gap is None:
         return f"{counts} | {found['loss']:.4f} | | "
     ends = (f"{gap[name][0]:+.4f} to {gap[name][1]:+.4f}" for name in ("over_seeds", "over_windows"))
@@ -249,10 +250,13 @@ def words(found: Mapping[str, object]) -> str:
 
 
 def table(cells: Mapping[str, Mapping[str, Mapping[str, object]]]) -> str:
-    """Markdown, one table for ranks and one for experts: the loss of uniform, and of the others what is over it."""
+    """Markdown, one table for each form and step size: the loss of uniform, and of the others what is over it."""
     lines = []
     for form, rows in cells.items():
-        lines += [f"| {form} | per layer | loss | over seeds | over windows |", "|---|---|---|---|---|"]
+        lines += [
+            f"| {form} | per layer | loss, or over uniform | interval over seeds | interval over windows |",
+            "|---|---|---|---|---|",
+        ]
         lines += [f"| {method} | {words(rows[method])} |" for method in METHODS if method in rows]
         lines.append("")
     return "\n".join(lines[:-1]) + "\n"
@@ -270,28 +274,23 @@ def draw(cells: Mapping[str, Mapping[str, Mapping[str, object]]], path: Path) ->
     import matplotlib
 
     matplotlib.use("svg")
-    matplotlib.rcParams.update({"svg.hashsalt": "zetaplan"})
     from matplotlib import pyplot
 
-    shown = [name for name in METHODS if name != "uniform" and any(name in rows for rows in cells.values())]
-    figure, axes = pyplot.subplots(
-        1, len(cells), figsize=(10, 1.5 + 0.35 * len(shown)), sharey=True, squeeze=False, layout="constrained"
-    )
-    for axis, (form, rows) in zip(axes[0], cells.items(), strict=True):
-        for place, found in ((shown.index(name), rows[name]["over_uniform"]) for name in shown if name in rows):
-            low, high = found["over_windows"]
-            axis.hlines(place, low, high, color=POINT, linewidth=2)
-            axis.plot(found["mean"], place, "o", color=POINT)
-            axis.plot(found["seeds"], [place] * len(found["seeds"]), "|", color=SEED, markersize=11)
-        axis.axvline(0, color=INK, linewidth=1)
-        axis.set_title(form, color=INK, fontsize=11)
-        axis.set_xlabel("loss over uniform, nats per token", color=INK)
-        axis.tick_params(colors=INK)
-        for name, spine in axis.spines.items():
-            spine.set(color=INK, visible=name in ("left", "bottom"))
-    axes[0][0].set_yticks(range(len(shown)), shown)
-    axes[0][0].invert_yaxis()
-    figure.savefig(path, transparent=True, metadata={"Date": None})
+    pyplot.style.use(Path(__file__).with_name("house.mplstyle"))
+    figure, axes = pyplot.subplots(len(cells), 1, figsize=(5.6, 2.4 * len(cells)), squeeze=False)
+    for axis, (title, rows) in zip(axes[:, 0], cells.items(), strict=True):
+        gaps = {method: rows[method]["over_uniform"] for method in METHODS if "over_uniform" in rows.get(method, {})}
+        places = np.arange(len(gaps))
+        axis.hlines(places, *np.transpose([gap["over_windows"] for gap in gaps.values()]), linewidth=2)
+        axis.plot([gap["mean"] for gap in gaps.values()], places, "o", label="mean, and interval over windows")
+        seeds = np.array([gap["seeds"] for gap in gaps.values()])
+        axis.plot(seeds.ravel(), places.repeat(seeds.shape[1]), "|", markersize=11, label="one seed")
+        axis.axvline(0, color="#76818e", linewidth=1)
+        axis.set(title=title, yticks=places, yticklabels=gaps)
+        axis.invert_yaxis()
+    axes[-1, 0].set_xlabel("loss over uniform, nats per token")
+    figure.legend(*axes[-1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
 
 
@@ -309,6 +308,7 @@ def main() -> None:
     parser.add_argument("--forms", nargs="+", default=list(FORMS), choices=list(FORMS))
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--times", nargs="+", type=float, default=[1, 0.5], help="the best step size of uniform")
     parser.add_argument("--cells", type=Path, default=Path("build/capacity-cells"), help="where cells are kept")
     parser.add_argument("--write", action="store_true", help="compute nothing, write the result from the cells")
     options = parser.parse_args()
@@ -323,17 +323,18 @@ def main() -> None:
         form = FORMS[name]
         plans = planned(bench, form, options.methods, keep, setting)
         tuned[name] = step_sizes(bench, form, keep, setting)
-        rate = min(tuned[name], key=tuned[name].get)
-        print(f"{name:14s} step size {rate:g} of {tuned[name]}", flush=True)
-        rows = {method: [] for method in plans}
-        for seed, (method, counts) in product(range(options.seeds), plans.items()):
-            make = partial(fine_tuned, bench, form, counts, seed, rate, bench.report)
-            if found := keep(["run", asdict(form), counts, seed, rate, setting], make):
-                rows[method].append(found)
-                print(f"{name:14s} seed {seed} {method:30s} {np.mean(found['loss']):.4f}", flush=True)
-        cells[name] = summary({m: runs for m, runs in rows.items() if len(runs) == options.seeds}, plans)
+        print(f"{name}: uniform on the passage for tuning {tuned[name]}", flush=True)
+        for times in options.times:
+            rate = times * min(tuned[name], key=tuned[name].get)
+            rows = {method: [] for method in plans}
+            for seed, (method, counts) in product(range(options.seeds), plans.items()):
+                make = partial(fine_tuned, bench, form, counts, seed, rate, bench.report)
+                if found := keep(["run", asdict(form), counts, seed, rate, setting], make):
+                    rows[method].append(found)
+                    print(f"{name} {rate:g} seed {seed} {method:30s} {np.mean(found['loss']):.4f}", flush=True)
+            cells[f"{name}, step size {rate:g}"] = summary(rows, plans, options.seeds)
     if options.write:
-        write_result(bench, options, untrained, tuned, cells)
+        write_result(bench, options, untrained, tuned, {name: rows for name, rows in cells.items() if rows})
 
 
 def planned(
@@ -378,7 +379,7 @@ def write_result(
         "seeds": options.seeds,
         "machine": platform.processor() or platform.machine(),
         "torch": version("torch"),
-        "forms": {name: asdict(FORMS[name]) for name in cells},
+        "forms": {name: asdict(FORMS[name]) for name in options.forms},
         "loss_untrained": round(float(np.mean(untrained["loss"])), 4),
         "loss_by_step_size": tuned,
         "cells": cells,
