@@ -32,6 +32,7 @@ DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.
 STEPS = (1, 3, 10, 60)
 DAMPING = (1e-3, 1e-1, 1.0, 30.0)
 MODELS = 8
+WIDTH = 1e-3
 
 
 def blocks():
@@ -60,7 +61,7 @@ def trial(block, name, damping, steps):
     if name == "hessian":
         tau += 3 * float(torch.linalg.matrix_norm(h, 2))
     krylov.STEPS = steps
-    low, high = find_curvature(name)(block).enclosure(tau)
+    low, high = find_curvature(name)(block, WIDTH).enclosure(tau)
     return low, float(g @ torch.linalg.solve(h + tau * eye, g)), high
 
 

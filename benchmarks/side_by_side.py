@@ -23,7 +23,7 @@ import torch
 from curvlinops import GGNLinearOperator
 from scipy.sparse.linalg import LinearOperator, cg
 
-from zetaplan.scoring import Damping, krylov, load_model, read_sequences, score
+from zetaplan.scoring import Damping, load_model, read_sequences, score
 from zetaplan.scoring.blocks import partition
 from zetaplan.scoring.curvature import find_curvature
 from zetaplan.scoring.frozen import frozen
@@ -105,12 +105,10 @@ def main():
     part = partition(model.model, "layers")[LAYER]
     block = LinearisedBlock(model.model, part.named_parameters, checked_batches(text))
     gradient, ggn = block.gradient().numpy(), find_curvature("ggn")
-    damping = ggn(block).trace / block.dimension
-    krylov.WIDTH = 1e-6
-    low, high = ggn(block).enclosure(damping)
-    krylov.WIDTH = 1e-3
+    damping = ggn(block, 1e-6).trace / block.dimension
+    low, high = ggn(block, 1e-6).enclosure(damping)
     newton = {
-        "zetaplan": lambda: ggn(block).gain(damping),
+        "zetaplan": lambda: ggn(block, 1e-3).gain(damping),
         "curvlinops, CG to 1e-2": lambda: by_cg(model, text, part, damping, gradient, 80, 1e-2),
         "80 steps of CG": lambda: by_cg(model, text, part, damping, gradient, 80, 0.0),
     }

@@ -7,8 +7,8 @@ anew and written over.
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from importlib.metadata import version
 from os import PathLike
@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import nn
 
 from zetaplan.scoring.gguf import cache_folder
@@ -64,6 +65,26 @@ class Run:
         cache_folder().mkdir(parents=True, exist_ok=True)
         return Path(mkdtemp(prefix="pairs-", dir=cache_folder()))
 
+    @contextmanager
+    def taken(self, first: bool) -> Iterator[None]:
+        """By one run at a time; another one of the same key waits. first: whether this is the first rank of its run."""
+        if self.folder is None or not first:
+            yield
+            return
+        (self.folder / "locks").mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / "locks" / key_of(self.facts)):  # given up by the system where a run is killed
+            yield
+
+    def numbers(self, compute: Callable[[], Any], **more: Any) -> Any:
+        """What JSON can say under these further facts: as it was kept, or computed and kept."""
+        if self.folder is None:
+            return compute()
+        file = self.folder / "blocks" / f"{key_of({**self.facts, **more})}.json"
+        if (found := _read(file)) is None:
+            found = compute()
+            _write(file, found)
+        return found
+
     def finished(self, name: str, **more: Any) -> Scores | None:
         """The scores by a surrogate, if they were kept and are what was written."""
         return None if self.folder is None else finished(self.folder, key_of({**self.facts, "curvature": name, **more}))
@@ -85,29 +106,38 @@ def fingerprint(model: nn.Module) -> str:
     return sha.hexdigest()
 
 
-def key_of(facts: Mapping[str, Any]) -> str:
-    """sha256 of the facts in one canonical form."""
+def key_of(facts: Any) -> str:
+    """sha256 of what JSON can say, in one canonical form."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def finished(folder: Path, key: str) -> Scores | None:
     """The scores under a key; None if there are none, or if the file is not what was written."""
     try:
-        found = json.loads(_file(folder, key).read_text())
-        return _restored(found["scores"]) if found["sha256"] == key_of(found["scores"]) else None
-    except (OSError, ValueError, TypeError, KeyError):
+        return _restored(_read(_file(folder, key)))
+    except (TypeError, AttributeError):
         return None
 
 
 def keep(folder: Path, key: str, scores: Scores) -> None:
     """Put scores under their key, whole or not at all."""
-    content = {field.name: _plain(getattr(scores, field.name)) for field in fields(scores)}
-    file = _file(folder, key)
+    _write(_file(folder, key), {field.name: _plain(getattr(scores, field.name)) for field in fields(scores)})
+
+
+def _read(file: Path) -> Any:
+    try:
+        found = json.loads(file.read_text())
+        return found["content"] if found["sha256"] == key_of(found["content"]) else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _write(file: Path, content: Any) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = mkstemp(prefix=".incomplete-", dir=file.parent)
     try:
         with os.fdopen(handle, "w") as stream:
-            json.dump({"sha256": key_of(content), "scores": content}, stream)
+            json.dump({"sha256": key_of(content), "content": content}, stream)
         os.replace(temporary, file)
     finally:
         with suppress(FileNotFoundError):

@@ -1,38 +1,30 @@
 """zeta^2 of a curvature that is only known by its products: enclosed, not estimated.
 
-Lanczos in the model's precision finds x, near (H + tau I)^-1 g. One gradient g and one product in float64 then say how
-far off it is. With the residual r = g - (H + tau I) x, and a > 0 below the spectrum of H + tau I,
-
-    zeta^2 = g'x + r'x + r'(H + tau I)^-1 r,    so    g'x + r'x  <=  zeta^2  <=  g'x + r'x + |r|^2 / a,
-
-whatever x is. The difference of the two products at x, per |x|, is the measured error epsilon of a product, by which
-Gauss and Gauss-Radau are widened; the enclosure is the meeting of both intervals. It is of zeta^2 of the weights as
-they are, in real arithmetic up to float64, whichever precision the model computes in.
+Lanczos in the model's precision finds x, near (H + tau I)^-1 g. The enclosure is the meeting of two intervals: that of
+the residual of x in float64 (see `enclosure`), and Gauss and Gauss-Radau, widened by the measured error of the products
+that they come from (see `lanczos`). It is of zeta^2 of the weights as they are, in real arithmetic, whichever precision
+the model computes in.
 """
 
 import math
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import cached_property
+from itertools import islice
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from zetaplan.scoring.curvature import MatrixFree
+from zetaplan.scoring.enclosure import ROUNDING, SEED, enclosed, signs
 from zetaplan.scoring.lanczos import Krylov, Product, lanczos
 from zetaplan.scoring.products import LinearisedBlock
 
-#: Relative width at which Lanczos stops, and the steps after which the interval stays as wide as it is.
-WIDTH = 1e-3
+#: Steps after which the interval stays as wide as it is.
 STEPS = 100
-#: Random sign vectors of Hutchinson's estimate of the trace (Hutchinson 1990), and where they start.
+#: Random sign vectors of Hutchinson's estimate of the trace (Hutchinson 1990).
 PROBES = 4
-SEED = 20260303
-#: Relative error granted to sums and products in float64.
-ROUNDING = 1e-13
-#: How far a measured error may underestimate that of other vectors.
-SAFETY = 4.0
 
 
 class _Solved(NamedTuple):
@@ -44,8 +36,9 @@ class _Solved(NamedTuple):
 class KrylovCurvature(MatrixFree):
     """A curvature H with products, positive semi-definite unless `lower_end` says otherwise, of d eigenvalues."""
 
-    def __init__(self, block: LinearisedBlock) -> None:
+    def __init__(self, block: LinearisedBlock, width: float) -> None:
         self.block = block
+        self.width = width
         self.rank = block.dimension
         self._solved: dict[float, _Solved] = {}
 
@@ -57,7 +50,7 @@ class KrylovCurvature(MatrixFree):
     @cached_property
     def trace(self) -> float:  # type: ignore[override]
         """tr(H), the mean of s'Hs over random signs s."""
-        return hutchinson(lambda v: self.product(self.block, v), self._gradient)
+        return hutchinson(self.multiply, self.block)
 
     def gain(self, tau: float) -> float:
         low, high, _ = self._at(tau)
@@ -70,57 +63,56 @@ class KrylovCurvature(MatrixFree):
     def step(self, tau: float) -> Tensor:
         return -self._at(tau).x
 
-    @cached_property
-    def _gradient(self) -> Tensor:
-        return self.block.gradient()
+    def lower_end(self, tau: float) -> float:
+        """A number below every eigenvalue of H, above -tau: zero for a positive semi-definite one."""
+        return 0.0
+
+    def multiply(self, v: Tensor) -> Tensor:
+        """H v in the model's precision."""
+        return self.product(self.block, v)
+
+    def arithmetic(self, krylov: Krylov) -> float:
+        """The error that orthogonalising in the vectors' precision adds to a product."""
+        return torch.finfo(self.block.dtype).eps * krylov.largest()
 
     def _at(self, tau: float) -> _Solved:
         if tau not in self._solved:
             self._solved[tau] = self._solve(tau)
         return self._solved[tau]
 
+    @cached_property
+    def _gradient(self) -> Tensor:
+        """g in float64."""
+        return self.block.in_float64().gradient()
+
     def _solve(self, tau: float) -> _Solved:
-        if not self._gradient.any():
-            return _Solved(0.0, 0.0, self._gradient)
+        start = self._gradient.to(self.block.dtype)
+        if not start.any():
+            return _Solved(0.0, 0.0, start)
         floor = self.lower_end(tau)
-        krylov = lanczos(lambda v: self.product(self.block, v), self._gradient, _narrow(tau, floor), STEPS)
+        krylov = lanczos(self.multiply, start, self._enough(tau, floor), STEPS)
         return self._proved(krylov, tau, floor)
 
-    def lower_end(self, tau: float) -> float:
-        """A number below every eigenvalue of H, above -tau: zero for a positive semi-definite one."""
-        return 0.0
+    def _enough(self, tau: float, floor: float) -> Callable[[Krylov], bool]:
+        """Whether one of the two intervals would be narrow, were a product wrong by no more than the arithmetic is."""
 
-    def error(self, v: Tensor, scale: float) -> float:
-        """epsilon, such that a product is wrong by at most epsilon |v|: measured at v, of a curvature of that scale."""
-        exact = self.product(self.block.in_float64(), v.double())
-        measured = float((self.product(self.block, v).double() - exact).norm()) / float(v.norm())
-        return SAFETY * max(measured, torch.finfo(torch.float64).eps * scale)
+        def enough(krylov: Krylov) -> bool:
+            low, high = krylov.bounds(tau, floor, self.arithmetic(krylov))
+            return min(high - low, krylov.residual(tau) ** 2 / (floor + tau)) <= self.width * low
+
+        return enough
 
     def _proved(self, krylov: Krylov, tau: float, floor: float) -> _Solved:
-        x = krylov.solution(tau, floor)
-        exact, wide = self.block.in_float64(), x.double()
-        image, gradient = self.product(exact, wide), exact.gradient()
-        residual = gradient - image - tau * wide
-        low = float(gradient @ wide + residual @ wide)
-        high = low + float(residual.square().sum()) / (floor + tau)
-        gauss, radau = krylov.bounds(tau, floor, self.error(x, krylov.largest()))
-        length, shift = float(wide.norm()), float((gradient - self._gradient.double()).norm())
-        moved = SAFETY * shift * (2 * length + shift / (floor + tau))  # g itself is rounded: g'H~^-1 g moves by that
-        rounding = ROUNDING * length * float(gradient.norm() + image.norm())
-        low, high = max(low - rounding, gauss - moved, 0.0), min(high + rounding, radau + moved)
-        return _Solved(low, max(low, high), x)
+        found = enclosed(self.product, self.block, self._gradient, krylov.solution(tau, floor), tau, floor)
+        gauss, radau = krylov.bounds(tau, floor, found.error + self.arithmetic(krylov))
+        rounded = self._gradient.to(self.block.dtype).double()  # from which Lanczos started
+        shift = float((self._gradient - rounded).norm()) + ROUNDING * float(self._gradient.norm())
+        moved = shift * (2 * found.length + shift / (floor + tau))  # |g'H~^-1 g - h'H~^-1 h| for h that far from g
+        low, high = max(found.low, gauss - moved), min(found.high, radau + moved)
+        return _Solved(low, max(low, high), found.x.to(self.block.dtype))
 
 
-def hutchinson(product: Product, like: Tensor) -> float:
-    """tr(H) as the mean of s'Hs over seeded random signs s, shaped and placed as `like` (d,)."""
-    generator = torch.Generator().manual_seed(SEED)
-    signs = (2.0 * torch.randint(0, 2, like.shape, generator=generator) - 1.0 for _ in range(PROBES))
-    return math.fsum(float(s.double() @ product(s).double()) for s in (s.to(like) for s in signs)) / PROBES
-
-
-def _narrow(tau: float, floor: float) -> Callable[[Krylov], bool]:
-    def enough(krylov: Krylov) -> bool:
-        low, high = krylov.bounds(tau, floor)
-        return high - low <= WIDTH * high
-
-    return enough
+def hutchinson(product: Product, block: LinearisedBlock) -> float:
+    """tr(H) of the block as the mean of s'Hs over seeded random signs s."""
+    drawn = islice(signs(block, SEED), PROBES)
+    return math.fsum(float(s.double() @ product(s).double()) for s in drawn) / PROBES

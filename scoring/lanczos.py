@@ -1,16 +1,17 @@
 """Lanczos: bounds of the quadratic form g'(H + tau I)^-1 g from products H v (Golub & Meurant 1994, 2010).
 
-k steps from g give orthonormal V with first column g/|g| and the tridiagonal T = V'(H + tau I)V. With S the
-spectrum of H + tau I, and a > 0 below all of it,
+k steps from g give orthonormal V with first column g/|g| and the tridiagonal T = V'HV. With t a damping for which
+H + t I is positive definite, and a > 0 below all of its spectrum,
 
-    Gauss          |g|^2 e_1' T^-1 e_1                                    <= g'(H + tau I)^-1 g
-    Gauss-Radau    the same with one more row, so that a is an eigenvalue  >= g'(H + tau I)^-1 g
+    Gauss          |g|^2 e_1'(T + t I)^-1 e_1                              <= g'(H + t I)^-1 g
+    Gauss-Radau    the same with one more row, so that a is an eigenvalue  >= g'(H + t I)^-1 g
 
-because the error of each rule is a derivative of 1/s of known sign: even ones are positive, odd ones negative.
+because the error of each rule is a derivative of 1/s of known sign: even ones are positive, odd ones negative. Gauss is
+also what k steps of conjugate gradients return, g'x with x = |g| V (T + t I)^-1 e_1.
 
-Products are rounded. If each is wrong by at most epsilon |v|, Lanczos has met H + E with |E| <= sqrt(k) epsilon. With
-x and y the solutions for H and for H + E, |g'y - g'x| = |x'E y| <= |E| |x| |y|, and |x| <= |y| / (1 - |E|/a). The
-bounds are widened by that, and Radau's node moves down to a - |E|.
+Products are rounded. If each is wrong by at most epsilon |v|, Lanczos has met H + E with a symmetric E, zero outside
+what it saw, |E| <= sqrt(2k) epsilon =: w. Since H + E - w I <= H <= H + E + w I in the order of Loewner, and inversion
+turns that order round, Gauss at tau + w and Gauss-Radau at tau - w with a = floor + tau - 2w lie below and above still.
 """
 
 import math
@@ -22,22 +23,27 @@ from torch import Tensor
 
 Product = Callable[[Tensor], Tensor]
 
+#: Of float64 in the arithmetic of T, and of the vectors' precision in a residual that is nothing but rounding.
+ROUNDING = 32.0
+
 
 @dataclass(frozen=True, eq=False)
 class Krylov:
     """What k steps of Lanczos on H from a start vector leave behind; independent of the damping.
 
     Attributes:
-        basis: (k, d) orthonormal rows V', in the precision of the products.
+        basis: the k orthonormal columns of V, (d,) each, in the precision of the products.
         diagonal: (k,) of T, float64.
         off: (k,) below the diagonal; the last is the norm of the residual that step k + 1 would start from.
         norm: of the start vector.
+        full: whether the steps have exhausted the Krylov space, so that the Ritz values are eigenvalues.
     """
 
-    basis: Tensor
+    basis: tuple[Tensor, ...]
     diagonal: Tensor
     off: Tensor
     norm: float
+    full: bool
 
     @property
     def steps(self) -> int:
@@ -46,13 +52,8 @@ class Krylov:
 
     @property
     def tridiagonal(self) -> Tensor:
-        """T for tau = 0, (k, k)."""
+        """T, (k, k)."""
         return _tridiagonal(self.diagonal, self.off[:-1])
-
-    @property
-    def full(self) -> bool:
-        """Whether the steps have exhausted the Krylov space, so that the Ritz values are eigenvalues."""
-        return float(self.off[-1]) == 0.0
 
     def lowest(self) -> float:
         """The lowest Ritz value."""
@@ -70,63 +71,68 @@ class Krylov:
         """
         values, vectors = torch.linalg.eigh(self.tridiagonal)
         inside = vectors @ (vectors[0] * self.norm / (values.clamp(min=floor) + tau))
-        x: Tensor = inside.to(self.basis) @ self.basis
+        x = torch.zeros_like(self.basis[0])
+        for weight, row in zip(inside.tolist(), self.basis, strict=True):
+            x += weight * row
         return x
 
+    def residual(self, tau: float) -> float:
+        """|g - (H + tau I)x| at the solution x, as exact products would have it."""
+        last = torch.zeros(self.steps, dtype=torch.float64)
+        last[0] = self.norm
+        damped = self.tridiagonal + tau * torch.eye(self.steps, dtype=torch.float64)
+        return float(self.off[-1]) * abs(float(torch.linalg.solve(damped, last)[-1]))
+
     def bounds(self, tau: float, floor: float, epsilon: float = 0.0) -> tuple[float, float]:
-        """Gauss below and Gauss-Radau above g'(H + tau I)^-1 g.
+        """Gauss below and Gauss-Radau above g'(H + tau I)^-1 g; infinity where the error leaves nothing to say.
 
         Args:
             tau: damping.
             floor: a number below every eigenvalue of H, 0 if it is positive semi-definite; floor + tau > 0.
             epsilon: the relative-to-|v| error of a product H v.
         """
-        wrong = math.sqrt(self.steps) * epsilon
-        node = floor + tau - wrong
-        values, vectors = torch.linalg.eigh(self.tridiagonal)
-        if node <= 0 or float(values[0]) + tau <= 0:
-            return 0.0, math.inf
-        spread = vectors[0] * self.norm / (values + tau)
-        length, gauss = float(spread.norm()), self.norm * float(vectors[0] @ spread)
-        slack = wrong * length**2 / (1 - wrong / (floor + tau))
-        return max(gauss - slack, 0.0), max(self._radau(tau, node), gauss) + slack
+        size = float(self.diagonal.abs().max()) + float(self.off.max()) + tau
+        wrong = math.sqrt(2 * self.steps) * epsilon + ROUNDING * torch.finfo(torch.float64).eps * size
+        return self._gauss(tau + wrong), self._radau(tau - wrong, floor + tau - 2 * wrong)
 
-    def _radau(self, tau: float, node: float) -> float:
-        """|g|^2 e_1' T_a^-1 e_1, with the last row such that `node` is an eigenvalue of T_a; 0 if the space is full."""
-        damped = _tridiagonal(self.diagonal + tau, self.off[:-1])
-        last = float(self.off[-1])
-        corner = torch.zeros(self.steps, dtype=torch.float64)
-        corner[-1] = last**2
-        shifted = damped - node * torch.eye(self.steps, dtype=torch.float64)
-        end = node + float(torch.linalg.solve(shifted, corner)[-1]) if last > 0 else math.inf
-        if last == 0 or not math.isfinite(end):
+    def _gauss(self, t: float) -> float:
+        values, vectors = torch.linalg.eigh(self.tridiagonal)
+        if float(values[0]) + t <= 0:
             return 0.0
-        extended = _tridiagonal(torch.cat([self.diagonal + tau, torch.tensor([end], dtype=torch.float64)]), self.off)
-        first = torch.zeros(self.steps + 1, dtype=torch.float64)
-        first[0] = self.norm**2
-        return float(torch.linalg.solve(extended, first)[0])
+        return self.norm**2 * float((vectors[0].square() / (values + t)).sum())
+
+    def _radau(self, t: float, node: float) -> float:
+        """With the last row such that `node` is an eigenvalue of the extended T + t I."""
+        shifted = self.tridiagonal + (t - node) * torch.eye(self.steps, dtype=torch.float64)
+        values, vectors = torch.linalg.eigh(shifted)
+        if node <= 0 or float(values[0]) <= 0:
+            return math.inf
+        end = node + float(self.off[-1]) ** 2 * float((vectors[-1].square() / values).sum())
+        extended = _tridiagonal(torch.cat([self.diagonal + t, torch.tensor([end], dtype=torch.float64)]), self.off)
+        values, vectors = torch.linalg.eigh(extended)
+        return self.norm**2 * float((vectors[0].square() / values.clamp(min=node)).sum())
 
 
 def lanczos(product: Product, start: Tensor, enough: Callable[[Krylov], bool], steps: int) -> Krylov:
     """Up to `steps` steps from `start` (d,), orthogonalised in full twice; ends when `enough` says so.
 
-    The Krylov space is full when a residual is rounding of the basis' precision; then it ends by itself.
+    It ends by itself when the Krylov space is full: after d steps, or when a residual is rounding of the products.
     """
     norm = float(start.double().norm())
     basis = [start / norm]
     diagonal: list[float] = []
     off: list[float] = []
-    tiny = 8 * math.sqrt(len(start)) * torch.finfo(start.dtype).eps
+    tiny = ROUNDING * torch.finfo(start.dtype).eps
     while True:
         image = product(basis[-1])
         diagonal.append(float(image.double() @ basis[-1].double()))
-        rows = torch.stack(basis)
         for _ in range(2):
-            image = image - (rows @ image) @ rows
-        left = float(image.double().norm())
-        full = left <= tiny * max(map(abs, [*diagonal, *off])) or len(basis) == len(start)
-        off.append(0.0 if full else left)
-        krylov = Krylov(rows, _vector(diagonal), _vector(off), norm)
+            for row in basis:
+                image = image - (row @ image) * row
+        left = float(image.double().norm()) if len(basis) < len(start) else 0.0
+        off.append(left)
+        full = left <= tiny * max(map(abs, [*diagonal, *off]))
+        krylov = Krylov(tuple(basis), _vector(diagonal), _vector(off), norm, full)
         if full or len(basis) >= steps or enough(krylov):
             return krylov
         basis.append(image / left)

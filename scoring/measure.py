@@ -9,29 +9,30 @@ import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache, partial
 from importlib.metadata import version
 from os import PathLike
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from zetaplan.errors import ScoringError
-from zetaplan.scoring.blocks import Block, left_out, partition
+from zetaplan.scoring.answers import Subject, answers
+from zetaplan.scoring.blocks import left_out, partition
 from zetaplan.scoring.cache import VERSIONS, Run
-from zetaplan.scoring.curvature import Curvature, MatrixFree, OnePass, find_curvature
+from zetaplan.scoring.curvature import Curvature, MatrixFree, find_curvature
 from zetaplan.scoring.damping import Damping
 from zetaplan.scoring.distributed import Ranks, joined, sharded
 from zetaplan.scoring.footprint import as_bytes
 from zetaplan.scoring.models import LoadedModel, as_dtype
-from zetaplan.scoring.observation import Observation, Statistics, kinds_of, observed, require_sketchable
-from zetaplan.scoring.prediction import decreases
-from zetaplan.scoring.products import LinearisedBlock, in_float64
+from zetaplan.scoring.observation import Statistics, kinds_of, observed, require_sketchable
 from zetaplan.scoring.scores import Scores, Vector
 from zetaplan.scoring.sequences import Batch, Sequences, checked_batches, digest
-from zetaplan.scoring.sketch import Sketch, relative_error
+from zetaplan.scoring.sketch import Sketch
+
+#: Relative width of an enclosure at which Lanczos stops.
+WIDTH = 1e-3
 
 Batches = Sequences | Mapping[str, Tensor] | Iterable[Mapping[str, Tensor]]
 
@@ -43,6 +44,7 @@ def score(
     blocks: str = "layers",
     curvature: str = "block-fisher",
     damping: Damping = Damping(),  # noqa: B008  a frozen value
+    width: float = WIDTH,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     batch_size: int | None = None,
@@ -64,6 +66,7 @@ def score(
         blocks: "layers", every decoder layer with all its parameters, or "modules", every linear of the decoder layers.
         curvature: the surrogate of H, one of `curvature_names()`.
         damping: how tau is chosen.
+        width: at least 0; relative width of the enclosure at which a surrogate that is evaluated step by step stops.
         device: where to compute; by default where the model is.
         dtype: precision of the pass; by default the model's. Per-sequence gradients are float32 at least.
         batch_size: sequences per pass, for memory; None: as given, and all of a `Sequences` at once.
@@ -80,6 +83,11 @@ def score(
 
     Raises:
         ScoringError: the architecture, the data or the numbers do not allow a score; the message names the culprit.
+
+    Examples:
+        >>> found = zp.score(model, batch, curvature="block-fisher")
+        >>> found.gain.shape, bool((found.gain <= 1.0).all())
+        ((3,), True)
     """
     return score_each(
         model,
@@ -87,6 +95,7 @@ def score(
         curvatures=(curvature,),
         blocks=blocks,
         damping=damping,
+        width=width,
         device=device,
         dtype=dtype,
         batch_size=batch_size,
@@ -107,6 +116,7 @@ def score_each(
     curvatures: Sequence[str],
     blocks: str = "layers",
     damping: Damping = Damping(),  # noqa: B008  a frozen value
+    width: float = WIDTH,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     batch_size: int | None = None,
@@ -124,6 +134,8 @@ def score_each(
     projection = None if sketch is None else Sketch(sketch)
     if projection:
         require_sketchable(surrogates.values(), held_out is not None)
+    if not (math.isfinite(width) and width >= 0):
+        raise ScoringError(f"width: expected a finite number >= 0, got {width}")
     shard = shard and distributed
     if shard:
         _require_shardable(surrogates, held_out is not None)
@@ -138,6 +150,7 @@ def score_each(
         surrogates=surrogates,
         blocks=blocks,
         damping=damping,
+        width=width,
         memory=as_bytes(memory),
         sketch=projection,
         cache=cache,
@@ -161,6 +174,7 @@ class _Task:
     surrogates: Mapping[str, type[Curvature]]
     blocks: str
     damping: Damping
+    width: float
     memory: int | None
     sketch: Sketch | None
     cache: bool | str | PathLike[str]
@@ -171,24 +185,39 @@ class _Task:
 
 def _scored(task: _Task, ranks: Ranks) -> dict[str, Scores]:
     """The scores as they were kept, or measured. Whatever holds the group of processes is local to this function."""
-    network, surrogates = task.network, task.surrogates
     data = checked_batches(
         task.batches, _even_share(task.batches, ranks) if task.batch_size is None else task.batch_size
     )
     fresh = None if task.held_out is None else checked_batches(task.held_out, task.batch_size)
-    sketched = None if task.sketch is None else asdict(task.sketch)
-    run = Run.of(task.cache, network, data, blocks=task.blocks, curvatures=sorted(surrogates), sketch=sketched)
-    asked = {"damping": asdict(task.damping), "held_out": None if fresh is None else digest(fresh)}
-    known = {name: run.finished(name, **asked) for name in surrogates}
-    if ranks.agree(None not in known.values()):
-        return {name: scores for name, scores in known.items() if scores}
-    parts = partition(network, task.blocks)
+    names, sketch = sorted(task.surrogates), task.sketch and asdict(task.sketch)
+    run = Run.of(task.cache, task.network, data, blocks=task.blocks, curvatures=names, sketch=sketch)
+    asked = {"damping": asdict(task.damping), "width": task.width, "held_out": fresh and digest(fresh)}
+
+    def kept() -> dict[str, Scores]:
+        """All of them, or none: every rank has to have them."""
+        known = {name: run.finished(name, **asked) for name in task.surrogates}
+        whole = ranks.agree(None not in known.values())
+        return {name: scores for name, scores in known.items() if scores and whole}
+
+    if found := kept():
+        return found
+    with run.taken(ranks.rank == 0):
+        found = kept() or _measured(task, data, fresh, run, ranks)
+        for scores in found.values():
+            run.keep(scores, **asked)
+        return found
+
+
+def _measured(
+    task: _Task, data: Sequence[Batch], held_out: Sequence[Batch] | None, run: Run, ranks: Ranks
+) -> dict[str, Scores]:
+    network, parts = task.network, partition(task.network, task.blocks)
     ranks.require(len(parts), len(data), task.shard)
     unplaced = left_out(network, parts)
     if task.shard:
         network = sharded(copy.deepcopy(network), ranks)
         parts = partition(network, task.blocks)
-    kinds = kinds_of(surrogates.values())
+    kinds = kinds_of(task.surrogates.values())
     seen = observed(network, parts, data, kinds, run, task.memory, task.sketch, ranks, task.progress)
     names = tuple(part.name for part in parts)
     common: dict[str, Any] = {
@@ -205,18 +234,32 @@ def _scored(task: _Task, ranks: Ranks) -> dict[str, Scores]:
         **_model_provenance(task.model, network),
         **_data_provenance(task.batches, data),
         "damping": asdict(task.damping),
-        "sketch": sketched,
+        "width": task.width,
+        "sketch": task.sketch and asdict(task.sketch),
         "memory": seen.memory,
         "ranks": ranks.size,
         "versions": {package: version(package) for package in VERSIONS},
     }
+    subject = Subject(
+        model=network,
+        parts=parts,
+        data=data,
+        held_out=held_out,
+        damping=task.damping,
+        width=task.width,
+        seen=seen,
+        run=run,
+        ranks=ranks,
+        progress=task.progress,
+    )
     found = {}
-    for name, surrogate in surrogates.items():
-        measures, error = _measures(surrogate, network, parts, data, seen, task.damping, fresh, ranks)
-        own = {} if sketched is None else {"sketch": {**sketched, "relative_error": error}}
-        seconds = {"seconds": time.perf_counter() - task.started}
-        found[name] = Scores(curvature=name, **measures, **common, provenance={**provenance, **own, **seconds})
-        run.keep(found[name], **asked)
+    for name, surrogate in task.surrogates.items():
+        measures: dict[str, Any] = answers(name, surrogate, subject)
+        own = dict(provenance)
+        if task.sketch:
+            own["sketch"] = {**provenance["sketch"], "relative_error": measures.pop("relative_error").tolist()}
+        own["seconds"] = time.perf_counter() - task.started
+        found[name] = Scores(curvature=name, **measures, **common, provenance=own)
     seen.store.close()
     return found
 
@@ -247,78 +290,6 @@ def _gradient_norms(names: tuple[str, ...], statistics: Statistics, ranks: Ranks
         if not np.isfinite(norm):
             raise ScoringError(f"model: the gradient of block {name!r} is not finite; try dtype float32")
     return norms
-
-
-def _curvatures(
-    surrogate: type[Curvature],
-    model: nn.Module,
-    parts: Sequence[Block],
-    data: Sequence[Batch],
-    statistics: Statistics,
-    ranks: Ranks,
-) -> list[Curvature]:
-    """Of this rank's blocks."""
-    if issubclass(surrogate, MatrixFree):
-        exact = cache(partial(in_float64, model))
-        blocks = (LinearisedBlock(model, part.named_parameters, data, exact) for part in ranks.share(parts))
-        return [surrogate(block) for block in blocks]
-    one_pass = cast(type[OnePass], surrogate)
-    return [one_pass(statistic) for statistic in ranks.share(statistics[one_pass.statistic])]
-
-
-def _measures(
-    surrogate: type[Curvature],
-    model: nn.Module,
-    parts: Sequence[Block],
-    data: Sequence[Batch],
-    seen: Observation,
-    damping: Damping,
-    held_out: Sequence[Batch] | None,
-    ranks: Ranks,
-) -> tuple[dict[str, Any], list[float] | None]:
-    """Every number of the blocks that depends on the surrogate, and the relative error of the gains in a sketch."""
-    curvatures = _curvatures(surrogate, model, parts, data, seen.statistics, ranks)
-    taus = _taus(parts, curvatures, damping, ranks)
-    own = ranks.share(taus.tolist())
-    pairs = list(zip(curvatures, own, strict=True))
-
-    def column(values: Sequence[object]) -> Vector | None:
-        return None if None in values else ranks.column(np.array(values, dtype=np.float64), len(parts))
-
-    enclosures = ranks.column(np.array([c.enclosure(tau) for c, tau in pairs]), len(parts))
-    decrease, held_out_decrease = None, None
-    if held_out is not None:
-        falls = decreases(model, ranks.share(parts), curvatures, own, data, held_out, seen.reusable)
-        decrease, held_out_decrease = (column(fall.tolist()) for fall in falls)
-    gains = [c.gain(tau) for c, tau in pairs]
-    measures = {
-        "gain": column(gains),
-        "low": enclosures[:, 0],
-        "high": enclosures[:, 1],
-        "noise_floor": column([c.noise_floor(tau) for c, tau in pairs]),
-        "standard_error": column([c.standard_error(tau) for c, tau in pairs]),
-        "cross_fitted": column([c.cross_fitted(tau) for c, tau in pairs]),
-        "effective_dimension": column([c.effective_dimension(tau) for c, tau in pairs]),
-        "decrease": decrease,
-        "held_out_decrease": held_out_decrease,
-        "damping": taus,
-    }
-    if not seen.repeats:
-        return measures, None
-    alone = [_curvatures(surrogate, model, parts, data, repeat, ranks) for repeat in seen.repeats]
-    errors = [
-        relative_error(gain, [c.gain(tau) for c in of_block])
-        for gain, tau, of_block in zip(gains, own, zip(*alone, strict=True), strict=True)
-    ]
-    return measures, ranks.column(np.array(errors), len(parts)).tolist()
-
-
-def _taus(parts: Sequence[Block], curvatures: Sequence[Curvature], damping: Damping, ranks: Ranks) -> Vector:
-    if not curvatures[0].damped:
-        return np.zeros(len(parts))
-    names = tuple(part.name for part in parts)
-    facts = ranks.column(np.array([(c.trace, float(c.rank)) for c in curvatures]), len(parts))
-    return damping.tau(names, facts[:, 0], facts[:, 1])
 
 
 def _model_provenance(model: LoadedModel | nn.Module, network: nn.Module) -> dict[str, Any]:

@@ -23,7 +23,7 @@ class Scores:
         names: qualified names of the blocks.
         gain: zeta^2 = g'(H + tau I)^-1 g >= 0; dimensionless for a Fisher surrogate, (loss/parameter)^2 for "gradient".
         low, high: the enclosure low <= zeta^2 <= high of a surrogate that is evaluated step by step; of a closed form,
-            the gain itself.
+            the gain itself. Of "nystrom" it holds zeta^2 of the Gauss-Newton matrix, which that approximates.
         noise_floor: the gain expected if the sequences' gradients had random signs, in the unit of the gain; None where
             the surrogate cannot tell, as below.
         gradient_norm: |g|, loss / parameter.
@@ -43,6 +43,12 @@ class Scores:
         loss: mean over the sequences of their mean cross-entropy per token, nats.
         left_out: names of the parameters that belong to no block.
         provenance: model, data, sha256 sums, dtype, device, N, T, damping as declared, versions, seconds.
+
+    Examples:
+        >>> scores.names
+        ('model.layers.0', 'model.layers.1', 'model.layers.2')
+        >>> bool((scores.noise_floor > 0).all())
+        True
     """
 
     names: tuple[str, ...]

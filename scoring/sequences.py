@@ -47,7 +47,7 @@ class Sequences:
 def checked_batches(
     batches: Sequences | Mapping[str, Tensor] | Iterable[Mapping[str, Tensor]], size: int | None = None
 ) -> list[Batch]:
-    """Batches with input_ids, attention_mask and labels in int64, padded on the right, of at most `size` sequences each.
+    """Batches with input_ids, attention_mask and labels, int64, padded on the right, of at most `size` sequences each.
 
     Raises:
         ScoringError: no batch, fewer than two sequences, wrong shapes, a sequence without a label to predict, or

@@ -46,7 +46,10 @@ class Curvature(ABC):
         """zeta^2 = g'(H + tau I)^-1 g >= 0."""
 
     def enclosure(self, tau: float) -> tuple[float, float]:
-        """Low and high with low <= zeta^2 <= high; a closed form gives its value twice."""
+        """Low and high with low <= zeta^2 <= high; a closed form gives its value twice.
+
+        They hold the gain too. Of an approximation to another curvature they may enclose zeta^2 of that.
+        """
         return self.gain(tau), self.gain(tau)
 
     def noise_floor(self, tau: float) -> float | None:
@@ -83,10 +86,13 @@ class OnePass(Curvature):
 
 
 class MatrixFree(Curvature):
-    """A surrogate that multiplies vectors by H, on one block and the same sequences."""
+    """A surrogate that multiplies vectors by H, on one block and the same sequences.
+
+    width: of the enclosure, relative to its low end, at which it may stop.
+    """
 
     @abstractmethod
-    def __init__(self, block: "LinearisedBlock") -> None: ...
+    def __init__(self, block: "LinearisedBlock", width: float) -> None: ...
 
     @abstractmethod
     def step(self, tau: float) -> Tensor:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from zetaplan.errors import ScoringError
-from zetaplan.scoring.krylov import SEED, KrylovCurvature, hutchinson
+from zetaplan.scoring.enclosure import SEED, measured
+from zetaplan.scoring.krylov import KrylovCurvature, hutchinson
 from zetaplan.scoring.lanczos import lanczos
 from zetaplan.scoring.products import LinearisedBlock
 
@@ -32,7 +33,7 @@ class Hessian(KrylovCurvature):
 
     @cached_property
     def trace(self) -> float:  # type: ignore[override]
-        return hutchinson(self.block.ggn, self._gradient)
+        return hutchinson(self.block.ggn, self.block)
 
     def lower_end(self, tau: float) -> float:
         lowest, end = self._ends
@@ -48,10 +49,12 @@ class Hessian(KrylovCurvature):
     @cached_property
     def _ends(self) -> tuple[float, float]:
         """The lowest Ritz value, and what no eigenvalue is below."""
-        start = torch.randn(self.rank, generator=torch.Generator().manual_seed(SEED))
-        krylov = lanczos(lambda v: self.product(self.block, v), start.to(self._gradient), lambda _: False, SEARCH)
+        generator = torch.Generator().manual_seed(SEED)
+        start = torch.randn(self.rank, generator=generator).to(self.block.device, self.block.dtype)
+        krylov = lanczos(self.multiply, start, lambda _: False, SEARCH)
         lowest, largest = krylov.lowest(), krylov.largest()
-        rounded = math.sqrt(krylov.steps) * self.error(krylov.basis[-1], largest - lowest)
+        error = measured(self.product, self.block, krylov.basis[-1]).error + self.arithmetic(krylov)
+        rounded = math.sqrt(2 * krylov.steps) * error
         if krylov.full:
             return lowest, lowest - rounded
         e = (math.log(1.648 * math.sqrt(self.rank) / FAILURE) / (2 * krylov.steps - 1)) ** 2

@@ -150,6 +150,9 @@ def score(
     damping_scope: Annotated[
         Literal["global", "block"], typer.Option(help="One tau for all blocks, or one for each.")
     ] = "global",
+    width: Annotated[
+        float, typer.Option(help="Relative width of the enclosure at which ggn, hessian and token-fisher stop.")
+    ] = 1e-3,
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")] = "cpu",
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float64; as stored if not given.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Sequences per pass; all at once if not given.")] = None,
@@ -196,6 +199,7 @@ def score(
         blocks=blocks,
         curvature=curvature,
         damping=chosen,
+        width=width,
         batch_size=batch_size,
         memory=memory,
         sketch=sketch,

@@ -14,6 +14,7 @@ from tests.models import tiny_llama
 from zetaplan.errors import ScoringError
 from zetaplan.scoring import score, score_each
 from zetaplan.scoring.cache import fingerprint, finished, keep
+from zetaplan.scoring.curvature import nystrom
 from zetaplan.scoring.footprint import as_bytes
 from zetaplan.scoring.store import Held, Spilled
 
@@ -201,6 +202,29 @@ def test_scores_survive_the_cache_exactly(model, batch, tmp_path):
     assert finished(tmp_path, "other") is None
 
 
+def test_a_matrix_free_run_goes_on_at_the_block_where_it_ended(batch, cache, monkeypatch):
+    monkeypatch.setattr(nystrom, "RANK", 2)
+    model = tiny_llama(hidden=4, layers=4, vocabulary=23)
+    asked = {"curvature": "nystrom", "held_out": batch}
+    whole = score(model, batch, **asked)
+    enclosure, met = nystrom.Nystrom.enclosure, []
+
+    def watched(self, tau):
+        met.append(next(iter(self._block.parameters)))
+        if len(met) == 3:
+            raise KeyboardInterrupt
+        return enclosure(self, tau)
+
+    monkeypatch.setattr(nystrom.Nystrom, "enclosure", watched)
+    with pytest.raises(KeyboardInterrupt):
+        score(model, batch, cache=True, **asked)
+    found = score(model, batch, cache=True, **asked)
+    assert met[2] == met[3]  # the third block, once more
+    assert len(met) == 5
+    for name in ("gain", "low", "high", "decrease", "held_out_decrease", "damping"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
+
+
 SLOW_RUN = """
 import sys, time, torch
 from tests.models import tiny_llama
@@ -220,6 +244,15 @@ print("gain", *map(repr, scores.gain.tolist()))
 def start():
     root = Path(__file__).parents[2]
     return subprocess.Popen([sys.executable, "-c", SLOW_RUN], cwd=root, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_of_two_equal_runs_at_once_the_second_waits(cache):
+    runs = [start(), start()]
+    lines = [run.communicate(timeout=120)[0].splitlines() for run in runs]
+    assert [run.returncode for run in runs] == [0, 0]
+    assert lines[0][-1] == lines[1][-1]
+    assert sorted(len(of_run) for of_run in lines) == [1, 7]  # six batches finished, and the gains; or the gains alone
 
 
 @pytest.mark.slow
