@@ -1,88 +1,212 @@
-"""The plan whose proved worst case is least: min over x and lambda of max over scores of F_w(x) - D_w(lambda).
+"""The plan whose proved worst case is least: min over x and lambda of the largest gap over a box of scores.
 
-With weights between two ends per layer the maximum separates and stands at the ends (method 5.6):
+With two weights per decision, one at each end e, and t times a divisor taken off (see `verification.dual_ends`),
 
-    Phi(x, lambda) = sum_k max_e [f_ke(x_k) - d_ke(lambda)] + sigma lambda R
-    d_ke(lambda) = min_y f_ke(y) + sigma lambda r_k y,
+    Phi_t(x, lambda) = sum max_e [f_e(x) - d_e(lambda) - t parts_e] + sigma lambda R - t rest
+    d_e(lambda) = min_y f_e(y) + sigma lambda r y
 
-jointly convex, for f is convex and d concave. For fixed lambda it is a separable program under one constraint, solved
-by its multiplier nu; each layer by the sign of its derivative, which is monotone. All by bisection, to rounding.
+is jointly convex, for f is convex and d concave; asked for is the t at which min Phi_t = 0.
+
+    x       for given t, lambda and a price nu of the limit: f_1 - f_0 is monotone in x, so a decision is the middle one
+            of three, the best at either end alone and the one at which both ends cost the same
+    nu      the root of a continuous monotone equation
+    lambda  where the slope of min_x Phi_t, sigma (R - sum of r y at the ends that count), changes its sign
+    t       by Newton's method from below, the first one from t = 0
+
+An end counts with a chance: 0, 1, or what makes a decision stationary that costs the same at both. The chances and y
+prove from below what no plan can better (`verification.adversary`), so nothing here has to be believed.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq
 
-from zetaplan.errors import SpecError
 from zetaplan.spec.constants import reachable
-from zetaplan.spec.derivation import derive
-from zetaplan.spec.instance import Array, Instance
+from zetaplan.spec.derivation import Derivation, derive
+from zetaplan.spec.instance import Array, Channel, Instance
 
-HALVINGS = 60
-REACH = 2.0  # how far lambda is searched from where it starts, as a power of e either way
-
-
-def minimax(instance: Instance, ends: Array, start: float) -> tuple[Array, float]:
-    """x (K,) and lambda that minimise Phi; ends: (2, K) weights, start: the price that the search begins at.
-
-    Raises SpecError for programs of several terms.
-    """
-    if len(instance.channels) > 1:
-        raise SpecError(f"{instance.program.name}: a robust plan is found for programs of one term only")
-    if start == 0.0:
-        return _planned(instance, ends, 0.0)[0], 0.0
-    found = minimize_scalar(
-        lambda power: _planned(instance, ends, start * math.exp(power))[1],
-        bounds=(-REACH, REACH),
-        method="bounded",
-        options={"xatol": 1e-3},
-    )
-    price = start * math.exp(float(found.x))
-    return _planned(instance, ends, price)[0], price
+HALVINGS = 52  # of an interval, to the rounding of a double
+LARGEST = 200.0  # power of e up to which a price is searched
+STEP = 0.125  # the first, of that power
+STEPS = 20  # of Newton's method; four are usual
+ACCURACY = 1e-12  # a relative change that is none
 
 
-def _planned(instance: Instance, ends: Array, price: float) -> tuple[Array, float]:
-    """The best plan at one lambda, and Phi there."""
-    (derivation,), (given,), scalars = derive(instance.program), instance.channels, instance.scalars
-    sign, (top,) = instance.program.sign, reachable(instance)
-    use = given.term.usage * given.data
+class Minimax(NamedTuple):
+    """x, chances (of the higher end) : (T, K). answers : y, (2, T, K). price : lambda. value : t."""
 
-    def value(x: Array, w: Array) -> Array:
-        return np.asarray(derivation.objective(x, 0.0, w, given.data, *scalars))
+    x: Array
+    price: float
+    chances: Array
+    answers: Array
+    value: float
 
-    def least(w: Array) -> Array:
-        y = derivation.stationary(price, given._replace(weight=w), scalars)
-        return value(y, w) + sign * price * use * y
 
-    dual = [least(w) for w in ends]
+@dataclass(frozen=True, eq=False)
+class _Game:
+    """The program under two weights per decision, (2, T, K); arrays are (T, K), or (2, T, K) where both ends count."""
+
+    instance: Instance
+    weights: Array
+
+    @cached_property
+    def use(self) -> Array:
+        """sigma r of a unit."""
+        return self.instance.program.sign * np.array([c.term.usage * c.data for c in self.instance.channels])
+
+    @cached_property
+    def limit(self) -> float:
+        return self.instance.program.sign * self.instance.limit
+
+    @cached_property
+    def lower(self) -> Array:
+        return np.array([channel.lower for channel in self.instance.channels])
+
+    @cached_property
+    def upper(self) -> Array:
+        return np.array(reachable(self.instance))
+
+    @cached_property
+    def declared(self) -> float:
+        return max(float(d.declared_price_of(*self.instance.scalars)) for d in derive(self.instance.program))
+
+    def best(self, price: float) -> Array:
+        """The minimiser of every Lagrangian at either end."""
+        return self._both(lambda d, c, _: d.stationary(price, c, self.instance.scalars), self.lower)
+
+    def values(self, x: Array) -> Array:
+        """f at either end."""
+        return self._both(lambda d, c, y: d.objective(y, 0.0, c.weight, c.data, *self.instance.scalars), x)
+
+    def slopes(self, x: Array) -> Array:
+        """f' at either end."""
+        return self._both(lambda d, c, y: d.gradient(y, 0.0, c.weight, c.data, *self.instance.scalars), x)
+
+    def _both(self, function: Callable[[Derivation, Channel, Array], Array], x: Array) -> Array:
+        found, x = np.empty_like(self.weights), np.broadcast_to(x, self.weights.shape)
+        for t, (derivation, channel) in enumerate(
+            zip(derive(self.instance.program), self.instance.channels, strict=True)
+        ):
+            found[:, t] = function(derivation, channel._replace(weight=self.weights[:, t]), x[:, t])
+        return found
+
+
+class _Reply(NamedTuple):
+    """The best plan at one t and lambda; slope : of the least Phi in lambda."""
+
+    x: Array
+    chances: Array
+    slope: float
+    price: float
+
+
+def minimax(instance: Instance, weights: Array, parts: Array, rest: float, start: float) -> Minimax:
+    """weights, parts : (2, T, K), at both ends. rest : of the divisor. start : the price that the search begins at."""
+    game = _Game(instance, weights)
+    found = _best_price(game, np.zeros_like(weights), start, parts, rest)
+    for _ in range(STEPS):
+        following = _best_price(game, found.value * parts, found.price, parts, rest)
+        settled = abs(following.value - found.value) <= ACCURACY * following.value
+        found = following
+        if settled or not parts.any():
+            break
+    return found
+
+
+def _best_price(game: _Game, toll: Array, start: float, parts: Array, rest: float) -> Minimax:
+    """The best plan and lambda at one t; toll : t parts. The chances of both sides of lambda are mixed."""
+    unit, replies = start + game.declared or 1.0, {}
+
+    def slope(power: float) -> float:
+        replies[power] = _reply(game, toll, max(unit * math.exp(power) - game.declared, 0.0))
+        return replies[power].slope
+
+    _crossing(slope, 0.0)
+    below = max((power for power, reply in replies.items() if reply.slope <= 0.0), default=min(replies))
+    above = min((power for power, reply in replies.items() if reply.slope > 0.0), default=max(replies))
+    price, found, other = replies[below].price, replies[below], replies[above]
+    share = other.slope / (other.slope - found.slope) if other.slope > found.slope else 1.0
+    chances = share * found.chances + (1.0 - share) * other.chances
+    answers = game.best(price)
+    gap = game.values(found.x) - game.values(answers) - price * game.use * answers
+    worth = float(_mean(gap, chances).sum()) + price * game.limit
+    value = max(worth, 0.0) / (float(_mean(parts, chances).sum()) + rest)
+    return Minimax(found.x, price, chances, answers, value)
+
+
+def _reply(game: _Game, toll: Array, price: float) -> _Reply:
+    """The best plan where the price, and so the answers, are given."""
+    answers = game.best(price)
+    least = game.values(answers) + price * game.use * answers + toll
+    even = _even(game, least)
 
     def at(nu: float) -> Array:
-        low, high = given.lower.copy(), top.copy()
-        for _ in range(HALVINGS):
-            x = (low + high) / 2
-            pieces = [value(x, w) - d for w, d in zip(ends, dual, strict=True)]
-            slopes = [np.asarray(derivation.gradient(x, 0.0, w, given.data, *scalars)) for w in ends]
-            rising = np.where(pieces[0] >= pieces[1], *slopes) + sign * nu * use > 0
-            low, high = np.where(rising, low, x), np.where(rising, x, high)
-        return low if sign > 0 else high  # the side that keeps the limit
+        alone = game.best(nu)
+        plan: Array = np.clip(np.clip(even, alone.min(axis=0), alone.max(axis=0)), game.lower, game.upper)
+        return plan
 
-    x = at(_multiplier(lambda nu: sign * (float(use @ at(nu)) - instance.limit)))
-    worst = np.maximum(*(value(x, w) - d for w, d in zip(ends, dual, strict=True)))
-    return x, float(worst.sum()) + sign * price * instance.limit
+    def left(power: float) -> float:
+        return game.limit - float((game.use * at(math.exp(power))).sum())
+
+    start = math.log(price) if price else 0.0
+    nu = 0.0 if float((game.use * at(0.0)).sum()) <= game.limit else math.exp(_crossing(left, start))
+    x = at(nu)
+    chances = _chances(game, x, even, least, nu)
+    return _Reply(x, chances, game.limit - float((game.use * _mean(answers, chances)).sum()), price)
 
 
-def _multiplier(excess: Callable[[float], float]) -> float:
-    """The least nu >= 0, to rounding, at which the excess of the constraint is not positive."""
-    if excess(0.0) <= 0.0:
-        return 0.0
-    low, high = 0.0, 1e-12
-    while excess(high) > 0.0:
-        low, high = high, 4.0 * high
+def _even(game: _Game, least: Array) -> Array:
+    """Where a decision costs the same at both ends, by Newton's method in a bracket; else a bound of its box."""
+
+    def ahead(x: Array) -> Array:
+        difference: Array = np.diff(game.values(x) - least, axis=0)[0]
+        return difference
+
+    low, high = game.lower, game.upper
+    first, last = ahead(low), ahead(high)
+    rises, crosses, x = last > first, (first > 0.0) != (last > 0.0), (low + high) / 2
     for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if excess(middle) > 0.0 else (low, middle)
-    return high
+        found = ahead(x)
+        passed = (found > 0.0) == rises
+        low, high = np.where(passed, low, x), np.where(passed, x, high)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            newton = x - found / np.diff(game.slopes(x), axis=0)[0]
+        before, x = x, np.where((low < newton) & (newton < high), newton, (low + high) / 2)
+        if (np.abs(x - before) <= ACCURACY * np.maximum(1.0, x))[crosses].all():
+            break
+    return np.where(crosses, x, np.where((first > 0.0) == rises, game.lower, game.upper))
+
+
+def _chances(game: _Game, x: Array, even: Array, least: Array, nu: float) -> Array:
+    """Of the higher end: what makes a decision stationary that is even, else all or nothing."""
+    behind, before = game.values(x) - least
+    here, there = game.slopes(x) + nu * game.use
+    mixed = np.divide(-here, there - here, out=np.zeros_like(here), where=there != here)
+    between = (game.lower < even) & (even < game.upper) & (x == even)
+    chances: Array = np.where(between, np.clip(mixed, 0.0, 1.0), before > behind)
+    return chances
+
+
+def _crossing(rising: Callable[[float], float], start: float) -> float:
+    """Where a rising function of a power of e crosses zero; an end of the range where it does not."""
+    near, step = start, -STEP if rising(start) > 0.0 else STEP
+    far = near + step
+    while (rising(far) > 0.0) == (step < 0.0):
+        if abs(far) > LARGEST:
+            return far
+        near, far, step = far, far + 2.0 * step, 2.0 * step
+    root: float = brentq(rising, near, far, xtol=ACCURACY)
+    return root
+
+
+def _mean(values: Array, chances: Array) -> Array:
+    """Over both ends, (T, K)."""
+    expected: Array = (1.0 - chances) * values[0] + chances * values[1]
+    return expected

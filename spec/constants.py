@@ -6,7 +6,8 @@
 
 f'' and the mixed derivative of every declared term are monotone in x, so the extremes stand at the ends of the
 box; where the box has no upper end, the budget provides one. The program is separable: its mu is the least of the
-mu_k, its L and L_q are the largest of theirs.
+mu_k, its L the largest of the L_k, and its L_q the largest of the Lq_k, or, where a layer has several decisions that
+all move with its quality, of the lengths of their vectors.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Constants:
 
     @property
     def L_q(self) -> float:
-        return float(self.score_lipschitz.max())
+        return float(np.linalg.norm(np.atleast_2d(self.score_lipschitz), axis=0).max())
 
 
 def constants(instance: Instance) -> Constants:
@@ -88,7 +89,8 @@ def _ends(derivation: Derivation, channel: Channel, reach: Array, instance: Inst
         curvature = [_at(derivation.curvature, x, channel, scalars) for x in (channel.lower, reach)]
         mixed = [np.abs(_at(derivation.mixed, x, channel, scalars)) for x in (channel.lower, reach)]
         chain = exponent * instance.quality ** (exponent - 1.0)  # dw/dq
-        lipschitz = np.maximum(*mixed) * chain if exponent > 0.0 else np.zeros_like(chain)
+        largest = np.maximum(*mixed)
+        lipschitz = np.where(largest * exponent > 0.0, largest * chain, 0.0)  # what never moves has no steep end
     return np.minimum(*curvature), np.maximum(*curvature), lipschitz
 
 

@@ -20,7 +20,9 @@ from zetaplan.spec.precision import precision
 from zetaplan.spec.pruning import pruning
 from zetaplan.spec.solution import Solution
 from zetaplan.transfer import regret, robust
-from zetaplan.verification.regret import NEEDS, Kind, regret_bound
+from zetaplan.verification.certificate import certify
+from zetaplan.verification.dual_ends import quality_ends
+from zetaplan.verification.regret import NEEDS, Kind, box_constants, regret_bound
 
 K = 8
 ROUNDING = 1e-11
@@ -38,6 +40,9 @@ def program(name: str, seed: int, layers: int = K) -> tuple[Instance, np.ndarray
         "pruning, capped": lambda: pruning(g, c, sparsity=0.5, upper=0.6),
         "precision": lambda: precision(g, c, 4.0 * c.sum(), upper=8.0),
         "joint": lambda: joint(g, c, 20 * c, 3.0 * c.sum(), upper=(6.0, 0.8)),
+        "allocation, exponent below 1": lambda: allocation(g, c, 2.0 * c.sum(), beta=0.5),
+        "pruning, priced and slack": lambda: pruning(g, c, sparsity=0.2, bits=0.03),
+        "joint, two exponents": lambda: joint(g, c, 20 * c, 3.0 * c.sum(), beta=1.0, kappa=0.3, upper=(6.0, 0.8)),
     }[name]()
     return made, g
 
@@ -50,6 +55,9 @@ PROGRAMS = (
     "pruning, capped",
     "precision",
     "joint",
+    "allocation, exponent below 1",
+    "pruning, priced and slack",
+    "joint, two exponents",
 )
 
 
@@ -71,32 +79,105 @@ def test_no_drift_costs_more_than_any_bound(name: str, width: float) -> None:
         worst = max(regret(instance, plan, g).value for g in drifts(low, high, rng, 30))
         for kind, bound in bounds.items():
             assert worst <= bound + ROUNDING, kind
-        assert bounds["separable"] <= bounds["variational"] * (1 + 1e-12) * (2 if name == "joint" else 1)
+        assert bounds["separable"] <= bounds["variational"] * (1 + 1e-12)
         assert bounds["variational"] <= bounds["theorem-4"] * (1 + 1e-12)
 
 
 @pytest.mark.slow
-def test_dual_ends_come_near_the_worst_corner() -> None:
-    """The regret is convex in the weights, so over a box of shares the worst drift is one of the 2^K corners."""
+@pytest.mark.parametrize("normalised", [False, True])
+def test_dual_ends_come_near_the_worst_corner(normalised: bool) -> None:
+    """The regret is convex in the shares where e = 1: its worst is at one of the 2^K corners of the gains, or, of
+    shares, at a vertex of their box on the simplex; for other exponents those are the worst that is looked at."""
     ratios = []
-    for name, width in itertools.product(PROGRAMS[:2] + PROGRAMS[3:6], (0.1, 0.3)):
+    for name, width in itertools.product(PROGRAMS, (0.1, 0.3)):
         instance, _ = program(name, 0, layers=6)
-        ends = instance.quality * np.array([[1 - width], [1 + width]])
+        low, high = instance.quality * np.array([[1 - width], [1 + width]])
         plan = solve(instance)
-        bound = regret_bound(instance, plan, low=ends[0], high=ends[1], normalised=True).value
-        corners = (ends[corner, range(6)] for corner in map(list, itertools.product((0, 1), repeat=6)))
-        worst = max(unnormalised_regret(instance, plan.x, q) for q in corners)
+        bound = regret_bound(instance, plan, low=low, high=high, normalised=normalised).value
+        corners = vertices(low, high) if normalised else all_corners(low, high)
+        worst = max(regret(instance, plan, q).value for q in corners)
         ratios.append(bound / worst)
     assert min(ratios) >= 1 - 1e-9
-    assert np.median(ratios) <= 1.2
-    assert max(ratios) <= 2.0
+    assert np.median(ratios) <= 1.05
+    assert max(ratios) <= 1.2
 
 
-def unnormalised_regret(instance: Instance, x: np.ndarray, q: np.ndarray) -> float:
-    """The regret at shares that need not sum to one: at their sum s it is s^e times that of the shares (no prices)."""
-    (term,) = instance.program.terms
-    exponent = {scalar.symbol: instance.parameters[scalar.name] for scalar in instance.program.scalars}[term.exponent]
-    return regret(instance, Solution(instance, x, 0.0), q).value * float(q.sum()) ** exponent
+def all_corners(low: np.ndarray, high: np.ndarray) -> list[np.ndarray]:
+    return [np.where(at_high, high, low) for at_high in itertools.product((False, True), repeat=low.size)]
+
+
+def vertices(low: np.ndarray, high: np.ndarray) -> list[np.ndarray]:
+    """Of a box on the simplex: all shares but one at an end."""
+    found = []
+    for corner, k in itertools.product(all_corners(low, high), range(low.size)):
+        left = 1.0 - (corner.sum() - corner[k])
+        if low[k] <= left <= high[k]:
+            found.append(np.where(np.arange(low.size) == k, left, corner))
+    return found
+
+
+def test_a_layer_of_two_decisions_can_do_its_worst_between_the_ends() -> None:
+    """Exponents 1 and 1/5: the regret is no convex function of the gain, and larger at 56 than at 12.31 or 262.83."""
+    costs = np.array([1.2, 1.73])
+    instance = joint([1.0, 0.38], costs, 20 * costs, 0.88, beta=1.0, kappa=0.2, gamma=0.3, upper=(6.0, 0.8))
+    plan, low, high = solve(instance), [12.31, 0.38], [262.83, 0.38]
+    ends, between = (max(regret(instance, plan, [g, 0.38]).value for g in gains) for gains in ((12.31, 262.83), (56,)))
+    assert between > 1.04 * ends
+    assert between <= regret_bound(instance, plan, low=low, high=high).value
+
+
+def test_a_share_does_not_drown_in_the_sum_of_the_others() -> None:
+    """Of [1e-3, 1e16] and 1: the lowest share of the first is 1e-3 / 1.001, though 1e16 + 1 - 1e16 is not 1."""
+    instance = pruning([1.0, 1.0], 1.0, bits=1e-3)
+    low, high = quality_ends(instance, [1e-3, 1.0], [1e16, 1.0], False)
+    assert low[0] == pytest.approx(1e-3 / 1.001)
+    assert high[1] == pytest.approx(1 / 1.001)
+
+
+def test_shares_leave_no_less_than_nothing_to_the_others() -> None:
+    instance = pruning([0.9, 0.1], 1.0)
+    low, high = quality_ends(instance, [0.6, 0.05], [1.0, 0.2], True)
+    assert low == pytest.approx([0.8, 0.05])
+    assert high == pytest.approx([0.95, 0.2])
+
+
+def test_the_constants_hold_from_the_source_to_the_box() -> None:
+    """An exponent below 1: the change of the slope with q is largest at the source, which lies below the box."""
+    instance = pruning([1e-3, 1.0], 1.0, kappa=0.5)
+    ends = quality_ends(instance, [0.5, 0.5], [1.0, 1.0], False)
+    found = box_constants(instance, ends)
+    assert (found.score_lipschitz >= constants(instance).score_lipschitz).all()
+
+
+def test_a_layer_that_is_pinned_costs_nothing_by_any_constant() -> None:
+    """Sparsity pinned to 0 where the score can be 0 and the exponent is below 1: no 0 times infinity."""
+    instance = pruning([0.0, 1.0, 2.0], 1.0, sparsity=0.4, kappa=0.5, upper=[0.0, 1.0, 1.0])
+    found = regret_bound(instance, solve(instance), low=[0, 0.5, 1.0], high=[0, 1.5, 3.0], kind="separable")
+    assert np.isfinite(found.value)
+    assert found.layers is not None
+    assert found.layers[0] == 0.0
+
+
+def test_without_a_price_a_better_one_is_found() -> None:
+    """All caps can be paid for, but for a layer without a gain; if it has one after all, the price decides."""
+    instance = allocation([1.0, 0.0], 1.0, 10.0, upper=[2.0, np.inf])
+    plan = solve(instance)
+    assert plan.multiplier == 0.0
+    rough = regret_bound(instance, plan, low=[0.5, 0.0], high=[1.0, 0.5], refine=False)
+    assert rough.value == np.inf
+    assert str(rough) == "no bound on the regret is proved by dual-endpoint (needs nothing: any plan, any price)"
+    refined = regret_bound(instance, plan, low=[0.5, 0.0], high=[1.0, 0.5]).value
+    assert regret(instance, plan, [0.5, 0.5]).value <= refined <= 1.01 * regret(instance, plan, [0.5, 0.5]).value
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_refinement_only_improves(name: str) -> None:
+    instance, gains = program(name, 5)
+    plan = solve(instance)
+    rough, refined = (
+        regret_bound(instance, plan, low=0.7 * gains, high=1.3 * gains, refine=refine).value for refine in (False, True)
+    )
+    assert refined <= rough
 
 
 @given(st.integers(0, 10**6), st.sampled_from(PROGRAMS))
@@ -117,7 +198,7 @@ def test_a_wider_box_has_no_smaller_bound(seed: int) -> None:
     values = [
         regret_bound(instance, plan, low=(1 - w) * gains, high=(1 + w) * gains).value for w in (0.0, 0.05, 0.1, 0.2)
     ]
-    assert all(a <= b * (1 + 1e-6) + 1e-12 for a, b in itertools.pairwise(values))
+    assert all(a <= b * (1 + 1e-3) + 1e-12 for a, b in itertools.pairwise(values))
 
 
 def test_each_bound_says_what_it_needs() -> None:
@@ -137,7 +218,7 @@ def test_a_plan_that_is_not_optimal_still_has_a_sound_dual_bound() -> None:
     assert lost > regret_bound(instance, uniform, low=gains, high=gains, kind="variational").value
 
 
-@pytest.mark.parametrize("name", [n for n in PROGRAMS if n != "joint"])
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_a_robust_plan_loses_less_in_the_worst_case_and_is_feasible(name: str) -> None:
     instance, gains = program(name, 2)
     rng = np.random.default_rng(7)
@@ -146,10 +227,9 @@ def test_a_robust_plan_loses_less_in_the_worst_case_and_is_feasible(name: str) -
     assert found.worst is not None
     assert found.before is not None
     assert found.worst.value <= found.before.value
-    x, sign = found.solution.x, instance.program.sign
-    assert (x >= instance.lower - 1e-12).all()
-    assert (x <= instance.upper + 1e-12).all()
-    assert sign * (instance.channels[0].term.usage * instance.resource @ x - instance.limit) <= 1e-9 * instance.limit
+    conditions = {c.name: c.ok for c in certify(instance, found.solution).conditions}
+    assert conditions["coupling"]
+    assert conditions["box"]
     worst = max(regret(instance, found.solution, g).value for g in drifts(low, high, rng, 40))
     assert worst <= found.worst.value + ROUNDING
     assert found.cost.value >= 0
@@ -170,6 +250,7 @@ def test_the_worst_objective_stands_at_the_worse_weights() -> None:
     instance, gains = program("allocation", 4)
     low, high = 0.5 * instance.quality, 1.5 * instance.quality
     found = robust(instance, low, high, worst="objective", normalised=True)
+    assert found.gap <= 1e-12
     expected = solve(with_quality(instance, low)).x  # the same shares: all gains half as large
     np.testing.assert_allclose(found.solution.x, expected, rtol=1e-9)
     assert "worst objective" in str(found)
@@ -191,8 +272,16 @@ def test_bad_input_is_refused() -> None:
         regret_bound(instance, plan, low=gains, high=gains, kind="best")  # type: ignore[arg-type]
     with pytest.raises(SpecError, match="worst = 'case'"):
         robust(instance, gains, gains, worst="case")  # type: ignore[arg-type]
-    with pytest.raises(SpecError, match="joint: a robust plan is found for programs of one term only"):
-        robust(program("joint", 0)[0], gains, gains)
+    with pytest.raises(SpecError, match=r"no shares in this box sum to 1, only to between 1\.8 and 2"):
+        regret_bound(instance, plan, low=np.full(K, 1.8 / K), high=np.full(K, 2 / K), normalised=True)
+    other = Solution(instance, np.ones(3), 0.1)
+    for call in (lambda: regret(instance, other, gains), lambda: regret_bound(instance, other, low=gains, high=gains)):
+        with pytest.raises(SpecError, match=r"solution.x has shape \(3,\), the instance has \(8,\)"):
+            call()
+    with pytest.raises(SpecError, match=r"solution\.x breaks a constraint, not that the target is met: off by"):
+        regret(instance, Solution(instance, np.zeros(K), 0.1), gains)
+    with pytest.raises(SpecError, match="quality: expected 8 gains, one per layer, got 7"):
+        regret(instance, plan, gains[:-1])
 
 
 def test_c19_the_paper_s_proof_drops_a_term_that_is_not_zero() -> None:

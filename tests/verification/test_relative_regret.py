@@ -197,7 +197,11 @@ def test_a_box_that_is_none_is_refused(low: list[float], high: list[float], mess
         relative_regret(instance, [0.5, 0.5], 0.1, low, high)
 
 
-def test_what_is_not_covered_says_so() -> None:
-    two_terms = joint([1.0, 2.0], 1.0, 1.0, 1.0)
-    with pytest.raises(SpecError, match="programs of one term only"):
-        relative_regret(two_terms, [0.0, 0.0], 0.1, [1.0, 1.0], [1.0, 1.0])
+def test_several_terms_and_plans_of_another_shape() -> None:
+    instance, gains = joint([1.0, 2.0], 1.0, 1.0, 1.0), [1.0, 2.0]
+    plan = solve(instance)
+    found = relative_regret(instance, plan.x, plan.multiplier, np.array(gains), 2 * np.array(gains))
+    assert found.layers.shape == (2, 2)
+    assert regret(instance, plan.x, np.array([2.0, 2.0])) <= found.share
+    with pytest.raises(SpecError, match=r"solution.x has shape \(1,\), the instance has \(2, 2\)"):
+        relative_regret(instance, [0.0], 0.1, gains, gains)
