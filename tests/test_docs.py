@@ -8,13 +8,15 @@ import textwrap
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from pydoc_data.topics import topics
 from typing import Any
 
 import pytest
+import torch
 import typer
 from typer.testing import CliRunner
 
-from tests.models import tiny_llama_dir
+from tests.models import byte_tokenizer, save_model, tiny_llama
 from zetaplan.cli import app
 from zetaplan.config import load_config
 from zetaplan.verification.checker import main as checker
@@ -23,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BEGIN = [ROOT / name for name in ("README.md", "docs/index.md", "docs/first-hour.md")]
 JOURNEYS = [*BEGIN, *sorted((ROOT / "docs" / "how-to").glob("*.md"))]
+TEXT = "\n".join(topics.values())[:60_000]  # of Python's own help
 COMMAND = typer.main.get_command(app)
 
 
@@ -112,14 +115,28 @@ def test_a_command_in_running_text_has_these_options(text: str) -> None:
     assert {word for word in rest if word.startswith("-")} <= known
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model that has learned enough of a text for pruning to hurt it."""
+    llama = tiny_llama(layers=3, max_position_embeddings=2048, initializer_range=0.02)
+    optimiser, draw = torch.optim.Adam(llama.parameters(), lr=0.005), torch.Generator().manual_seed(0)
+    tokens = torch.tensor(byte_tokenizer()(TEXT)["input_ids"])
+    windows = tokens[: len(tokens) // 64 * 64].view(-1, 64)
+    for _ in range(200):
+        batch = windows[torch.randint(len(windows), (16,), generator=draw)]
+        llama(input_ids=batch, labels=batch).loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    return save_model(llama, tmp_path_factory.mktemp("model") / "tiny")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", JOURNEYS, ids=lambda page: page.stem)
-def test_a_journey_arrives(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_journey_arrives(page: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every command of a page in its order, with a tiny model in the place of SmolLM2; what is shown is what comes."""
     monkeypatch.chdir(tmp_path)
-    model = tiny_llama_dir(tmp_path, layers=3, max_position_embeddings=2048)
     for name in ("notes.txt", "held-out.txt"):
-        Path(name).write_text((ROOT / "CONTRIBUTING.md").read_text() * 10)
+        Path(name).write_text(TEXT)
     for title, content in re.findall(r'^```json title="(\S+)"\n(.*?)^```', PUBLISHED, re.MULTILINE | re.DOTALL):
         Path(title).write_text(content)
     for line, shown in session(page):
