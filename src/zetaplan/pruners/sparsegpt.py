@@ -58,10 +58,11 @@ def inverse_factor(gram: Tensor) -> Tensor:
 
 def _sweep(left: Tensor, removed: Tensor, factor: Tensor, start: int, stop: int) -> None:
     """Remove the marked weights of the columns start..stop - 1 and correct all columns to the right, in place."""
-    errors = torch.zeros_like(left[:, start:stop])
-    for j in range(start, stop):
-        error = torch.where(removed[:, j], left[:, j] / factor[j, j], 0)
-        left[:, j:stop] -= error[:, None] * factor[j, j:stop]
-        errors[:, j - start] = error
-    left[:, start:stop].masked_fill_(removed[:, start:stop], 0)  # what cancels up to rounding
-    left[:, stop:] -= errors @ factor[start:stop, stop:]
+    columns, gone = left[:, start:stop].mT.contiguous(), removed[:, start:stop].mT  # a column of W lies together
+    errors = torch.zeros_like(columns)
+    for j in range(stop - start):
+        row = factor[start + j, start + j : stop]
+        errors[j] = torch.where(gone[j], columns[j] / row[0], 0)
+        columns[j:].addr_(row, errors[j], alpha=-1)
+    left[:, start:stop] = columns.mT.masked_fill(gone.mT, 0)  # what cancels up to rounding
+    left[:, stop:] -= errors.mT @ factor[start:stop, stop:]
