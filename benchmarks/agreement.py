@@ -157,6 +157,11 @@ def main():
     model = load_model("smollm2")
     text = read_sequences("pydoc", model.tokenizer, sequences=options.sequences, length=options.length)
     done = json.loads(RESULT.read_text()) if RESULT.exists() else {"scores": {}, "seconds": {}}
+    predicted = json.loads((RESULTS / "prediction.json").read_text())["rows"]
+    for row in predicted.values():
+        if row["surrogate"] in ("ggn", "token-fisher", "nystrom") and "gain" in row:
+            done["scores"][row["surrogate"]] = row["gain"]
+    _save(done, model, text)
     methods = {name: lambda _, t, name=name: score(model, t, curvature=name).gain.tolist() for name in ONE_PASS}
     for name, method in {**methods, **PEERS}.items():
         if name in done["scores"]:
@@ -166,11 +171,6 @@ def main():
         done["seconds"][name] = round(time.perf_counter() - started, 1)
         _save(done, model, text)
         print(name, done["seconds"][name], flush=True)
-    predicted = json.loads((RESULTS / "prediction.json").read_text())["rows"]
-    for row in predicted.values():
-        if row["surrogate"] in ("ggn", "token-fisher", "nystrom") and "gain" in row:
-            done["scores"][row["surrogate"]] = row["gain"]
-    _save(done, model, text)
 
 
 def _save(done, model, text):

@@ -84,7 +84,7 @@ def agreement() -> str:
     """Every method against a few."""
     found = _load("agreement")
     names, matrix = found["names"], found["rank_correlation"]
-    heads = [name for name in ("block-fisher", "mc-fisher", "gradient", "layer ablation") if name in names]
+    heads = [name for name in ("block-fisher", "mc-fisher", "ggn", "gradient", "layer ablation") if name in names]
     columns = [names.index(head) for head in heads]
     rows = [(name, *(f"{row[j]:.2f}" for j in columns)) for name, row in zip(names, matrix, strict=True)]
     return _table(("method", *heads), rows)
