@@ -234,6 +234,7 @@ def summary(
             "parameters": rows[method][0]["parameters"],
             "loss": round(float(np.mean(found)), 4),
             "training": [round(float(np.mean(end)), 3) for end in ends],
+            "training_peaks": [round(max(run["training"][1:]), 2) for run in rows[method]],
         }
         if method != "uniform":
             short[method]["over_uniform"] = compared(found, losses["uniform"])
