@@ -69,8 +69,8 @@ $R \le \frac{L}{2} D^2$, which fails where a bound is active.
             r"$s = \langle \nabla F_S(x_S), x_T - x_S \rangle \ge 0$, wherever $x_S$ lies."
         ),
         Argument(
-            r"Cauchy and Schwarz: "
-            r"$p + s = \langle \nabla F_T(x_S) - \nabla F_S(x_S), x_S - x_T \rangle \allowbreak \le L_q \delta D$."
+            r"Cauchy and Schwarz: $p + s \allowbreak = \langle \nabla F_T(x_S) - \nabla F_S(x_S), x_S - x_T \rangle "
+            r"\allowbreak \le L_q \delta D$."
         ),
         Inequality(
             "Step 3's inequality, for three layers:",
