@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import importlib.util
+import itertools
 import shutil
 import subprocess
 import sys
@@ -176,20 +177,34 @@ def test_search_finds_water_filling(address: str, browser: Browser) -> None:
 
 @in_browser
 def test_text_stands_out_from_its_ground(address: str, browser: Browser) -> None:
-    """The contrast of body text, by the formula of WCAG 2: at least 4.5."""
-    for scheme in ("light", "dark"):
+    """The contrast of text, links and code by the formula of WCAG 2: at least 4.5, and 3 where it is large."""
+    for scheme, name in itertools.product(("light", "dark"), ("index", "gain", "reference")):
         browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-        browser.visit(f"{address}/gain.html")
-        ground, ink = browser.evaluate(COLOURS)
-        lighter, darker = sorted((luminance(ground), luminance(over(ink, ground))), reverse=True)
-        assert (lighter + 0.05) / (darker + 0.05) >= 4.5, scheme
+        browser.visit(f"{address}/{name}.html")
+        inks = browser.evaluate(INKS)
+        assert len(inks) > 5
+        for what, ink, ground, body, size in inks:
+            under = over(ground, body)
+            lighter, darker = sorted((luminance(under), luminance(over(ink, under))), reverse=True)
+            assert (lighter + 0.05) / (darker + 0.05) >= (3.0 if size >= 24 else 4.5), (scheme, name, what)
 
 
 TYPE = """(field => { field.focus(); field.value = '%s';
   for (const kind of ['input', 'keyup']) field.dispatchEvent(new Event(kind, {bubbles: true})) }
 )(document.querySelector('.md-search__input'))"""
-COLOURS = """[getComputedStyle(document.body).backgroundColor,
-  getComputedStyle(document.querySelector('.md-typeset p')).color].map(c => c.match(/[\\d.]+/g).map(Number))"""
+INKS = """(() => {
+  const numbers = colour => colour.match(/[\\d.]+/g).map(Number), found = {};
+  for (const element of document.querySelectorAll('article :not(.headerlink)')) {
+    if (![...element.childNodes].some(node => node.nodeType === 3 && node.textContent.trim())) continue;
+    let under = element;
+    while (numbers(getComputedStyle(under).backgroundColor)[3] === 0) under = under.parentElement || document.body;
+    const style = getComputedStyle(element), ground = getComputedStyle(under).backgroundColor;
+    const what = [element.tagName, style.color, ground, style.fontSize].join(' ');
+    found[what] = [what, numbers(style.color), numbers(ground),
+      numbers(getComputedStyle(document.body).backgroundColor), parseFloat(style.fontSize)];
+  }
+  return Object.values(found);
+})()"""
 
 
 def over(ink: list[float], ground: list[float]) -> list[float]:
