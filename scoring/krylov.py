@@ -2,8 +2,8 @@
 
 Lanczos in the model's precision finds x, near (H + tau I)^-1 g. The enclosure is the meeting of two intervals: that of
 the residual of x in float64 (see `enclosure`), and Gauss and Gauss-Radau, widened by the measured error of the products
-that they come from (see `lanczos`). It is of zeta^2 of the weights as they are, in real arithmetic, whichever precision
-the model computes in.
+that they come from (see `lanczos`); where products are as coarse as in bfloat16, the first alone. It is of zeta^2 of the
+weights as they are, in real arithmetic, whichever precision the model computes in.
 """
 
 import math
@@ -23,6 +23,8 @@ from zetaplan.scoring.products import LinearisedBlock
 
 #: Steps after which the interval stays as wide as it is.
 STEPS = 100
+#: Error of a product, per largest eigenvalue, above which errors measured at two vectors say too little of the others.
+COARSE = 1e-4
 #: Random sign vectors of Hutchinson's estimate of the trace (Hutchinson 1990).
 PROBES = 4
 
@@ -104,6 +106,8 @@ class KrylovCurvature(MatrixFree):
 
     def _proved(self, krylov: Krylov, tau: float, floor: float) -> _Solved:
         found = enclosed(self.product, self.block, self._gradient, krylov.solution(tau, floor), tau, floor)
+        if found.error > COARSE * krylov.largest():  # bfloat16: the residual alone, which is taken in float64
+            return _Solved(found.low, found.high, found.x.to(self.block.dtype))
         gauss, radau = krylov.bounds(tau, floor, found.error + self.arithmetic(krylov))
         rounded = self._gradient.to(self.block.dtype).double()  # from which Lanczos started
         shift = float((self._gradient - rounded).norm()) + ROUNDING * float(self._gradient.norm())
