@@ -2,8 +2,8 @@
 
 Lanczos in the model's precision finds x, near (H + tau I)^-1 g. The enclosure is the meeting of two intervals: that of
 the residual of x in float64 (see `enclosure`), and Gauss and Gauss-Radau, widened by the measured error of the products
-that they come from (see `lanczos`); where products are as coarse as in bfloat16, the first alone. It is of zeta^2 of the
-weights as they are, in real arithmetic, whichever precision the model computes in.
+that they come from (see `lanczos`); where products are as coarse as in bfloat16, the first alone. It is of zeta^2 of
+the weights as they are, in real arithmetic, whichever precision the model computes in.
 """
 
 import math
