@@ -15,7 +15,8 @@ from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, P
 (capacity,), (sparsity,) = derive(ALLOCATION), derive(PRUNING)
 gap, low_gap, high_gap, best, dual, value = sp.symbols(r"phi phi_l phi_h F_{opt} D_w F_w", real=True)
 excess = sp.Symbol("s", real=True)
-theta, share, price = sp.symbols("theta t nu", nonnegative=True)
+theta, share, price, relax, divisor, sizes = sp.symbols("theta t nu mu d S", nonnegative=True)
+total, exponent, power = sp.symbols("s e p", positive=True)
 gains, lows, highs = (sp.symbols(f"{name}_1:4", positive=True) for name in "gab")
 
 
@@ -81,9 +82,10 @@ result holds for every choice of $\nu$.
             given=(at_most(gap, theta * low_gap + (1 - theta) * high_gap), at_most(theta, sp.Integer(1))),
         ),
         Argument(
-            r"The sum separates over the layers, so the largest sum has every layer at its own worst end. Shares on "
-            r"the simplex are inside their box, so the bound "
-            r"covers them; as it treats the intervals as independent, it may be larger than the worst regret."
+            "The sum separates over the layers, so the largest sum has every layer at its own worst end. (Two "
+            "weights of one layer have an interval each: of one gain raised to two exponents all four corners "
+            "count.) Shares on the simplex are inside their box, so the bound covers them; as it treats the "
+            "intervals as independent, it may be larger than the worst regret."
         ),
         Inequality(
             r"Relative to the best objective, where that is positive ($t \ge 0$): from $F_w(x) \le (1 + t) D_w$ "
@@ -107,6 +109,38 @@ result holds for every choice of $\nu$.
             "and at most",
             at_most(gains[0] / sum(gains), highs[0] / (highs[0] + lows[1] + lows[2])),
             given=(at_most(gains[0], highs[0]), at_least(gains[1], lows[1]), at_least(gains[2], lows[2])),
+        ),
+        Inequality(
+            r"That the shares sum to one can be used: let $S$ be a sum of sizes that is at most 1 there, and $d \ge "
+            r"0$ what the regret is compared with. What is at most 0 for some $\mu \ge 0$ bounds the gap $\varphi$.",
+            at_most(gap, share * divisor),
+            given=(at_most(gap - share * divisor + relax * (1 - sizes), sp.Integer(0)), at_most(sizes, sp.Integer(1))),
+        ),
+        Argument(
+            "With $d$ and $S$ concave in every weight the left side is convex in every weight, so its ends decide "
+            "again."
+        ),
+        Identity(
+            "Gains can stand for shares where $F$ is homogeneous of degree $e$ in them: the regret at the shares is "
+            "that at the gains over $s^e$, $s$ their sum. The curvature of $s^e$ is",
+            sp.Derivative(total**exponent, (total, 2)),
+            exponent * (exponent - 1) * total ** (exponent - 2),
+        ),
+        Inequality(
+            r"not negative for $e \ge 1$ ($p = s^{e - 2} > 0$),",
+            at_least(exponent * (exponent - 1) * power, sp.Integer(0)),
+            given=(at_least(exponent, sp.Integer(1)),),
+        ),
+        Inequality(
+            r"and not positive for $e \le 1$.",
+            at_most(exponent * (exponent - 1) * power, sp.Integer(0)),
+            given=(at_most(exponent, sp.Integer(1)),),
+        ),
+        Argument(
+            r"So $s^e \ge 1 + e (s - 1)$ for $e \ge 1$, the tangent at 1. For $e < 1$ and any $c_k > 0$ that sum to "
+            r"1, Jensen gives $s^e = (\sum_k c_k \frac{g_k}{c_k})^e \ge \sum_k c_k (\frac{g_k}{c_k})^e = \sum_k "
+            "c_k^{1-e} g_k^e$. "
+            r"In the weights $w_k = g_k^e$ both are concave, and serve as $d$."
         ),
     ),
 )
