@@ -17,18 +17,22 @@ import numpy as np
 from zetaplan.documents import (
     certificate_data,
     instance_value,
+    regret_data,
     rounded_data,
     rounded_value,
     scores_value,
     solution_value,
 )
 from zetaplan.errors import CertificateError, ZetaplanError
-from zetaplan.files import CertificateData, PlanFile, RoundedData, load
+from zetaplan.files import CertificateData, PlanFile, RegretData, RoundedData, load
 from zetaplan.planning import Plan, instance_of
 from zetaplan.rounding import largest_remainders
 from zetaplan.spec.instance import Instance
 from zetaplan.verification import checker
 from zetaplan.verification.certificate import TOLERANCE, certify
+
+#: How near a search for the best bound comes, relative to the bound.
+SEARCH = 1e-3
 
 #: Two machines may sum the same doubles in another order: K units in the last place, with room to spare.
 ROUNDING = 1e-12
@@ -115,6 +119,7 @@ def _meaning(document: PlanFile, plan: Plan) -> Iterator[Check]:
     yield _whole_units(plan)
     yield _whole_limit(plan)
     yield _whole_gap(document.rounded, rounded_data(plan))
+    yield _regret(document.regret, regret_data(plan))
     yield _labels(document, plan)
 
 
@@ -203,6 +208,18 @@ def _whole_gap(stored: RoundedData, derived: RoundedData) -> Check:
     )
     detail = f"the objective in whole units, {derived.objective:.6g}, is within {derived.gap:.2g} of the best possible"
     return Check("whole gap", same, detail)
+
+
+def _regret(stored: tuple[RegretData, ...], derived: tuple[RegretData, ...]) -> Check:
+    """The search for the best proof may end a little elsewhere on another machine."""
+    same = len(stored) == len(derived) and all(
+        (a.source, a.amount, a.assumption) == (b.source, b.amount, b.assumption)
+        and (a.share is None, len(a.layers)) == (b.share is None, len(b.layers))
+        and math.isclose(a.share or 0.0, b.share or 0.0, rel_tol=SEARCH, abs_tol=TOLERANCE)
+        and np.allclose(a.layers, b.layers, rtol=0.0, atol=SEARCH * (b.share or 0.0) + TOLERANCE)
+        for a, b in zip(stored, derived, strict=False)
+    )
+    return Check("regret", same, "what drift can cost at most is what is found anew")
 
 
 def _labels(document: PlanFile, plan: Plan) -> Check:

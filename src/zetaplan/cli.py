@@ -80,6 +80,9 @@ Gain = Annotated[
     Literal["raw", "net", "unbiased"],
     typer.Option(help="The gain as measured, net of its noise floor, or cross-fitted so that noise cancels."),
 ]
+Drift = Annotated[
+    float, typer.Option(help="A share of every gain: what the plan can lose if every gain moves by it is proved.")
+]
 Lower = Annotated[float, typer.Option(help="The least that every layer gets.")]
 Floors = Annotated[
     list[str] | None, typer.Option("--floor", metavar="NAME=VALUE", help="The least for some layers; repeatable.")
@@ -239,6 +242,7 @@ def allocate(
     expert_rank: Annotated[int | None, typer.Option(help="Plan LoRA experts of this rank instead of ranks.")] = None,
     top_k: Annotated[int, typer.Option(help="Experts that a token is sent to, where experts are planned.")] = 2,
     gain: Gain = "raw",
+    drift: Drift = 0.1,
     step: Annotated[int, typer.Option("--step", "--multiple-of", help="Whole ranks are multiples of this.")] = 1,
     out: Out = Path("plan.json"),
     as_json: Json = False,
@@ -259,6 +263,7 @@ def allocate(
         expert_rank=expert_rank,
         top_k=top_k,
         gain=gain,
+        drift=drift,
         step=step,
     )
     _deliver(plan, out, as_json, quiet)
@@ -281,6 +286,7 @@ def prune(
     pin: Pins = None,
     group: Groups = None,
     gain: Gain = "raw",
+    drift: Drift = 0.1,
     out: Out = Path("plan.json"),
     as_json: Json = False,
     quiet: Quiet = False,
@@ -298,6 +304,7 @@ def prune(
         kappa=kappa,
         **_wishes(lower, upper, floor, cap, pin, group),
         gain=gain,
+        drift=drift,
     )
     _deliver(plan, out, as_json, quiet)
 

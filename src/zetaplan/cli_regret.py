@@ -54,7 +54,14 @@ def regret(
 
 def _cost(plan: Plan, scores: Path | None, drift: float | None, confidence: float | None) -> Cost:
     from zetaplan.documents import load_scores
-    from zetaplan.drift import CONFIDENCE, cost_on, cost_over, expected_intervals, measured_intervals
+    from zetaplan.drift import (
+        CONFIDENCE,
+        cost_on,
+        cost_over,
+        enclosure_intervals,
+        expected_intervals,
+        measured_intervals,
+    )
 
     if sum(option is not None for option in (scores, drift, confidence)) > 1:
         raise SpecError("scores, drift and confidence: give one of the three, not more")
@@ -63,6 +70,8 @@ def _cost(plan: Plan, scores: Path | None, drift: float | None, confidence: floa
     if drift is not None:
         return cost_over(plan, expected_intervals(plan, drift))
     intervals = measured_intervals(plan, CONFIDENCE if confidence is None else confidence)
+    if intervals is None and confidence is None:
+        intervals = enclosure_intervals(plan)
     if intervals is None:
         raise SpecError(
             f"{plan.scores.curvature} scores have no standard error, so they do not say where the gains may be; "

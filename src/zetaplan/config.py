@@ -41,6 +41,7 @@ class Wishes(Record):
     pins: dict[str, float] = Field(default_factory=dict)
     groups: tuple[tuple[str, ...], ...] = ()
     gain: Literal["raw", "net", "unbiased"] = "raw"
+    drift: float = 0.1
 
 
 class AllocationStep(Wishes):

@@ -22,6 +22,7 @@ from zetaplan.files import (
     InstanceData,
     LayerScore,
     PlanFile,
+    RegretData,
     RoundedData,
     ScoresFile,
     SolutionData,
@@ -132,6 +133,7 @@ def plan_document(plan: Plan) -> PlanFile:
         solution=_solution_data(plan.solution),
         certificate=certificate_data(plan.certificate),
         rounded=rounded_data(plan),
+        regret=regret_data(plan),
         proof=plan.proof,
         scores_sha256=scores.sha256(),
         scores=scores,
@@ -161,6 +163,23 @@ def rounded_data(plan: Plan) -> RoundedData:
         gap=rounded.gap,
         method=rounded.method,
         optimal=rounded.optimal,
+    )
+
+
+def regret_data(plan: Plan) -> tuple[RegretData, ...]:
+    """What the plan can lose where its gains are not what they seem, as the plan's document carries it."""
+    from zetaplan.drift import stated
+
+    return tuple(
+        checked(
+            RegretData,
+            source=intervals.source,
+            amount=intervals.amount,
+            assumption=intervals.meaning,
+            share=cost.share if math.isfinite(cost.share) else None,
+            layers=_vector(cost.layers),
+        )
+        for intervals, cost in stated(plan)
     )
 
 

@@ -1,20 +1,22 @@
 """What drift can cost a plan: intervals around its scores, and the regret that they allow, proved.
 
-The gains of a plan are known up to an interval each: because few sequences were scored, because the surrogate is
-enclosed and not evaluated, or because a user expects the text to change. Whatever the gains are inside the intervals,
-the plan loses at most `Cost.share` of the objective of the plan that is best for them. On known scores the cost is
-exact, to rounding.
+The gains of a plan are known up to an interval each: because the surrogate is enclosed and not evaluated, because few
+sequences were scored, or because a user expects the text to change. Whatever the gains are inside the intervals, the
+plan loses at most `Cost.share` of the objective of the plan that is best for them. On known scores the cost is exact,
+to rounding. What the scores and the request of a plan say is stated in its file and in its report.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
 from zetaplan.errors import CertificateError, SpecError
+from zetaplan.files import IntervalKind
 from zetaplan.planning import Plan, counted_gain
 from zetaplan.scoring.scores import Scores
 from zetaplan.solvers import solve
@@ -25,20 +27,22 @@ from zetaplan.verification.relative_regret import relative_regret
 #: How sure the intervals of sampling are, of all layers at once.
 CONFIDENCE = 0.95
 
-#: The drift that a report asks about, as a share of every gain.
-EXPECTED = 0.1
-
 FEW = 3  # layers that a sentence names
 ROUNDING = 1e-9  # below this a share is not told from nothing
 
 
 @dataclass(frozen=True, eq=False)
 class Intervals:
-    """low <= gain <= high for the gain that a plan counts, (K,) each, and in words what they allow for."""
+    """low <= gain <= high for the gain that a plan counts, (K,) each, and in words what they allow for.
+
+    source : where they come from. amount : the confidence of sampling, the drift that was asked about; else None.
+    """
 
     low: Array
     high: Array
     meaning: str
+    source: IntervalKind
+    amount: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,10 +82,20 @@ class Cost:
 
 
 def drift_sentence(plan: Plan) -> str | None:
-    """What sampling, where the scores know it, and ten per cent of drift can cost; None if nothing is proved."""
-    asked = (measured_intervals(plan), expected_intervals(plan, EXPECTED))
-    costs = [cost_over(plan, intervals) for intervals in asked if intervals is not None]
-    return ". ".join(str(cost) for cost in costs if math.isfinite(cost.share)) or None
+    """What enclosure, sampling and drift can cost, a sentence for each that is known; None if nothing is proved."""
+    return ". ".join(str(cost) for _, cost in stated(plan) if math.isfinite(cost.share)) or None
+
+
+@lru_cache(maxsize=16)
+def stated(plan: Plan) -> tuple[tuple[Intervals, Cost], ...]:
+    """What a plan says of its own regret: for the intervals of its scores, and for the drift that was asked about."""
+    return tuple((intervals, cost_over(plan, intervals)) for intervals in _asked(plan))
+
+
+def _asked(plan: Plan) -> Iterator[Intervals]:
+    known = (enclosure_intervals(plan), measured_intervals(plan))
+    yield from (intervals for intervals in known if intervals is not None)
+    yield expected_intervals(plan, plan.request.drift)
 
 
 def cost_over(plan: Plan, intervals: Intervals) -> Cost:
@@ -111,7 +125,20 @@ def expected_intervals(plan: Plan, drift: float) -> Intervals:
     if not 0.0 <= drift < 1.0:
         raise SpecError(f"drift = {drift}: expected a share of every gain, at least 0 and below 1, such as 0.1")
     gain = counted_gain(plan.scores, plan.request.gain)
-    return Intervals((1 - drift) * gain, (1 + drift) * gain, f"no gain drifts by more than {_percent(drift)} of itself")
+    meaning = f"no gain drifts by more than {_percent(drift)} of itself"
+    return Intervals((1 - drift) * gain, (1 + drift) * gain, meaning, "drift", drift)
+
+
+def enclosure_intervals(plan: Plan) -> Intervals | None:
+    """Where a surrogate that is evaluated step by step proves that its gains are; None where they are exact.
+
+    Less the noise floor, which is taken as known, if the plan counts net gains; None if it counts unbiased ones.
+    """
+    scores = plan.scores
+    if plan.request.gain == "unbiased" or not (scores.low < scores.high).any():
+        return None
+    floor, meaning = _floor(plan), f"the gains by {scores.curvature} are where its enclosure puts them"
+    return Intervals(_gains(scores.low - floor), _gains(scores.high - floor), meaning, "enclosure")
 
 
 def measured_intervals(plan: Plan, confidence: float = CONFIDENCE) -> Intervals | None:
@@ -131,18 +158,26 @@ def measured_intervals(plan: Plan, confidence: float = CONFIDENCE) -> Intervals 
         return None
     if "sequences" not in scores.provenance:
         return None
-    floor = scores.noise_floor if plan.request.gain == "net" and scores.noise_floor is not None else 0.0
+    floor = _floor(plan)
     sequences, layers = int(scores.provenance["sequences"]), len(scores.names)
     spread = _student(confidence, sequences - 1, layers) * scores.standard_error
     meaning = f"the gains are where {sequences} sequences put them with {_percent(confidence)} confidence"
-    return Intervals(_gains(scores.low - spread - floor), _gains(scores.high + spread - floor), meaning)
+    low, high = _gains(scores.low - spread - floor), _gains(scores.high + spread - floor)
+    return Intervals(low, high, meaning, "sampling", confidence)
+
+
+def _floor(plan: Plan) -> Array | float:
+    """What the plan takes off its gains."""
+    floor = plan.scores.noise_floor
+    return floor if plan.request.gain == "net" and floor is not None else 0.0
 
 
 def _between_halves(scores: Scores) -> Intervals | None:
     if scores.cross_fitted is None:
         return None
     low, high = np.sort(scores.cross_fitted, axis=1).T
-    return Intervals(_gains(low), _gains(high), "every gain lies between those of the two halves of the text")
+    meaning = "every gain lies between those of the two halves of the text"
+    return Intervals(_gains(low), _gains(high), meaning, "halves")
 
 
 def _student(confidence: float, freedom: int, layers: int) -> float:
@@ -157,4 +192,4 @@ def _gains(values: Array) -> Array:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.3g}%"
+    return f"{100 * share:.3g}%" if share < 10.0 else f"{100 * share:,.0f}%"

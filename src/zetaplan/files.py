@@ -27,6 +27,7 @@ SIZE_LIMIT = 64 * 2**20
 Vector = tuple[float, ...]
 Bounds = tuple[float | None, ...]
 Whole = Annotated[int, Field(ge=0, le=2**53)]
+IntervalKind = Literal["enclosure", "sampling", "halves", "drift"]
 LimitKind = Literal["budget", "parameter_share", "mean_rank", "target", "sparsity"]
 
 
@@ -113,12 +114,14 @@ class Limit(Record):
 
 
 class Request(Record):
-    """How the instance follows from the scores: which gain, which resource per unit, which limit."""
+    """How the instance follows from the scores: which gain, which resource per unit, which limit; and what is asked of
+    the plan besides: what it can lose if every gain drifts by a share of itself."""
 
     gain: Literal["raw", "net", "unbiased"]
     resource: Literal["rank_parameters", "linear_parameters", "given"]
     limit: Limit
     expert_rank: Annotated[int, Field(ge=1)] | None = Field(None, description="the unit is an expert of this LoRA rank")
+    drift: Annotated[float, Field(gt=0, lt=1)] = 0.1
     top_k: Annotated[int, Field(ge=1)] = Field(
         2, description="experts that a token is sent to, where experts are planned"
     )
@@ -224,6 +227,20 @@ class RoundedData(Record):
     optimal: bool = Field(description="what the method says; what a reader can prove is the gap")
 
 
+class RegretData(Record):
+    """What the plan loses at most, while every gain stays in an interval, as a share of the best objective; proved.
+
+    source, amount : where the intervals come from, with the confidence of sampling or the drift asked about.
+    assumption : the same in words. share : null where nothing is proved. layers : what each layer adds to it, in order.
+    """
+
+    source: IntervalKind
+    amount: float | None
+    assumption: str
+    share: float | None
+    layers: Vector
+
+
 class PlanFile(Document):
     """`zetaplan.plan/1`: instance, solution, certificate, whole units, and the scores they follow from.
 
@@ -243,6 +260,7 @@ class PlanFile(Document):
     solution: SolutionData
     certificate: CertificateData
     rounded: RoundedData
+    regret: tuple[RegretData, ...] = ()
     proof: CertificateFile
     scores_sha256: str
     scores: ScoresFile

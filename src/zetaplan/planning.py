@@ -151,6 +151,7 @@ def allocate(
     top_k: int = 2,
     gain: Gain = "raw",
     step: int = 1,
+    drift: float = 0.1,
     method: str = "exact",
 ) -> Plan:
     """Divide a budget of parameters over the layers as LoRA rank (Theorem 2).
@@ -164,6 +165,7 @@ def allocate(
     top_k : experts that a token is sent to, for exports and `zetaplan.mixture`; where a layer has fewer, all of them.
     gain : "raw", "net" of the noise floor, or "unbiased" (cross-fitted).
     step : what every rank of `rounded` is a multiple of, above 0.
+    drift : a share between 0 and 1: the plan states what it can lose if every gain moves by so much of itself.
     method : of `zetaplan.solve`; of a solution that is off by more than 1e-9 no plan is made.
     The rest: `zetaplan.allocation`.
 
@@ -182,7 +184,9 @@ def allocate(
     scores = tied(scores, groups)
     limit = _budget(budget) if budget is not None else _limit("mean_rank", 8.0 if mean_rank is None else mean_rank)
     resource = "rank_parameters" if costs is None else "given"
-    request = checked(Request, gain=gain, resource=resource, limit=limit, expert_rank=expert_rank, top_k=top_k)
+    request = checked(
+        Request, gain=gain, resource=resource, limit=limit, expert_rank=expert_rank, top_k=top_k, drift=_drift(drift)
+    )
     knobs = {"alpha": alpha, "beta": beta, "gamma": gamma}
     wished = wishes_of(scores.names, lower, upper, pins)
     if expert_rank is not None:
@@ -205,6 +209,7 @@ def prune(
     pins: Mapping[str, float] = MappingProxyType({}),
     groups: Sequence[Sequence[str]] = (),
     gain: Gain = "raw",
+    drift: float = 0.1,
     method: str = "exact",
 ) -> Plan:
     """Divide a number of parameters to remove over the layers as sparsity (Theorem 3).
@@ -214,6 +219,7 @@ def prune(
     lower, upper : one number, (K,), or numbers by name, with wildcards. pins : values that are settled, by name.
     groups : lists of names, with wildcards, whose blocks share one value and count as one block.
     gain : "raw", "net" of the noise floor, or "unbiased" (cross-fitted).
+    drift : a share between 0 and 1: the plan states what it can lose if every gain moves by so much of itself.
     method : of `zetaplan.solve`; of a solution that is off by more than 1e-9 no plan is made.
     The rest: `zetaplan.pruning`.
 
@@ -229,7 +235,8 @@ def prune(
     scores = tied(scores, groups)
     share = 0.5 if sparsity is None else sparsity
     limit = _limit("sparsity", share) if target is None else _limit("target", target)
-    request = checked(Request, gain=gain, resource="linear_parameters" if sizes is None else "given", limit=limit)
+    resource = "linear_parameters" if sizes is None else "given"
+    request = checked(Request, gain=gain, resource=resource, limit=limit, drift=_drift(drift))
     knobs = {"bits": bits, "eta": eta, "kappa": kappa}
     wished = wishes_of(scores.names, lower, upper, pins)
     declare = partial(instance_of, scores, request, () if sizes is None else sizes, **knobs)
@@ -359,6 +366,12 @@ def _budget(budget: float | str) -> Limit:
     except ValueError:
         raise SpecError(f"budget = {budget!r}: expected a number of parameters, or a percentage like '2%'") from None
     return _limit("parameter_share", number / 100) if share else _limit("budget", number)
+
+
+def _drift(drift: float) -> float:
+    if not 0.0 < drift < 1.0:
+        raise SpecError(f"drift = {drift}: expected a share of every gain, above 0 and below 1, such as 0.1")
+    return float(drift)
 
 
 def _limit(kind: LimitKind, value: float) -> Limit:

@@ -102,6 +102,10 @@ RESEALED = [
     (("request", "limit", "value"), {"instance"}),
     (("scores", "layers", 1, "gain"), {"instance"}),
     (("certificate", "gap"), {"certificate"}),
+    (("request", "drift"), {"regret"}),
+    (("regret", 0, "amount"), {"regret"}),
+    (("regret", 1, "share"), {"regret"}),
+    (("regret", 1, "layers", 0), {"regret"}),
     (("certificate", "conditions", 0, "tolerance"), {"certificate"}),
 ]
 
@@ -115,7 +119,7 @@ def test_recomputed_digests_do_not_help(
 
     def edit(value: Any) -> None:
         number = at(value, keys)
-        at(value, keys[:-1])[keys[-1]] = number * 1.001 + (keys[-1] == "gap")
+        at(value, keys[:-1])[keys[-1]] = number * (1.01 if expected == {"regret"} else 1.001) + (keys[-1] == "gap")
 
     found = {failure.name for failure in check(load(edited(path, edit, resealed=True), PlanFile)).failures}
     assert found & expected

@@ -74,6 +74,62 @@ def test_sampling_intervals_hold_for_all_layers_at_once() -> None:
     assert "90% confidence" in intervals.meaning
 
 
+def enclosed_scores() -> Scores:
+    """By a surrogate that is evaluated step by step: an enclosure, and nothing that is known of noise."""
+    gain = made_scores().gain
+    unknown = {"noise_floor": None, "standard_error": None, "cross_fitted": None, "effective_dimension": None}
+    return made_scores(low=0.8 * gain, high=1.1 * gain, curvature="ggn", **unknown)
+
+
+def test_an_enclosure_is_stated_by_itself(tmp_path: Path) -> None:
+    """Without errors of sampling the enclosure is what the scores say; with them it is stated besides."""
+    scores = enclosed_scores()
+    plan = allocate(scores, mean_rank=4)
+    intervals = drift.enclosure_intervals(plan)
+    assert intervals is not None
+    assert intervals.low.tolist() == scores.low.tolist()
+    assert intervals.high.tolist() == scores.high.tolist()
+    assert [intervals.source for intervals, _ in drift.stated(plan)] == ["enclosure", "drift"]
+    sentence = drift.drift_sentence(plan)
+    assert sentence is not None
+    assert sentence.startswith("If the gains by ggn are where its enclosure puts them, the plan loses at most ")
+    file = plan.save(tmp_path / "plan.json")
+    assert "where its enclosure puts them" in run(file).stdout
+    assert "ggn scores have no standard error" in run(file, "--confidence", 0.9).stderr
+    sampled = allocate(made_scores(low=scores.low, high=scores.high))
+    assert [intervals.source for intervals, _ in drift.stated(sampled)] == ["enclosure", "sampling", "drift"]
+    exact = allocate(made_scores())
+    assert drift.enclosure_intervals(exact) is None
+    assert drift.enclosure_intervals(allocate(made_scores(low=scores.low), gain="unbiased")) is None
+
+
+def test_an_enclosure_of_net_gains_is_net_of_the_floor() -> None:
+    gain = made_scores().gain
+    plan = allocate(made_scores(low=0.9 * gain, high=1.1 * gain), gain="net")
+    intervals = drift.enclosure_intervals(plan)
+    assert intervals is not None
+    assert intervals.low == pytest.approx(np.maximum(0.9 * gain - plan.scores.noise_floor, 0.0))
+
+
+def test_a_plan_states_what_its_own_drift_costs(tmp_path: Path) -> None:
+    """In the file: from sampling with its confidence, from the drift asked about, and what each layer adds."""
+    plan = prune(made_scores(), sparsity=0.5, upper=0.6, drift=0.2)
+    sampling, expected = json.loads(plan.save(tmp_path / "plan.json").read_text())["regret"]
+    assert (sampling["source"], sampling["amount"]) == ("sampling", 0.95)
+    assert (expected["source"], expected["amount"]) == ("drift", 0.2)
+    assert expected["assumption"] == "no gain drifts by more than 20% of itself"
+    assert expected["share"] == drift.cost_over(plan, drift.expected_intervals(plan, 0.2)).share
+    assert len(expected["layers"]) == LAYERS
+    assert sum(expected["layers"]) == pytest.approx(expected["share"], rel=0.5)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.1])
+def test_a_drift_that_is_none_is_refused(share: float) -> None:
+    for planner in (allocate, prune):
+        with pytest.raises(zp.SpecError, match=f"drift = {share}: expected a share of every gain, above 0 and below 1"):
+            planner(made_scores(), drift=share)
+
+
 def test_the_intervals_are_of_the_gain_that_counts() -> None:
     scores = made_scores()
     raw, net, halves = (drift.measured_intervals(allocate(scores, gain=gain)) for gain in ("raw", "net", "unbiased"))
@@ -107,6 +163,8 @@ def test_the_sentence_of_a_report(plans: dict[str, Plan]) -> None:
 def test_where_nothing_is_proved_it_says_so() -> None:
     cost = drift.Cost(("a",), math.inf, np.zeros(1), "the sky falls", exact=False)
     assert str(cost) == "If the sky falls, no bound on what the plan loses is proved"
+    much = drift.Cost(("a",), 23.21, np.ones(1), "the sky falls", exact=False)
+    assert str(much) == "If the sky falls, the plan loses at most 2,321% of the best objective, 100% of that by a"
     assert not cost.shares.any()
 
 

@@ -138,9 +138,8 @@ result holds for every choice of $\nu$.
         ),
         Argument(
             r"So $s^e \ge 1 + e (s - 1)$ for $e \ge 1$, the tangent at 1. For $e < 1$ and any $c_k > 0$ that sum to "
-            r"1, Jensen gives $s^e = (\sum_k c_k \frac{g_k}{c_k})^e \ge \sum_k c_k (\frac{g_k}{c_k})^e = \sum_k "
-            "c_k^{1-e} g_k^e$. "
-            r"In the weights $w_k = g_k^e$ both are concave, and serve as $d$."
+            r"1, Jensen gives $s^e = (\sum_k c_k \frac{g_k}{c_k})^e \allowbreak \ge \sum_k c_k (\frac{g_k}{c_k})^e "
+            r"\allowbreak = \sum_k c_k^{1-e} g_k^e$. In the weights $w_k = g_k^e$ both are concave, and serve as $d$."
         ),
     ),
 )
