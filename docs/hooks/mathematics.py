@@ -10,6 +10,7 @@ from latex2mathml.converter import convert
 
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 PART, BREAK = r"\goodbreak", r"\allowbreak"  # where a narrow page breaks a formula first, and where it may
+WIDE = r"\qquad", rf"\quad{PART}"  # what it separates are parts
 
 
 def on_page_content(content: str, **_: Any) -> str:
@@ -19,7 +20,7 @@ def on_page_content(content: str, **_: Any) -> str:
 
 def mathml(latex: str, displayed: bool) -> str:
     r"""One `math` for each piece between two breaks, in one `span` for each part of a displayed formula."""
-    parts = ["<wbr>".join(map(_math, part.split(BREAK))) for part in latex.split(PART)]
+    parts = ["<wbr>".join(map(_math, part.split(BREAK))) for part in latex.replace(*WIDE).split(PART)]
     if not displayed:
         return "<wbr>".join(parts)
     spans = " ".join(f"<span>{part}</span>" for part in parts).replace("<math ", '<math displaystyle="true" ')
