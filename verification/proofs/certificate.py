@@ -94,8 +94,8 @@ $r_k$ and $l_k \le x_k \le h_k$. Let $g_k = f_k'(x_k) + \sigma \lambda r_k'$. If
 then no plan that keeps box and constraint has a smaller $F$. And for any plan $x$ whatever beside such an optimum
 $x^{*}$ with multiplier $\lambda$,
 
-$$F(x) - F(x^{*}) \;\le\; \sum_k |g_k|\, |x_k - x_k^{*}| + \lambda\, \sigma \Bigl(R - \sum_k r_k(x_k)\Bigr), \qquad
-g_k \text{ at } x.$$
+$$F(x) - F(x^{*}) \;\le\; \sum_k |g_k|\, |x_k - x_k^{*}| \allowbreak + \lambda\, \sigma \Bigl(R - \sum_k
+r_k(x_k)\Bigr), \qquad g_k \text{ at } x.$$
 """,
     steps=(
         *(step for name in programs() for step in _convexity(name)),

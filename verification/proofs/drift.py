@@ -39,8 +39,8 @@ PROOF = Proof(
 Keep a plan $x$ and a multiplier $\nu \ge 0$ fixed and let the weights $w$ range over a box. The regret of $x$ at $w$
 is at most the duality gap
 
-$$F_w(x) - D_w(\nu) = \sum_k \varphi_k(w_k) + \sigma \nu B, \qquad \varphi_k(w_k) = f_k(x_k; w_k) - \min_y \bigl[
-f_k(y; w_k) + \sigma \nu r_k(y) \bigr],$$
+$$F_w(x) - D_w(\nu) = \sum_k \varphi_k(w_k) + \sigma \nu B, \qquad \varphi_k(w_k) = f_k(x_k; w_k) \allowbreak -
+\min_y \bigl[ f_k(y; w_k) + \sigma \nu r_k(y) \bigr],$$
 
 with $B$ the budget or target, and every $\varphi_k$ is convex in $w_k$. So over the box the gap is largest where
 every $w_k$ stands at an end of its interval: $2K$ evaluations bound the regret for all scores in the box, and the
