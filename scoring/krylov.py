@@ -38,6 +38,8 @@ class _Solved(NamedTuple):
 class KrylovCurvature(MatrixFree):
     """A curvature H with products, positive semi-definite unless `lower_end` says otherwise, of d eigenvalues."""
 
+    numbers = STEPS + 24  # the basis, and a dozen vectors in float64 where they are proved
+
     def __init__(self, block: LinearisedBlock, width: float) -> None:
         self.block = block
         self.width = width

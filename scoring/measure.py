@@ -26,7 +26,7 @@ from zetaplan.scoring.damping import Damping
 from zetaplan.scoring.distributed import Ranks, joined, sharded
 from zetaplan.scoring.footprint import as_bytes
 from zetaplan.scoring.models import LoadedModel, as_dtype
-from zetaplan.scoring.observation import Statistics, kinds_of, observed, require_sketchable
+from zetaplan.scoring.observation import Statistics, observed, require_sketchable
 from zetaplan.scoring.scores import Scores, Vector
 from zetaplan.scoring.sequences import Batch, Sequences, checked_batches, digest
 from zetaplan.scoring.sketch import Sketch
@@ -217,8 +217,8 @@ def _measured(
     if task.shard:
         network = sharded(copy.deepcopy(network), ranks)
         parts = partition(network, task.blocks)
-    kinds = kinds_of(task.surrogates.values())
-    seen = observed(network, parts, data, kinds, run, task.memory, task.sketch, ranks, task.progress)
+    surrogates = task.surrogates.values()
+    seen = observed(network, parts, data, surrogates, run, task.memory, task.sketch, ranks, task.progress)
     names = tuple(part.name for part in parts)
     common: dict[str, Any] = {
         "names": names,

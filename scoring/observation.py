@@ -4,7 +4,7 @@ Where the pairs wait follows from the memory that is granted, from the cache and
 `store` and `sketch`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -74,7 +74,7 @@ def observed(
     model: nn.Module,
     parts: Sequence[Block],
     data: Sequence[Batch],
-    kinds: Iterable[type[Statistic]],
+    surrogates: Collection[type[Curvature]],
     run: Run,
     memory: int | None,
     sketch: Sketch | None,
@@ -82,10 +82,11 @@ def observed(
     progress: bool,
 ) -> Observation:
     """One pass; arguments and errors as for `score`."""
-    sequences = sum(len(batch["labels"]) for batch in data)
+    sequences, kinds = sum(len(batch["labels"]) for batch in data), kinds_of(surrogates)
     places = [labelled_places(batch) for batch in data]
     batches, weights = rows(model, data, any(kind.drawn for kind in kinds))
-    needed = footprint(parts, batches, kinds, next(model.parameters()).dtype, sketch, ranks)
+    matrix_free = [surrogate for surrogate in surrogates if issubclass(surrogate, MatrixFree)]
+    needed = footprint(model, parts, batches, kinds, matrix_free, sketch, ranks)
     store = _store(parts, batches, run, needed, memory, ranks)
     filled: list[Statistics] = [
         {kind: [kind(sequences) for _ in parts] for kind in kinds} for _ in range(sketch.repeats if sketch else 1)
@@ -106,7 +107,12 @@ def observed(
         memory={
             "limit": memory,
             "pairs": "disk" if isinstance(store, Spilled) else "memory",
-            "estimate": {"pairs": needed.held, "module": needed.turn, "statistics": needed.kept},
+            "estimate": {
+                "pairs": needed.held,
+                "module": needed.turn,
+                "statistics": needed.kept,
+                "products": needed.later,
+            },
             "waiting": store.peak,
         },
     )
@@ -115,13 +121,10 @@ def observed(
 def _store(
     parts: Sequence[Block], batches: Sequence[Batch], run: Run, needed: Footprint, memory: int | None, ranks: Ranks
 ) -> Store:
-    several = len(batches) > 1
-    if several and (run.folder or not needed.fits(memory)):
-        needed.require_turn(memory)
+    needed.require_least(memory)
+    if len(batches) > 1 and (run.folder or not needed.fits(memory)):
         names = [name for part in parts for name in part.modules]
         return Spilled(run.pairs(), ranks.share(range(len(batches))), names)
-    if not needed.fits(memory):
-        needed.require_turn(memory)
     return Held(len(batches), early=ranks.alone)
 
 

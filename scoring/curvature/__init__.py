@@ -89,7 +89,12 @@ class MatrixFree(Curvature):
     """A surrogate that multiplies vectors by H, on one block and the same sequences.
 
     width: of the enclosure, relative to its low end, at which it may stop.
+
+    Attributes:
+        numbers: how many numbers it keeps of every parameter of the block, in the precision of the vectors.
     """
+
+    numbers: ClassVar[int]
 
     @abstractmethod
     def __init__(self, block: "LinearisedBlock", width: float) -> None: ...

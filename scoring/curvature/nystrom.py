@@ -18,39 +18,40 @@ import torch
 from torch import Tensor
 
 from zetaplan.scoring.curvature import MatrixFree
-from zetaplan.scoring.enclosure import SEED, enclosed
+from zetaplan.scoring.enclosure import ROUNDING, SEED, enclosed
 from zetaplan.scoring.products import LinearisedBlock
 
-#: r, the number of products.
+#: r, the number of products; and how many columns are in float64 at once.
 RANK = 16
+CHUNK = 1 << 18
 
 
 class Nystrom(MatrixFree):
     """H = U diag(h) U', U (d, r); its trace is the sum of h and its rank r. The products are r, whatever the width."""
 
+    numbers = 4 * RANK
+
     def __init__(self, block: LinearisedBlock, width: float) -> None:
         self._block = block
-        generator = torch.Generator().manual_seed(SEED)
-        r = min(RANK, block.dimension)
-        omega = torch.randn(block.dimension, r, generator=generator).to(block.device, block.dtype)
-        omega = torch.linalg.qr(omega).Q
-        image = torch.stack([block.ggn(column) for column in omega.mT], dim=1)
-        omega, image, eps = omega.double(), image.double(), torch.finfo(image.dtype).eps
-        seen = omega.mT @ image
-        image += omega @ (seen.mT - seen) / 2  # as a symmetric matrix has it
+        self.rank = min(RANK, block.dimension)
+        omega = torch.randn(block.dimension, self.rank, generator=torch.Generator().manual_seed(SEED))
+        omega, _ = _factored(omega.to(block.device, block.dtype))
+        image = torch.empty_like(omega)
+        for row, v in zip(image, omega, strict=True):
+            row.copy_(block.ggn(v))
+        seen, eps = _products(omega, image), torch.finfo(omega.dtype).eps
         lowest = float(torch.linalg.eigvalsh(_symmetric(seen))[0])  # below zero by rounding alone
         least = torch.finfo(torch.float64).tiny  # where H is zero
         self._shift = max(math.sqrt(block.dimension) * eps * float(image.norm()), -2 * lowest, least)
-        image += self._shift * omega
-        lower = torch.linalg.cholesky(_symmetric(omega.mT @ image))
-        self._vectors, singular, _ = torch.linalg.svd(
-            torch.linalg.solve_triangular(lower, image.mT, upper=False).mT, full_matrices=False
-        )
+        shift = self._shift * torch.eye(self.rank, dtype=torch.float64)
+        image += ((seen - seen.mT) / 2 + shift).to(omega) @ omega  # as a symmetric matrix has it, and shifted
+        lower = torch.linalg.cholesky(_symmetric(seen) + shift)
+        self._basis, triangle = _factored(image.mT)
+        self._turn, singular, _ = torch.linalg.svd(torch.linalg.solve_triangular(lower, triangle.mT, upper=False).mT)
         self._values = (singular.square() - self._shift).clamp(min=0)
-        self._inside = self._vectors.mT @ self._gradient
-        self._outside = float((self._gradient - self._vectors @ self._inside).square().sum())
+        self._inside = self._turn.mT @ _products(self._basis, self._gradient[None])[:, 0]  # U = basis' turn
+        self._outside = max(float(self._gradient @ self._gradient - self._inside @ self._inside), 0.0)
         self.trace = float(self._values.sum())
-        self.rank = r
 
     def gain(self, tau: float) -> float:
         return float((self._inside.square() / (self._values + tau)).sum()) + self._outside / tau
@@ -62,6 +63,7 @@ class Nystrom(MatrixFree):
         found = enclosed(lambda block, v: block.ggn(v), self._block, self._gradient, -step, tau)
         wrong = self._shift + math.sqrt(2 * self.rank) * found.error
         above = self.gain(tau - wrong) if wrong < tau else math.inf
+        above += ROUNDING * float(self._gradient @ self._gradient) / tau
         return min(found.low, gain), max(gain, min(found.high, above))
 
     def effective_dimension(self, tau: float) -> float:
@@ -69,8 +71,9 @@ class Nystrom(MatrixFree):
 
     def step(self, tau: float) -> Tensor:
         kept = 1 / (self._values + tau) - 1 / tau
-        x: Tensor = self._gradient / tau + self._vectors @ (kept * self._inside)
-        return -x.to(self._block.dtype)
+        x = (self._gradient / tau).to(self._basis)
+        x += (self._turn @ (kept * self._inside)).to(self._basis) @ self._basis
+        return -x
 
     @cached_property
     def _gradient(self) -> Tensor:
@@ -78,5 +81,18 @@ class Nystrom(MatrixFree):
         return self._block.in_float64().gradient()
 
 
+def _factored(columns: Tensor) -> tuple[Tensor, Tensor]:
+    """Q' (r, d) and R (r, r), in float64 on the CPU, of (d, r) columns."""
+    q, triangle = torch.linalg.qr(columns)
+    return q.mT.contiguous(), triangle.double().cpu()
+
+
+def _products(first: Tensor, second: Tensor) -> Tensor:
+    """first second' in float64, on the CPU, of long rows."""
+    pieces = zip(torch.split(first, CHUNK, dim=1), torch.split(second, CHUNK, dim=1), strict=True)
+    return torch.stack([(a.double() @ b.double().mT).cpu() for a, b in pieces]).sum(0)
+
+
 def _symmetric(matrix: Tensor) -> Tensor:
-    return (matrix + matrix.mT) / 2
+    symmetric: Tensor = (matrix + matrix.mT) / 2
+    return symmetric

@@ -1,5 +1,6 @@
 """Where pairs wait changes no number; what is killed goes on; what is damaged is found out."""
 
+import copy
 import os
 import signal
 import subprocess
@@ -130,6 +131,16 @@ def test_a_spill_without_a_cache_leaves_nothing(model, batch, cache):
 def test_too_little_memory_is_said_with_the_least(model, batch):
     with pytest.raises(ScoringError, match=r"memory = 1,000 bytes: .* give at least 33,"):
         score(model, batch, batch_size=2, memory=1000)
+
+
+def test_what_products_need_counts_and_is_refused_where_it_does_not_fit(model, batch):
+    estimate = score(model, batch, curvature="nystrom").provenance["memory"]["estimate"]
+    block = max(score(model, batch).parameters)
+    assert estimate["products"] == 4 * 64 * block + 8 * sum(p.numel() for p in model.parameters())
+    wide = copy.deepcopy(model).double()
+    assert score(wide, batch, curvature="nystrom").provenance["memory"]["estimate"]["products"] == 8 * 64 * block
+    with pytest.raises(ScoringError, match=r"for the vectors of the largest block, .* a one-pass surrogate"):
+        score(tiny_llama(hidden=128, vocabulary=23), batch, curvature="ggn", memory="40MB")
 
 
 def test_what_a_surrogate_keeps_counts(model, batch):
