@@ -84,7 +84,7 @@ def observed(
     """One pass; arguments and errors as for `score`."""
     sequences, kinds = sum(len(batch["labels"]) for batch in data), kinds_of(surrogates)
     places = [labelled_places(batch) for batch in data]
-    batches, weights = rows(model, data, any(kind.drawn for kind in kinds))
+    batches, weights = rows(model, data, any(kind.drawn for kind in kinds), ranks)
     matrix_free = [surrogate for surrogate in surrogates if issubclass(surrogate, MatrixFree)]
     needed = footprint(model, parts, batches, kinds, matrix_free, sketch, ranks)
     store = _store(parts, batches, run, needed, memory, ranks)

@@ -2,12 +2,13 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from zetaplan.scoring.distributed import Ranks
 from zetaplan.scoring.frozen import frozen
 from zetaplan.scoring.losses import shifted_logits
 from zetaplan.scoring.sequences import IGNORED, Batch
@@ -15,37 +16,51 @@ from zetaplan.scoring.sequences import IGNORED, Batch
 SEED = 20260303
 
 
-def rows(model: nn.Module, data: Sequence[Batch], drawn: bool) -> tuple[list[Batch], list[Tensor]]:
+def rows(
+    model: nn.Module,
+    data: Sequence[Batch],
+    drawn: bool,
+    ranks: Ranks = Ranks(),  # noqa: B008  a frozen value
+) -> tuple[list[Batch], list[Tensor]]:
     """The batches of a pass and the weight (B,) of each sequence's mean loss in it.
 
     The data with weights 1; if asked for, also the same text at labels drawn from the model, with weights sqrt(T_i), so
-    that the gradients' second moment is the curvature of the mean loss (see the surrogate mc-fisher).
+    that the gradients' second moment is the curvature of the mean loss (see the surrogate mc-fisher). Of those, what
+    another rank passes keeps its labels.
     """
     own = [torch.ones(len(batch["labels"])) for batch in data]
     if not drawn:
         return list(data), own
     weights = [(batch["labels"][:, 1:] != IGNORED).sum(1).float().sqrt() for batch in data]
-    return [*data, *drawn_labels(model, data)], [*own, *weights]
+    passed = {number - len(data) for number in ranks.share(range(2 * len(data)))}
+    return [*data, *drawn_labels(model, data, passed)], [*own, *weights]
 
 
-def drawn_labels(model: nn.Module, data: Sequence[Batch]) -> list[Batch]:
-    """The batches with every label replaced by a draw, which depends on the sequence and not on its place in the data.
+def drawn_labels(model: nn.Module, data: Sequence[Batch], wanted: Container[int]) -> list[Batch]:
+    """The batches, in those that are wanted by number with every label replaced by a draw.
 
-    Sequences that are equal draw apart, in their order.
+    A draw depends on the sequence, not on its place in the data; sequences that are equal draw apart, in their order.
     """
     met: Counter[bytes] = Counter()
     replaced = []
-    for batch in data:
-        labels = batch["labels"].clone()
-        with frozen(model), torch.no_grad():
-            logits, following = shifted_logits(model, batch, next(model.parameters()).device)
-        for row, places in enumerate((following != IGNORED).cpu()):
-            text = _content(batch, row)
-            uniform = torch.from_numpy(_generator(text, met[text]).random(int(places.sum())))
-            labels[row, 1:][places[:-1]] = _inverse(logits[row].cpu()[places], uniform).to(labels)
-            met[text] += 1
-        replaced.append({**batch, "labels": labels})
+    for number, batch in enumerate(data):
+        texts = [_content(batch, row) for row in range(len(batch["labels"]))]
+        if number in wanted:
+            batch = {**batch, "labels": _drawn(model, batch, texts, met)}
+        replaced.append(batch)
+        met.update(texts)
     return replaced
+
+
+def _drawn(model: nn.Module, batch: Batch, texts: Sequence[bytes], before: Counter[bytes]) -> Tensor:
+    met, labels = before.copy(), batch["labels"].clone()
+    with frozen(model), torch.no_grad():
+        logits, following = shifted_logits(model, batch, next(model.parameters()).device)
+    for row, (text, places) in enumerate(zip(texts, (following != IGNORED).cpu(), strict=True)):
+        uniform = torch.from_numpy(_generator(text, met[text]).random(int(places.sum())))
+        labels[row, 1:][places[:-1]] = _inverse(logits[row].cpu()[places], uniform).to(labels)
+        met[text] += 1
+    return labels
 
 
 def _content(batch: Batch, row: int) -> bytes:

@@ -11,6 +11,7 @@ from tests.scoring.test_score import TAU, dense_gradients, of_block, random_ids
 from zetaplan.scoring import sampling, score, score_each
 from zetaplan.scoring.blocks import partition
 from zetaplan.scoring.curvature import find_curvature
+from zetaplan.scoring.distributed import Ranks
 from zetaplan.scoring.passes import backward_pass
 from zetaplan.scoring.products import LinearisedBlock
 from zetaplan.scoring.sequences import checked_batches
@@ -55,21 +56,33 @@ def test_drawn_labels_stand_where_labels_stood_and_ignore_batching():
     ids = random_ids()
     mask = torch.ones_like(ids)
     mask[1, 7:] = mask[3, 3:] = 0
-    [whole] = sampling.drawn_labels(model, checked_batches({"input_ids": ids, "attention_mask": mask}))
+    [whole] = sampling.drawn_labels(model, checked_batches({"input_ids": ids, "attention_mask": mask}), {0})
     assert (whole["labels"][:, 1:] != -100).equal(mask[:, 1:] == 1)
     assert (whole["labels"][mask == 1] >= 0).all()
-    parts = sampling.drawn_labels(model, checked_batches({"input_ids": ids, "attention_mask": mask}, 2))
+    parts = sampling.drawn_labels(model, checked_batches({"input_ids": ids, "attention_mask": mask}, 2), range(3))
     torch.testing.assert_close(torch.cat([part["labels"] for part in parts]), whole["labels"])
     order = [3, 0, 4, 1, 2]
     shuffled = {"input_ids": ids[order], "attention_mask": mask[order]}
-    [drawn] = sampling.drawn_labels(model, checked_batches(shuffled))
+    [drawn] = sampling.drawn_labels(model, checked_batches(shuffled), {0})
     assert drawn["labels"].equal(whole["labels"][order])
 
 
 def test_equal_sequences_draw_apart():
     ids = random_ids(sequences=1).repeat(3, 1)
-    [drawn] = sampling.drawn_labels(tiny_llama(hidden=8, vocabulary=23), checked_batches({"input_ids": ids}))
+    [drawn] = sampling.drawn_labels(tiny_llama(hidden=8, vocabulary=23), checked_batches({"input_ids": ids}), {0})
     assert len({tuple(row) for row in drawn["labels"].tolist()}) == 3
+
+
+def test_of_several_ranks_each_draws_what_it_passes():
+    model, ids = tiny_llama(hidden=8, vocabulary=23), random_ids(sequences=1).repeat(6, 1)  # all alike
+    data = checked_batches({"input_ids": ids}, 2)
+    whole, _ = sampling.rows(model, data, drawn=True)
+    for rank in range(2):
+        mine, _ = sampling.rows(model, data, True, Ranks(rank, 2))
+        for number in range(rank, 6, 2):
+            assert mine[number]["labels"].equal(whole[number]["labels"])
+        for number in range(1 - rank, 6, 2):
+            assert mine[number]["labels"].equal(data[number % 3]["labels"])
 
 
 def test_draws_follow_the_model():
@@ -124,7 +137,7 @@ def test_a_model_is_scored_with_its_own_draws(tiny):
     mask[1, 7:] = 0
     batch = {"input_ids": ids, "attention_mask": mask}
     true = dense_gradients(model, batch)
-    [drawn] = sampling.drawn_labels(model, checked_batches(batch))
+    [drawn] = sampling.drawn_labels(model, checked_batches(batch), {0})
     found = score_each(model, batch, curvatures=("mc-fisher", "block-fisher"), damping=TAU, held_out=batch)
     own = score(model, batch, damping=TAU)
     np.testing.assert_allclose(found["block-fisher"].gain, own.gain, rtol=1e-12)
