@@ -24,14 +24,14 @@ bring for their size.
 
 A share of gains lies between low_k / (low_k + sum of the other high) and the reverse, and leaves no less than 0 to the
 others. Every price proves something, and as a function of the price the bound is quasiconvex: the best one is found by
-halving. One price for a whole box of gains is loose where a single layer moves it. But R - t divisor is convex in every
-w_k as well, so only corners count: the layer that adds most is held at either end in turn, each time with a price of
-its own, and then another one. (On the simplex one share can be between its ends.) No solver is imported here.
+halving. One price for a whole box is loose where a single layer moves it: the box is halved where most is added, and
+each half has a price of its own. No solver is imported here.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -41,11 +41,13 @@ from zetaplan.errors import SpecError
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import EPSILON, Array, Arrayish, Instance, weights
 
-BRANCHES = 2  # how many layers are held at either end in turn
+BRANCHES = 2  # how often a box is halved
 REACH = 32.0  # how far the price is moved, as a power of e either way
 STEP = 0.125  # the first of the steps, which double until the bound rises again
 HALVINGS = 12  # of the last step
 PIECES = 16  # of the interval of the sum of the gains, where gains cannot stand for shares
+UNITS = 65  # that are tried for gains
+TINY = 1e-30  # a sum that stands for none
 WIDEST = 1e3  # that it may be, from its lower to its higher end
 STEPS = 50  # of Dinkelbach's method; five are usual, and what is left after the last is added to the bound
 
@@ -77,11 +79,18 @@ class Box(NamedTuple):
         """(2, T, K) where the columns stand at the higher end with some chance, (C,): (T, K)."""
         return mixed(values, chances if self.tied else chances.reshape(values.shape[1:]))
 
-    def held(self, layer: int, end: int) -> Box:
-        """The same box with one layer at one end."""
-        kept = self._replace(weights=self.weights.copy(), parts=self.parts.copy())
-        kept.weights[..., layer], kept.parts[:, layer] = self.weights[end, :, layer], self.parts[end, layer]
-        return kept
+    def halves(self, column: int) -> Iterator[Box]:
+        """Two boxes that are enough for this one: with a column at either end; of shares, on either side of its middle.
+
+        R - t divisor is convex in every weight: only corners count. (On the simplex one share can be between its ends.)
+        """
+        entry = (slice(None), column) if self.tied else np.unravel_index(column, self.weights.shape[1:])
+        for end in (0, 1):
+            half = self._replace(weights=self.weights.copy(), parts=self.parts.copy(), sizes=self.sizes.copy())
+            for values, place in ((half.weights, entry), (half.parts, (column,)), (half.sizes, (column,))):
+                ends = values[(slice(None), *place)]
+                ends[1 - end] = ends.mean(axis=0) if self.sizes.any() else ends[end]
+            yield half
 
 
 class Proved(NamedTuple):
@@ -96,7 +105,7 @@ def regret_boxes(instance: Instance, low: Arrayish, high: Arrayish, normalised: 
     """What a bound on the regret itself has to cover. low, high : (K,) gains, or shares if `normalised`."""
     shares = quality_ends(instance, low, high, normalised)
     if not normalised and _scalable(instance):
-        gains = _divided(instance, _about_one(low, high))
+        gains = _divided(instance, _in_unit(instance, low, high))
         if gains.least > 0.0:
             return [gains]
     return [_sized(instance, ends) for ends in ([shares] if normalised else _pieces(low, high, shares))]
@@ -106,14 +115,14 @@ def relative_boxes(instance: Instance, low: Arrayish, high: Arrayish) -> list[Bo
     """What a bound relative to the best objective has to cover. low, high : (K,) gains."""
     shares = quality_ends(instance, low, high, False)
     if _scalable(instance):
-        return [_plain(instance, _about_one(low, high))]
+        return [_plain(instance, _in_unit(instance, low, high))]
     return [_sized(instance, ends) for ends in _pieces(low, high, shares)]
 
 
 def decision_box(instance: Instance, low: Arrayish, high: Arrayish, normalised: bool) -> Box:
     """One box that covers it, with ends of its own for every decision and no sizes."""
     shares = quality_ends(instance, low, high, normalised)
-    box = _divided(instance, _about_one(low, high) if not normalised and _scalable(instance) else shares)
+    box = _divided(instance, _in_unit(instance, low, high) if not normalised and _scalable(instance) else shares)
     return box if len(instance.program.terms) == 1 and box.least > 0.0 else _plain(instance, shares, tied=False)
 
 
@@ -229,11 +238,11 @@ def _chosen(values: Array, sizes: Array, exact: bool) -> tuple[Array, float]:
 def _branched(instance: Instance, box: Box, x: Array, price: float, towards: int, branches: int) -> Proved:
     """The least of one proof for the whole box, and of two for its halves."""
     whole = _tightest(instance, box, x, price, towards)
-    adds = whole.layers.sum(axis=0)
-    layer = int(adds.argmax())
-    if branches == 0 or adds[layer] == 0.0 or box.sizes.any():
+    adds = whole.layers.sum(axis=0) if box.tied else whole.layers.ravel()
+    column = int(adds.argmax())
+    if branches == 0 or adds[column] == 0.0:
         return whole
-    halves = (_branched(instance, box.held(layer, end), x, whole.price, towards, branches - 1) for end in (0, 1))
+    halves = (_branched(instance, half, x, whole.price, towards, branches - 1) for half in box.halves(column))
     return min(whole, max(halves, key=_value), key=_value)
 
 
@@ -373,10 +382,15 @@ def _pieces(low: Arrayish, high: Arrayish, shares: Array) -> list[Array]:
     return [_on_the_simplex(np.array([np.maximum(shares[0], a), np.minimum(shares[1], b)])) for a, b in boxes]
 
 
-def _about_one(low: Arrayish, high: Arrayish) -> Array:
-    """The gains in a unit in which the middle of the box sums to one."""
-    ends = np.array([low, high], np.float64)
-    scaled: Array = ends / (0.5 * float(ends.sum()))
+def _in_unit(instance: Instance, low: Arrayish, high: Arrayish) -> Array:
+    """The gains in a unit in which their sum s is about 1: in the middle of the box; for e > 1 in the one in which
+    1 + e (s - 1) comes nearest to s^e at both ends."""
+    ends, exponent = np.array([low, high], np.float64), max(_exponents(instance))
+    sums = ends.sum(axis=1)
+    units = np.linspace(sums[0], sums[1], UNITS)[1:-1] if exponent > 1.0 else np.array([sums.mean()])
+    s = np.maximum(sums[:, None] / units, TINY)
+    nearness = ((1.0 + exponent * (s - 1.0)) / s**exponent).min(axis=0)
+    scaled: Array = ends / units[int(nearness.argmax())]
     return scaled
 
 

@@ -116,6 +116,21 @@ def vertices(low: np.ndarray, high: np.ndarray) -> list[np.ndarray]:
     return found
 
 
+@given(st.integers(0, 10**6), st.sampled_from(PROGRAMS), st.sampled_from([0.03, 0.3, 0.9]))
+def test_no_shares_of_a_box_cost_more(seed: int, name: str, width: float) -> None:
+    """Shares with a sum of one, at vertices of the box and between them; one layer outweighs the others."""
+    instance, _ = program(name, seed, layers=4)
+    instance = with_quality(instance, instance.quality * np.array([50.0, 1.0, 1.0, 1.0]))
+    low, high = instance.quality * np.array([[1 - width], [1 + width]])
+    plan, rng = solve(instance), np.random.default_rng(seed)
+    corners = vertices(low, high)
+    between = [rng.dirichlet(np.full(len(corners), 0.2)) @ np.array(corners) for _ in range(10)]
+    worst = max(regret(instance, plan, q).value for q in (*corners, *between))
+    for kind in KINDS:
+        bound = regret_bound(instance, plan, low=low, high=high, kind=kind, normalised=True).value
+        assert worst <= bound + ROUNDING, kind
+
+
 def test_a_layer_of_two_decisions_can_do_its_worst_between_the_ends() -> None:
     """Exponents 1 and 1/5: the regret is no convex function of the gain, and larger at 56 than at 12.31 or 262.83."""
     costs = np.array([1.2, 1.73])
