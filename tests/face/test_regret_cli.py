@@ -123,6 +123,17 @@ def test_a_plan_states_what_its_own_drift_costs(tmp_path: Path) -> None:
     assert sum(expected["layers"]) == pytest.approx(expected["share"], rel=0.5)
 
 
+@pytest.mark.parametrize("command", ["allocate", "prune"])
+def test_the_drift_that_a_command_asks_about(command: str, tmp_path: Path) -> None:
+    scores, plan = save_scores(made_scores(), tmp_path / "scores.json"), tmp_path / "plan.json"
+    made = CliRunner().invoke(app, [command, str(scores), "--drift", "0.2", "--out", str(plan)])
+    assert "If no gain drifts by more than 20% of itself, the plan loses at most " in made.stdout
+    assert zp.load_plan(plan).request.drift == 0.2
+    refused = CliRunner().invoke(app, [command, str(scores), "--drift", "1.5"])
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith("zetaplan: drift = 1.5: expected a share of every gain, above 0 and below 1")
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1])
 def test_a_drift_that_is_none_is_refused(share: float) -> None:
     for planner in (allocate, prune):

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zetaplan.errors import SpecError
@@ -116,6 +116,7 @@ def vertices(low: np.ndarray, high: np.ndarray) -> list[np.ndarray]:
     return found
 
 
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.sampled_from(PROGRAMS), st.sampled_from([0.03, 0.3, 0.9]))
 def test_no_shares_of_a_box_cost_more(seed: int, name: str, width: float) -> None:
     """Shares with a sum of one, at vertices of the box and between them; one layer outweighs the others."""
@@ -206,6 +207,7 @@ def test_no_drift_no_regret(seed: int, name: str) -> None:
         assert found == pytest.approx(0, abs=1e-9 * (1 + abs(plan.objective)))
 
 
+@settings(max_examples=25)
 @given(st.integers(0, 10**6))
 def test_a_wider_box_has_no_smaller_bound(seed: int) -> None:
     instance, gains = program("pruning", seed)

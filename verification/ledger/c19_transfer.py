@@ -47,6 +47,8 @@ follows from it. Duality gaps at the ends of a box of scores give a far better b
     tests=(
         "tests/verification/test_regret.py::test_c19_the_paper_s_proof_drops_a_term_that_is_not_zero",
         "tests/verification/test_regret.py::test_no_drift_costs_more_than_any_bound",
+        "tests/verification/test_regret.py::test_no_shares_of_a_box_cost_more",
+        "tests/verification/test_regret.py::test_dual_ends_come_near_the_worst_corner",
         "tests/verification/test_relative_regret.py::test_no_drift_costs_more",
         "tests/verification/test_relative_regret.py::test_no_drift_of_any_instance_costs_more",
     ),

@@ -28,7 +28,11 @@ exponent below 1 $L_q$ grows without bound. For the allocation a bound on the ca
 needed as well, as $f'' = \gamma w / (1 + m)^2$ falls to 0 as $m$ grows.
 """,
     proofs=("pruning", "regret"),
-    tests=("tests/spec/test_derivation.py::test_constants_bound_the_second_derivatives_inside_the_box",),
+    tests=(
+        "tests/spec/test_derivation.py::test_constants_bound_the_second_derivatives_inside_the_box",
+        "tests/verification/test_regret.py::test_c20_the_constants_need_scores_away_from_zero",
+        "tests/verification/test_regret.py::test_the_constants_hold_from_the_source_to_the_box",
+    ),
     facts=(
         Fact(
             r"Pruning, $\eta = 1$, $\kappa = \tfrac12$, $\rho = 1$: $\partial^2 f / \partial \rho \, \partial q$ at "
