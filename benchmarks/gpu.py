@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig
 
 from zetaplan.scoring import load_model, read_sequences, score_each
 
@@ -61,7 +61,7 @@ def large() -> nn.Module:
         vocab_size=32000, hidden_size=2048, intermediate_size=5632, num_hidden_layers=22, num_attention_heads=32
     )
     with torch.device("cuda"):
-        return LlamaForCausalLM(config).to(torch.bfloat16).eval()
+        return AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval()
 
 
 def main() -> None:

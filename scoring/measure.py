@@ -140,7 +140,7 @@ def score_each(
     if shard:
         _require_shardable(surrogates, held_out is not None)
     given = model.model if isinstance(model, LoadedModel) else model
-    target = torch.device(device) if device else next(given.parameters()).device
+    target = torch.empty(0, device=device or next(given.parameters()).device).device  # "cuda" by its number
     task = _Task(
         model=model,
         network=_placed(given, None if shard else target, as_dtype(dtype)),
@@ -277,10 +277,14 @@ def _require_shardable(surrogates: Mapping[str, type[Curvature]], held_out: bool
         raise ScoringError("shard: held_out takes steps in whole weights; leave one of the two out")
 
 
-def _placed(model: nn.Module, device: str | torch.device | None, dtype: torch.dtype | None) -> nn.Module:
-    if all(dtype in (None, p.dtype) and device in (None, p.device, str(p.device)) for p in model.parameters()):
+def _placed(model: nn.Module, device: torch.device | None, dtype: torch.dtype | None) -> nn.Module:
+    if all(dtype in (None, p.dtype) and device in (None, p.device) for p in model.parameters()):
         return model
-    return copy.deepcopy(model).to(device=device, dtype=dtype)  # the caller's model stays as it is
+    placed = copy.deepcopy(model).to(device)  # the caller's model stays as it is
+    if dtype:
+        for value in placed.state_dict(keep_vars=True).values():  # not what is made anew, as the angles of positions
+            value.data = value.data.to(dtype) if value.is_floating_point() else value.data
+    return placed
 
 
 def _gradient_norms(names: tuple[str, ...], statistics: Statistics, ranks: Ranks) -> Vector:

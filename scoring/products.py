@@ -23,6 +23,7 @@ from torch.autograd import forward_ad
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from zetaplan.errors import ScoringError
 from zetaplan.scoring.frozen import frozen
 from zetaplan.scoring.losses import shifted_logits
 from zetaplan.scoring.sequences import IGNORED, Batch
@@ -93,8 +94,14 @@ class LinearisedBlock:
     def _sum(self, of_batch: Callable[[Batch], Tensor]) -> Tensor:
         total = torch.zeros(self.dimension, dtype=self.dtype, device=self.device)
         with frozen(self.model), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):  # the one that differentiates twice
-            for batch in self.batches:
-                total += of_batch(batch)
+            try:
+                for batch in self.batches:
+                    total += of_batch(batch)
+            except NotImplementedError as error:
+                raise ScoringError(
+                    f"curvature: an operation of the model lacks the derivative that products with H need ({error}); "
+                    "use a one-pass surrogate such as mc-fisher"
+                ) from error
         return total
 
     def _gradient(self, batch: Batch) -> Tensor:

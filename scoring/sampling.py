@@ -56,9 +56,11 @@ def _drawn(model: nn.Module, batch: Batch, texts: Sequence[bytes], before: Count
     met, labels = before.copy(), batch["labels"].clone()
     with frozen(model), torch.no_grad():
         logits, following = shifted_logits(model, batch, next(model.parameters()).device)
+    logits = logits if logits.is_cuda else logits.cpu()  # float64 is not everywhere
     for row, (text, places) in enumerate(zip(texts, (following != IGNORED).cpu(), strict=True)):
         uniform = torch.from_numpy(_generator(text, met[text]).random(int(places.sum())))
-        labels[row, 1:][places[:-1]] = _inverse(logits[row].cpu()[places], uniform).to(labels)
+        drawn = _inverse(logits[row][places.to(logits.device)], uniform.to(logits.device))
+        labels[row, 1:][places[:-1].to(labels.device)] = drawn.to(labels)
         met[text] += 1
     return labels
 

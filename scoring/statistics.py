@@ -63,7 +63,7 @@ class Gram(Columnwise):
 
     def add(self, gradients: Tensor) -> None:
         self.parameters += gradients.shape[1]
-        self.products += (gradients @ gradients.mT).to(self.products)
+        self.products += (gradients @ gradients.mT).cpu().double()
 
     @property
     def gradient_norm(self) -> float:

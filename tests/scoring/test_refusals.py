@@ -38,6 +38,14 @@ class Overflow(torch.autograd.Function):
         return gradient * float("inf")
 
 
+class Passing(Overflow):
+    """Without a forward derivative, as the GELU of BLOOM."""
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient
+
+
 def overflow(module, args, output):
     return Overflow.apply(output)
 
@@ -98,6 +106,12 @@ def test_rows_that_belong_to_no_sequence(model):
         lambda module, args, output: output.repeat_interleave(2, 0).view(*args[0].shape[:2], -1)
     )
     refuse(model, "met 12 rows where 3 sequences of 8 tokens went through the model")
+
+
+def test_an_operation_without_a_forward_derivative(model):
+    model.model.layers[1].mlp.register_forward_hook(lambda module, args, output: Passing.apply(output))
+    score(model, (IDS,))
+    refuse(model, r"lacks the derivative that products .*jvp.*; use a one-pass surrogate", curvature="ggn")
 
 
 def test_a_model_that_is_not_a_language_model():

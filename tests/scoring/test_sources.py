@@ -51,6 +51,15 @@ def test_a_directory_is_loaded_as_it_was_saved(folder):
     assert not loaded.model.training
 
 
+def test_a_model_that_is_cast_scores_as_one_that_was_loaded_so(folder):
+    """The angles of positions stay in float32, as the library has them: far along in bfloat16 they would be others."""
+    ids = torch.randint(0, 256, (3, 200), generator=torch.Generator().manual_seed(0))
+    cast = score(load_model(folder), {"input_ids": ids}, dtype="bfloat16")
+    loaded = score(load_model(folder, dtype="bfloat16"), {"input_ids": ids})
+    np.testing.assert_array_equal(cast.gain, loaded.gain)
+    assert cast.provenance["dtype"] == loaded.provenance["dtype"] == "bfloat16"
+
+
 def test_from_the_disk_to_scores(folder):
     loaded = load_model(folder)
     sequences = read_sequences("pydoc", loaded.tokenizer, sequences=4, length=32)
