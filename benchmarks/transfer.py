@@ -26,6 +26,7 @@ from tqdm.auto import tqdm
 import zetaplan as zp
 from zetaplan.scoring import LoadedModel, Sequences, load_model, read_sequences, score, sequences_between
 from zetaplan.scoring.blocks import partition
+from zetaplan.spec.instance import with_quality
 from zetaplan.verification.relative_regret import relative_regret
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -112,10 +113,31 @@ def compared(source: zp.Instance, target: zp.Instance) -> Cell:
         "drift": float(np.abs(drift).sum() / 2),
         "regret": lost(plan.x) / abs(best),
         "uniform": lost(np.full(plan.x.size, target.limit / target.resource.sum())) / abs(best),
+        "worst": worst_share(source, plan.x, low, high, target.quality),
         "box": relative_regret(source, plan.x, plan.multiplier, low, high).share,
         "variational": float(variational) / abs(best),
         "theorem 4": float(condition * variational) / abs(best),
     }
+
+
+def worst_share(source: zp.Instance, x: np.ndarray, low: np.ndarray, high: np.ndarray, start: np.ndarray) -> float:
+    """The largest share that the plan loses in the box, from a corner by flips of single ends until none is worse."""
+
+    def lost(gains: np.ndarray) -> float:
+        target = with_quality(source, gains)
+        best = zp.solve(target).objective
+        return (zp.Solution(target, x, 0.0).objective - best) / abs(best)
+
+    gains, found, improved = start, lost(start), True
+    while improved:
+        improved = False
+        for k in range(gains.size):
+            flipped = gains.copy()
+            flipped[k] = low[k] if gains[k] == high[k] else high[k]
+            share = lost(flipped) if flipped.any() else 0.0
+            if share > found * (1 + ROUNDING):
+                gains, found, improved = flipped, share, True
+    return found
 
 
 def tables(scored: dict[str, Any], kind: str) -> dict[str, Table]:
@@ -138,12 +160,15 @@ def summary(table: Table) -> dict[str, float]:
         f"{words} / regret": [cell[name] / cell["regret"] for cell in same + other if cell["regret"] > ROUNDING]
         for name, words in BOUNDS.items()
     }
+    near = [cell["box"] / cell["worst"] for cell in same + other if cell["worst"] > ROUNDING]
     return {
         **{f"regret on {text}, median": float(np.median([c["regret"] for c in of])) for text, of in regrets.items()},
         **{f"regret on {text}, worst": max(cell["regret"] for cell in of) for text, of in regrets.items()},
         "regret of the uniform plan, median": float(np.median([cell["uniform"] for cell in table[0]])),
         **{f"{bound}, median": float(np.median(of)) for bound, of in multiples.items()},
         **{f"{bound}, worst": max(of) for bound, of in multiples.items()},
+        "dual ends of the box / worst found in it, median": float(np.median(near)),
+        "dual ends of the box / worst found in it, worst": max(near),
     }
 
 

@@ -32,3 +32,4 @@ def test_no_bound_is_below_the_regret(tables: dict[str, dict[str, transfer.Table
     for cell in cells:
         assert all(cell[bound] >= cell["regret"] * (1 - 1e-9) - 1e-12 for bound in transfer.BOUNDS)
         assert 0 <= cell["regret"] < math.inf
+        assert cell["regret"] * (1 - 1e-9) - 1e-12 <= cell["worst"] <= cell["box"] * (1 + 1e-9) + 1e-12

@@ -64,15 +64,42 @@ def regret() -> str:
     rows = _load("regret")["table"]
     programs = list(dict.fromkeys(row["program"] for row in rows))
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
-    cells = {(row["program"], row["kind"]): f"{row['median']:.4g} ({row['largest']:.3g})" for row in rows}
+    cells = {(row["program"], row["kind"]): _spread(row) for row in rows}
     return _table(("program", *kinds), [(name, *(cells[name, kind] for kind in kinds)) for name in programs])
 
 
 def drifts() -> str:
     """How many drifts were tried, and how many exceeded a bound."""
     found = _load("regret")
-    tried = f"{found['drifts']:,} random drifts in {found['boxes']} boxes"
-    return f"{tried}: {found['violations']} exceed any of the four bounds"
+    tried = f"{found['drifts']:,} random drifts in {found['boxes']} boxes, {found['moved']:,} of which"
+    return f"{tried} move a layer to a bound or off it: {found['violations']} exceed any of the four bounds"
+
+
+def regret_against() -> str:
+    """Bound over the worst regret found, by layers, width of the box and condition number."""
+    rows = _load("regret")["against"]
+    words = {"layers": "{:g} layers", "width": "boxes of ±{:.0%}", "condition": "L / mu from {:,.0f} on"}
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    cells: dict[str, list[str]] = {}
+    for row in rows:
+        cells.setdefault(words[row["against"]].format(row["value"]), []).append(_spread(row))
+    return _table(("", *kinds), [(name, *of) for name, of in cells.items()])
+
+
+def linear_term() -> str:
+    """The term that the paper's proof of Theorem 4 drops, per program."""
+    heads = (
+        "program",
+        "drifts",
+        "largest share of the linear term",
+        "its share above 1 %",
+        "L/2 |x_S - x_T|^2 below R",
+    )
+    rows = [
+        (row["program"], f"{row['drifts']:,}", f"{row['largest']:.1%}", f"{row['present']:,}", f"{row['fails']:,}")
+        for row in _load("regret")["proof_step"]
+    ]
+    return _table(heads, rows)
 
 
 def agreement_text() -> str:
@@ -141,6 +168,11 @@ def ranks() -> str:
     """How far the scores of several processes are from those of one."""
     found = _load("distributed")["largest_relative_difference_to_one_rank"]
     return ", ".join(f"{size} ranks {_number(difference)}" for size, difference in found.items())
+
+
+def _spread(row: dict[str, Any]) -> str:
+    """Median and largest."""
+    return f"{row['median']:.4g} ({row['largest']:.3g})"
 
 
 def _of(count: int | None, row: dict[str, Any]) -> str:

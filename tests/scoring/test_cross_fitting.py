@@ -48,6 +48,37 @@ def test_noise_cancels_over_all_signs(name):
     assert np.abs(found).max() > 1e-3
 
 
+def samples(count, sequences=12, parameters=20, seed=0):
+    """Per-sequence gradients around a true one, in directions of very different noise."""
+    generator = np.random.default_rng(seed)
+    truth, noise = np.r_[np.full(4, 0.7), np.zeros(parameters - 4)], np.geomspace(3, 0.1, parameters)
+    return truth, [truth + noise * generator.normal(size=(sequences, parameters)) for _ in range(count)]
+
+
+@names
+def test_on_average_it_is_the_gain_of_the_true_gradient(name):
+    """Given the curvature of the other half; the raw gain is not. In units of the standard error of the mean."""
+    truth, drawn = samples(300)
+    cross_fitted, raw = [], []
+    for gradients in drawn:
+        inverses = [np.linalg.inv(damped(name, gradients[1 - half :: 2], 1.0)) for half in (0, 1)]
+        expected = np.mean([truth @ inverse @ truth for inverse in inverses])
+        found = observe(name, gradients)
+        cross_fitted.append(np.mean(found.cross_fitted(1.0)) - expected)
+        raw.append(found.gain(1.0) - truth @ np.linalg.inv(damped(name, gradients, 1.0)) @ truth)
+    off, biased = (np.mean(errors) / np.std(errors) * np.sqrt(len(drawn)) for errors in (cross_fitted, raw))
+    assert abs(off) < 4
+    assert biased > 8
+
+
+@pytest.mark.parametrize("name", ["block-fisher", "gradient"])
+def test_the_standard_error_is_the_spread_over_samples_or_somewhat_more(name):
+    """The jackknife errs upwards (Efron & Stein 1981)."""
+    found = [observe(name, gradients) for gradients in samples(300)[1]]
+    spread = np.std([one.gain(1.0) for one in found])
+    assert 0.95 * spread < np.mean([one.standard_error(1.0) for one in found]) < 1.7 * spread
+
+
 @names
 def test_fewer_than_four_sequences_cannot_be_halved(name):
     assert observe(name, np.eye(3)).cross_fitted(1.0) is None
