@@ -25,11 +25,8 @@ def blocks(language: str) -> list[str]:
 
 
 def example(name: str) -> str:
-    """Where the public name is used: in its docstring, or else on the page itself."""
-    documented = getattr(zp, name).__doc__ or ""
-    return (
-        documented if ">>>" in documented else "\n".join(block for block in blocks("pycon") if f"zp.{name}(" in block)
-    )
+    """Where the public name is used."""
+    return getattr(zp, name).__doc__ or ""
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from zetaplan.applying import apply_pruning
     from zetaplan.batch import BatchSolution, solve_batch
     from zetaplan.calibration import LossCurves, loss_curves
-    from zetaplan.checking import load_plan
+    from zetaplan.checking import check_certificate, load_plan
     from zetaplan.documents import load_scores, save_scores
     from zetaplan.evaluation import multiple_choice, perplexity
     from zetaplan.exports import Export, export
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from zetaplan.spec.solution import Solution, Status
     from zetaplan.transfer import Regret, Robust, regret, robust
     from zetaplan.verification.certificate import Certificate, certify
-    from zetaplan.verification.checker import check_certificate
     from zetaplan.verification.exact import ExactCertificate
     from zetaplan.verification.regret import RegretBound, regret_bound
 
@@ -67,7 +66,7 @@ _HOME = {
     "BatchSolution": "zetaplan.batch",
     "Certificate": "zetaplan.verification.certificate",
     "certify": "zetaplan.verification.certificate",
-    "check_certificate": "zetaplan.verification.checker",
+    "check_certificate": "zetaplan.checking",
     "Constants": "zetaplan.spec.constants",
     "constants": "zetaplan.spec.constants",
     "Damping": "zetaplan.scoring",

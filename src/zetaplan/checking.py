@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -79,6 +80,24 @@ def load_plan(path: str | os.PathLike[str]) -> Plan:
         failing = ", ".join(failure.name for failure in verdict.failures)
         raise CertificateError(f"{path} is refused: {failing}; make the plan anew, or see `zetaplan verify`")
     return plan_value(document)
+
+
+def check_certificate(source: dict[str, Any] | str | os.PathLike[str]) -> checker.Verdict:
+    """Prove a certificate in fractions, or the one under the key "proof" of a plan; a dict or a path.
+
+    As `python checker.py`, the one file that needs no zetaplan; what has been proved stands in `claims`. Raises
+    CertificateError for a certificate that does not prove what it claims, or is none.
+
+    Examples:
+        >>> inst = zp.allocation([1, 3], costs=1.0, budget=6.0)
+        >>> proof = zp.certify(inst, zp.solve(inst), exact=True).document
+        >>> zp.check_certificate(proof).claims[0]
+        'each layer is within 0 max(1, x) of the optimum'
+    """
+    try:
+        return checker.check_certificate(source)
+    except checker.CertificateError as error:
+        raise CertificateError(str(error)) from error
 
 
 def check(document: PlanFile) -> Verdict:
@@ -179,8 +198,8 @@ def _certificate(stored: CertificateData, derived: CertificateData, plan: Plan) 
 
 def _proof(document: PlanFile) -> Check:
     try:
-        verdict = checker.check_certificate(document.model_dump(mode="json"))
-    except checker.CertificateError as error:
+        verdict = check_certificate(document.model_dump(mode="json"))
+    except CertificateError as error:
         return Check("proof", False, str(error))
     return Check("proof", True, f"in fractions: {'; '.join(verdict.claims)}")
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import zetaplan as zp
 from zetaplan.checking import check, load_plan
 from zetaplan.documents import scores_document
 from zetaplan.errors import CertificateError
@@ -202,3 +203,15 @@ def test_load_plan_refuses_loudly(plan_file: Path) -> None:
 
     with pytest.raises(CertificateError, match=r"plan\.json is refused: digest, .*stationarity"):
         load_plan(edited(plan_file, halve))
+
+
+def test_a_certificate_is_refused_by_the_error_of_the_library() -> None:
+    """The checker, one file without zetaplan, has an error of its own."""
+    instance = zp.pruning([1, 3], sizes=1.0)
+    proof = zp.certify(instance, zp.solve(instance), exact=True).document
+    assert proof is not None
+    assert zp.check_certificate(proof).program == "pruning"
+    with pytest.raises(zp.CertificateError, match="multiplier"):
+        zp.check_certificate(proof | {"multiplier": "-1"})
+    with pytest.raises(zp.CertificateError, match="not a regular file"):
+        zp.check_certificate("missing.json")
