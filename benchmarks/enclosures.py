@@ -1,8 +1,9 @@
 """How often an enclosure of zeta^2 misses, and how wide it is: `python -m benchmarks.enclosures`.
 
 Random small models, every linear of a layer, three precisions, dampings from far below to far above the mean
-curvature, Lanczos stopped early and late. The truth is a dense solve in float64 of the weights as that precision has
-them. Writes results/enclosures.json.
+curvature, Lanczos stopped early and late; so are conjugate gradients, on the Gauss-Newton matrix, whose x the residual
+encloses; of Nystrom the steps are the products. The truth is a dense solve in float64 of the weights as that precision
+has them. Writes results/enclosures.json.
 """
 
 import copy
@@ -18,7 +19,8 @@ from tqdm.auto import tqdm
 from tests.models import in_float64, tiny_gpt2, tiny_llama
 from zetaplan.scoring import krylov
 from zetaplan.scoring.blocks import partition
-from zetaplan.scoring.curvature import find_curvature
+from zetaplan.scoring.curvature import find_curvature, nystrom
+from zetaplan.scoring.enclosure import enclosed
 from zetaplan.scoring.products import LinearisedBlock
 from zetaplan.scoring.sequences import checked_batches
 
@@ -27,6 +29,8 @@ PRODUCTS = {
     "ggn": LinearisedBlock.ggn,
     "token-fisher": LinearisedBlock.token_fisher,
     "hessian": LinearisedBlock.hessian,
+    "nystrom": LinearisedBlock.ggn,
+    "conjugate gradients": LinearisedBlock.ggn,
 }
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
 STEPS = (1, 3, 10, 60)
@@ -52,6 +56,19 @@ def in_dtype(block, dtype):
     return LinearisedBlock(model, {name: model.get_parameter(name) for name in block.parameters}, block.batches)
 
 
+def by_cg(block, tau, steps):
+    """x after some steps of the textbook's conjugate gradients (Hestenes & Stiefel 1952), as the precision has it."""
+    residual = block.gradient()
+    x, direction = torch.zeros_like(residual), residual
+    for _ in range(min(steps, block.dimension)):
+        image = block.ggn(direction) + tau * direction
+        length = (residual @ residual) / (direction @ image)
+        x, before = x + length * direction, residual
+        residual = residual - length * image
+        direction = residual + (residual @ residual) / (before @ before) * direction
+    return x
+
+
 def trial(block, name, damping, steps):
     """(low, truth, high) of one case."""
     wide = block.in_float64()
@@ -60,8 +77,11 @@ def trial(block, name, damping, steps):
     tau = damping * float(h.diagonal().abs().mean())
     if name == "hessian":
         tau += 3 * float(torch.linalg.matrix_norm(h, 2))
-    krylov.STEPS = steps
-    low, high = find_curvature(name)(block, WIDTH).enclosure(tau)
+    if name == "conjugate gradients":
+        low, high = enclosed(PRODUCTS[name], block, g, by_cg(block, tau, steps), tau)[:2]
+    else:
+        krylov.STEPS = nystrom.RANK = steps
+        low, high = find_curvature(name)(block, WIDTH).enclosure(tau)
     return low, float(g @ torch.linalg.solve(h + tau * eye, g)), high
 
 

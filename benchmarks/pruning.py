@@ -8,8 +8,8 @@ ratio of the same method. The score and the plan are float32 and float64; prunin
     python -m benchmarks.pruning --score alice.txt --tune pydoc --report wiki.txt --choices arc_easy.jsonl
 
 One JSON file per cell, written when it is done and found again by the content it depends on: a run that was stopped
-goes on where it was. With --write the cells become benchmarks/results/pruning.json, and from that the figure
-and the table of docs/experiments.md.
+goes on where it was. With --write the cells become rows of benchmarks/results/pruning.json, beside those of earlier
+runs on the same texts, and from that come the figure and the table of docs/experiments.md.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from functools import cache, partial
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -278,24 +279,22 @@ def draw(cells: Cells, path: Path) -> None:
     """The paired difference to uniform with its interval: to the left of the line a ratio is better than uniform."""
     import matplotlib
 
-    matplotlib.use("Agg")
-    matplotlib.rcParams.update({"svg.hashsalt": "zetaplan"})
+    matplotlib.use("svg")
     from matplotlib import pyplot
 
+    pyplot.style.use(Path(__file__).with_name("house.mplstyle"))
     shown = [name for name in NAMES if any("loss_over_uniform" in row.get(name, {}) for row in cells.values())]
-    figure, axes = pyplot.subplots(
-        1, len(cells), figsize=(3 + 3 * len(cells), 2 + len(shown) / 3), sharey=True, squeeze=False
-    )
-    for axis, (method, row) in zip(axes[0], cells.items(), strict=True):
+    figure, axes = pyplot.subplots(len(cells), 1, figsize=(5.6, (1 + len(shown) / 5) * len(cells)), squeeze=False)
+    for axis, (method, row) in zip(axes[:, 0], cells.items(), strict=True):
         gaps = {ratio: found["loss_over_uniform"] for ratio, found in row.items() if "loss_over_uniform" in found}
-        mean, low, high = (np.array([gap[name] for gap in gaps.values()]) for name in ("mean", "low", "high"))
         places = [shown.index(ratio) for ratio in gaps]
-        axis.errorbar(mean, places, xerr=[mean - low, high - mean], fmt="o", color="#00796b", capsize=3)
-        axis.axvline(0, color="#888888", linewidth=1)
-        axis.set(title=method, xlabel="loss over uniform, nats per token")
-    axes[0][0].set_yticks(range(len(shown)), shown)
-    axes[0][0].invert_yaxis()
-    figure.tight_layout()
+        axis.hlines(places, [gap["low"] for gap in gaps.values()], [gap["high"] for gap in gaps.values()], linewidth=2)
+        axis.plot([gap["mean"] for gap in gaps.values()], places, "o", markersize=4)
+        axis.axvline(0, color="#76818e", linewidth=1)
+        axis.set(title=method, yticks=range(len(shown)))
+        axis.set_yticklabels(shown, fontsize=8)
+        axis.invert_yaxis()
+    axes[-1, 0].set_xlabel("loss over uniform, nats per token")
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
 
@@ -380,9 +379,18 @@ def write_result(
         "exponents": exponents,
         "cells": short,
     }
+    result = merged(result, json.loads(RESULT.read_text()) if RESULT.is_file() else {})
     write(RESULT, json.dumps(result, indent=2) + "\n")
-    write(PAGE, with_table(PAGE.read_text(encoding="utf-8"), short))
-    draw(short, FIGURE)
+    write(PAGE, with_table(PAGE.read_text(encoding="utf-8"), result["cells"]))
+    draw(result["cells"], FIGURE)
+
+
+def merged(result: dict[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """The result, with rows and exponents that only an earlier one of the same model, texts and items has."""
+    if any(before.get(key) != result[key] for key in ("model_sha256", "texts", "windows", "length", "items")):
+        return result
+    cells = {method: before["cells"].get(method, {}) | row for method, row in result["cells"].items()}
+    return result | {"cells": before["cells"] | cells, "exponents": before["exponents"] | result["exponents"]}
 
 
 if __name__ == "__main__":

@@ -35,7 +35,6 @@ def schema(
     from zetaplan.config import schemas
     from zetaplan.files import canonical, write
 
-    out.mkdir(parents=True, exist_ok=True)
     files = [write(out / f"{name}.json", canonical(value)) for name, value in schemas().items()]
     if as_json:
         typer.echo(json.dumps([str(file) for file in files], indent=2))

@@ -340,11 +340,12 @@ def save(path: str | os.PathLike[str], document: Document) -> Path:
 def write(path: str | os.PathLike[str], content: str | bytes) -> Path:
     """Write the content beside the file, then rename: whatever happens, the file is the old one or the new one.
 
-    Raises `SpecError` if the folder is missing or cannot be written.
+    A folder that is missing is made. Raises `SpecError` if that, or the file, cannot be written.
     """
     target = Path(path)
     temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "xb") as stream:
             stream.write(content.encode() if isinstance(content, str) else content)
             stream.flush()

@@ -30,10 +30,6 @@ def write_task(items: Sequence[Item], folder: Path) -> Path:
 
     Raises SpecError if the folder cannot be made or written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SpecError(f"cannot make {folder}: {error.strerror}; choose another folder") from error
     records = (
         {"prompt": item.prompt.rstrip(), "choices": [choice.strip() for choice in item.choices], "gold": item.gold}
         for item in items

@@ -233,7 +233,7 @@ def test_weights_with_a_nan_are_named(model: Path) -> None:
         ("--curvature", "guess", "unknown surrogate 'guess'"),
         ("--damping", "0", "damping: value must be"),
         ("--batch-size", "0", "batch_size: expected at least 1"),
-        ("--out", "no/scores.json", "cannot write no/scores.json"),
+        ("--out", "/dev/null/scores.json", "cannot write /dev/null/scores.json"),
     ],
 )
 def test_bad_options_of_score_are_refused(option: str, value: str, message: str, model: Path) -> None:
@@ -250,7 +250,7 @@ def test_bad_options_of_score_are_refused(option: str, value: str, message: str,
         (("allocate", "--step", "4", "--lower", "1", "--upper", "3"), "no multiple of 4 lies between"),
         (("prune", "--sparsity", "0.9", "--upper", "0.8"), "the caps allow"),
         (("prune", "--kappa", "-1"), "kappa = -1"),
-        (("prune", "--out", "no/plan.json"), "cannot write no/plan.json"),
+        (("prune", "--out", "/dev/null/plan.json"), "cannot write /dev/null/plan.json"),
     ],
 )
 def test_bad_options_of_plans_are_refused(arguments: tuple[str, ...], message: str, scores_file: Path) -> None:

@@ -182,7 +182,7 @@ def test_a_local_task_of_lm_eval_points_at_its_items(tmp_path: Path) -> None:
     assert [record["gold"] for record in records] == [0, 0, 1, 0]
     assert {task[key] for key in ("doc_to_text", "doc_to_choice", "doc_to_target")} == set(records[0])
     (tmp_path / "file").write_text("")
-    with pytest.raises(SpecError, match=r"cannot make .*file"):
+    with pytest.raises(SpecError, match=r"cannot write .*file"):
         write_task(ITEMS, tmp_path / "file")
 
 

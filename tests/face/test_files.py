@@ -214,7 +214,12 @@ def test_a_full_disk_is_one_clear_line(scores: Scores, tmp_path: Path, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["no-folder/scores.json", "."])
+def test_a_folder_that_is_missing_is_made(scores: Scores, tmp_path: Path) -> None:
+    path = save_scores(scores, tmp_path / "new" / "folder" / "scores.json")
+    assert load_scores(path).names == scores.names
+
+
+@pytest.mark.parametrize("name", ["/dev/null/scores.json", "."])
 def test_a_place_that_cannot_be_written_is_refused(
     name: str, scores: Scores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
