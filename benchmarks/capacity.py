@@ -161,11 +161,11 @@ METHODS: dict[str, Callable[[Bench, Form], Counts]] = {
 }
 
 
-def adapted(bench: Bench, form: Form, counts: Iterable[int], seed: int) -> nn.Module:
-    """The model with the adapter that has these ranks or experts, layer by layer."""
+def adapted(bench: Bench, form: Form, counts: Iterable[int], seed: int, base: nn.Module) -> nn.Module:
+    """The base with the adapter that has these ranks or experts, layer by layer."""
     settled = dict(zip(scores(bench)["gradient"].names, counts, strict=True))
     plan = allocated(bench, form, pins=settled)
-    network = copy.deepcopy(bench.loaded.model).to(torch.bfloat16)
+    network = copy.deepcopy(base).to(torch.bfloat16)
     torch.manual_seed(seed)
     model = zp.mixture(network, plan, seed=seed) if form.expert_rank else zp.adapter(network, plan)
     for parameter in trainable(model):
@@ -178,10 +178,19 @@ def trainable(model: nn.Module) -> list[nn.Parameter]:
 
 
 def fine_tuned(
-    bench: Bench, form: Form, counts: Iterable[int], seed: int, rate: float, reported: Sequences
+    bench: Bench,
+    form: Form,
+    counts: Iterable[int],
+    seed: int,
+    rate: float,
+    reported: Sequences,
+    base: nn.Module | None = None,
 ) -> dict[str, object]:
-    """The loss of every training step, and of every window that is reported, after AdamW with a linear decay."""
-    model = adapted(bench, form, counts, seed)
+    """The loss of every training step, and of every window that is reported, after AdamW with a linear decay.
+
+    base : what is fine-tuned, if not the model that was scored.
+    """
+    model = adapted(bench, form, counts, seed, base or bench.loaded.model)
     optimizer = torch.optim.AdamW(trainable(model), lr=rate)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, STEPS)
     order = torch.randperm(len(bench.train), generator=torch.Generator().manual_seed(seed))

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from curvlinops import GGNLinearOperator
 from scipy.sparse.linalg import LinearOperator, cg
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from zetaplan.scoring import Damping, load_model, read_sequences, score
 from zetaplan.scoring.blocks import partition
@@ -66,7 +67,7 @@ class Logits(torch.nn.Module):
 
 def by_cg(model, text, part, tau, gradient, steps, tolerance):
     """g'(H + tau I)^-1 g with curvlinops' Gauss-Newton products in scipy's conjugate gradients."""
-    with frozen(model.model):
+    with frozen(model.model), sdpa_kernel(SDPBackend.MATH):  # the one that has a forward derivative
         parameters = list(part.named_parameters.values())
         for parameter in parameters:
             parameter.requires_grad_(True)

@@ -1,12 +1,14 @@
 """Processor time and peak memory of surrogates beside a plain forward and backward pass, on SmolLM2 in one process.
 
-Each run's peak of resident memory is taken over what lay there before (Linux: the high-water mark is reset through
-/proc/self/clear_refs). A matrix-free surrogate multiplies by H many times per block: name it, and expect an hour.
+Each run's peak of resident memory is taken over what lay there before (Linux with glibc: freed memory is given back
+first, and the high-water mark reset through /proc/self/clear_refs). A matrix-free surrogate multiplies by H many times
+per block: name it, and expect an hour.
 
     python -m benchmarks.surrogates --sequences 8 --length 64     writes benchmarks/results/surrogates.json
 """
 
 import argparse
+import ctypes
 import json
 import os
 import time
@@ -31,6 +33,7 @@ def resident(field: str) -> int:
 
 def cost(run: Callable[[], object]) -> dict[str, float | str]:
     """Seconds of processor time, and bytes at most beyond what was resident before; or why there is no score."""
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
     before, started = resident("VmRSS"), time.process_time()
     try:

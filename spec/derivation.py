@@ -142,7 +142,7 @@ class Derivation:
         scalars = [scalar.symbol for scalar in self.program.scalars]
         symbols = [self.term.decision, MULTIPLIER, self.term.weight, self.term.data, *scalars]
         accurate = optimize(expression, [log1p_opt, expm1_opt])  # log(1 + m) loses a small m
-        return cast(Function, sp.lambdify(symbols, accurate, modules="numpy", cse=True))
+        return cast(Function, sp.lambdify(symbols, accurate, modules=[np], cse=True))
 
     def _compile_weighted(self, expression: sp.Expr) -> Function:
         """As `_compile`, with 0 f = 0 where a layer has no weight, even where f is infinite (m^(p-1) at 0)."""
@@ -190,7 +190,7 @@ class Derivation:
     def declared_price_of(self) -> Function:
         """The price of the resource in the objective itself (alpha, b), of the scalars alone."""
         scalars = [scalar.symbol for scalar in self.program.scalars]
-        return cast(Function, sp.lambdify(scalars, self.total_price - MULTIPLIER, modules="numpy"))
+        return cast(Function, sp.lambdify(scalars, self.total_price - MULTIPLIER, modules=[np]))
 
     @cached_property
     def slope_of(self) -> Function:
