@@ -163,8 +163,10 @@ METHODS: dict[str, Callable[[Bench, Form], Counts]] = {
 
 def adapted(bench: Bench, form: Form, counts: Iterable[int], seed: int, base: nn.Module) -> nn.Module:
     """The base with the adapter that has these ranks or experts, layer by layer."""
-    settled = dict(zip(scores(bench)["gradient"].names, counts, strict=True))
-    plan = allocated(bench, form, pins=settled)
+    scored = scores(bench)["gradient"]
+    settled = dict(zip(scored.names, counts, strict=True))
+    budget = float(allocated(bench, form).instance.resource @ list(settled.values()))
+    plan = zp.allocate(scored, budget=budget, expert_rank=form.expert_rank, pins=settled)
     network = copy.deepcopy(base).to(torch.bfloat16)
     torch.manual_seed(seed)
     model = zp.mixture(network, plan, seed=seed) if form.expert_rank else zp.adapter(network, plan)

@@ -8,8 +8,8 @@ ratio of the same method. The score and the plan are float32 and float64; prunin
     python -m benchmarks.pruning --score alice.txt --tune pydoc --report wiki.txt --choices arc_easy.jsonl
 
 One JSON file per cell, written when it is done and found again by the content it depends on: a run that was stopped
-goes on where it was. With --write the cells become rows of benchmarks/results/pruning.json, beside those of earlier
-runs on the same texts, and from that come the figure and the table of docs/experiments.md.
+goes on where it was. With --write the cells become benchmarks/results/pruning.json, and from that the figure
+and the table of docs/experiments.md.
 """
 
 import argparse
@@ -24,7 +24,6 @@ from functools import cache, partial
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +36,7 @@ from zetaplan.evaluation import Item, mean_interval, multiple_choice, perplexity
 from zetaplan.files import write
 from zetaplan.planning import Gain, prune
 from zetaplan.rounding import whole_counts
-from zetaplan.scoring import LoadedModel, Scores, Sequences, load_model, read_sequences, score_each
+from zetaplan.scoring import Damping, LoadedModel, Scores, Sequences, load_model, read_sequences, score, score_each
 from zetaplan.scoring.blocks import layer_blocks
 from zetaplan.scoring.peers.alphapruning import alphapruning_sparsity
 from zetaplan.scoring.peers.htsr import htsr_alpha
@@ -59,6 +58,7 @@ SPARSITY, CAP, EPSILON = 0.5, 0.8, 0.3
 WINDOWS, LENGTH = 24, 256  # of the text that is reported
 TOGETHER = ("block-fisher", "diagonal-fisher", "gradient")  # surrogates that share one pass
 ALONE = ("mc-fisher", "kfac", "ekfac")  # those that need more memory or another pass
+PRODUCTS = ("ggn",)  # those that multiply by the curvature many times
 KAPPAS = (0.25, 0.5)
 
 Counts = dict[str, int]
@@ -74,10 +74,11 @@ class Ratio:
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """The model and its texts, N sequences of T tokens each, and the items of multiple choice."""
+    """The model and its texts, N sequences of T tokens each, and the items of multiple choice. few: of the scored."""
 
     loaded: LoadedModel
     scored: Sequences
+    few: Sequences
     calibrated: Sequences
     tuned: Sequences
     reported: Sequences
@@ -129,7 +130,16 @@ def gains(bench: Bench, surrogates: tuple[str, ...], blocks: str) -> Mapping[str
     return score_each(bench.loaded, bench.scored, curvatures=surrogates, blocks=blocks)
 
 
+@cache
+def by_products(bench: Bench, surrogate: str) -> Scores:
+    """On few tokens, at the damping that mc-fisher has on them."""
+    tau = float(score(bench.loaded, bench.few, curvature="mc-fisher").damping[0])
+    return score(bench.loaded, bench.few, curvature=surrogate, damping=Damping(tau, mode="absolute"))
+
+
 def scored(bench: Bench, surrogate: str, blocks: str = "layers") -> Scores:
+    if surrogate in PRODUCTS:
+        return by_products(bench, surrogate)
     passed = TOGETHER if surrogate in TOGETHER and blocks == "layers" else (surrogate,)
     return gains(bench, passed, blocks)[surrogate]
 
@@ -166,10 +176,11 @@ RATIOS: dict[str, Callable[[Bench], Ratio]] = {
     "alphapruning": alphapruning,
     "layerif": layerif,
     "depth": depth,
-    **{f"zeta2 {name}": partial(zeta, surrogate=name) for name in (*TOGETHER, *ALONE)},
+    **{f"zeta2 {name}": partial(zeta, surrogate=name) for name in (*TOGETHER, *ALONE, *PRODUCTS)},
     "zeta2 block-fisher, net": partial(zeta, surrogate="block-fisher", gain="net"),
     "zeta2 block-fisher, unbiased": partial(zeta, surrogate="block-fisher", gain="unbiased"),
     **{f"zeta2 block-fisher, kappa {k:g}": partial(zeta, surrogate="block-fisher", kappa=k) for k in KAPPAS},
+    "zeta2 ggn, kappa 0.25": partial(zeta, surrogate="ggn", kappa=0.25),
     "zeta2 block-fisher, modules": partial(zeta, surrogate="block-fisher", blocks="modules"),
 }
 
@@ -307,6 +318,7 @@ def read_bench(options: argparse.Namespace) -> Bench:
     return Bench(
         loaded,
         scored=read(options.score, sequences=16, length=128),
+        few=read(options.score, sequences=4, length=32),
         calibrated=read(options.score, sequences=8, length=128),
         tuned=read(options.tune, sequences=4, length=128),
         reported=read(options.report, sequences=WINDOWS, length=LENGTH),
@@ -379,18 +391,9 @@ def write_result(
         "exponents": exponents,
         "cells": short,
     }
-    result = merged(result, json.loads(RESULT.read_text()) if RESULT.is_file() else {})
     write(RESULT, json.dumps(result, indent=2) + "\n")
-    write(PAGE, with_table(PAGE.read_text(encoding="utf-8"), result["cells"]))
-    draw(result["cells"], FIGURE)
-
-
-def merged(result: dict[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
-    """The result, with rows and exponents that only an earlier one of the same model, texts and items has."""
-    if any(before.get(key) != result[key] for key in ("model_sha256", "texts", "windows", "length", "items")):
-        return result
-    cells = {method: before["cells"].get(method, {}) | row for method, row in result["cells"].items()}
-    return result | {"cells": before["cells"] | cells, "exponents": before["exponents"] | result["exponents"]}
+    write(PAGE, with_table(PAGE.read_text(encoding="utf-8"), short))
+    draw(short, FIGURE)
 
 
 if __name__ == "__main__":

@@ -49,11 +49,12 @@ def _combined(d: Derivation) -> sp.Expr:
 def enclosures() -> str:
     """Coverage in one clause."""
     found = _load("enclosures")
+    names = dict.fromkeys(row["surrogate"] for row in found["table"])
     widest = max(
         row["median_relative_width"] for row in found["table"] if row["steps"] == 60 and row["dtype"] != "bfloat16"
     )
     return (
-        f"{found['misses']} misses in {found['cases']:,} cases (`{found['command']}`; three surrogates, three "
+        f"{found['misses']} misses in {found['cases']:,} cases (`{found['command']}`; {', '.join(names)}; three "
         f"precisions, 1 to 60 steps; after 60 steps the median relative width is at most {widest:.1e} in float32 and "
         "float64)"
     )
@@ -168,6 +169,19 @@ def ranks() -> str:
     """How far the scores of several processes are from those of one."""
     found = _load("distributed")["largest_relative_difference_to_one_rank"]
     return ", ".join(f"{size} ranks {_number(difference)}" for size, difference in found.items())
+
+
+def joint() -> str:
+    """Pruning and LoRA under one budget, by method."""
+    found = _load("joint")
+    rows = []
+    for name, row in found["methods"].items():
+        plan, over = found["plans"][name], row["over_uniform"]
+        ends = (f"{over[key][0]:+.3f} to {over[key][1]:+.3f}" for key in ("over_seeds", "over_windows"))
+        shape = (f"{plan['sparsity']:.2%}", f"{plan['mean_rank']:.2f}", f"{row['before']:.3f}", f"{row['loss']:.3f}")
+        rows.append((name, *shape, *(("", "", "") if name == "uniform" else (f"{over['mean']:+.3f}", *ends))))
+    heads = ("method", "sparsity", "mean rank", "loss before training", "after", "over uniform")
+    return _table((*heads, "interval over seeds", "interval over windows"), rows)
 
 
 def _spread(row: dict[str, Any]) -> str:
