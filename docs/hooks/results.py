@@ -156,7 +156,7 @@ def side_by_side() -> str:
             name,
             f"{row['median_processor_seconds']:.1f}",
             f"{row['median_ratio_to_zetaplan']:.2f} x",
-            f"{row['largest_relative_error']:.1e}",
+            "" if row["largest_relative_error"] is None else f"{row['largest_relative_error']:.1e}",
         )
         for quantity, found in _load("side_by_side").items()
         if isinstance(found, dict)
