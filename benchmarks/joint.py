@@ -3,7 +3,7 @@
 The passages, windows, seeds and training of `benchmarks.capacity`; weights are removed by Wanda, calibrated on windows
 of the passage that is trained on. Every method ends with the same count of parameters, to the unit: half the linear
 weights and 4 ranks a layer. Two programs in a row have the split between removing and adding fixed; the joint program
-chooses it, and its strength eta of the penalty, with the step size, is chosen on the second passage.
+chooses it. On the second passage are chosen its strength eta of the penalty, and the step size of every method.
 
     python -m benchmarks.joint --text alice.txt     goes on where it was stopped; writes benchmarks/results/joint.json
 """
@@ -163,13 +163,12 @@ def main() -> None:
     def tuned(name: str, rate: float) -> float:
         return round(float(np.mean(cell(name, TUNING_SEED, rate, "tune")["loss"])), 4)
 
-    by_rate = {rate: tuned("uniform", rate) for rate in RATES}
-    rate = min(by_rate, key=by_rate.get)
-    by_strength = {name: tuned(name, rate) for name in METHODS if name.startswith("joint")}
-    names = ["uniform", "two programs in a row", min(by_strength, key=by_strength.get)]
+    tuning = {name: {rate: tuned(name, rate) for rate in RATES} for name in METHODS}
+    joint = min((name for name in METHODS if name.startswith("joint")), key=lambda name: min(tuning[name].values()))
+    names = ["uniform", "two programs in a row", joint]
     runs = {name: [] for name in names}
     for seed, name in product(range(options.seeds), names):
-        runs[name].append(cell(name, seed, rate, "report"))
+        runs[name].append(cell(name, seed, min(RATES, key=tuning[name].get), "report"))
     result = {
         "command": "python -m benchmarks.joint",
         "model": bench.loaded.name,
@@ -178,8 +177,7 @@ def main() -> None:
         "machine": platform.processor() or platform.machine(),
         "torch": version("torch"),
         "seeds": options.seeds,
-        "loss_by_step_size": by_rate,
-        "loss_by_strength": by_strength,
+        "loss_by_step_size": tuning,
         "plans": {name: described(bench, plan) for name, plan in plans.items()},
         "methods": summary(runs),
     }
