@@ -135,11 +135,12 @@ def main():
         "text": text.description,
         "tau": {"block-fisher": tau, "ggn": damping},
         "half_width_of_the_truth": (high - low) / (high + low),
+        "quantities": {},
     }
     for name, runs in (("block-fisher", fisher), ("ggn", newton)):
         rounds = [{key: timed(run) for key, run in runs.items()} for _ in range(options.rounds)]
         truth = dense if name == "block-fisher" else (low + high) / 2
-        result[name] = {
+        result["quantities"][name] = {
             key: {
                 "median_processor_seconds": round(statistics.median(r[key][0] for r in rounds), 2),
                 "median_ratio_to_zetaplan": round(statistics.median(r[key][0] / r["zetaplan"][0] for r in rounds), 2),

@@ -158,8 +158,7 @@ def side_by_side() -> str:
             f"{row['median_ratio_to_zetaplan']:.2f} x",
             "" if row["largest_relative_error"] is None else f"{row['largest_relative_error']:.1e}",
         )
-        for quantity, found in _load("side_by_side").items()
-        if isinstance(found, dict)
+        for quantity, found in _load("side_by_side")["quantities"].items()
         for name, row in found.items()
     ]
     return _table(("quantity", "by", "processor seconds", "to zetaplan", "relative error"), rows)
