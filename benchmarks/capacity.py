@@ -10,7 +10,8 @@ by window. The base is bfloat16 and frozen; the adapter, AdamW and the loss are 
     python -m benchmarks.capacity --text alice.txt
 
 One JSON file per cell, written when it is done and found again by the content it depends on. With --write the cells
-become benchmarks/results/capacity.json, and from that the figure and the table of docs/experiments.md.
+become benchmarks/results/capacity.json, beside the forms that were not asked for, and from that the figure and the
+table of docs/experiments.md.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from functools import cache, partial
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -396,9 +398,22 @@ def write_result(
         "loss_by_step_size": tuned,
         "cells": cells,
     }
+    result = beside(json.loads(RESULT.read_text()), json.loads(json.dumps(result))) if RESULT.is_file() else result
     write(RESULT, json.dumps(result, indent=1) + "\n")
-    write(PAGE, with_table(PAGE.read_text(encoding="utf-8"), cells))
-    draw(cells, FIGURE)
+    write(PAGE, with_table(PAGE.read_text(encoding="utf-8"), result["cells"]))
+    draw(result["cells"], FIGURE)
+
+
+def beside(before: Mapping[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+    """The result, with the forms that only an earlier one has, of the same model, text and training."""
+    if any(before[key] != result[key] for key in ("model_sha256", "text", "passages", "windows", "steps", "batch")):
+        return result
+    others = {
+        "forms": {name: form for name, form in before["forms"].items() if name not in result["forms"]},
+        "loss_by_step_size": {n: of for n, of in before["loss_by_step_size"].items() if n not in result["forms"]},
+        "cells": {n: rows for n, rows in before["cells"].items() if n.partition(",")[0] not in result["forms"]},
+    }
+    return result | {key: result[key] | other for key, other in others.items()}
 
 
 if __name__ == "__main__":

@@ -57,10 +57,16 @@ def in_dtype(block, dtype):
 
 
 def by_cg(block, tau, steps):
-    """x after some steps of the textbook's conjugate gradients (Hestenes & Stiefel 1952), as the precision has it."""
+    """x after some steps of the textbook's conjugate gradients (Hestenes & Stiefel 1952), as the precision has it.
+
+    They end where the residual is rounding: below it steps are 0 / 0.
+    """
     residual = block.gradient()
+    rounding = torch.finfo(residual.dtype).eps * residual.norm()
     x, direction = torch.zeros_like(residual), residual
     for _ in range(min(steps, block.dimension)):
+        if residual.norm() <= rounding:
+            break
         image = block.ggn(direction) + tau * direction
         length = (residual @ residual) / (direction @ image)
         x, before = x + length * direction, residual
