@@ -152,6 +152,11 @@ def allocated(bench: Bench, form: Form, surrogate: str = "gradient", **options: 
     return zp.allocate(scores(bench)[surrogate], mean_rank=form.mean, expert_rank=form.expert_rank, **options)
 
 
+def costs(bench: Bench, form: Form) -> np.ndarray:
+    """Parameters of one rank, or of one expert, layer by layer."""
+    return allocated(bench, form).instance.resource
+
+
 METHODS: dict[str, Callable[[Bench, Form], Counts]] = {
     "uniform": uniform,
     "depth": depth,
@@ -167,7 +172,7 @@ def adapted(bench: Bench, form: Form, counts: Iterable[int], seed: int, base: nn
     """The base with the adapter that has these ranks or experts, layer by layer."""
     scored = scores(bench)["gradient"]
     settled = dict(zip(scored.names, counts, strict=True))
-    budget = float(allocated(bench, form).instance.resource @ list(settled.values()))
+    budget = float(costs(bench, form) @ list(settled.values()))
     plan = zp.allocate(scored, budget=budget, expert_rank=form.expert_rank, pins=settled)
     network = copy.deepcopy(base).to(torch.bfloat16)
     torch.manual_seed(seed)
@@ -385,7 +390,7 @@ def write_result(
         "model": bench.loaded.name,
         "model_sha256": bench.loaded.sha256,
         "text": options.text.name,
-        "passages": PASSAGES,
+        "passages": {name: list(ends) for name, ends in PASSAGES.items()},
         "windows": {"trained on": STEPS * BATCH, "scored": SCORED, "tuned on": TUNED, "reported": REPORTED},
         "length": LENGTH,
         "steps": STEPS,
@@ -398,7 +403,7 @@ def write_result(
         "loss_by_step_size": tuned,
         "cells": cells,
     }
-    result = beside(json.loads(RESULT.read_text()), json.loads(json.dumps(result))) if RESULT.is_file() else result
+    result = beside(json.loads(RESULT.read_text()), result) if RESULT.is_file() else result
     write(RESULT, json.dumps(result, indent=1) + "\n")
     write(PAGE, with_table(PAGE.read_text(encoding="utf-8"), result["cells"]))
     draw(result["cells"], FIGURE)

@@ -14,7 +14,7 @@ import json
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
@@ -29,8 +29,8 @@ from benchmarks.capacity import (
     RATES,
     TUNING_SEED,
     Bench,
-    allocated,
     compared,
+    costs,
     evaluated,
     fine_tuned,
     read_bench,
@@ -55,30 +55,26 @@ STRENGTHS = (1.0, 2.0, 4.0, 8.0)  # eta, where gamma = 1
 class Division:
     """Ranks added and weights removed, layer by layer."""
 
-    ranks: list[int]
-    removed: list[int]
+    ranks: tuple[int, ...]
+    removed: tuple[int, ...]
 
 
 def sizes(bench: Bench) -> np.ndarray:
     return np.array([block.linear_parameters for block in layer_blocks(bench.loaded.model)])
 
 
-def costs(bench: Bench) -> np.ndarray:
-    """Parameters of one rank, layer by layer."""
-    return allocated(bench, FORM).instance.resource
-
-
 def growth(bench: Bench) -> int:
     """By how many parameters every model is larger, or smaller, in the end."""
-    return int(costs(bench).sum()) * FORM.mean - int(SPARSITY * sizes(bench).sum())
+    return int(costs(bench, FORM).sum()) * FORM.mean - int(SPARSITY * sizes(bench).sum())
 
 
 def division(bench: Bench, ranks: np.ndarray, rho: np.ndarray) -> Division:
     """Whole ranks of the same rounded total, and counts that then meet the budget exactly."""
     ranks = largest_fractions(ranks, round(float(ranks.sum())))
-    total = int(costs(bench) @ ranks) - growth(bench)
+    total = int(costs(bench, FORM) @ ranks) - growth(bench)
     share = rho * sizes(bench)
-    return Division(ranks.tolist(), largest_fractions(share * total / share.sum(), total).tolist())
+    removed = largest_fractions(share * total / share.sum(), total)
+    return Division(tuple(ranks.tolist()), tuple(removed.tolist()))
 
 
 def uniform(bench: Bench) -> Division:
@@ -90,12 +86,16 @@ def in_a_row(bench: Bench) -> Division:
     """Pruning with kappa 1/4, then ranks."""
     gain = scores(bench)["block-fisher"].gain
     rho = zp.solve(zp.pruning(gain, sizes(bench), sparsity=SPARSITY, kappa=KAPPA, upper=CAP)).x
-    return division(bench, zp.solve(zp.allocation(gain, costs(bench), FORM.mean * costs(bench).sum())).x, rho)
+    return division(
+        bench, zp.solve(zp.allocation(gain, costs(bench, FORM), FORM.mean * costs(bench, FORM).sum())).x, rho
+    )
 
 
 def jointly(bench: Bench, eta: float) -> Division:
     gain = scores(bench)["block-fisher"].gain
-    instance = zp.joint(gain, costs(bench), sizes(bench), growth(bench), kappa=KAPPA, eta=eta, upper=(np.inf, CAP))
+    instance = zp.joint(
+        gain, costs(bench, FORM), sizes(bench), growth(bench), kappa=KAPPA, eta=eta, upper=(np.inf, CAP)
+    )
     return division(bench, *zp.solve(instance).x)
 
 
@@ -106,6 +106,7 @@ METHODS: dict[str, Callable[[Bench], Division]] = {
 }
 
 
+@cache
 def pruned(bench: Bench, plan: Division) -> nn.Module:
     model = copy.deepcopy(bench.loaded.model).to(torch.bfloat16)
     counts = dict(zip((block.name for block in layer_blocks(model)), plan.removed, strict=True))
@@ -125,7 +126,7 @@ def described(bench: Bench, plan: Division) -> dict[str, object]:
         "removed": plan.removed,
         "mean_rank": round(float(np.mean(plan.ranks)), 3),
         "sparsity": round(sum(plan.removed) / int(sizes(bench).sum()), 5),
-        "growth": int(costs(bench) @ plan.ranks) - sum(plan.removed),
+        "growth": int(costs(bench, FORM) @ plan.ranks) - sum(plan.removed),
     }
 
 

@@ -87,15 +87,20 @@ def worst(instance: Instance, x: Array, low: Array, high: Array, start: Array) -
         if there.regret <= found.regret * (1 + 1e-12):
             break
         gains, found = corner, there
-    best, improved = found.regret, True
+    return by_flips(lambda flipped: drifted(instance, x, flipped).regret, gains, low, high)
+
+
+def by_flips(lost: Callable[[Array], float], gains: Array, low: Array, high: Array) -> float:
+    """The largest loss that is found from these gains, one layer's end flipped at a time, until no flip is worse."""
+    best, improved = lost(gains), True
     while improved:
         improved = False
         for k in range(gains.size):
             flipped = gains.copy()
             flipped[k] = low[k] if gains[k] == high[k] else high[k]
-            regret = drifted(instance, x, flipped).regret
-            if regret > best * (1 + 1e-9):
-                best, gains, improved = regret, flipped, True
+            found = lost(flipped)
+            if found > best * (1 + ROUNDING):
+                best, gains, improved = found, flipped, True
     return best
 
 

@@ -26,6 +26,7 @@ from curvlinops import GGNLinearOperator
 from scipy.sparse.linalg import LinearOperator, cg
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from benchmarks.scoring import plain_pass
 from zetaplan.scoring import Damping, load_model, read_sequences, score
 from zetaplan.scoring.blocks import partition
 from zetaplan.scoring.curvature import find_curvature
@@ -56,14 +57,6 @@ def per_sample(network, text, tau):
         a = (g @ g.mT).double() / n
         gains.append(float((a @ torch.linalg.inv(a + tau * torch.eye(n, dtype=torch.float64))).sum()) / n)
     return np.array(gains)
-
-
-def plain_pass(network, text):
-    """What every method has to do at least; no value."""
-    network.requires_grad_(True)
-    network(**text.batch, use_cache=False).loss.backward()
-    network.zero_grad(set_to_none=True)
-    network.requires_grad_(False)
 
 
 class Logits(torch.nn.Module):
@@ -116,7 +109,7 @@ def main():
     fisher = {
         "zetaplan": lambda: score(model, text, damping=Damping(tau, mode="absolute")).gain,
         "one backward per sample": lambda: per_sample(model.model, text, tau),
-        "a plain forward and backward pass": lambda: plain_pass(model.model, text),
+        "a plain forward and backward pass": lambda: plain_pass(model, text),
     }
     dense = per_sample(in_float64(model.model), text, tau)
     part = partition(model.model, "layers")[LAYER]

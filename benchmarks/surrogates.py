@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.agreement import ONE_PASS
+from benchmarks.scoring import plain_pass
 from zetaplan.errors import ScoringError
 from zetaplan.scoring import curvature_names, load_model, read_sequences, score_each
 
@@ -53,13 +54,8 @@ def main() -> None:
     loaded = load_model(asked.model, dtype="float32")
     text = read_sequences("pydoc", loaded.tokenizer, sequences=asked.sequences, length=asked.length)
 
-    def plain_pass() -> None:
-        loaded.model.requires_grad_(True)
-        loaded.model(**text.batch, use_cache=False).loss.backward()
-        loaded.model.zero_grad(set_to_none=True)
-
-    plain_pass()
-    runs: dict[str, Callable[[], object]] = {"plain forward and backward": plain_pass}
+    plain_pass(loaded, text)
+    runs: dict[str, Callable[[], object]] = {"plain forward and backward": lambda: plain_pass(loaded, text)}
     for name in asked.surrogates:
         runs[name] = lambda name=name: score_each(loaded, text, curvatures=[name])
     pair = ["block-fisher", "diagonal-fisher"]

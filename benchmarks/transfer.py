@@ -24,6 +24,7 @@ from matplotlib.ticker import NullFormatter
 from tqdm.auto import tqdm
 
 import zetaplan as zp
+from benchmarks.regret import ROUNDING, by_flips
 from zetaplan.scoring import LoadedModel, Sequences, load_model, read_sequences, score, sequences_between
 from zetaplan.scoring.blocks import partition
 from zetaplan.spec.instance import with_quality
@@ -38,7 +39,6 @@ SEQUENCES, LENGTH = 16, 128
 MEAN_RANK, SPARSITY, CAP = 8, 0.5, 0.8
 KINDS = ("raw", "unbiased")
 BOUNDS = {"box": "dual ends of the box", "variational": "variational inequality", "theorem 4": "Theorem 4"}
-ROUNDING = 1e-9  # below this share of the objective a regret is rounding, and a multiple of it says nothing
 
 Cell = dict[str, float]
 Table = list[list[Cell]]  # [source][target]
@@ -121,23 +121,16 @@ def compared(source: zp.Instance, target: zp.Instance) -> Cell:
 
 
 def worst_share(source: zp.Instance, x: np.ndarray, low: np.ndarray, high: np.ndarray, start: np.ndarray) -> float:
-    """The largest share that the plan loses in the box, from a corner by flips of single ends until none is worse."""
+    """The largest share that the plan loses in the box, from the target's gains by flips of single ends."""
 
     def lost(gains: np.ndarray) -> float:
+        if not gains.any():
+            return 0.0
         target = with_quality(source, gains)
         best = zp.solve(target).objective
         return (zp.Solution(target, x, 0.0).objective - best) / abs(best)
 
-    gains, found, improved = start, lost(start), True
-    while improved:
-        improved = False
-        for k in range(gains.size):
-            flipped = gains.copy()
-            flipped[k] = low[k] if gains[k] == high[k] else high[k]
-            share = lost(flipped) if flipped.any() else 0.0
-            if share > found * (1 + ROUNDING):
-                gains, found, improved = flipped, share, True
-    return found
+    return by_flips(lost, start, low, high)
 
 
 def tables(scored: dict[str, Any], kind: str) -> dict[str, Table]:

@@ -19,11 +19,6 @@ PAGE = (ROOT / "docs" / "reference.md").read_text()
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
-def blocks(language: str) -> list[str]:
-    """The code blocks of the page in that language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
-
-
 def example(name: str) -> str:
     """Where the public name is used."""
     return getattr(zp, name).__doc__ or ""
@@ -33,7 +28,8 @@ def example(name: str) -> str:
 def beginning() -> dict[str, Any]:
     """What the page defines before the examples."""
     names: dict[str, Any] = {}
-    exec(compile(blocks("python")[0], "reference.md", "exec"), names)  # noqa: S102 our own page
+    block = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)[0]
+    exec(compile(block, "reference.md", "exec"), names)  # noqa: S102 our own page
     return names
 
 

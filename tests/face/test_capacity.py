@@ -33,12 +33,8 @@ def test_every_method_hands_out_the_same_total_and_trains_the_same_number(bench,
     for method in capacity.METHODS.values():
         counts = method(bench, form)
         assert counts.sum() == form.mean * LAYERS
-        numbers.add(
-            sum(
-                p.numel()
-                for p in capacity.trainable(capacity.adapted(bench, form, counts.tolist(), 0, bench.loaded.model))
-            )
-        )
+        model = capacity.adapted(bench, form, counts.tolist(), 0, bench.loaded.model)
+        numbers.add(sum(p.numel() for p in capacity.trainable(model)))
     assert len(numbers) == 1
 
 
