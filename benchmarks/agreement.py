@@ -17,11 +17,12 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from zetaplan.files import write
+from zetaplan.documents.schemas import write
 from zetaplan.scoring import load_model, read_sequences, score
-from zetaplan.scoring.blocks import LINEAR, layer_blocks, module_blocks
-from zetaplan.scoring.losses import mean_loss
-from zetaplan.scoring.passes import backward_pass
+from zetaplan.scoring.backward.backward import backward_pass
+from zetaplan.scoring.backward.statistics import Gram, take_in
+from zetaplan.scoring.model.blocks import LINEAR, layer_blocks, module_blocks
+from zetaplan.scoring.model.losses import mean_loss
 from zetaplan.scoring.peers.ablation import ablation_scores
 from zetaplan.scoring.peers.avss import avss_scores
 from zetaplan.scoring.peers.ecoflap import ecoflap_score
@@ -31,8 +32,7 @@ from zetaplan.scoring.peers.layerif import layerif_influences, layerif_score
 from zetaplan.scoring.peers.lim import lim_score
 from zetaplan.scoring.peers.owl import owl_outliers
 from zetaplan.scoring.peers.zd import zd_score
-from zetaplan.scoring.sequences import checked_batches, labelled_places
-from zetaplan.scoring.statistics import Gram, take_in
+from zetaplan.scoring.text.sequences import checked_batches, labelled_places
 
 RESULTS = Path(__file__).parent / "results"
 RESULT = RESULTS / "agreement.json"

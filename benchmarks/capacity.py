@@ -33,17 +33,17 @@ from torch import Tensor, nn
 import zetaplan as zp
 from benchmarks.agreement import by_layer, layerif
 from benchmarks.pruning import kept
-from zetaplan.evaluation import mean_interval, read_tokens
-from zetaplan.files import write
-from zetaplan.planning import Plan
+from zetaplan.documents.schemas import write
+from zetaplan.evaluate.perplexity import mean_interval, read_tokens
+from zetaplan.plans.planner import Plan
 from zetaplan.scoring import LoadedModel, Scores, Sequences, load_model, score_each
-from zetaplan.scoring.losses import sequence_losses
+from zetaplan.scoring.model.losses import sequence_losses
 from zetaplan.scoring.peers.alphalora import alphalora_experts
 from zetaplan.scoring.peers.htsr import htsr_alpha
 from zetaplan.scoring.peers.layerif import layerif_experts
 from zetaplan.scoring.peers.mola import mola_experts
 from zetaplan.scoring.peers.rounding import Counts, nearest_repaired, shares
-from zetaplan.scoring.sequences import digest
+from zetaplan.scoring.text.sequences import digest
 
 RESULT = Path(__file__).parent / "results" / "capacity.json"
 DOCS = Path(__file__).parents[1] / "docs"

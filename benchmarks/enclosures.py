@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from tests.models import in_float64, tiny_gpt2, tiny_llama
-from zetaplan.scoring import krylov
-from zetaplan.scoring.blocks import partition
+from tests.tiny_models import in_float64, tiny_gpt2, tiny_llama
+from zetaplan.scoring.curvature import _krylov as krylov
 from zetaplan.scoring.curvature import find_curvature, nystrom
-from zetaplan.scoring.enclosure import enclosed
-from zetaplan.scoring.products import LinearisedBlock
-from zetaplan.scoring.sequences import checked_batches
+from zetaplan.scoring.curvature._enclosure import enclosed
+from zetaplan.scoring.curvature._products import LinearisedBlock
+from zetaplan.scoring.model.blocks import partition
+from zetaplan.scoring.text.sequences import checked_batches
 
 RESULT = Path(__file__).parent / "results" / "enclosures.json"
 PRODUCTS = {

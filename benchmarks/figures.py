@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 
 import zetaplan as zp
-from zetaplan.spec.plan import plan_at
+from zetaplan.spec.stationary import plan_at
 
 matplotlib.use("svg")
 from matplotlib import pyplot as plt

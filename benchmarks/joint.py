@@ -38,10 +38,10 @@ from benchmarks.capacity import (
     spread,
 )
 from benchmarks.pruning import kept
-from zetaplan.applying import prune_blocks
-from zetaplan.files import write
+from zetaplan.documents.schemas import write
+from zetaplan.models.apply import prune_blocks
 from zetaplan.scoring import Sequences
-from zetaplan.scoring.blocks import layer_blocks
+from zetaplan.scoring.model.blocks import layer_blocks
 from zetaplan.scoring.peers.rounding import largest_fractions
 
 RESULT = Path(__file__).parent / "results" / "joint.json"

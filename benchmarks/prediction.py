@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from zetaplan.documents.schemas import write
 from zetaplan.errors import ScoringError
-from zetaplan.files import write
 from zetaplan.scoring import Damping, curvature_names, load_model, read_sequences, score, sequences_between
 
 RESULT = Path(__file__).parent / "results" / "prediction.json"

@@ -30,14 +30,14 @@ import torch
 from torch import nn
 
 from benchmarks import agreement
-from zetaplan.applying import prune_blocks
-from zetaplan.calibration import LossCurves, loss_curves
-from zetaplan.evaluation import Item, mean_interval, multiple_choice, perplexity, read_items
-from zetaplan.files import write
-from zetaplan.planning import Gain, prune
-from zetaplan.rounding import whole_counts
+from zetaplan.documents.schemas import write
+from zetaplan.evaluate.perplexity import Item, mean_interval, multiple_choice, perplexity, read_items
+from zetaplan.models.apply import prune_blocks
+from zetaplan.models.calibrate import LossCurves, loss_curves
+from zetaplan.plans.planner import Gain, prune
+from zetaplan.plans.whole import whole_counts
 from zetaplan.scoring import Damping, LoadedModel, Scores, Sequences, load_model, read_sequences, score, score_each
-from zetaplan.scoring.blocks import layer_blocks
+from zetaplan.scoring.model.blocks import layer_blocks
 from zetaplan.scoring.peers.alphapruning import alphapruning_sparsity
 from zetaplan.scoring.peers.htsr import htsr_alpha
 from zetaplan.scoring.peers.layerif import layerif_smoothed, layerif_sparsity
@@ -45,7 +45,7 @@ from zetaplan.scoring.peers.minmax_sparsity import minmax_sparsity
 from zetaplan.scoring.peers.mola import mola_experts
 from zetaplan.scoring.peers.owl import owl_sparsity
 from zetaplan.solvers import solve
-from zetaplan.spec.power_pruning import power_pruning
+from zetaplan.spec.programs.power_pruning import power_pruning
 
 RESULT = Path(__file__).parent / "results" / "pruning.json"
 DOCS = Path(__file__).parents[1] / "docs"

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 import zetaplan as zp
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import Array, Instance, with_quality
-from zetaplan.verification.regret import NEEDS
+from zetaplan.verification.regret.bound import NEEDS
 
 matplotlib.use("svg")
 from matplotlib import pyplot as plt

@@ -28,12 +28,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.scoring import plain_pass
 from zetaplan.scoring import Damping, load_model, read_sequences, score
-from zetaplan.scoring.blocks import partition
 from zetaplan.scoring.curvature import find_curvature
-from zetaplan.scoring.frozen import frozen
-from zetaplan.scoring.losses import sequence_losses
-from zetaplan.scoring.products import LinearisedBlock, in_float64
-from zetaplan.scoring.sequences import checked_batches
+from zetaplan.scoring.curvature._products import LinearisedBlock, in_float64
+from zetaplan.scoring.model.blocks import partition
+from zetaplan.scoring.model.eval_mode import frozen
+from zetaplan.scoring.model.losses import sequence_losses
+from zetaplan.scoring.text.sequences import checked_batches
 
 RESULT = Path(__file__).parent / "results" / "side_by_side.json"
 LAYER = 15

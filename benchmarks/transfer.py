@@ -26,9 +26,9 @@ from tqdm.auto import tqdm
 import zetaplan as zp
 from benchmarks.regret import ROUNDING, by_flips
 from zetaplan.scoring import LoadedModel, Sequences, load_model, read_sequences, score, sequences_between
-from zetaplan.scoring.blocks import partition
+from zetaplan.scoring.model.blocks import partition
 from zetaplan.spec.instance import with_quality
-from zetaplan.verification.relative_regret import relative_regret
+from zetaplan.verification.regret.relative import relative_regret
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "transfer.json"

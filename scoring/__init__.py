@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zetaplan.scoring.curvature import Curvature, curvature_names
-    from zetaplan.scoring.damping import Damping
+    from zetaplan.scoring.curvature._damping import Damping
     from zetaplan.scoring.measure import score, score_each
-    from zetaplan.scoring.models import LoadedModel, load_model
+    from zetaplan.scoring.model.load import LoadedModel, load_model
     from zetaplan.scoring.scores import Scores
-    from zetaplan.scoring.sequences import Sequences
-    from zetaplan.scoring.texts import read_sequences, sequences_between
+    from zetaplan.scoring.text.sequences import Sequences
+    from zetaplan.scoring.text.texts import read_sequences, sequences_between
 
 _HOME = {
     "Curvature": "curvature",
-    "Damping": "damping",
-    "LoadedModel": "models",
+    "Damping": "curvature._damping",
+    "LoadedModel": "model.load",
     "Scores": "scores",
-    "Sequences": "sequences",
+    "Sequences": "text.sequences",
     "curvature_names": "curvature",
-    "load_model": "models",
-    "read_sequences": "texts",
+    "load_model": "model.load",
+    "read_sequences": "text.texts",
     "score": "measure",
     "score_each": "measure",
-    "sequences_between": "texts",
+    "sequences_between": "text.texts",
 }
 
 __all__ = [

@@ -21,9 +21,9 @@ import torch
 from filelock import FileLock
 from torch import nn
 
-from zetaplan.scoring.gguf import cache_folder
+from zetaplan.scoring.model.gguf import cache_folder
 from zetaplan.scoring.scores import Scores
-from zetaplan.scoring.sequences import Batch, digest
+from zetaplan.scoring.text.sequences import Batch, digest
 
 #: What a score's numbers come from, beside the model and the text.
 VERSIONS = ("zetaplan", "torch", "transformers")

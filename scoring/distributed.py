@@ -27,9 +27,9 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import debug
 
 from zetaplan.errors import ScoringError
-from zetaplan.scoring.blocks import decoder_layers
-from zetaplan.scoring.per_sequence import LINEAR, Pair, Pairs
-from zetaplan.scoring.store import named, pair_of
+from zetaplan.scoring.backward.pair_store import named, pair_of
+from zetaplan.scoring.backward.per_sequence import LINEAR, Pair, Pairs
+from zetaplan.scoring.model.blocks import decoder_layers
 
 #: Seconds without an answer after which another rank is taken for lost; ZETAPLAN_TIMEOUT overrides.
 TIMEOUT = 1800.0

@@ -18,18 +18,18 @@ import torch
 from torch import Tensor, nn
 
 from zetaplan.errors import ScoringError
-from zetaplan.scoring.answers import Subject, answers
-from zetaplan.scoring.blocks import left_out, partition
+from zetaplan.scoring.backward.footprint import as_bytes
+from zetaplan.scoring.backward.pass_result import Statistics, observed, require_sketchable
+from zetaplan.scoring.backward.sketch import Sketch
 from zetaplan.scoring.cache import VERSIONS, Run
 from zetaplan.scoring.curvature import Curvature, MatrixFree, find_curvature
-from zetaplan.scoring.damping import Damping
+from zetaplan.scoring.curvature._damping import Damping
 from zetaplan.scoring.distributed import Ranks, joined, sharded
-from zetaplan.scoring.footprint import as_bytes
-from zetaplan.scoring.models import LoadedModel, as_dtype
-from zetaplan.scoring.observation import Statistics, observed, require_sketchable
+from zetaplan.scoring.evaluate_blocks import Subject, answers
+from zetaplan.scoring.model.blocks import left_out, partition
+from zetaplan.scoring.model.load import LoadedModel, as_dtype
 from zetaplan.scoring.scores import Scores, Vector
-from zetaplan.scoring.sequences import Batch, Sequences, checked_batches, digest
-from zetaplan.scoring.sketch import Sketch
+from zetaplan.scoring.text.sequences import Batch, Sequences, checked_batches, digest
 
 #: Relative width of an enclosure at which Lanczos stops.
 WIDTH = 1e-3

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from zetaplan.scoring.blocks import Block
+from zetaplan.scoring.backward.backward import backward_pass
+from zetaplan.scoring.backward.pair_store import Store
+from zetaplan.scoring.backward.per_sequence import Pairs
 from zetaplan.scoring.curvature import Curvature, MatrixFree, OnePass
-from zetaplan.scoring.losses import mean_loss
-from zetaplan.scoring.passes import backward_pass
-from zetaplan.scoring.per_sequence import Pairs
-from zetaplan.scoring.sampling import rows
+from zetaplan.scoring.model.blocks import Block
+from zetaplan.scoring.model.losses import mean_loss
 from zetaplan.scoring.scores import Vector
-from zetaplan.scoring.sequences import Batch
-from zetaplan.scoring.store import Store
+from zetaplan.scoring.text.sampling import rows
+from zetaplan.scoring.text.sequences import Batch
 
 Step = Mapping[str, Tensor]  # by qualified name of the parameter, each in its shape
 

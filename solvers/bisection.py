@@ -10,8 +10,8 @@ import math
 
 from zetaplan.solvers.weightless import settle
 from zetaplan.spec.instance import Instance
-from zetaplan.spec.plan import excess, plan_at
 from zetaplan.spec.solution import Solution, Status
+from zetaplan.spec.stationary import excess, plan_at
 
 LARGEST = math.ldexp(1.0, 1000)
 SMALLEST = math.ldexp(1.0, -1000)

@@ -20,8 +20,8 @@ from zetaplan.solvers.knapsack import Knapsack
 from zetaplan.solvers.weightless import settle
 from zetaplan.spec.derivation import Derivation, derive
 from zetaplan.spec.instance import EPSILON, Array, Channel, Instance
-from zetaplan.spec.plan import excess, plan_at
 from zetaplan.spec.solution import Solution, Status
+from zetaplan.spec.stationary import excess, plan_at
 
 LARGE = 2**16  # layers; up to here a sort is quicker than starting the compiled loops
 

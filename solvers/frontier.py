@@ -25,8 +25,8 @@ from zetaplan.errors import SpecError
 from zetaplan.solvers.weightless import settle
 from zetaplan.spec.derivation import Derivation, derive
 from zetaplan.spec.instance import Array, Channel, Instance, check_feasible
-from zetaplan.spec.plan import excess, plan_at
 from zetaplan.spec.solution import Solution, Status
+from zetaplan.spec.stationary import excess, plan_at
 from zetaplan.spec.summation import exact_dot
 
 MANTISSA = 53  # bits of a double

@@ -1,9 +1,16 @@
 """Fixtures shared by all tests."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.made import made_scores
+from zetaplan.documents.convert import save_scores
+from zetaplan.plans.planner import Plan, allocate, prune
+from zetaplan.scoring import Scores
 
 settings.register_profile("zetaplan", deadline=None, derandomize=True)  # no test depends on time or luck
 settings.load_profile("zetaplan")
@@ -17,3 +24,27 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the folder ../shared/data (real texts and published tables) is not there")
     return SHARED_DATA
+
+
+@pytest.fixture
+def scores() -> Scores:
+    return made_scores()
+
+
+@pytest.fixture
+def plans(scores: Scores) -> dict[str, Plan]:
+    """One plan per program: ranks with a floor and a cap in force, sparsity with caps in force."""
+    return {
+        "allocation": allocate(scores, mean_rank=4, lower=2.0, upper=8.0),
+        "pruning": prune(scores, sparsity=0.5, upper=0.6),
+    }
+
+
+@pytest.fixture
+def scores_file(scores: Scores, tmp_path: Path) -> Path:
+    return save_scores(scores, tmp_path / "scores.json")
+
+
+@pytest.fixture
+def plan_file(plans: dict[str, Plan], tmp_path: Path) -> Path:
+    return plans["allocation"].save(tmp_path / "plan.json")

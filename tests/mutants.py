@@ -9,10 +9,10 @@ from typing import Any
 
 from tests.strategies import random_instance
 from zetaplan.solvers.exact import solve_exact
-from zetaplan.spec.allocation import allocation
-from zetaplan.spec.barrier_pruning import barrier_pruning
 from zetaplan.spec.instance import Instance
-from zetaplan.spec.pruning import pruning
+from zetaplan.spec.programs.allocation import allocation
+from zetaplan.spec.programs.barrier_pruning import barrier_pruning
+from zetaplan.spec.programs.pruning import pruning
 from zetaplan.verification.exact import certify_exactly
 
 Document = dict[str, Any]

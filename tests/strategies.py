@@ -7,9 +7,9 @@ import math
 import numpy as np
 from hypothesis import strategies as st
 
-from zetaplan.spec.allocation import allocation
 from zetaplan.spec.instance import Instance
-from zetaplan.spec.pruning import pruning
+from zetaplan.spec.programs.allocation import allocation
+from zetaplan.spec.programs.pruning import pruning
 
 positive = st.floats(1e-6, 1e6)
 gains = st.one_of(st.just(0.0), positive, st.sampled_from([0.25, 1.0, 3.0]))  # the last makes ties likely

@@ -16,9 +16,9 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from tests.models import byte_tokenizer, save_model, tiny_llama
-from zetaplan.cli import app
-from zetaplan.config import load_config
+from tests.tiny_models import byte_tokenizer, save_model, tiny_llama
+from zetaplan.cli.app import app
+from zetaplan.jobs.config import load_config
 from zetaplan.verification.checker import main as checker
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from zetaplan.spec import programs
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import Array, Instance, declare
-from zetaplan.spec.plan import plan_at
 from zetaplan.spec.program import Program
+from zetaplan.spec.programs import programs
 from zetaplan.spec.solution import Solution
+from zetaplan.spec.stationary import plan_at
 from zetaplan.verification.certificate import certify
 
 Solver = Callable[[Instance], Solution]

@@ -13,8 +13,8 @@ from typing import Any
 
 import sympy as sp
 
-from zetaplan.spec import programs as declared
 from zetaplan.spec.derivation import Derivation, derive
+from zetaplan.spec.programs import programs as declared
 from zetaplan.verification.proofs.proof import latex
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"

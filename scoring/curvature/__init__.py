@@ -8,21 +8,21 @@ The noise floor is the gain expected if every sequence's gradient got an indepen
 is left when the sequences share no direction at all. A function of F = G'G/N holds still under these signs.
 """
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
+from zetaplan import _found
 from zetaplan.errors import ScoringError
-from zetaplan.scoring.per_sequence import Pairs, per_sequence_gradients
-from zetaplan.scoring.statistics import Statistic
+from zetaplan.scoring.backward.per_sequence import Pairs, per_sequence_gradients
+from zetaplan.scoring.backward.statistics import Statistic
 
 if TYPE_CHECKING:
-    from zetaplan.scoring.products import LinearisedBlock
+    from zetaplan.scoring.curvature._products import LinearisedBlock
 
 #: From name, module and captured pairs to the step (p,) of the module's parameters, in the order of their gradients.
 ModuleStep = Callable[[str, nn.Module, Pairs], Tensor]
@@ -115,12 +115,10 @@ def columnwise(step: Callable[[Tensor], Tensor]) -> ModuleStep:
 
 def curvature_names() -> tuple[str, ...]:
     """The surrogates of this folder, for example "block-fisher"."""
-    return tuple(module.name.replace("_", "-") for module in iter_modules(__path__))
+    return _found.names(sys.modules[__name__])
 
 
 def find_curvature(name: str) -> type[Curvature]:
     """The surrogate `BlockFisher` of the file `block_fisher.py` for the name "block-fisher"."""
-    if name not in curvature_names():
-        raise ScoringError(f"curvature: unknown surrogate {name!r}; known are {', '.join(curvature_names())}")
-    module = import_module(f"{__name__}.{name.replace('-', '_')}")
+    module = _found.module(sys.modules[__name__], name, argument="curvature", error=ScoringError)
     return cast(type[Curvature], getattr(module, name.title().replace("-", "")))

@@ -12,10 +12,10 @@ place of 1 have E[ss'] = I, so the noise floor is (1/N) sum_i a_i / (a_i + tau).
 import torch
 from torch import Tensor
 
-from zetaplan.scoring.cross_fitting import off_diagonal_mean, over_halves
+from zetaplan.scoring.backward.statistics import Gram
 from zetaplan.scoring.curvature import ModuleStep, OnePass, columnwise
-from zetaplan.scoring.jackknife import jackknife_error
-from zetaplan.scoring.statistics import Gram
+from zetaplan.scoring.curvature._cross_fitting import off_diagonal_mean, over_halves
+from zetaplan.scoring.curvature._jackknife import jackknife_error
 
 
 class BlockFisher(OnePass):

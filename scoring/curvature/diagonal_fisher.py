@@ -8,9 +8,9 @@ the mean of G_ij G_i'j over i != i' is (n m^2 - s) / (n - 1).
 
 from torch import Tensor
 
-from zetaplan.scoring.cross_fitting import over_halves
+from zetaplan.scoring.backward.statistics import HALVES, Moments
 from zetaplan.scoring.curvature import ModuleStep, OnePass, columnwise
-from zetaplan.scoring.statistics import HALVES, Moments
+from zetaplan.scoring.curvature._cross_fitting import over_halves
 
 
 class DiagonalFisher(OnePass):

@@ -6,7 +6,7 @@ trace is that of the Fisher.
 
 from torch import Tensor
 
-from zetaplan.scoring.kronecker import Kronecker, Rotated
+from zetaplan.scoring.curvature._kronecker import Kronecker, Rotated
 
 
 class Ekfac(Kronecker):

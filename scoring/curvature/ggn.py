@@ -5,8 +5,8 @@ Positive semi-definite, of rank up to d; known by its products, so that zeta^2 i
 
 from torch import Tensor
 
-from zetaplan.scoring.krylov import KrylovCurvature
-from zetaplan.scoring.products import LinearisedBlock
+from zetaplan.scoring.curvature._krylov import KrylovCurvature
+from zetaplan.scoring.curvature._products import LinearisedBlock
 
 
 class Ggn(KrylovCurvature):

@@ -3,10 +3,10 @@
 |g|^2 = 1'K1 / N^2 with K = GG', and under random signs its expectation is tr(F)/N = tr(K)/N^2.
 """
 
-from zetaplan.scoring.cross_fitting import off_diagonal_mean, over_halves
+from zetaplan.scoring.backward.statistics import Gram
 from zetaplan.scoring.curvature import ModuleStep, OnePass, columnwise
-from zetaplan.scoring.jackknife import jackknife_error
-from zetaplan.scoring.statistics import Gram
+from zetaplan.scoring.curvature._cross_fitting import off_diagonal_mean, over_halves
+from zetaplan.scoring.curvature._jackknife import jackknife_error
 
 
 class Gradient(OnePass):

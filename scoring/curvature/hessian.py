@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from zetaplan.errors import ScoringError
-from zetaplan.scoring.enclosure import SEED, measured
-from zetaplan.scoring.krylov import KrylovCurvature, hutchinson
-from zetaplan.scoring.lanczos import lanczos
-from zetaplan.scoring.products import LinearisedBlock
+from zetaplan.scoring.curvature._enclosure import SEED, measured
+from zetaplan.scoring.curvature._krylov import KrylovCurvature, hutchinson
+from zetaplan.scoring.curvature._lanczos import lanczos
+from zetaplan.scoring.curvature._products import LinearisedBlock
 
 #: Steps of the search for the lower end, and the probability that it fails.
 SEARCH = 100

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from zetaplan.scoring.kronecker import Kronecker, Rotated
+from zetaplan.scoring.curvature._kronecker import Kronecker, Rotated
 
 
 class Kfac(Kronecker):

@@ -17,10 +17,10 @@ labels: M serves for every weighting of the sequences.
 import torch
 from torch import Tensor
 
-from zetaplan.scoring.cross_fitting import off_diagonal_mean, over_halves
+from zetaplan.scoring.backward.statistics import SampledGram
 from zetaplan.scoring.curvature import ModuleStep, OnePass, columnwise
-from zetaplan.scoring.jackknife import jackknife_error
-from zetaplan.scoring.statistics import SampledGram
+from zetaplan.scoring.curvature._cross_fitting import off_diagonal_mean, over_halves
+from zetaplan.scoring.curvature._jackknife import jackknife_error
 
 
 class McFisher(OnePass):

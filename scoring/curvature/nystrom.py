@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from zetaplan.scoring.curvature import MatrixFree
-from zetaplan.scoring.enclosure import ROUNDING, SEED, enclosed
-from zetaplan.scoring.products import LinearisedBlock
+from zetaplan.scoring.curvature._enclosure import ROUNDING, SEED, enclosed
+from zetaplan.scoring.curvature._products import LinearisedBlock
 
 #: r, the number of products; and how many columns are in float64 at once.
 RANK = 16

@@ -6,8 +6,8 @@ products, so that zeta^2 is enclosed by Lanczos.
 
 from torch import Tensor
 
-from zetaplan.scoring.krylov import KrylovCurvature
-from zetaplan.scoring.products import LinearisedBlock
+from zetaplan.scoring.curvature._krylov import KrylovCurvature
+from zetaplan.scoring.curvature._products import LinearisedBlock
 
 
 class TokenFisher(KrylovCurvature):

@@ -22,99 +22,99 @@ from zetaplan.errors import (
 )
 
 if TYPE_CHECKING:
-    from zetaplan.adapters.lora import adapter
-    from zetaplan.adapters.mixture import MixtureOfLoRA, mixture
-    from zetaplan.applying import apply_pruning
     from zetaplan.batch import BatchSolution, solve_batch
-    from zetaplan.calibration import LossCurves, loss_curves
-    from zetaplan.checking import check_certificate, load_plan
-    from zetaplan.documents import load_scores, save_scores
-    from zetaplan.evaluation import multiple_choice, perplexity
+    from zetaplan.documents.convert import load_scores, save_scores
+    from zetaplan.documents.verify import check_certificate, load_plan
+    from zetaplan.drift.monitor import Monitor, Reading
+    from zetaplan.drift.regret import Regret, Robust, regret, robust
+    from zetaplan.evaluate.perplexity import multiple_choice, perplexity
     from zetaplan.exports import Export, export
-    from zetaplan.monitor import Monitor, Reading
-    from zetaplan.planning import Plan, allocate, plan, prune
-    from zetaplan.reports import write_report
+    from zetaplan.models.adapters.lora import adapter
+    from zetaplan.models.adapters.mixture import MixtureOfLoRA, mixture
+    from zetaplan.models.apply import apply_pruning
+    from zetaplan.models.calibrate import LossCurves, loss_curves
+    from zetaplan.plans.planner import Plan, allocate, plan, prune
+    from zetaplan.reports.report import write_report
     from zetaplan.scoring import Damping, Scores, load_model, read_sequences, score
     from zetaplan.solvers import solve
     from zetaplan.solvers.frontier import Frontier, frontier
-    from zetaplan.solvers.integer import IntegerSolution, solve_integer
     from zetaplan.solvers.rational import ExactOptimum, exact_optimum
-    from zetaplan.spec.allocation import allocation
-    from zetaplan.spec.barrier_pruning import barrier_pruning
+    from zetaplan.solvers.whole.integer import IntegerSolution, solve_integer
     from zetaplan.spec.constants import Constants, constants
-    from zetaplan.spec.exponential_allocation import exponential_allocation
     from zetaplan.spec.instance import Instance
-    from zetaplan.spec.joint import joint
-    from zetaplan.spec.power_allocation import power_allocation
-    from zetaplan.spec.power_pruning import power_pruning
-    from zetaplan.spec.precision import precision
-    from zetaplan.spec.pruning import pruning
+    from zetaplan.spec.programs.allocation import allocation
+    from zetaplan.spec.programs.barrier_pruning import barrier_pruning
+    from zetaplan.spec.programs.exponential_allocation import exponential_allocation
+    from zetaplan.spec.programs.joint import joint
+    from zetaplan.spec.programs.power_allocation import power_allocation
+    from zetaplan.spec.programs.power_pruning import power_pruning
+    from zetaplan.spec.programs.precision import precision
+    from zetaplan.spec.programs.pruning import pruning
     from zetaplan.spec.solution import Solution, Status
-    from zetaplan.transfer import Regret, Robust, regret, robust
     from zetaplan.verification.certificate import Certificate, certify
     from zetaplan.verification.exact import ExactCertificate
-    from zetaplan.verification.regret import RegretBound, regret_bound
+    from zetaplan.verification.regret.bound import RegretBound, regret_bound
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "adapter": "zetaplan.adapters",
-    "allocate": "zetaplan.planning",
-    "allocation": "zetaplan.spec.allocation",
-    "apply_pruning": "zetaplan.applying",
-    "barrier_pruning": "zetaplan.spec.barrier_pruning",
+    "adapter": "zetaplan.models.adapters",
+    "allocate": "zetaplan.plans.planner",
+    "allocation": "zetaplan.spec.programs.allocation",
+    "apply_pruning": "zetaplan.models.apply",
+    "barrier_pruning": "zetaplan.spec.programs.barrier_pruning",
     "BatchSolution": "zetaplan.batch",
     "Certificate": "zetaplan.verification.certificate",
     "certify": "zetaplan.verification.certificate",
-    "check_certificate": "zetaplan.checking",
+    "check_certificate": "zetaplan.documents.verify",
     "Constants": "zetaplan.spec.constants",
     "constants": "zetaplan.spec.constants",
     "Damping": "zetaplan.scoring",
     "exact_optimum": "zetaplan.solvers.rational",
     "ExactCertificate": "zetaplan.verification.exact",
     "ExactOptimum": "zetaplan.solvers.rational",
-    "exponential_allocation": "zetaplan.spec.exponential_allocation",
+    "exponential_allocation": "zetaplan.spec.programs.exponential_allocation",
     "Export": "zetaplan.exports",
     "export": "zetaplan.exports",
     "Frontier": "zetaplan.solvers.frontier",
     "frontier": "zetaplan.solvers.frontier",
     "Instance": "zetaplan.spec.instance",
-    "IntegerSolution": "zetaplan.solvers.integer",
-    "joint": "zetaplan.spec.joint",
+    "IntegerSolution": "zetaplan.solvers.whole.integer",
+    "joint": "zetaplan.spec.programs.joint",
     "load_model": "zetaplan.scoring",
-    "load_plan": "zetaplan.checking",
-    "load_scores": "zetaplan.documents",
-    "loss_curves": "zetaplan.calibration",
-    "LossCurves": "zetaplan.calibration",
-    "Monitor": "zetaplan.monitor",
-    "Plan": "zetaplan.planning",
-    "mixture": "zetaplan.adapters",
-    "MixtureOfLoRA": "zetaplan.adapters",
-    "multiple_choice": "zetaplan.evaluation",
-    "perplexity": "zetaplan.evaluation",
-    "plan": "zetaplan.planning",
-    "power_allocation": "zetaplan.spec.power_allocation",
-    "power_pruning": "zetaplan.spec.power_pruning",
-    "precision": "zetaplan.spec.precision",
-    "prune": "zetaplan.planning",
-    "pruning": "zetaplan.spec.pruning",
+    "load_plan": "zetaplan.documents.verify",
+    "load_scores": "zetaplan.documents.convert",
+    "loss_curves": "zetaplan.models.calibrate",
+    "LossCurves": "zetaplan.models.calibrate",
+    "Monitor": "zetaplan.drift.monitor",
+    "Plan": "zetaplan.plans.planner",
+    "mixture": "zetaplan.models.adapters",
+    "MixtureOfLoRA": "zetaplan.models.adapters",
+    "multiple_choice": "zetaplan.evaluate.perplexity",
+    "perplexity": "zetaplan.evaluate.perplexity",
+    "plan": "zetaplan.plans.planner",
+    "power_allocation": "zetaplan.spec.programs.power_allocation",
+    "power_pruning": "zetaplan.spec.programs.power_pruning",
+    "precision": "zetaplan.spec.programs.precision",
+    "prune": "zetaplan.plans.planner",
+    "pruning": "zetaplan.spec.programs.pruning",
     "read_sequences": "zetaplan.scoring",
-    "Reading": "zetaplan.monitor",
-    "Regret": "zetaplan.transfer",
-    "regret": "zetaplan.transfer",
-    "regret_bound": "zetaplan.verification.regret",
-    "RegretBound": "zetaplan.verification.regret",
-    "Robust": "zetaplan.transfer",
-    "robust": "zetaplan.transfer",
-    "save_scores": "zetaplan.documents",
+    "Reading": "zetaplan.drift.monitor",
+    "Regret": "zetaplan.drift.regret",
+    "regret": "zetaplan.drift.regret",
+    "regret_bound": "zetaplan.verification.regret.bound",
+    "RegretBound": "zetaplan.verification.regret.bound",
+    "Robust": "zetaplan.drift.regret",
+    "robust": "zetaplan.drift.regret",
+    "save_scores": "zetaplan.documents.convert",
     "score": "zetaplan.scoring",
     "Scores": "zetaplan.scoring",
     "Solution": "zetaplan.spec.solution",
     "solve": "zetaplan.solvers",
     "solve_batch": "zetaplan.batch",
-    "solve_integer": "zetaplan.solvers.integer",
+    "solve_integer": "zetaplan.solvers.whole.integer",
     "Status": "zetaplan.spec.solution",
-    "write_report": "zetaplan.reports",
+    "write_report": "zetaplan.reports.report",
 }
 
 __all__ = [

@@ -1,6 +1,6 @@
 """`python -m zetaplan` is `zetaplan`."""
 
-from zetaplan.cli import main
+from zetaplan.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zetaplan.spec import named
 from zetaplan.spec.program import Program
+from zetaplan.spec.programs import named
 
 if TYPE_CHECKING:
     import torch

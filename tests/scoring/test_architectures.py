@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.models import ARCHITECTURES, tiny_architecture, tiny_llama
+from tests.tiny_models import ARCHITECTURES, tiny_architecture, tiny_llama
 from zetaplan.scoring import Damping, curvature_names, score, score_each
-from zetaplan.scoring.blocks import partition
+from zetaplan.scoring.model.blocks import partition
 
 TAU = Damping(0.02, mode="absolute")
 ONE_PASS = ("block-fisher", "diagonal-fisher", "gradient", "mc-fisher", "kfac", "ekfac")

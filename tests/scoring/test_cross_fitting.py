@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from tests.face.conftest import made_scores
+from tests.made import made_scores
 from tests.scoring.test_curvature import DENSE, PARAMETERS, SEQUENCES, observe, planted, taus
 from zetaplan.scoring.curvature import find_curvature
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.models import tiny_llama
+from tests.tiny_models import tiny_llama
 from zetaplan.errors import ScoringError
 from zetaplan.scoring import Sequences, score_each
 from zetaplan.scoring.distributed import Ranks
@@ -23,9 +23,10 @@ SURROGATES = ["block-fisher", "diagonal-fisher", "mc-fisher"]
 RANK = """
 import json, os, sys, torch
 from pathlib import Path
-from tests.models import tiny_llama
+from tests.tiny_models import tiny_llama
 from zetaplan.errors import ScoringError
-from zetaplan.scoring import distributed, score_each, store
+from zetaplan.scoring import distributed, score_each
+from zetaplan.scoring.backward import pair_store as store
 options = json.loads(sys.argv[1])
 if options.pop("announce", False):
     whole = store.Spilled.finish

@@ -10,10 +10,10 @@ from flint import arb, arb_mat, ctx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zetaplan.scoring import krylov
+from zetaplan.scoring.curvature import _krylov as krylov
 from zetaplan.scoring.curvature import find_curvature
-from zetaplan.scoring.enclosure import enclosed, measured
-from zetaplan.scoring.krylov import KrylovCurvature
+from zetaplan.scoring.curvature._enclosure import enclosed, measured
+from zetaplan.scoring.curvature._krylov import KrylovCurvature
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16)
 

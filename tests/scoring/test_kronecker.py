@@ -5,14 +5,14 @@ import pytest
 import torch
 from transformers.pytorch_utils import Conv1D
 
-from tests.models import in_float64, tiny_gpt2, tiny_llama
 from tests.scoring.test_score import TAU, dense_gradients, of_block, random_ids
+from tests.tiny_models import in_float64, tiny_gpt2, tiny_llama
 from zetaplan.scoring import score
-from zetaplan.scoring.blocks import partition
+from zetaplan.scoring.backward.backward import backward_pass
 from zetaplan.scoring.curvature import find_curvature
-from zetaplan.scoring.kronecker import KroneckerFactors
-from zetaplan.scoring.passes import backward_pass
-from zetaplan.scoring.sequences import checked_batches, labelled_places
+from zetaplan.scoring.curvature._kronecker import KroneckerFactors
+from zetaplan.scoring.model.blocks import partition
+from zetaplan.scoring.text.sequences import checked_batches, labelled_places
 
 N, T, INPUTS, OUTPUTS = 5, 4, 3, 2
 PLACES = torch.ones(N, T, dtype=torch.bool)

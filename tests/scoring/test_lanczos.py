@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zetaplan.scoring.lanczos import lanczos
+from zetaplan.scoring.curvature._lanczos import lanczos
 
 spectra = st.lists(st.one_of(st.just(0.0), st.floats(1e-6, 1e4)), min_size=1, max_size=12)
 

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from tests.models import in_float64, tiny_gpt2, tiny_llama
 from tests.scoring.test_score import random_ids
+from tests.tiny_models import in_float64, tiny_gpt2, tiny_llama
 from zetaplan.errors import ScoringError
-from zetaplan.scoring import Damping, krylov, score
-from zetaplan.scoring.blocks import partition
+from zetaplan.scoring import Damping, score
+from zetaplan.scoring.curvature import _krylov as krylov
 from zetaplan.scoring.curvature import find_curvature, nystrom
-from zetaplan.scoring.products import LinearisedBlock
-from zetaplan.scoring.sequences import checked_batches
+from zetaplan.scoring.curvature._products import LinearisedBlock
+from zetaplan.scoring.model.blocks import partition
+from zetaplan.scoring.text.sequences import checked_batches
 
 MODELS = {"llama": tiny_llama, "gpt2": tiny_gpt2}
 ENCLOSED = {"ggn": "ggn", "token-fisher": "token_fisher", "hessian": "hessian"}

@@ -6,16 +6,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.models import in_float64, tiny_gpt2, tiny_llama
 from tests.scoring.test_score import TAU, dense_gradients, of_block, random_ids
-from zetaplan.scoring import sampling, score, score_each
-from zetaplan.scoring.blocks import partition
+from tests.tiny_models import in_float64, tiny_gpt2, tiny_llama
+from zetaplan.scoring import score, score_each
+from zetaplan.scoring.backward.backward import backward_pass
+from zetaplan.scoring.backward.statistics import SampledGram
 from zetaplan.scoring.curvature import find_curvature
+from zetaplan.scoring.curvature._products import LinearisedBlock
 from zetaplan.scoring.distributed import Ranks
-from zetaplan.scoring.passes import backward_pass
-from zetaplan.scoring.products import LinearisedBlock
-from zetaplan.scoring.sequences import checked_batches
-from zetaplan.scoring.statistics import SampledGram
+from zetaplan.scoring.model.blocks import partition
+from zetaplan.scoring.text import sampling
+from zetaplan.scoring.text.sequences import checked_batches
 
 N, D = 6, 9
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.models import in_float64, tiny_gpt2, tiny_llama
 from tests.scoring.test_score import SURROGATES, TAU, dense_gradients, random_ids
+from tests.tiny_models import in_float64, tiny_gpt2, tiny_llama
 from zetaplan.scoring import Damping, score, score_each
 
 MODELS = {"llama": tiny_llama, "gpt2": tiny_gpt2}

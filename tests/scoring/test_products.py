@@ -8,11 +8,11 @@ import torch
 from torch.func import functional_call, jacrev
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from tests.models import in_float64, tiny_gpt2, tiny_llama
 from tests.scoring.test_score import random_ids
-from zetaplan.scoring.blocks import partition
-from zetaplan.scoring.products import LinearisedBlock
-from zetaplan.scoring.sequences import checked_batches
+from tests.tiny_models import in_float64, tiny_gpt2, tiny_llama
+from zetaplan.scoring.curvature._products import LinearisedBlock
+from zetaplan.scoring.model.blocks import partition
+from zetaplan.scoring.text.sequences import checked_batches
 
 MODELS = {"llama": tiny_llama, "gpt2": tiny_gpt2}
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.models import tiny_llama
+from tests.tiny_models import tiny_llama
 from zetaplan.errors import ScoringError
 from zetaplan.scoring import score
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.models import in_float64, tiny_architecture, tiny_gpt2, tiny_llama
-from zetaplan.scoring import Damping, per_sequence, score, score_each
-from zetaplan.scoring.capture import Capture
+from tests.tiny_models import in_float64, tiny_architecture, tiny_gpt2, tiny_llama
+from zetaplan.scoring import Damping, score, score_each
+from zetaplan.scoring.backward import per_sequence
+from zetaplan.scoring.backward.hooks import Capture
 
 N, T = 5, 12
 TAU = Damping(0.02, mode="absolute")

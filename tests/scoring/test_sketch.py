@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from tests.models import tiny_llama
+from tests.tiny_models import tiny_llama
 from zetaplan.errors import ScoringError
 from zetaplan.scoring import Damping, score
-from zetaplan.scoring.per_sequence import per_sequence_gradients
-from zetaplan.scoring.sketch import Sketch, relative_error
+from zetaplan.scoring.backward.per_sequence import per_sequence_gradients
+from zetaplan.scoring.backward.sketch import Sketch, relative_error
 
 N, T = 4, 5
 TAU = Damping(0.02, mode="absolute")

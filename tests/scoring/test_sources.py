@@ -10,9 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.models import byte_tokenizer, tiny_gpt2, tiny_llama, tiny_llama_dir
+from tests.tiny_models import byte_tokenizer, tiny_gpt2, tiny_llama, tiny_llama_dir
 from zetaplan.errors import ScoringError
-from zetaplan.scoring import gguf, load_model, read_sequences, score
+from zetaplan.scoring import load_model, read_sequences, score
+from zetaplan.scoring.model import gguf
 
 TEXT = "".join(chr(97 + i % 26) for i in range(1000))
 

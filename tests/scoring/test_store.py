@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from tests.models import tiny_llama
+from tests.tiny_models import tiny_llama
 from zetaplan.errors import ScoringError
 from zetaplan.scoring import score, score_each
+from zetaplan.scoring.backward.footprint import as_bytes
+from zetaplan.scoring.backward.pair_store import Held, Spilled
 from zetaplan.scoring.cache import fingerprint, finished, keep
 from zetaplan.scoring.curvature import nystrom
-from zetaplan.scoring.footprint import as_bytes
-from zetaplan.scoring.store import Held, Spilled
 
 TIGHT = 33_600_000  # two chunks of gradients, 33,554,432 bytes, and little more: no room for pairs that wait
 
@@ -238,8 +238,9 @@ def test_a_matrix_free_run_goes_on_at_the_block_where_it_ended(batch, cache, mon
 
 SLOW_RUN = """
 import sys, time, torch
-from tests.models import tiny_llama
-from zetaplan.scoring import score, store
+from tests.tiny_models import tiny_llama
+from zetaplan.scoring import score
+from zetaplan.scoring.backward import pair_store as store
 whole = store.Spilled.finish
 def finish(self, batch, losses):
     whole(self, batch, losses)

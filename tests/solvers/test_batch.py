@@ -8,10 +8,10 @@ import torch
 
 import zetaplan as zp
 from zetaplan.batch import BatchSolution, solve_batch
-from zetaplan.spec import named, programs
 from zetaplan.spec.batch import Batch, declare_batch
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import declare
+from zetaplan.spec.programs import named, programs
 from zetaplan.verification.batch import CONDITIONS, certified, residuals
 
 N, K = 60, 7

@@ -15,11 +15,11 @@ import zetaplan as zp
 from tests import oracle
 from tests.strategies import instances, random_instance
 from zetaplan.solvers.frontier import Frontier, frontier
-from zetaplan.spec import programs
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import Instance, declare
-from zetaplan.spec.joint import joint
 from zetaplan.spec.program import Program
+from zetaplan.spec.programs import programs
+from zetaplan.spec.programs.joint import joint
 from zetaplan.spec.solution import Status
 
 SINGLE = [program for program in programs().values() if len(program.terms) == 1]

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zetaplan as zp
-from zetaplan.solvers import dynamic, greedy, milp
-from zetaplan.solvers.integer import IntegerSolution, solve_integer
-from zetaplan.solvers.units import Units, window
-from zetaplan.spec import named
+from zetaplan.solvers.whole import dynamic, greedy, milp
+from zetaplan.solvers.whole.integer import IntegerSolution, solve_integer
+from zetaplan.solvers.whole.units import Units, window
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import Instance, declare
-from zetaplan.spec.joint import joint
+from zetaplan.spec.programs import named
+from zetaplan.spec.programs.joint import joint
 
 BUDGETED = ("allocation", "power_allocation", "exponential_allocation", "precision")
 TARGETED = ("pruning", "power_pruning")

@@ -13,9 +13,9 @@ from tests import oracle
 from tests.strategies import instances, random_instance
 from zetaplan.solvers.exact import solve_exact
 from zetaplan.solvers.rational import exact_optimum
-from zetaplan.spec.allocation import allocation
 from zetaplan.spec.instance import Instance
-from zetaplan.spec.pruning import pruning
+from zetaplan.spec.programs.allocation import allocation
+from zetaplan.spec.programs.pruning import pruning
 
 
 def assert_exact(instance: Instance) -> None:

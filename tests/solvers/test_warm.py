@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tests.strategies import instances
 from zetaplan.solvers import solve
-from zetaplan.spec.allocation import allocation
 from zetaplan.spec.instance import Instance
+from zetaplan.spec.programs.allocation import allocation
 
 from .test_exact import errors
 

@@ -9,9 +9,9 @@ import pytest
 import sympy as sp
 
 import zetaplan as zp
-from zetaplan.spec import named, programs
 from zetaplan.spec.constants import constants, reachable
 from zetaplan.spec.derivation import derive
+from zetaplan.spec.programs import named, programs
 from zetaplan.verification.conformance import planted_instances
 
 PLANTED = [planted for planted in planted_instances() if "K = 5" in planted.name]

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import zetaplan as zp
 from tests.strategies import instances
-from zetaplan.spec import named, programs
 from zetaplan.spec.instance import Instance, rebuild
+from zetaplan.spec.programs import named, programs
 
 BAD_ALLOCATIONS = {
     "quality[1] = nan: expected a finite number": {"quality": [1, math.nan]},

@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.verification.test_regret import PROGRAMS, K, program
+from zetaplan.drift.regret import robust
 from zetaplan.solvers import solve
 from zetaplan.solvers.minimax import minimax
-from zetaplan.spec.allocation import allocation
 from zetaplan.spec.instance import Instance
-from zetaplan.spec.precision import precision
-from zetaplan.spec.pruning import pruning
-from zetaplan.transfer import robust
-from zetaplan.verification.adversary import worst_case_floor
-from zetaplan.verification.dual_ends import Box, decision_box, dual_ends, mixed
+from zetaplan.spec.programs.allocation import allocation
+from zetaplan.spec.programs.precision import precision
+from zetaplan.spec.programs.pruning import pruning
+from zetaplan.verification.regret.adversary import worst_case_floor
+from zetaplan.verification.regret.dual_ends import Box, decision_box, dual_ends, mixed
 
 
 def drawn(name: str, seed: int) -> tuple[Instance, np.ndarray, np.ndarray]:

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from zetaplan.cli import app
+from zetaplan.cli.app import app
 from zetaplan.errors import SpecError
 from zetaplan.solvers import solve
 from zetaplan.spec.instance import Instance
-from zetaplan.spec.pruning import pruning
+from zetaplan.spec.programs.pruning import pruning
 from zetaplan.spec.solution import Solution
 from zetaplan.verification.audit import campaign as campaigns
 from zetaplan.verification.audit.campaign import Campaign, collect, conduct, run_chunk

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from zetaplan.cli import app
+from zetaplan.cli.app import app
 from zetaplan.errors import SpecError
 from zetaplan.solvers import solve
-from zetaplan.spec.pruning import pruning
+from zetaplan.spec.programs.pruning import pruning
 from zetaplan.verification.audit.published import PlanAudit, audit_plan
 
 OPTIMAL = "Is it optimal for any scores at all?"

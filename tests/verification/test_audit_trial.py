@@ -11,9 +11,9 @@ import pytest
 
 from zetaplan.errors import SpecError
 from zetaplan.solvers import solve
-from zetaplan.spec.allocation import allocation
 from zetaplan.spec.instance import Instance
-from zetaplan.spec.pruning import pruning
+from zetaplan.spec.programs.allocation import allocation
+from zetaplan.spec.programs.pruning import pruning
 from zetaplan.spec.solution import Solution, Status
 from zetaplan.verification.audit.contestants import contestant, quadratic
 from zetaplan.verification.audit.planting import Planted, plant

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import zetaplan as zp
-from zetaplan.spec import programs
 from zetaplan.spec.instance import Instance
+from zetaplan.spec.programs import programs
 from zetaplan.spec.solution import Solution
 from zetaplan.verification.conformance import conformance, planted_instances
 

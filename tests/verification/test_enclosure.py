@@ -15,11 +15,11 @@ from tests import oracle
 from tests.strategies import instances
 from zetaplan.errors import SpecError
 from zetaplan.solvers import solve
-from zetaplan.spec.allocation import allocation
 from zetaplan.spec.instance import Instance
-from zetaplan.spec.joint import joint
-from zetaplan.spec.precision import precision
-from zetaplan.spec.pruning import pruning
+from zetaplan.spec.programs.allocation import allocation
+from zetaplan.spec.programs.joint import joint
+from zetaplan.spec.programs.precision import precision
+from zetaplan.spec.programs.pruning import pruning
 from zetaplan.spec.solution import Solution
 from zetaplan.verification.enclosure import Enclosure, enclose
 

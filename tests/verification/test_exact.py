@@ -18,10 +18,10 @@ from zetaplan.errors import SpecError
 from zetaplan.solvers import solve
 from zetaplan.solvers.exact import solve_exact
 from zetaplan.solvers.rational import exact_optimum
-from zetaplan.spec import programs
-from zetaplan.spec.allocation import allocation
 from zetaplan.spec.instance import Instance
-from zetaplan.spec.pruning import pruning
+from zetaplan.spec.programs import programs
+from zetaplan.spec.programs.allocation import allocation
+from zetaplan.spec.programs.pruning import pruning
 from zetaplan.spec.rational import rational
 from zetaplan.spec.solution import Solution
 from zetaplan.verification import checker
@@ -168,7 +168,7 @@ def test_the_checker_knows_every_program_whose_optimum_is_a_fraction() -> None:
 
 
 def test_a_program_that_is_not_rational_is_named() -> None:
-    from zetaplan.spec.precision import precision
+    from zetaplan.spec.programs.precision import precision
 
     instance = precision([0.6, 0.4], 1.0, 8.0)
     with pytest.raises(SpecError, match=r"^precision: .* is not a rational function"):

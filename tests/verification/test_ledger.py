@@ -19,10 +19,10 @@ from latex2mathml.converter import convert
 
 from zetaplan.errors import CertificateError
 from zetaplan.solvers.rational import exact_optimum
-from zetaplan.spec.allocation import allocation
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import Instance
-from zetaplan.spec.pruning import pruning
+from zetaplan.spec.programs.allocation import allocation
+from zetaplan.spec.programs.pruning import pruning
 from zetaplan.spec.solution import Solution
 from zetaplan.verification.audit.published import audit_plan
 from zetaplan.verification.ledger import c24_published_plans, claims

@@ -10,19 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zetaplan.drift.regret import regret, robust
 from zetaplan.errors import SpecError
 from zetaplan.solvers import solve
-from zetaplan.spec.allocation import allocation
 from zetaplan.spec.constants import constants
 from zetaplan.spec.instance import Instance, with_quality
-from zetaplan.spec.joint import joint
-from zetaplan.spec.precision import precision
-from zetaplan.spec.pruning import pruning
+from zetaplan.spec.programs.allocation import allocation
+from zetaplan.spec.programs.joint import joint
+from zetaplan.spec.programs.precision import precision
+from zetaplan.spec.programs.pruning import pruning
 from zetaplan.spec.solution import Solution
-from zetaplan.transfer import regret, robust
 from zetaplan.verification.certificate import certify
-from zetaplan.verification.dual_ends import quality_ends
-from zetaplan.verification.regret import NEEDS, Kind, box_constants, regret_bound
+from zetaplan.verification.regret.bound import NEEDS, Kind, box_constants, regret_bound
+from zetaplan.verification.regret.dual_ends import quality_ends
 
 K = 8
 ROUNDING = 1e-11

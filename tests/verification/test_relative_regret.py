@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from tests.strategies import instances
 from zetaplan.errors import SpecError
 from zetaplan.solvers import solve
-from zetaplan.spec.allocation import allocation
-from zetaplan.spec.exponential_allocation import exponential_allocation
 from zetaplan.spec.instance import Instance, with_quality
-from zetaplan.spec.joint import joint
-from zetaplan.spec.power_pruning import power_pruning
-from zetaplan.spec.precision import precision
-from zetaplan.spec.pruning import pruning
+from zetaplan.spec.programs.allocation import allocation
+from zetaplan.spec.programs.exponential_allocation import exponential_allocation
+from zetaplan.spec.programs.joint import joint
+from zetaplan.spec.programs.power_pruning import power_pruning
+from zetaplan.spec.programs.precision import precision
+from zetaplan.spec.programs.pruning import pruning
 from zetaplan.spec.solution import Solution
-from zetaplan.verification.relative_regret import relative_regret
+from zetaplan.verification.regret.relative import relative_regret
 
 K = 12
 ROUNDING = 1e-11

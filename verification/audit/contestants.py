@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from zetaplan.errors import SolverError, SpecError
 from zetaplan.solvers import METHODS, solve
-from zetaplan.spec.allocation import ALLOCATION
 from zetaplan.spec.instance import Array, Instance
+from zetaplan.spec.programs.allocation import ALLOCATION
 from zetaplan.spec.solution import Solution, Status
 
 

@@ -21,11 +21,11 @@ import numpy as np
 import sympy as sp
 from flint import fmpq
 
-from zetaplan.spec.allocation import ALLOCATION
 from zetaplan.spec.derivation import PRICE, Derivation, derive
 from zetaplan.spec.instance import Array, Instance, declare, normalise
 from zetaplan.spec.program import MULTIPLIER, Program
-from zetaplan.spec.pruning import PRUNING
+from zetaplan.spec.programs.allocation import ALLOCATION
+from zetaplan.spec.programs.pruning import PRUNING
 from zetaplan.spec.rational import fraction, fractions, total
 
 PROGRAMS = (ALLOCATION, PRUNING)

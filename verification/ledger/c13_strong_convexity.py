@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from zetaplan.spec.constants import constants
-from zetaplan.spec.pruning import pruning
+from zetaplan.spec.programs.pruning import pruning
 from zetaplan.verification.ledger.claim import Claim, Fact, Verdict
 from zetaplan.verification.ledger.optimum import objective
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 import sympy as sp
 
 from zetaplan.spec.constants import constants
-from zetaplan.spec.pruning import pruning
+from zetaplan.spec.programs.pruning import pruning
 from zetaplan.verification.ledger.claim import Claim, Fact, Verdict
 from zetaplan.verification.ledger.optimum import objective, optimum
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 import sympy as sp
 
 from zetaplan.spec.program import QUALITY
-from zetaplan.spec.pruning import PRUNING, eta, kappa, rho, w
+from zetaplan.spec.programs.pruning import PRUNING, eta, kappa, rho, w
 from zetaplan.verification.ledger.claim import Claim, Fact, Verdict
 
 objective = PRUNING.terms[0].objective.subs(w, QUALITY**kappa).subs({eta: 1, kappa: sp.Rational(1, 2)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from zetaplan.spec.allocation import allocation
+from zetaplan.spec.programs.allocation import allocation
 from zetaplan.verification.ledger.claim import Claim, Fact, Verdict
 from zetaplan.verification.ledger.optimum import optimum
 

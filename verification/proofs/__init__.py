@@ -5,10 +5,11 @@ A proof is one file in this folder; there is nothing to register elsewhere.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
+import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from zetaplan import _found
 
 if TYPE_CHECKING:
     from zetaplan.verification.proofs.proof import Proof
@@ -19,6 +20,6 @@ def proofs() -> dict[str, Proof]:
     """Every proof in this folder, by the name of its file."""
     from zetaplan.verification.proofs.proof import Proof
 
-    modules = {m.name: importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)}
-    found = {name: getattr(module, "PROOF", None) for name, module in sorted(modules.items())}
+    modules = _found.modules(sys.modules[__name__])
+    found = {name.replace("-", "_"): getattr(module, "PROOF", None) for name, module in modules.items()}
     return {name: proof for name, proof in found.items() if isinstance(proof, Proof)}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sympy as sp
 
-from zetaplan.spec.allocation import ALLOCATION, alpha, c, gamma, m, w
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.program import MULTIPLIER
+from zetaplan.spec.programs.allocation import ALLOCATION, alpha, c, gamma, m, w
 from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, above, at_least, at_most, below
 
 (derived,) = derive(ALLOCATION)

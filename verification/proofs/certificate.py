@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import sympy as sp
 
-from zetaplan.spec import programs
 from zetaplan.spec.derivation import Derivation, derive
 from zetaplan.spec.program import Program
+from zetaplan.spec.programs import programs
 from zetaplan.verification.proofs.proof import (
     Argument,
     Identity,

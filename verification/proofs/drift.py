@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sympy as sp
 
-from zetaplan.spec import programs
-from zetaplan.spec.allocation import ALLOCATION, gamma, w
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.program import MULTIPLIER
-from zetaplan.spec.pruning import PRUNING, bits, eta, n
-from zetaplan.spec.pruning import w as v
+from zetaplan.spec.programs import programs
+from zetaplan.spec.programs.allocation import ALLOCATION, gamma, w
+from zetaplan.spec.programs.pruning import PRUNING, bits, eta, n
+from zetaplan.spec.programs.pruning import w as v
 from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, above, at_least, at_most, below
 
 (capacity,), (sparsity,) = derive(ALLOCATION), derive(PRUNING)

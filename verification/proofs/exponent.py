@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sympy as sp
 
-from zetaplan.spec.allocation import ALLOCATION, alpha, beta, c, gamma, w
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.program import MULTIPLIER
+from zetaplan.spec.programs.allocation import ALLOCATION, alpha, beta, c, gamma, w
 from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, above, at_most, below
 
 (derived,) = derive(ALLOCATION)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sympy as sp
 
-from zetaplan.spec.allocation import ALLOCATION, alpha, c, gamma, m, w
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.program import MULTIPLIER
-from zetaplan.spec.pruning import PRUNING, bits, eta, n, rho
-from zetaplan.spec.pruning import w as v
+from zetaplan.spec.programs.allocation import ALLOCATION, alpha, c, gamma, m, w
+from zetaplan.spec.programs.pruning import PRUNING, bits, eta, n, rho
+from zetaplan.spec.programs.pruning import w as v
 from zetaplan.verification.proofs.proof import (
     Argument,
     Identity,

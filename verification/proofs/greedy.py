@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
-from zetaplan.spec.allocation import ALLOCATION, alpha, c, gamma, m, w
+from zetaplan.spec.programs.allocation import ALLOCATION, alpha, c, gamma, m, w
 from zetaplan.verification.proofs.proof import (
     Argument,
     Identity,

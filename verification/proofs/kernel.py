@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sympy as sp
 
-from zetaplan.spec import programs
 from zetaplan.spec.derivation import PRICE, derive
 from zetaplan.spec.program import MULTIPLIER, Program
+from zetaplan.spec.programs import programs
 from zetaplan.verification.proofs.proof import (
     Argument,
     Identity,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sympy as sp
 
-from zetaplan.spec.allocation import ALLOCATION, alpha, c, gamma, w
 from zetaplan.spec.derivation import PRICE, derive
-from zetaplan.spec.pruning import PRUNING, bits, eta, n
-from zetaplan.spec.pruning import w as v
+from zetaplan.spec.programs.allocation import ALLOCATION, alpha, c, gamma, w
+from zetaplan.spec.programs.pruning import PRUNING, bits, eta, n
+from zetaplan.spec.programs.pruning import w as v
 from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, above, at_most, below
 
 (capacity,), (sparsity,) = derive(ALLOCATION), derive(PRUNING)

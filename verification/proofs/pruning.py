@@ -6,7 +6,7 @@ import sympy as sp
 
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.program import MULTIPLIER
-from zetaplan.spec.pruning import PRUNING, bits, eta, n, rho, w
+from zetaplan.spec.programs.pruning import PRUNING, bits, eta, n, rho, w
 from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, above, at_least, at_most, below
 
 (derived,) = derive(PRUNING)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
-from zetaplan.spec.pruning import PRUNING, bits, eta, n, rho, w
+from zetaplan.spec.programs.pruning import PRUNING, bits, eta, n, rho, w
 from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Numeric, Proof, above, at_least, at_most
 
 regret, source_slope, target_slope, linear_term = sp.symbols("R s p r", real=True)

@@ -6,7 +6,7 @@ import sympy as sp
 
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.program import MULTIPLIER
-from zetaplan.spec.pruning import PRUNING, n, rho, w
+from zetaplan.spec.programs.pruning import PRUNING, n, rho, w
 from zetaplan.verification.proofs.proof import Inequality, Proof, at_least, at_most, equal
 
 LAYERS = 3

@@ -9,22 +9,21 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import TYPE_CHECKING, cast
 
-from zetaplan.checking import load_plan
+from zetaplan import _found
+from zetaplan.documents.schemas import contents, write
+from zetaplan.documents.verify import load_plan
 from zetaplan.errors import CertificateError, SpecError
 from zetaplan.exports import formats
 from zetaplan.exports.job import Format, Group, job_of
 from zetaplan.exports.targets import Problem, check, modules_of
-from zetaplan.files import contents, write
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from zetaplan.planning import Plan
+    from zetaplan.plans.planner import Plan
 
 
 PLAN_SCHEMA = b'"zetaplan.plan/'
@@ -125,11 +124,9 @@ def refuse(found: Sequence[Problem], what: str) -> None:
 
 def format_names() -> tuple[str, ...]:
     """The formats that there are: one file each."""
-    return tuple(found.name.replace("_", "-") for found in iter_modules(formats.__path__))
+    return _found.names(formats)
 
 
 def format_of(name: str) -> Format:
     """The format of this name. Raises SpecError, with all names, if there is none."""
-    if name not in format_names():
-        raise SpecError(f"to = {name!r}: expected one of {', '.join(format_names())}")
-    return cast(Format, import_module(f"{formats.__name__}.{name.replace('-', '_')}"))
+    return cast(Format, _found.module(formats, name, argument="to"))

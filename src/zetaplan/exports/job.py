@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from zetaplan.errors import CertificateError, SpecError
 from zetaplan.exports.targets import Entry, Module, linears
-from zetaplan.wishes import TIE
+from zetaplan.plans.bounds import TIE
 
 if TYPE_CHECKING:
-    from zetaplan.planning import Plan
+    from zetaplan.plans.planner import Plan
 
 
 @dataclass(frozen=True, eq=False)

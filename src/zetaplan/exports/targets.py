@@ -127,8 +127,8 @@ def modules_of(model: str | nn.Module) -> tuple[Module, ...]:
     from torch.nn import Linear
     from transformers.pytorch_utils import Conv1D
 
-    from zetaplan.scoring.blocks import layer_blocks
-    from zetaplan.scoring.skeleton import skeleton
+    from zetaplan.scoring.model.blocks import layer_blocks
+    from zetaplan.scoring.model.meta_model import skeleton
 
     network = skeleton(model) if isinstance(model, str) else model
     blocks = [block.name for block in layer_blocks(network)]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from zetaplan.documents.schemas import canonical
 from zetaplan.errors import SpecError
 from zetaplan.exports.job import Group, Job
 from zetaplan.exports.targets import Module, linears, literal
-from zetaplan.files import canonical
 
 PROGRAM, MODEL, FILE = None, False, "export.json"
 

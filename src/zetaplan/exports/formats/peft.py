@@ -12,10 +12,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from zetaplan.documents.schemas import canonical
 from zetaplan.errors import SpecError
 from zetaplan.exports.job import Group, Job
 from zetaplan.exports.targets import Entry, Module, linears
-from zetaplan.files import canonical
 
 PROGRAM, MODEL, FILE = "allocation", True, "adapter_config.json"
 

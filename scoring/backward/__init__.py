@@ -1,0 +1,1 @@
+"""One forward and backward pass, and what every block keeps of it."""

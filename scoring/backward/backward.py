@@ -1,0 +1,122 @@
+"""The pass over N sequences that shows every module of every block its pairs (input, gradient of the output).
+
+Sequences do not interact, so one backward pass of the sum of their losses carries the gradient of each.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from zetaplan.errors import ScoringError
+from zetaplan.scoring.backward.hooks import Capture, captured
+from zetaplan.scoring.backward.pair_store import Held, Store
+from zetaplan.scoring.backward.per_sequence import Pair, Pairs, moved
+from zetaplan.scoring.backward.sketch import Sketch
+from zetaplan.scoring.distributed import Ranks
+from zetaplan.scoring.model.blocks import Block
+from zetaplan.scoring.model.losses import require_finite, sequence_losses
+from zetaplan.scoring.text.sequences import Batch
+
+
+def backward_pass(
+    model: nn.Module,
+    parts: Sequence[Block],
+    data: Sequence[Batch],
+    consume: Callable[[int, str, nn.Module, Pairs], None],
+    weights: Sequence[Tensor],
+    progress: bool = False,
+    store: Store | None = None,
+    sketch: Sketch | None = None,
+    ranks: Ranks = Ranks(),  # noqa: B008  a frozen value
+) -> Tensor:
+    """The losses (N,) in float64; `consume(block, name, module, pairs)` meets every module with all sequences.
+
+    Args:
+        model: left as it was found.
+        parts: the blocks; `consume` is told their index.
+        data: batches, N sequences in all.
+        consume: called once per module, when it has met its last sequence.
+        weights: of each sequence's loss in the backward pass, (B,) per batch.
+        progress: show a progress bar.
+        store: where pairs wait; batches that it has already are not passed again. None: in memory.
+        sketch: what becomes of a pair before it waits.
+        ranks: who passes which batch, and on whom `consume` is called.
+
+    Raises:
+        ScoringError: a loss or a gradient is not finite, or a module cannot be captured.
+    """
+    store = store or Held(len(data))
+    modules = [[(index, *item) for item in part.modules.items()] for index, part in enumerate(parts)]
+    consumed = set()
+
+    def handed(index: int, name: str, module: nn.Module, pairs: Pairs) -> None:
+        device = next(module.parameters(recurse=False)).device
+        consume(index, name, module, [moved(pair, device) for pair in pairs[: len(data)]])
+        consumed.add(name)
+
+    def take(index: int, name: str, module: nn.Module, pair: Pair) -> None:
+        store.put(name, sketch.of(name, module, pair) if sketch else pair)
+        bar.update()
+        if store.whole(name):
+            handed(index, name, module, store.take(name))
+
+    captures = [
+        Capture(name, (module, *parts[index].twins(name)), partial(take, index))
+        for block in modules
+        for index, name, module in block
+    ]
+    own = ranks.share(range(len(data)))
+    with tqdm(total=len(captures) * len(own), desc="scoring", unit="modules", disable=not progress) as bar:
+        _probe(model, data[0])
+        with captured(model, captures), torch.enable_grad():
+            found = {n: _losses(model, n, data, weights, captures, store) for n in own}
+    for items in ranks.rounds([[item for item in block if item[1] not in consumed] for block in modules]):
+        met = [
+            (item, ranks.collected(owner, store.take(item[1]), len(data)))
+            for owner, item in enumerate(items)
+            if item is not None
+        ]
+        for item, pairs in met:
+            if pairs:
+                handed(*item, pairs)
+    absent = (torch.zeros(len(batch["labels"]), dtype=torch.float64) for batch in data)
+    return ranks.total(torch.cat([found.get(n, zeros) for n, zeros in enumerate(absent)]))
+
+
+def _losses(
+    model: nn.Module,
+    number: int,
+    data: Sequence[Batch],
+    weights: Sequence[Tensor],
+    captures: Sequence[Capture],
+    store: Store,
+) -> Tensor:
+    """Of one batch, which passes through the model unless the store has it."""
+    if (known := store.losses(number)) is not None:
+        return known
+    for capture in captures:
+        capture.begin((data[number]["labels"].shape[0], data[number]["labels"].shape[1]))
+    losses = sequence_losses(model, data[number])
+    require_finite(losses, model, sum(len(batch["labels"]) for batch in data[:number]))
+    (losses @ weights[number].to(losses)).backward()  # type: ignore[no-untyped-call]
+    for capture in captures:
+        capture.require()
+    found = losses.detach().cpu().double()
+    store.finish(number, found)
+    return found
+
+
+def _probe(model: nn.Module, batch: Batch, tokens: int = 16) -> None:
+    """Two forward passes of one short sequence must agree, else the scores would not repeat."""
+    short = {name: value[:1, :tokens].clone() for name, value in batch.items()}
+    short["labels"] = short["input_ids"].clone()
+    with captured(model, ()), torch.no_grad():
+        first, second = (sequence_losses(model, short) for _ in range(2))
+    if not torch.allclose(first, second, rtol=torch.finfo(first.dtype).eps ** 0.5, atol=0, equal_nan=True):
+        raise ScoringError(
+            f"model: two passes of the same sequence gave the losses {first.item()} and {second.item()}; the "
+            "model draws random numbers in evaluation mode, switch that off before scoring"
+        )

@@ -1,0 +1,138 @@
+"""What one pass leaves for the surrogates: a statistic of every block, and the losses.
+
+Where the pairs wait follows from the memory that is granted, from the cache and from the sketch; see `footprint`,
+`store` and `sketch`.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from zetaplan.errors import ScoringError
+from zetaplan.scoring.backward.backward import backward_pass
+from zetaplan.scoring.backward.footprint import Footprint, footprint
+from zetaplan.scoring.backward.pair_store import Held, Spilled, Store
+from zetaplan.scoring.backward.per_sequence import Pairs
+from zetaplan.scoring.backward.sketch import Sketch, mean_products
+from zetaplan.scoring.backward.statistics import Gram, Statistic, take_in
+from zetaplan.scoring.cache import Run
+from zetaplan.scoring.curvature import Curvature, MatrixFree, OnePass
+from zetaplan.scoring.distributed import Ranks
+from zetaplan.scoring.model.blocks import Block
+from zetaplan.scoring.text.sampling import rows
+from zetaplan.scoring.text.sequences import Batch, labelled_places
+
+Statistics = dict[type[Statistic], list[Statistic]]  # one of each kind per block
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a pass left.
+
+    Attributes:
+        statistics: of all blocks; only those of this rank's blocks are filled.
+        repeats: the same from each sketch alone; empty without a sketch.
+        losses: (N,) in float64.
+        store: where the pairs were, not yet closed.
+        alone: whether this is the only rank, so that the store has every batch.
+        memory: the limit, the estimate and what was measured, in bytes.
+    """
+
+    statistics: Statistics
+    repeats: tuple[Statistics, ...]
+    losses: Tensor
+    store: Store
+    alone: bool
+    memory: dict[str, Any]
+
+    @property
+    def reusable(self) -> Store | None:
+        """The store, if it holds the whole pairs of all batches still."""
+        return self.store if isinstance(self.store, Spilled) and self.alone else None
+
+
+def kinds_of(surrogates: Iterable[type[Curvature]]) -> set[type[Statistic]]:
+    """The statistics that the surrogates need, at least the products of the gradients."""
+    return {surrogate.statistic for surrogate in surrogates if issubclass(surrogate, OnePass)} or {Gram}
+
+
+def require_sketchable(surrogates: Iterable[type[Curvature]], held_out: bool) -> None:
+    """Raise unless the surrogates, and what else is asked, follow from products of gradients alone."""
+    for surrogate in surrogates:
+        if issubclass(surrogate, MatrixFree) or not issubclass(cast(type[OnePass], surrogate).statistic, Gram):
+            raise ScoringError(
+                f"sketch: {surrogate.__name__} needs more than products of gradients; use block-fisher, gradient or "
+                "mc-fisher, or no sketch"
+            )
+    if held_out:
+        raise ScoringError("sketch: held_out needs the whole gradients for the steps; leave one of the two out")
+
+
+def observed(
+    model: nn.Module,
+    parts: Sequence[Block],
+    data: Sequence[Batch],
+    surrogates: Collection[type[Curvature]],
+    run: Run,
+    memory: int | None,
+    sketch: Sketch | None,
+    ranks: Ranks,
+    progress: bool,
+) -> Observation:
+    """One pass; arguments and errors as for `score`."""
+    sequences, kinds = sum(len(batch["labels"]) for batch in data), kinds_of(surrogates)
+    places = [labelled_places(batch) for batch in data]
+    batches, weights = rows(model, data, any(kind.drawn for kind in kinds), ranks)
+    matrix_free = [surrogate for surrogate in surrogates if issubclass(surrogate, MatrixFree)]
+    needed = footprint(model, parts, batches, kinds, matrix_free, sketch, ranks)
+    store = _store(parts, batches, run, needed, memory, ranks)
+    filled: list[Statistics] = [
+        {kind: [kind(sequences) for _ in parts] for kind in kinds} for _ in range(sketch.repeats if sketch else 1)
+    ]
+
+    def consume(index: int, name: str, module: nn.Module, pairs: Pairs) -> None:
+        for repeat, statistics in enumerate(filled):
+            own = sketch.part(module, pairs, repeat) if sketch else pairs
+            take_in([of_blocks[index] for of_blocks in statistics.values()], places, name, module, own)
+
+    losses = backward_pass(model, parts, batches, consume, weights, progress, store, sketch, ranks)[:sequences]
+    return Observation(
+        statistics=_means(filled, parts) if sketch else filled[0],
+        repeats=tuple(filled) if sketch else (),
+        losses=losses,
+        store=store,
+        alone=ranks.alone,
+        memory={
+            "limit": memory,
+            "pairs": "disk" if isinstance(store, Spilled) else "memory",
+            "estimate": {
+                "pairs": needed.held,
+                "module": needed.turn,
+                "statistics": needed.kept,
+                "products": needed.later,
+            },
+            "waiting": store.peak,
+        },
+    )
+
+
+def _store(
+    parts: Sequence[Block], batches: Sequence[Batch], run: Run, needed: Footprint, memory: int | None, ranks: Ranks
+) -> Store:
+    needed.require_least(memory)
+    if len(batches) > 1 and (run.folder or not needed.fits(memory)):
+        names = [name for part in parts for name in part.modules]
+        return Spilled(run.pairs(), ranks.share(range(len(batches))), names)
+    return Held(len(batches), early=ranks.alone)
+
+
+def _means(repeats: Sequence[Statistics], parts: Sequence[Block]) -> Statistics:
+    return {
+        kind: [
+            mean_products(cast(list[Gram], [one[kind][k] for one in repeats]), part.parameters)
+            for k, part in enumerate(parts)
+        ]
+        for kind in repeats[0]
+    }

@@ -1,0 +1,172 @@
+"""Products with the curvature of one block, without its matrix: gradient, Gauss-Newton, Hessian, per-token Fisher.
+
+With z_t the logits that predict token t of sequence i, T_i its labelled tokens and w_t = 1 / (N T_i), the loss is
+sum_t w_t CE(z_t, y_t). J_t is the Jacobian of z_t in the block's parameters, p_t = softmax(z_t), r_t = p_t - e_{y_t}:
+
+    g               = sum_t w_t J_t' r_t                              the gradient
+    Gauss-Newton    = sum_t w_t J_t' (diag p_t - p_t p_t') J_t        also the true Fisher: no label in it
+    per-token Fisher = sum_t w_t (J_t' r_t)(J_t' r_t)'                the empirical Fisher with tokens as samples
+    Hessian         = Gauss-Newton + sum_t w_t sum_c r_tc d2 z_tc
+
+J v comes from forward-mode differentiation along v (Wengert 1964), J' u from the backward pass of the same forward,
+the Hessian from differentiating the gradient twice (Pearlmutter 1994). One batch is in memory at a time.
+"""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from zetaplan.errors import ScoringError
+from zetaplan.scoring.model.eval_mode import frozen
+from zetaplan.scoring.model.losses import shifted_logits
+from zetaplan.scoring.text.sequences import IGNORED, Batch
+
+# From the tangent J_t v of the logits and the residuals: the cotangent whose image under J' is the product.
+OutputCurvature = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class LinearisedBlock:
+    """The model as a function of the parameters of one block, d numbers in all, on given data.
+
+    Attributes:
+        model: a causal language model; left as it was found by every call.
+        parameters: the block's parameters by qualified name, in the order of the vectors.
+        batches: N sequences in all.
+        exact: gives the same model in float64; blocks of one model share it, for a copy is as large as the model.
+    """
+
+    model: nn.Module
+    parameters: Mapping[str, nn.Parameter]
+    batches: Sequence[Batch]
+    exact: Callable[[], nn.Module] | None = None
+
+    @property
+    def dimension(self) -> int:
+        """d."""
+        return sum(parameter.numel() for parameter in self.parameters.values())
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the vectors: float32 at least."""
+        return torch.promote_types(next(iter(self.parameters.values())).dtype, torch.float32)
+
+    @property
+    def device(self) -> torch.device:
+        """Of the vectors."""
+        return next(iter(self.parameters.values())).device
+
+    @cached_property
+    def sequences(self) -> int:
+        """N."""
+        return sum(len(batch["labels"]) for batch in self.batches)
+
+    def in_float64(self) -> "LinearisedBlock":
+        """The same weights as a function over float64; itself if it is one."""
+        if self.dtype == torch.float64:
+            return self
+        model = self.exact() if self.exact else in_float64(self.model)
+        return LinearisedBlock(model, {name: model.get_parameter(name) for name in self.parameters}, self.batches)
+
+    def gradient(self) -> Tensor:
+        """g, shape (d,)."""
+        return self._sum(self._gradient)
+
+    def ggn(self, v: Tensor) -> Tensor:
+        """The Gauss-Newton matrix times v (d,)."""
+        return self._sum(lambda batch: self._through_outputs(batch, v, _of_softmax))
+
+    def token_fisher(self, v: Tensor) -> Tensor:
+        """The per-token empirical Fisher times v (d,)."""
+        return self._sum(lambda batch: self._through_outputs(batch, v, _of_labels))
+
+    def hessian(self, v: Tensor) -> Tensor:
+        """The Hessian of the loss times v (d,)."""
+        return self._sum(lambda batch: self._twice(batch, v))
+
+    def _sum(self, of_batch: Callable[[Batch], Tensor]) -> Tensor:
+        total = torch.zeros(self.dimension, dtype=self.dtype, device=self.device)
+        with frozen(self.model), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):  # the one that differentiates twice
+            try:
+                for batch in self.batches:
+                    total += of_batch(batch)
+            except NotImplementedError as error:
+                raise ScoringError(
+                    f"curvature: an operation of the model lacks the derivative that products with H need ({error}); "
+                    "use a one-pass surrogate such as mc-fisher"
+                ) from error
+        return total
+
+    def _gradient(self, batch: Batch) -> Tensor:
+        leaves = self._leaves()
+        return self._flat(torch.autograd.grad(self._loss(batch, leaves), list(leaves.values())))
+
+    def _twice(self, batch: Batch, v: Tensor) -> Tensor:
+        leaves = self._leaves()
+        first = torch.autograd.grad(self._loss(batch, leaves), list(leaves.values()), create_graph=True)
+        along = torch.stack([(g * part).sum() for g, part in zip(first, self._shaped(v), strict=True)]).sum()
+        return self._flat(torch.autograd.grad(along, list(leaves.values()), materialize_grads=True))
+
+    def _through_outputs(self, batch: Batch, v: Tensor, curvature: OutputCurvature) -> Tensor:
+        leaves = self._leaves()
+        with forward_ad.dual_level():
+            duals = {
+                name: forward_ad.make_dual(leaf, part)  # type: ignore[no-untyped-call]
+                for (name, leaf), part in zip(leaves.items(), self._shaped(v), strict=True)
+            }
+            logits, labels = self._outputs(batch, duals)
+            value, tangent = forward_ad.unpack_dual(logits)  # type: ignore[no-untyped-call]
+        with torch.no_grad():  # outside the dual level: the backward pass meets plain tensors
+            cotangent = curvature(value.softmax(-1), labels, tangent) * self._weights(labels)[..., None]
+        return self._flat(torch.autograd.grad(value, list(leaves.values()), cotangent))
+
+    def _outputs(self, batch: Batch, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        def call(**inputs: object) -> object:
+            return functional_call(self.model, dict(parameters), kwargs=inputs)
+
+        return shifted_logits(call, batch, self.device)
+
+    def _loss(self, batch: Batch, parameters: Mapping[str, Tensor]) -> Tensor:
+        logits, labels = self._outputs(batch, parameters)
+        losses = nn.functional.cross_entropy(
+            logits.flatten(0, 1), labels.flatten(), reduction="none", ignore_index=IGNORED
+        )
+        return losses @ self._weights(labels).flatten().to(losses)
+
+    def _weights(self, labels: Tensor) -> Tensor:
+        """w_t, (B, T), zero where there is no label."""
+        counted = (labels != IGNORED).to(self.dtype)
+        return counted / (counted.sum(1, keepdim=True) * self.sequences)
+
+    def _leaves(self) -> dict[str, Tensor]:
+        return {name: parameter.detach().requires_grad_() for name, parameter in self.parameters.items()}
+
+    def _shaped(self, v: Tensor) -> list[Tensor]:
+        pieces = torch.split(v, [parameter.numel() for parameter in self.parameters.values()])
+        return [piece.view_as(p).to(p) for piece, p in zip(pieces, self.parameters.values(), strict=True)]
+
+    def _flat(self, parts: Sequence[Tensor]) -> Tensor:
+        return torch.cat([part.detach().flatten() for part in parts]).to(self.dtype)
+
+
+def in_float64(model: nn.Module) -> nn.Module:
+    """A copy of the model over float64."""
+    return copy.deepcopy(model).double()
+
+
+def _of_softmax(p: Tensor, labels: Tensor, tangent: Tensor) -> Tensor:
+    """(diag p - p p') Jv."""
+    return p * (tangent - (p * tangent).sum(-1, keepdim=True))
+
+
+def _of_labels(p: Tensor, labels: Tensor, tangent: Tensor) -> Tensor:
+    """r r' Jv with r = p - e_y."""
+    residual = p.scatter_add(-1, labels.clamp(min=0)[..., None], -torch.ones_like(p[..., :1]))
+    return residual * (residual * tangent).sum(-1, keepdim=True)

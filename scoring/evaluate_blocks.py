@@ -1,0 +1,130 @@
+"""What a surrogate answers about every block.
+
+Those of one pass are asked all at once. A matrix-free one keeps vectors as long as a block has parameters, and may take
+minutes for each: one block is in memory at a time, and its answers are in the cache as soon as they are there.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+from torch import nn
+from tqdm.auto import tqdm
+
+from zetaplan.scoring.backward.pass_result import Observation
+from zetaplan.scoring.backward.sketch import relative_error
+from zetaplan.scoring.cache import Run
+from zetaplan.scoring.curvature import Curvature, MatrixFree, OnePass
+from zetaplan.scoring.curvature._damping import Damping
+from zetaplan.scoring.curvature._products import LinearisedBlock, in_float64
+from zetaplan.scoring.distributed import Ranks
+from zetaplan.scoring.model.blocks import Block
+from zetaplan.scoring.prediction import decreases
+from zetaplan.scoring.scores import Vector
+from zetaplan.scoring.text.sequences import Batch, digest
+
+Answers = dict[str, Any]  # of one block: numbers, pairs of them, or None where the surrogate cannot tell
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Subject:
+    """What the surrogates are asked about: the blocks of a model on sequences, and how."""
+
+    model: nn.Module
+    parts: Sequence[Block]
+    data: Sequence[Batch]
+    held_out: Sequence[Batch] | None
+    damping: Damping
+    width: float
+    seen: Observation
+    run: Run
+    ranks: Ranks
+    progress: bool
+
+    def taus(self, facts: Sequence[tuple[float, int]]) -> Vector:
+        """tau of all blocks, from trace and rank of this rank's."""
+        column = self.ranks.column(np.array(facts, dtype=np.float64), len(self.parts))
+        return self.damping.tau(tuple(part.name for part in self.parts), column[:, 0], column[:, 1])
+
+    def fall(self, parts: Sequence[Block], curvatures: Sequence[Curvature], taus: Sequence[float]) -> list[Answers]:
+        """How far the loss falls when each of these blocks takes its step; nothing if it was not asked."""
+        if self.held_out is None:
+            return [{"decrease": None, "held_out_decrease": None} for _ in parts]
+        falls = decreases(self.model, parts, curvatures, taus, self.data, self.held_out, self.seen.reusable)
+        return [dict(zip(("decrease", "held_out_decrease"), pair, strict=True)) for pair in zip(*falls, strict=True)]
+
+
+def answers(name: str, surrogate: type[Curvature], subject: Subject) -> dict[str, Vector | None]:
+    """By the name of what `Scores` holds, (K, ...); and from a sketch the `relative_error` of the gains."""
+    if issubclass(surrogate, OnePass):
+        taus, rows = _all_at_once(surrogate, subject)
+    else:
+        taus, rows = _one_by_one(name, surrogate, subject)
+    return {"damping": taus, **{key: _column([row[key] for row in rows], subject) for key in rows[0]}}
+
+
+def _column(values: Sequence[object], subject: Subject) -> Vector | None:
+    if None in values:
+        return None
+    return subject.ranks.column(np.array(values, dtype=np.float64), len(subject.parts))
+
+
+def _all_at_once(surrogate: type[OnePass], subject: Subject) -> tuple[Vector, list[Answers]]:
+    def of(statistics: Mapping[Any, Sequence[Any]]) -> list[OnePass]:
+        return [surrogate(statistic) for statistic in subject.ranks.share(statistics[surrogate.statistic])]
+
+    curvatures = of(subject.seen.statistics)
+    taus = subject.taus([(c.trace, c.rank) for c in curvatures]) if surrogate.damped else np.zeros(len(subject.parts))
+    own = subject.ranks.share(taus.tolist())
+    falls = subject.fall(subject.ranks.share(subject.parts), curvatures, own)
+    rows = [{**_numbers(c, tau), **fall} for c, tau, fall in zip(curvatures, own, falls, strict=True)]
+    if subject.seen.repeats:
+        alone = zip(*map(of, subject.seen.repeats), strict=True)
+        for row, tau, repeats in zip(rows, own, alone, strict=True):
+            row["relative_error"] = relative_error(row["gain"], [c.gain(tau) for c in repeats])
+    return taus, rows
+
+
+def _one_by_one(name: str, surrogate: type[Curvature], subject: Subject) -> tuple[Vector, list[Answers]]:
+    assert issubclass(surrogate, MatrixFree)  # noqa: S101  there is no third kind
+    exact = cache(partial(in_float64, subject.model))
+    own = subject.ranks.share(subject.parts)
+    asked = {"width": subject.width, "held_out": subject.held_out and digest(subject.held_out)}
+
+    def build(part: Block) -> MatrixFree:
+        return surrogate(LinearisedBlock(subject.model, part.named_parameters, subject.data, exact), subject.width)
+
+    def facts(part: Block) -> tuple[float, int]:
+        curvature = build(part)
+        return curvature.trace, curvature.rank
+
+    def everything(part: Block, tau: float) -> Answers:
+        curvature = build(part)
+        [fall] = subject.fall([part], [curvature], [tau])
+        return {**_numbers(curvature, tau), **fall}
+
+    def kept(compute: Callable[[], Any], part: Block, **more: Any) -> Any:
+        return subject.run.numbers(compute, curvature=name, block=part.name, **more)
+
+    def shown(parts: Sequence[Block], what: str) -> Iterator[Block]:
+        yield from tqdm(parts, desc=what, unit="blocks", disable=not subject.progress)
+
+    absolute = subject.damping.mode == "absolute"
+    taus = subject.taus([(0.0, 1) if absolute else kept(partial(facts, part), part) for part in shown(own, "trace")])
+    pairs = zip(shown(own, name), subject.ranks.share(taus.tolist()), strict=True)
+    return taus, [kept(partial(everything, part, tau), part, tau=tau, **asked) for part, tau in pairs]
+
+
+def _numbers(curvature: Curvature, tau: float) -> Answers:
+    low, high = curvature.enclosure(tau)
+    return {
+        "gain": curvature.gain(tau),
+        "low": low,
+        "high": high,
+        "noise_floor": curvature.noise_floor(tau),
+        "standard_error": curvature.standard_error(tau),
+        "cross_fitted": curvature.cross_fitted(tau),
+        "effective_dimension": curvature.effective_dimension(tau),
+    }

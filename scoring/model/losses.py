@@ -1,0 +1,41 @@
+"""The loss: of a sequence, the mean cross-entropy over its labelled tokens; of the data, the mean over sequences."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from zetaplan.errors import ScoringError
+from zetaplan.scoring.text.sequences import IGNORED, Batch
+
+
+def sequence_losses(model: nn.Module, batch: Batch) -> Tensor:
+    """Mean cross-entropy (B,) of each sequence over its labelled tokens, each predicted from those before it."""
+    logits, labels = shifted_logits(model, batch, next(model.parameters()).device)
+    losses = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none", ignore_index=IGNORED)
+    return losses.view_as(labels).sum(1) / (labels != IGNORED).sum(1)
+
+
+def shifted_logits(model: Callable[..., Any], batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Logits (B, T, V), float32 at least, and the label (B, T) that each place predicts, -100 where there is none."""
+    inputs = {name: value.to(device) for name, value in batch.items()}
+    labels = functional.pad(inputs.pop("labels")[:, 1:], (0, 1), value=IGNORED)
+    logits = model(**inputs, use_cache=False).logits
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)), labels
+
+
+def mean_loss(model: nn.Module, data: Sequence[Batch]) -> float:
+    """The loss of the data, nats, as the model stands and without gradients."""
+    with torch.no_grad():
+        return float(torch.cat([sequence_losses(model, batch).double().cpu() for batch in data]).mean())
+
+
+def require_finite(losses: Tensor, model: nn.Module, done: int) -> None:
+    wrong = (~losses.isfinite()).nonzero().flatten().tolist()
+    if not wrong:
+        return
+    culprits = [name for name, p in model.named_parameters() if not p.isfinite().all()]
+    cause = f"parameter {culprits[0]!r} holds non-finite values" if culprits else "try dtype float32"
+    raise ScoringError(f"model: the loss of sequence {done + wrong[0]} is {losses[wrong[0]].item()}; {cause}")

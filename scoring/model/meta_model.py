@@ -1,0 +1,41 @@
+"""A model without its weights: modules, names and shapes on the meta device, from config.json alone."""
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from zetaplan.errors import ScoringError
+from zetaplan.scoring.model.gguf import converted
+from zetaplan.scoring.model.load import SMOLLM2, _hub_snapshot, _locate, _smollm2_file
+
+
+def skeleton(source: str | PathLike[str]) -> Any:
+    """The transformers model that `source` describes, on the meta device.
+
+    source: what `load_model` takes; of a directory, config.json is enough.
+
+    Raises:
+        ScoringError: nothing there, or no config of a causal language model.
+    """
+    folder = _folder(source)
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=False).eval()
+    except Exception as error:  # the library raises bare errors of many kinds for a damaged folder
+        raise ScoringError(f"model: {source} has no usable config.json: {type(error).__name__}: {error}") from error
+
+
+def _folder(source: str | PathLike[str]) -> Path:
+    path = _smollm2_file() if source == SMOLLM2 else Path(source)
+    if path.suffix == ".gguf":
+        return converted(path, None)[0]
+    return path if path.is_dir() else _hub_snapshot(str(source))
+
+
+def fingerprint(source: str | PathLike[str]) -> str:
+    """The sha256 by which `load_model` identifies the weights, without loading them. Raises ScoringError as it does."""
+    return _locate(source, None)[2]

@@ -1,0 +1,1 @@
+"""Optimal plans in whole units."""

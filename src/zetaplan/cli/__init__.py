@@ -1,0 +1,1 @@
+"""The command line: `app` holds the commands, every other file is one command."""

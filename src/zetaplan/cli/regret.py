@@ -1,0 +1,105 @@
+"""`zetaplan regret`: what a plan loses on other scores, or can lose at most if its own drift."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zetaplan.errors import CertificateError, SpecError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from zetaplan.drift.intervals import Cost
+    from zetaplan.plans.planner import Plan
+
+
+def regret(
+    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="A file written by `allocate` or `prune`.")],
+    scores: Annotated[
+        Path | None, typer.Option(help="Other scores of the same blocks: the regret on them, exactly.")
+    ] = None,
+    drift: Annotated[
+        float | None, typer.Option(help="Or: a share of itself by which every gain may drift: the regret at most.")
+    ] = None,
+    confidence: Annotated[
+        float | None, typer.Option(help="Or: how sure the sampling intervals of the plan's own scores are (0.95).")
+    ] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Exit 1 if more than this share of the best objective can be lost.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output, and nothing else.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+) -> None:
+    """What the plan loses against the best plan for other scores, and the layers that it loses it by."""
+    from zetaplan.documents.verify import load_plan
+
+    if tolerance is not None and not 0.0 <= tolerance < math.inf:
+        raise SpecError(f"tolerance = {tolerance}: expected a share of the best objective, at least 0, such as 0.01")
+    cost = _cost(load_plan(plan), scores, drift, confidence)
+    if as_json:
+        typer.echo(json.dumps({"plan": str(plan), **_facts(cost)}, indent=2))
+    elif not quiet:
+        from rich.console import Console
+
+        Console().print(_table(cost))
+        typer.echo(str(cost))
+    if tolerance is not None and not cost.share <= tolerance:
+        raise CertificateError(f"{plan}: {cost}; {tolerance:.3g} of it is tolerated")
+
+
+def _cost(plan: Plan, scores: Path | None, drift: float | None, confidence: float | None) -> Cost:
+    from zetaplan.documents.convert import load_scores
+    from zetaplan.drift.intervals import (
+        CONFIDENCE,
+        cost_on,
+        cost_over,
+        enclosure_intervals,
+        expected_intervals,
+        measured_intervals,
+    )
+
+    if sum(option is not None for option in (scores, drift, confidence)) > 1:
+        raise SpecError("scores, drift and confidence: give one of the three, not more")
+    if scores is not None:
+        return cost_on(plan, load_scores(scores), f"the scores in {scores} are right")
+    if drift is not None:
+        return cost_over(plan, expected_intervals(plan, drift))
+    intervals = measured_intervals(plan, CONFIDENCE if confidence is None else confidence)
+    if intervals is None and confidence is None:
+        intervals = enclosure_intervals(plan)
+    if intervals is None:
+        raise SpecError(
+            f"{plan.scores.curvature} scores have no standard error, so they do not say where the gains may be; "
+            "give --scores or --drift"
+        )
+    return cost_over(plan, intervals)
+
+
+def _facts(cost: Cost) -> dict[str, object]:
+    return {
+        "if": cost.meaning,
+        "strength": "exact" if cost.exact else "upper bound",
+        "regret": cost.share if math.isfinite(cost.share) else None,
+        "unit": "share of the best objective",
+        "layers": dict(zip(cost.names, cost.layers.tolist(), strict=True)),
+    }
+
+
+def _table(cost: Cost) -> Table:
+    """What every layer adds, the largest first."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("layer", overflow="fold")
+    for heading in ("of the best objective", "of the regret"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    rows = sorted(zip(cost.layers.tolist(), cost.shares.tolist(), cost.names, strict=True), key=lambda row: -row[0])
+    for lost, share, name in rows:
+        table.add_row(Text(name), f"{lost:.4%}", f"{share:.1%}")
+    return table

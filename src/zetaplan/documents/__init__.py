@@ -1,0 +1,1 @@
+"""Files of scores, plans and certificates: their schemas, their conversion to values, their verification."""

@@ -1,0 +1,258 @@
+"""Values to documents and back: what `zetaplan.documents.schemas` writes, as the arrays that the rooms compute with.
+
+Arrays become tuples of doubles without loss, an infinite cap becomes `null`; reading back gives the same doubles.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zetaplan.documents.schemas import (
+    CertificateData,
+    ConditionData,
+    InstanceData,
+    LayerScore,
+    PlanFile,
+    RegretData,
+    RoundedData,
+    ScoresFile,
+    SolutionData,
+    checked,
+    load,
+    save,
+)
+from zetaplan.errors import SpecError
+from zetaplan.plans.amounts import in_total, per_layer
+from zetaplan.plans.whole import Rounded
+from zetaplan.spec.instance import Instance, rebuild
+from zetaplan.spec.programs import named
+from zetaplan.spec.solution import Solution, Status
+
+if TYPE_CHECKING:
+    from zetaplan.plans.planner import Plan
+    from zetaplan.scoring import Scores
+    from zetaplan.verification.certificate import Certificate
+
+COUNTS = ("parameters", "linear_parameters", "rank_parameters")
+MEASURES = ("gain", "gradient_norm", "damping", *COUNTS)
+ENCLOSURE = ("low", "high")
+PERHAPS = (
+    "noise_floor",
+    "standard_error",
+    "cross_fitted",
+    "effective_dimension",
+    "decrease",
+    "held_out_decrease",
+)
+
+
+def save_scores(scores: Scores, path: str | os.PathLike[str]) -> Path:
+    """Write `zetaplan.scores/1` to the file, whole or not at all. Raises SpecError if it cannot be written.
+
+    Examples:
+        >>> zp.save_scores(scores, "scores.json").name
+        'scores.json'
+    """
+    return save(path, scores_document(scores))
+
+
+def load_scores(path: str | os.PathLike[str]) -> Scores:
+    """The scores that a file of `zetaplan.scores/1` holds. Raises SpecError if it is not one.
+
+    Examples:
+        >>> _ = zp.save_scores(scores, "scores.json")
+        >>> bool((zp.load_scores("scores.json").gain == scores.gain).all())  # every bit
+        True
+    """
+    return scores_value(load(path, ScoresFile))
+
+
+def scores_document(scores: Scores) -> ScoresFile:
+    """The scores as the document that `save_scores` writes."""
+    columns = {name: getattr(scores, name).tolist() for name in (*MEASURES, *ENCLOSURE)}
+    columns |= {name: _cells(getattr(scores, name), len(scores.names)) for name in PERHAPS}
+    rows = zip(*columns.values(), strict=True)
+    return checked(
+        ScoresFile,
+        curvature=scores.curvature,
+        blocks=scores.blocks,
+        loss=scores.loss,
+        layers=tuple(
+            checked(LayerScore, name=name, **dict(zip(columns, row, strict=True)))
+            for name, row in zip(scores.names, rows, strict=True)
+        ),
+        left_out=scores.left_out,
+        provenance=dict(scores.provenance),
+    )
+
+
+def scores_value(document: ScoresFile) -> Scores:
+    """The scores that a document holds."""
+    from zetaplan.scoring.scores import Scores
+
+    layers = document.layers
+    columns: dict[str, Any] = {
+        name: np.array([getattr(layer, name) for layer in layers], np.int64 if name in COUNTS else np.float64)
+        for name in MEASURES
+    }
+    perhaps: dict[str, Any] = {name: _column([getattr(layer, name) for layer in layers]) for name in PERHAPS}
+    return Scores(
+        names=tuple(layer.name for layer in layers),
+        low=_or_gain([layer.low for layer in layers], columns["gain"]),
+        high=_or_gain([layer.high for layer in layers], columns["gain"]),
+        curvature=document.curvature,
+        blocks=document.blocks,
+        loss=document.loss,
+        left_out=document.left_out,
+        provenance=document.provenance,
+        **columns,
+        **perhaps,
+    )
+
+
+def plan_document(plan: Plan) -> PlanFile:
+    """The plan as the document that `Plan.save` writes, sealed with its own sha256."""
+    scores = scores_document(plan.scores)
+    return checked(
+        PlanFile,
+        created=plan.created,
+        versions=dict(plan.versions),
+        unit=plan.unit,
+        resource_unit=plan.resource_unit,
+        names=plan.names,
+        warnings=plan.warnings,
+        request=plan.request,
+        instance=_instance_data(plan.instance),
+        solution=_solution_data(plan.solution),
+        certificate=certificate_data(plan.certificate),
+        rounded=rounded_data(plan),
+        regret=regret_data(plan),
+        proof=plan.proof,
+        scores_sha256=scores.sha256(),
+        scores=scores,
+    ).sealed()
+
+
+def certificate_data(certificate: Certificate) -> CertificateData:
+    """The certificate as a plan carries it."""
+    conditions = tuple(
+        checked(ConditionData, name=c.name, residual=c.residual, tolerance=c.tolerance, ok=c.ok, meaning=c.meaning)
+        for c in certificate.conditions
+    )
+    return checked(CertificateData, valid=certificate.valid, gap=certificate.gap, conditions=conditions)
+
+
+def rounded_data(plan: Plan) -> RoundedData:
+    """The plan in whole units as the plan's document carries it."""
+    rounded = plan.rounded
+    return checked(
+        RoundedData,
+        unit=plan.whole_unit,
+        step=rounded.step,
+        layers=per_layer(plan),
+        total=in_total(plan),
+        objective=rounded.objective,
+        bound=rounded.bound,
+        gap=rounded.gap,
+        method=rounded.method,
+        optimal=rounded.optimal,
+    )
+
+
+def regret_data(plan: Plan) -> tuple[RegretData, ...]:
+    """What the plan can lose where its gains are not what they seem, as the plan's document carries it."""
+    from zetaplan.drift.intervals import stated
+
+    return tuple(
+        checked(
+            RegretData,
+            source=intervals.source,
+            amount=intervals.amount,
+            assumption=intervals.meaning,
+            share=cost.share if math.isfinite(cost.share) else None,
+            layers=_vector(cost.layers),
+        )
+        for intervals, cost in stated(plan)
+    )
+
+
+def instance_value(data: InstanceData) -> Instance:
+    """The instance with exactly the doubles of the document. Raises SpecError where they describe no program."""
+    return rebuild(
+        named(data.program),
+        data.quality,
+        data.weight,
+        data.resource,
+        data.limit,
+        data.lower,
+        [math.inf if cap is None else cap for cap in data.upper],
+        data.parameters,
+    )
+
+
+def solution_value(data: SolutionData, instance: Instance) -> Solution:
+    """The solution that a document claims for the instance."""
+    if data.status not in Status.__members__:
+        raise SpecError(f"solution.status = {data.status!r}: expected one of {', '.join(Status.__members__)}")
+    return Solution(instance, np.array(data.x), data.multiplier, Status[data.status], data.method)
+
+
+def rounded_value(data: RoundedData, relaxed: Solution) -> Rounded:
+    """The whole units that a document claims for a plan."""
+    units = np.array([amounts.rounded for amounts in data.layers.values()], np.int64)
+    return Rounded(relaxed, units, data.step, data.method, data.optimal)
+
+
+def _instance_data(instance: Instance) -> InstanceData:
+    return checked(
+        InstanceData,
+        program=instance.program.name,
+        parameters=dict(instance.parameters),
+        quality=_vector(instance.quality),
+        weight=_vector(instance.weight),
+        resource=_vector(instance.resource),
+        limit=instance.limit,
+        lower=_vector(instance.lower),
+        upper=tuple(None if cap == math.inf else cap for cap in instance.upper.tolist()),
+    )
+
+
+def _solution_data(solution: Solution) -> SolutionData:
+    return checked(
+        SolutionData,
+        x=_vector(solution.x),
+        multiplier=solution.multiplier,
+        objective=solution.objective,
+        method=solution.method,
+        status=solution.status.name,
+    )
+
+
+def _vector(values: NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(values.tolist())
+
+
+def _cells(values: NDArray[np.float64] | None, length: int) -> list[Any]:
+    """One entry per layer; JSON knows neither "not measured" nor "not a number", both are `null`."""
+    if values is None:
+        return [None] * length
+    if values.ndim > 1:
+        return [tuple(row) for row in values.tolist()]
+    return [None if math.isnan(value) else value for value in values.tolist()]
+
+
+def _column(values: Sequence[Any]) -> NDArray[np.float64] | None:
+    if all(value is None for value in values):
+        return None
+    return np.array([math.nan if value is None else value for value in values], np.float64)
+
+
+def _or_gain(values: Sequence[float | None], gain: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.array([own if value is None else value for value, own in zip(values, gain.tolist(), strict=True)])

@@ -1,0 +1,248 @@
+"""Read a plan and believe nothing in it: every number is derived anew from the file's own data.
+
+The chain that is checked: scores -> (request) -> instance -> (conditions of optimality) -> solution -> whole units,
+the proof in fractions, and two digests that tie the bytes together. A plan is refused by the name of the broken link.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from zetaplan.documents.convert import (
+    certificate_data,
+    instance_value,
+    regret_data,
+    rounded_data,
+    rounded_value,
+    scores_value,
+    solution_value,
+)
+from zetaplan.documents.schemas import CertificateData, PlanFile, RegretData, RoundedData, load
+from zetaplan.errors import CertificateError, ZetaplanError
+from zetaplan.plans.planner import Plan, instance_of
+from zetaplan.plans.whole import largest_remainders
+from zetaplan.spec.instance import Instance
+from zetaplan.verification import checker
+from zetaplan.verification.certificate import TOLERANCE, certify
+
+#: How near a search for the best bound comes, relative to the bound.
+SEARCH = 1e-3
+
+#: Two machines may sum the same doubles in another order: K units in the last place, with room to spare.
+ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Check:
+    """One link of the chain: whether it holds, and what was compared."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Every check that was made, in order; a plan is valid if all of them hold."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def valid(self) -> bool:
+        return all(check.ok for check in self.checks)
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if not check.ok)
+
+
+def load_plan(path: str | os.PathLike[str]) -> Plan:
+    """The plan that a file of `zetaplan.plan/1` holds, certified anew.
+
+    Raises SpecError if the file is not one, CertificateError (naming what fails) if its numbers do not hold.
+
+    Examples:
+        >>> ranks = zp.allocate(scores, mean_rank=4)
+        >>> _ = ranks.save("plan.json")
+        >>> bool((zp.load_plan("plan.json").solution.x == ranks.solution.x).all())
+        True
+    """
+    document = load(path, PlanFile)
+    verdict = check(document)
+    if not verdict.valid:
+        failing = ", ".join(failure.name for failure in verdict.failures)
+        raise CertificateError(f"{path} is refused: {failing}; make the plan anew, or see `zetaplan verify`")
+    return plan_value(document)
+
+
+def check_certificate(source: dict[str, Any] | str | os.PathLike[str]) -> checker.Verdict:
+    """Prove a certificate in fractions, or the one under the key "proof" of a plan; a dict or a path.
+
+    As `python checker.py`, the one file that needs no zetaplan; what has been proved stands in `claims`. Raises
+    CertificateError for a certificate that does not prove what it claims, or is none.
+
+    Examples:
+        >>> inst = zp.allocation([1, 3], costs=1.0, budget=6.0)
+        >>> proof = zp.certify(inst, zp.solve(inst), exact=True).document
+        >>> zp.check_certificate(proof).claims[0]
+        'each layer is within 0 max(1, x) of the optimum'
+    """
+    try:
+        return checker.check_certificate(source)
+    except checker.CertificateError as error:
+        raise CertificateError(str(error)) from error
+
+
+def check(document: PlanFile) -> Verdict:
+    """Check every link from the scores to the certificate."""
+    checks = [_digest(document), _scores_digest(document)]
+    try:
+        checks += _meaning(document, plan_value(document))
+    except ZetaplanError as error:
+        checks.append(Check("instance", False, str(error)))
+    return Verdict(tuple(checks))
+
+
+def plan_value(document: PlanFile) -> Plan:
+    """The plan with the numbers of the document and a certificate computed anew, whatever its verdict."""
+    instance = instance_value(document.instance)
+    solution = solution_value(document.solution, instance)
+    return Plan(
+        instance=instance,
+        solution=solution,
+        certificate=certify(instance, solution),
+        rounded=rounded_value(document.rounded, solution),
+        proof=document.proof,
+        scores=scores_value(document.scores),
+        request=document.request,
+        created=document.created,
+        versions=MappingProxyType(document.versions),
+    )
+
+
+def _meaning(document: PlanFile, plan: Plan) -> Iterator[Check]:
+    yield _instance(plan)
+    for condition in plan.certificate.conditions:
+        detail = f"{condition.meaning} (residual {condition.residual:.1e}, tolerance {condition.tolerance:.0e})"
+        yield Check(condition.name, condition.ok, detail)
+    yield _objective(document, plan)
+    yield _certificate(document.certificate, certificate_data(plan.certificate), plan)
+    yield _proof(document)
+    yield _whole_units(plan)
+    yield _whole_limit(plan)
+    yield _whole_gap(document.rounded, rounded_data(plan))
+    yield _regret(document.regret, regret_data(plan))
+    yield _labels(document, plan)
+
+
+def _digest(document: PlanFile) -> Check:
+    return Check("digest", document.sha256_ == document.seal(), "the document is the one that was sealed by its sha256")
+
+
+def _scores_digest(document: PlanFile) -> Check:
+    same = document.scores_sha256 == document.scores.sha256()
+    return Check("scores digest", same, "the scores are those that the plan was made from, by their sha256")
+
+
+def _instance(plan: Plan) -> Check:
+    stored = plan.instance
+    derived = instance_of(
+        plan.scores,
+        plan.request,
+        stored.resource,
+        lower=stored.lower,
+        upper=stored.upper,
+        **stored.parameters,
+    )
+    different = next(_differences(stored, derived), None)
+    detail = f"{different} does not follow from the scores and the request" if different else ""
+    return Check("instance", different is None, detail or "quality, resource and limit follow from scores and request")
+
+
+def _differences(stored: Instance, derived: Instance) -> Iterator[str]:
+    if stored.program is not derived.program:
+        yield "program"
+        return
+    for field in ("quality", "resource", "limit"):
+        if not np.allclose(getattr(stored, field), getattr(derived, field), rtol=ROUNDING, atol=0.0):
+            yield field
+
+
+def _objective(document: PlanFile, plan: Plan) -> Check:
+    stored, derived = document.solution.objective, plan.solution.objective
+    same = math.isclose(stored, derived, rel_tol=TOLERANCE)
+    return Check("objective", same, f"stored {stored:g}, derived {derived:g}")
+
+
+def _certificate(stored: CertificateData, derived: CertificateData, plan: Plan) -> Check:
+    conditions = zip(stored.conditions, derived.conditions, strict=False)
+    same = (
+        stored.valid == derived.valid
+        and abs(stored.gap - derived.gap) <= TOLERANCE * abs(plan.solution.objective)
+        and len(stored.conditions) == len(derived.conditions)
+        and all(
+            (a.name, a.tolerance, a.ok, a.meaning) == (b.name, b.tolerance, b.ok, b.meaning)
+            and abs(a.residual - b.residual) <= b.tolerance
+            for a, b in conditions
+        )
+    )
+    return Check("certificate", same, "the stored certificate says what is found anew")
+
+
+def _proof(document: PlanFile) -> Check:
+    try:
+        verdict = check_certificate(document.model_dump(mode="json"))
+    except CertificateError as error:
+        return Check("proof", False, str(error))
+    return Check("proof", True, f"in fractions: {'; '.join(verdict.claims)}")
+
+
+def _whole_units(plan: Plan) -> Check:
+    rounded, instance = plan.rounded, plan.instance
+    if rounded.counts_parameters:
+        same = (rounded.step, rounded.units.tolist()) == (1, largest_remainders(plan.solution))
+        return Check("whole units", same, "every layer's share in whole parameters, by largest remainders")
+    inside = (instance.lower <= rounded.units) & (rounded.units <= instance.upper) & (rounded.units % rounded.step == 0)
+    return Check("whole units", bool(inside.all()), f"every rank is a multiple of {rounded.step} inside its box")
+
+
+def _whole_limit(plan: Plan) -> Check:
+    kept = "do not exceed the budget" if plan.instance.program.sense == "<=" else "meet the target"
+    detail = f"{plan.rounded.used:,.17g} {plan.resource_unit} {kept} of {plan.instance.limit:,.17g}, exactly"
+    return Check("whole limit", plan.rounded.keeps_limit, detail)
+
+
+def _whole_gap(stored: RoundedData, derived: RoundedData) -> Check:
+    allowed = TOLERANCE * max(abs(derived.objective), abs(derived.bound))
+    figures = ("objective", "bound", "gap")
+    same = (stored.layers, stored.total) == (derived.layers, derived.total) and all(
+        abs(getattr(stored, figure) - getattr(derived, figure)) <= allowed for figure in figures
+    )
+    detail = f"the objective in whole units, {derived.objective:.6g}, is within {derived.gap:.2g} of the best possible"
+    return Check("whole gap", same, detail)
+
+
+def _regret(stored: tuple[RegretData, ...], derived: tuple[RegretData, ...]) -> Check:
+    """The search for the best proof may end a little elsewhere on another machine."""
+    same = len(stored) == len(derived) and all(
+        (a.source, a.amount, a.assumption) == (b.source, b.amount, b.assumption)
+        and (a.share is None, len(a.layers)) == (b.share is None, len(b.layers))
+        and math.isclose(a.share or 0.0, b.share or 0.0, rel_tol=SEARCH, abs_tol=TOLERANCE)
+        and np.allclose(a.layers, b.layers, rtol=0.0, atol=SEARCH * (b.share or 0.0) + TOLERANCE)
+        for a, b in zip(stored, derived, strict=False)
+    )
+    return Check("regret", same, "what drift can cost at most is what is found anew")
+
+
+def _labels(document: PlanFile, plan: Plan) -> Check:
+    labels = ("names", "unit", "resource_unit", "warnings")
+    same = all(getattr(document, label) == getattr(plan, label) for label in labels)
+    same &= tuple(document.rounded.layers) == plan.names and document.rounded.unit == plan.whole_unit
+    return Check("labels", same, "names, units and warnings follow from the scores")

@@ -1,0 +1,1 @@
+"""What a plan can lose when scores change: intervals, regret, robust plans, a monitor for fine-tuning."""

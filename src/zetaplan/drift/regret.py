@@ -1,0 +1,166 @@
+"""Regret of a plan: exactly on known scores, and the plan that can lose least over a box of scores."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from zetaplan.errors import CertificateError, SpecError
+from zetaplan.solvers import solve
+from zetaplan.solvers.minimax import minimax
+from zetaplan.spec.derivation import derive
+from zetaplan.spec.instance import Array, Arrayish, Instance, weights, with_quality
+from zetaplan.spec.solution import Solution, Status
+from zetaplan.verification.certificate import Certificate, certify
+from zetaplan.verification.regret.adversary import worst_case_floor
+from zetaplan.verification.regret.bound import RegretBound, regret_bound
+from zetaplan.verification.regret.dual_ends import decision_box, dual_ends, mixed, quality_ends
+
+
+@dataclass(frozen=True, eq=False)
+class Regret:
+    """What a plan loses on known scores.
+
+    value : F_T(x) - min F_T >= 0. share : of the best objective, |min F_T|.
+    best : the optimum on the target scores. certificate : that it is one.
+
+    Examples:
+        >>> inst = zp.allocation([1, 3], costs=1.0, budget=6.0)
+        >>> lost = zp.regret(inst, zp.solve(inst), target_quality=[2, 6])
+        >>> abs(lost.value) < 1e-12, lost.certificate.valid  # the same shares: nothing is lost
+        (True, True)
+    """
+
+    value: float
+    share: float
+    best: Solution
+    certificate: Certificate
+
+    def __str__(self) -> str:
+        return f"regret is {self.value:.4g}, {self.share:.2%} of the best objective on these scores"
+
+
+@dataclass(frozen=True, eq=False)
+class Robust:
+    """A plan for the worst case over a box, and what that costs.
+
+    solution : the plan. worst : its proved worst regret (None if it minimises the worst objective).
+    before : the same of the nominal plan. cost : the regret of the robust plan at the nominal scores.
+    gap : how much lower, at most, what is minimised could be under another plan: proved without the solver, from a
+        mixture of scores (`verification.adversary`), or the duality gap for the worst objective.
+
+    Examples:
+        >>> inst = zp.pruning([1, 3], sizes=1.0, target=1.0)
+        >>> safe = zp.robust(inst, low=[0.5, 2.0], high=[1.5, 4.0])
+        >>> bool(safe.cost.value >= 0.0)  # what being safe costs if the scores are right
+        True
+    """
+
+    solution: Solution
+    worst: RegretBound | None
+    before: RegretBound | None
+    cost: Regret
+    gap: float
+
+    def __str__(self) -> str:
+        paid = f"at the nominal scores it costs {self.cost.value:.4g} ({self.cost.share:.2%} of the best objective)"
+        if self.worst is None or self.before is None:
+            return f"the plan minimises the worst objective; {paid}"
+        worst = f"at most {self.worst.value:.4g} instead of {self.before.value:.4g}"
+        return f"in the worst case the plan loses {worst}; {paid}"
+
+
+def regret(instance: Instance, solution: Solution, target_quality: Arrayish) -> Regret:
+    """The exact regret, to rounding, of a plan on known target scores.
+
+    instance : the source's program. solution : its plan. target_quality : (K,) gains >= 0 in any unit.
+
+    Raises SpecError for gains that are none, CertificateError where the target's optimum does not verify.
+
+    Examples:
+        >>> inst = zp.allocation([1, 3], costs=1.0, budget=6.0)
+        >>> lost = zp.regret(inst, zp.solve(inst), target_quality=[1, 1])
+        >>> lost.best.x, round(lost.value, 4)  # log 4 less log(12) / 2
+        (array([3., 3.]), 0.1438)
+    """
+    target = with_quality(instance, target_quality)
+    claim = certify(target, solution)
+    broken = [condition for condition in claim.conditions if condition.name in ("coupling", "box") and not condition.ok]
+    if broken:
+        raise SpecError(
+            f"solution.x breaks a constraint, not that {broken[0].meaning}: off by {broken[0].residual:.2g} of what is "
+            "added up; give a plan of this instance"
+        )
+    best = solve(target)
+    certificate = certify(target, best)
+    if certificate.failures:
+        raise CertificateError(f"the target's optimum fails {certificate.failures[0].name}; no regret is known")
+    value = max(math.fsum((_terms(target, solution.x) - _terms(target, best.x)).ravel()), 0.0)
+    size = abs(best.objective)
+    return Regret(value, value / size if size else math.inf if value else 0.0, best, certificate)
+
+
+def robust(
+    instance: Instance,
+    low: Arrayish,
+    high: Arrayish,
+    *,
+    worst: Literal["regret", "objective"] = "regret",
+    normalised: bool = False,
+) -> Robust:
+    """The plan that can lose least while the scores stay in a box, by a convex program.
+
+    instance : the program at the nominal scores. low, high : (K,) the box, as in `regret_bound`.
+    worst : "regret" minimises what one price proves of the worst regret over one box: of gains, or, where the resource
+        has a price of its own or exponents differ, of shares, with every decision at ends of its own. That is wider
+        than what `regret_bound` covers; where the nominal plan has the smaller bound, it is kept. "objective" minimises
+        the worst objective over shares that are free of each other: the program with every weight at its worse end.
+
+    Raises SpecError for another `worst`, or a bad box.
+
+    Examples:
+        >>> inst = zp.allocation([1, 3], costs=1.0, budget=6.0)
+        >>> safe = zp.robust(inst, low=[0.5, 1.5], high=[2.0, 6.0])
+        >>> safe.worst.value <= safe.before.value
+        True
+    """
+    if worst not in ("regret", "objective"):
+        raise SpecError(f"worst = {worst!r}: expected 'regret' or 'objective'")
+    if worst == "objective":
+        return _for_the_worst_objective(instance, quality_ends(instance, low, high, normalised))
+    nominal, box = solve(instance), decision_box(instance, low, high, normalised)
+    parts = box.parts.reshape(box.weights.shape)
+    found = minimax(instance, box.weights, parts, box.rest, nominal.multiplier)
+    plan = Solution(instance, found.x.reshape(nominal.x.shape), found.price, Status.CLAIMED, "minimax")
+    after, before = (
+        regret_bound(instance, made, low=low, high=high, normalised=normalised) for made in (plan, nominal)
+    )
+    if after.value > before.value:  # more than one price counts here, and by those the nominal plan is better
+        plan, after = nominal, before
+    expected = replace(instance, weight=mixed(box.weights, found.chances).reshape(instance.weight.shape))
+    floor = worst_case_floor(instance, box, found.chances, solve(expected).multiplier, found.answers)
+    gap = max(dual_ends(instance, [box], plan.x, plan.multiplier, refine=False).value - floor, 0.0)
+    return Robust(plan, after, before, regret(instance, plan, instance.quality), gap)
+
+
+def _for_the_worst_objective(instance: Instance, ends: Array) -> Robust:
+    """The optimum where every weight stands at the end that makes its term larger, whatever the decision."""
+    rows = np.array([weights(instance.program, q, instance.parameters) for q in ends])
+    inside = np.minimum(instance.lower + 0.5, instance.upper)  # the sign of a term is the same at every decision
+    low, high = (_terms(replace(instance, weight=row), inside) for row in rows)
+    worse = replace(instance, weight=np.where(low >= high, *rows))
+    solved = solve(worse)
+    plan = replace(solved, instance=instance)
+    return Robust(plan, None, None, regret(instance, plan, instance.quality), max(certify(worse, solved).gap, 0.0))
+
+
+def _terms(instance: Instance, x: Array) -> Array:
+    """What every decision adds to the objective, in the plan's shape."""
+    rows = [
+        np.broadcast_to(d.objective(y, 0.0, c.weight, c.data, *instance.scalars), y.shape)
+        for d, c, y in zip(derive(instance.program), instance.channels, instance.rows(x), strict=True)
+    ]
+    return np.reshape(rows, instance.weight.shape)

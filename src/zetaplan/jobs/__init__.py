@@ -1,0 +1,1 @@
+"""Several steps from one declaration: `zetaplan run` and `zetaplan demo`."""

@@ -1,0 +1,1 @@
+"""Plans applied to models: pruning, LoRA adapters, calibration."""

@@ -1,0 +1,6 @@
+"""Adapters from a plan of ranks or of experts: LoRA as PEFT builds it, and mixtures of LoRA experts."""
+
+from zetaplan.models.adapters.lora import adapter
+from zetaplan.models.adapters.mixture import MixtureOfLoRA, mixture
+
+__all__ = ["MixtureOfLoRA", "adapter", "mixture"]

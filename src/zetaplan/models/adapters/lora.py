@@ -1,0 +1,51 @@
+"""LoRA with the planned rank on every linear of a layer (Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language
+Models", arXiv 2106.09685), as a PEFT model.
+
+The scale alpha / r is the same everywhere. The parameters that can be trained are those of the plan, to the unit.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from zetaplan.errors import CertificateError, SpecError
+from zetaplan.exports import export
+from zetaplan.scoring import LoadedModel
+
+if TYPE_CHECKING:
+    from zetaplan.plans.planner import Plan
+
+
+def adapter(model: LoadedModel | nn.Module, plan: Plan, *, dropout: float = 0.0) -> Any:
+    """A `peft.PeftModel` around the model, whose linears it replaces in place; only the adapter can be trained.
+
+    Args:
+        model: a transformers model with the blocks that the plan was made for.
+        plan: an allocation plan in ranks; a layer of rank 0 gets no adapter.
+        dropout: of the adapter's input while training.
+
+    Raises:
+        SpecError: PEFT is not installed, or the plan holds no ranks.
+        CertificateError: the plan does not fit the model, or PEFT made of it another number of parameters.
+
+    Examples:
+        >>> ranks = zp.allocate(scores, mean_rank=4)
+        >>> adapted = zp.adapter(model, ranks)
+        >>> sum(p.numel() for p in adapted.parameters() if p.requires_grad) == ranks.rounded.used
+        True
+    """
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError as error:
+        raise SpecError("adapter: PEFT is not installed; run: pip install 'zetaplan[peft]'") from error
+    network = model.model if isinstance(model, LoadedModel) else model
+    fields = json.loads(export(plan, to="peft", model=network).text)
+    del fields["peft_type"]
+    adapted = get_peft_model(network, LoraConfig(**fields, lora_dropout=dropout))
+    found = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
+    if plan.request.resource == "rank_parameters" and found != plan.rounded.used:
+        raise CertificateError(f"adapter: {found:,} parameters can be trained, the plan has {plan.rounded.used:,.0f}")
+    return adapted

@@ -1,0 +1,203 @@
+"""A sparsity plan applied to the weights: layer by layer, so that the inputs of one decoder layer are held at a time.
+
+A layer is calibrated on what its pruned predecessors put out, as Wanda and SparseGPT do: the inputs pass through the
+layer once to be observed by its linears, which are then pruned, and once more to become the inputs of the next one.
+A plan says how many weights of a block go; within a block each linear gives the same share, to within one weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+from transformers.pytorch_utils import Conv1D
+
+from zetaplan.errors import ScoringError, SpecError
+from zetaplan.models.layer_pass import sweep
+from zetaplan.models.pruners import GROUP, Pruner, find_pruner
+from zetaplan.scoring import LoadedModel
+from zetaplan.scoring.measure import Batches
+from zetaplan.scoring.model.blocks import Block, layer_blocks, partition
+from zetaplan.scoring.text.sequences import checked_batches
+
+if TYPE_CHECKING:
+    from zetaplan.plans.planner import Plan
+
+Structure = Literal["unstructured", "2:4"]
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What happened to one block: weights asked for, removed, and zero afterwards (some may have been before)."""
+
+    name: str
+    parameters: int
+    requested: int
+    removed: int
+    zeros: int
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A plan carried out: the method and structure, and one record per block of the plan, in its order."""
+
+    method: str
+    structure: Structure
+    blocks: tuple[Removal, ...]
+
+    @property
+    def sparsity(self) -> float:
+        """The share of the planned blocks' linear weights that was removed."""
+        return sum(block.removed for block in self.blocks) / sum(block.parameters for block in self.blocks)
+
+
+def apply_pruning(
+    model: LoadedModel | nn.Module,
+    plan: Plan,
+    method: str = "wanda",
+    batches: Batches | None = None,
+    *,
+    structure: Structure = "unstructured",
+    progress: bool = False,
+) -> Applied:
+    """Remove from the model, in place, exactly as many weights of every block as the plan's whole units say.
+
+    Args:
+        model: a decoder-only transformers model with the blocks that the plan was made for.
+        plan: a pruning plan.
+        method: one of `pruner_names()`.
+        batches: the calibration text, for every method but "magnitude".
+        structure: "2:4" removes two of every four neighbours, if the plan takes half of every block.
+        progress: show a progress bar.
+
+    Raises:
+        SpecError: the plan is no pruning plan, does not fit the model, or does not fit the structure.
+        ScoringError: the method needs text and none is given, or the model cannot be run layer by layer.
+
+    Examples:
+        >>> half = zp.prune(scores, sparsity=0.5)
+        >>> applied = zp.apply_pruning(model, half, "wanda", batch)
+        >>> applied.sparsity
+        0.5
+    """
+    network = model.model if isinstance(model, LoadedModel) else model
+    if wrong := mismatches(network, plan):
+        raise SpecError(f"plan: {wrong[0]}" + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""))
+    counts = dict(zip(plan.names, plan.rounded.units.tolist(), strict=True))
+    return prune_blocks(network, plan.scores.blocks, counts, method, batches, structure=structure, progress=progress)
+
+
+def mismatches(model: nn.Module, plan: Plan) -> tuple[str, ...]:
+    """Every entry of the plan that would be ignored or misread on this model, in words; empty if it fits."""
+    if not plan.rounded.counts_parameters:
+        return (f"it plans {plan.unit}, not sparsity; make one with `zetaplan prune`",)
+    found = {block.name: block.linear_parameters for block in partition(model, plan.scores.blocks)}
+    planned = dict(zip(plan.names, plan.instance.resource.tolist(), strict=True))
+    return (
+        *(f"layer {name!r} is not in the model" for name in planned if name not in found),
+        *(f"layer {name!r} of the model is not in it" for name in found if name not in planned),
+        *(
+            f"layer {name!r} has {found[name]:,} linear weights, it was made for {size:,.0f}"
+            for name, size in planned.items()
+            if found.get(name, size) != size
+        ),
+    )
+
+
+def prune_blocks(
+    model: nn.Module,
+    blocks: str,
+    counts: Mapping[str, int],
+    method: str,
+    batches: Batches | None = None,
+    *,
+    structure: Structure = "unstructured",
+    progress: bool = False,
+) -> Applied:
+    """`apply_pruning` for counts by block name, wherever they come from; `blocks` is "layers" or "modules"."""
+    pruner = find_pruner(method)
+    parts = [block for block in partition(model, blocks) if block.name in counts]
+    if unknown := [name for name in counts if name not in {block.name for block in parts}]:
+        raise SpecError(f"counts: block {unknown[0]!r} is not in the model")
+    if structure == "2:4":
+        _require_groups(parts, counts)
+    targets = {name: count for block in parts for name, count in _divided(block, counts[block.name]).items()}
+    removed: dict[str, int] = {}
+    with torch.no_grad(), tqdm(total=len(layer_blocks(model)), desc=method, unit="layer", disable=not progress) as bar:
+        for layer, observed in observed_layers(model, pruner, targets, batches):
+            for name, linear in linears_of(layer.modules).items():
+                if count := targets.get(name):
+                    removed[name] = prune_linear(name, linear, count, pruner, structure == "2:4", observed.get(name))
+            bar.update()
+    return Applied(method, structure, tuple(_removal(block, counts[block.name], removed) for block in parts))
+
+
+def _divided(block: Block, count: int) -> dict[str, int]:
+    """The block's count over its linears in proportion to their sizes: cumulative shares, rounded down."""
+    linears = linears_of(block.modules)
+    sizes = [linear.get_parameter("weight").numel() for linear in linears.values()]
+    if sum(sizes) != block.linear_parameters:
+        raise ScoringError(f"model: {block.name!r} holds experts in one tensor, which cannot be pruned yet")
+    if not 0 <= count <= sum(sizes):
+        raise SpecError(f"counts[{block.name!r}] = {count}: expected between 0 and its {sum(sizes):,} linear weights")
+    ends = [count * sum(sizes[: i + 1]) // sum(sizes) for i in range(len(sizes))]
+    return dict(zip(linears, (end - start for start, end in zip([0, *ends], ends, strict=False)), strict=True))
+
+
+def linears_of(modules: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """Those of the modules that hold weights to be pruned."""
+    return {name: module for name, module in modules.items() if isinstance(module, nn.Linear | Conv1D)}
+
+
+def _require_groups(parts: Sequence[Block], counts: Mapping[str, int]) -> None:
+    for block in parts:
+        if 2 * counts[block.name] != block.linear_parameters:
+            share = counts[block.name] / block.linear_parameters
+            raise SpecError(
+                f"structure = '2:4' removes exactly half of every block, and the plan takes {share:.4f} of "
+                f"{block.name!r}; plan with sparsity, lower and upper all 0.5, or apply it unstructured"
+            )
+        for name, linear in linears_of(block.modules).items():
+            if _by_rows(linear).shape[1] % GROUP:
+                raise SpecError(f"structure = '2:4': {name!r} has {_by_rows(linear).shape[1]} inputs, no multiple of 4")
+
+
+def _by_rows(linear: nn.Module) -> Tensor:
+    """The weight as (out, in); Conv1D stores its transpose."""
+    weight = linear.get_parameter("weight")
+    return weight.mT if isinstance(linear, Conv1D) else weight
+
+
+def prune_linear(
+    name: str, linear: nn.Module, count: int, pruner: Pruner, groups: bool, observed: Tensor | None
+) -> int:
+    """Prune one linear in place; how many weights were removed."""
+    stored = _by_rows(linear)
+    weight = stored.to(torch.promote_types(stored.dtype, torch.float32))
+    left, removed = pruner.prune(weight, count, observed, groups)
+    if not left.isfinite().all():
+        raise ScoringError(f"model: {name!r} would not be finite after pruning; calibrate on other text, or in float32")
+    stored.copy_(left)
+    return int(removed.sum())
+
+
+def _removal(block: Block, requested: int, removed: Mapping[str, int]) -> Removal:
+    linears = linears_of(block.modules)
+    zeros = sum(int((linear.get_parameter("weight") == 0).sum()) for linear in linears.values())
+    gone = sum(removed.get(name, 0) for name in linears)
+    return Removal(block.name, block.linear_parameters, requested, gone, zeros)
+
+
+def observed_layers(
+    model: nn.Module, pruner: Pruner, targets: Mapping[str, object], batches: Batches | None
+) -> Iterator[tuple[Block, dict[str, Tensor]]]:
+    """The decoder layers with what their linears were observed to receive, if the method wants to know."""
+    if not pruner.calibrated:
+        return ((block, {}) for block in layer_blocks(model))
+    if batches is None:
+        raise ScoringError(f"batches: {type(pruner).__name__} needs a calibration text; give one, or use 'magnitude'")
+    return sweep(model, checked_batches(batches), pruner.observe, targets)

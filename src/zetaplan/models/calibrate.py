@@ -1,0 +1,147 @@
+"""What it costs to prune a layer, measured: the exponent of the penalty that fits a method of removing weights.
+
+One layer alone is pruned to some levels of sparsity, every linear alike, and the loss is measured on text. Where it
+rises like w_k rho^p, the program to solve is
+
+    minimise    sum_k w_k rho_k^p     subject to    sum_k n_k rho_k >= P,   l_k <= rho_k <= u_k,
+
+whose optimum rho_k = clip((nu n_k / (p w_k))^(1/(p-1)), l_k, u_k) is, for layers of one size, that of the program with
+the square for kappa = 1/(p - 1). So a measured p turns into the `kappa` of `zetaplan prune`. The paper has p = 2 and
+kappa = 1, and names a penalty that is calibrated to the method as future work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from zetaplan.errors import ScoringError, SpecError
+from zetaplan.models.apply import linears_of, observed_layers, prune_linear
+from zetaplan.models.pruners import Pruner, find_pruner
+from zetaplan.scoring import LoadedModel
+from zetaplan.scoring.measure import Batches
+from zetaplan.scoring.model.blocks import layer_blocks
+from zetaplan.scoring.model.losses import mean_loss
+from zetaplan.scoring.text.sequences import Batch, checked_batches
+
+#: Levels on both sides of the usual target of one half.
+LEVELS = (0.5, 0.7)
+
+
+@dataclass(frozen=True, eq=False)
+class LossCurves:
+    """How the loss rises as one layer alone is pruned.
+
+    Attributes:
+        names: the K decoder layers.
+        method: of removing weights.
+        levels: (L,) sparsities in (0, 1), ascending.
+        rise: (K, L) loss less that of the model as it is, nats.
+
+    Examples:
+        >>> import numpy as np
+        >>> levels = np.array([0.5, 0.7])
+        >>> curves = zp.LossCurves(("a", "b"), "wanda", levels, np.array([levels**5, 2 * levels**5]))
+        >>> round(curves.exponent, 6), round(curves.kappa, 6)
+        (5.0, 0.25)
+    """
+
+    names: tuple[str, ...]
+    method: str
+    levels: NDArray[np.float64]
+    rise: NDArray[np.float64]
+
+    @property
+    def exponent(self) -> float:
+        """p: the median over layers of the slope of log rise against log level, by least squares.
+
+        Raises:
+            ScoringError: in most layers the loss falls somewhere, or the penalty is not convex (p <= 1).
+        """
+        rises = self.rise[(self.rise > 0).all(axis=1)]
+        if 2 * len(rises) <= len(self.rise):
+            raise ScoringError(
+                f"text: pruning by {self.method} raises the loss at every level in {len(rises)} of {len(self.rise)} "
+                "layers only, so there is no curve to fit; give more text, or higher levels"
+            )
+        slopes = np.polyfit(np.log(self.levels), np.log(rises).T, deg=1)[0]
+        p = float(np.median(slopes))
+        if p <= 1:
+            raise ScoringError(
+                f"text: the loss rises like rho^{p:.3g}, which is not convex, so that the program has no such penalty; "
+                "give more text, or other levels"
+            )
+        return p
+
+    @property
+    def kappa(self) -> float:
+        """1/(p - 1): the exponent on the gain with which the square acts like rho^p, for layers of one size."""
+        return 1 / (self.exponent - 1)
+
+
+def loss_curves(
+    model: LoadedModel | nn.Module,
+    method: str,
+    text: Batches,
+    calibration: Batches | None = None,
+    *,
+    levels: Sequence[float] = LEVELS,
+    progress: bool = False,
+) -> LossCurves:
+    """Prune one decoder layer after the other to each of the levels, and measure the loss; the model stays as it is.
+
+    Args:
+        model: a decoder-only transformers model.
+        method: one of `pruner_names()`.
+        text: where the loss is measured; not the text that the pruned model is judged by.
+        calibration: what the method sees of the inputs; the same text if not given.
+        levels: two or more sparsities in (0, 1), ascending.
+        progress: show a progress bar.
+
+    Raises:
+        SpecError: an unknown method, or bad levels.
+        ScoringError: the data or the model do not allow it.
+
+    Examples:
+        >>> zp.loss_curves(model, "magnitude", batch).rise.shape
+        (3, 2)
+    """
+    grid = np.asarray(levels, np.float64)
+    if grid.ndim != 1 or len(grid) < 2 or not ((grid > 0) & (grid < 1)).all() or not (np.diff(grid) > 0).all():
+        raise SpecError(f"levels = {list(levels)}: expected two or more, ascending, between 0 and 1")
+    network, pruner = model.model if isinstance(model, LoadedModel) else model, find_pruner(method)
+    data, blocks = checked_batches(text), layer_blocks(network)
+    linears = {name: linear for block in blocks for name, linear in linears_of(block.modules).items()}
+    before, rises = mean_loss(network, data), []
+    with torch.no_grad(), tqdm(total=len(blocks), desc="loss curves", unit="layer", disable=not progress) as bar:
+        for block, observed in observed_layers(network, pruner, linears, text if calibration is None else calibration):
+            own = linears_of(block.modules)
+            rises.append([_loss_without(network, own, pruner, observed, level, data) - before for level in grid])
+            bar.update()
+    return LossCurves(tuple(block.name for block in blocks), method, grid, np.array(rises))
+
+
+def _loss_without(
+    model: nn.Module,
+    linears: Mapping[str, nn.Module],
+    pruner: Pruner,
+    observed: Mapping[str, Tensor],
+    level: float,
+    data: Sequence[Batch],
+) -> float:
+    """The loss with these linears pruned to the level; afterwards their weights are what they were."""
+    weights = {name: linear.get_parameter("weight") for name, linear in linears.items()}
+    dense = {name: weight.clone() for name, weight in weights.items()}
+    try:
+        for name, linear in linears.items():
+            prune_linear(name, linear, round(level * weights[name].numel()), pruner, False, observed.get(name))
+        return mean_loss(model, data)
+    finally:
+        for name, weight in weights.items():
+            weight.copy_(dense[name])

@@ -1,0 +1,85 @@
+"""A pruned model as a folder: safetensors, tokenizer, a model card, and a record of what was asked for and achieved."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from zetaplan.documents.schemas import canonical
+from zetaplan.errors import SpecError
+from zetaplan.models.apply import Applied
+from zetaplan.plans.planner import Plan
+from zetaplan.scoring import LoadedModel, Sequences
+
+RECORD = "zetaplan.json"
+
+CARD = """---
+tags: [pruned, zetaplan]
+---
+# {name}, {sparsity:.2%} of the linear weights removed
+
+Pruned layer by layer with `{method}` ({structure}) after a plan by zetaplan {version}: counts per block from
+the program `{program}` with the gain zeta^2 by {curvature}, certified optimal for it. What was asked for and what was
+removed of every block stands in `{record}`. Weights are stored dense: zeros alone save neither memory nor time.
+
+    from transformers import AutoModelForCausalLM
+    model = AutoModelForCausalLM.from_pretrained("path/to/this/folder")
+"""
+
+
+def record(applied: Applied, plan: Plan, loaded: LoadedModel, text: Sequences | None) -> dict[str, Any]:
+    """What was done, to what, after which plan and with which text; `note` says if the scores are another model's."""
+    scored = plan.scores.provenance.get("model_sha256")
+    other = scored is not None and scored != loaded.sha256
+    return {
+        "model": loaded.name,
+        "model_sha256": loaded.sha256,
+        "plan_sha256": plan.document().sealed().sha256_,
+        "method": applied.method,
+        "structure": applied.structure,
+        "calibration": text.description if text else None,
+        "calibration_sha256": text.sha256 if text else None,
+        "note": "the plan follows from scores of other weights of this architecture" if other else None,
+        "sparsity": applied.sparsity,
+        "blocks": [asdict(block) for block in applied.blocks],
+    } | {"curvature": plan.scores.curvature, "program": plan.instance.program.name, "versions": dict(plan.versions)}
+
+
+def require_new(folder: Path) -> None:
+    """Raise SpecError unless the folder can be made: nothing is written over, and nothing is computed in vain."""
+    if folder.exists():
+        raise SpecError(f"{folder} is already there; choose another --out")
+    if not folder.absolute().parent.is_dir():
+        raise SpecError(f"cannot make {folder}: its parent is no folder; choose another --out")
+
+
+def save_pruned(loaded: LoadedModel, applied: Applied, facts: dict[str, Any], folder: Path) -> Path:
+    """Write model, tokenizer, card and record beside the folder, then rename: it is complete or not there."""
+    require_new(folder)
+    card = CARD.format(
+        name=loaded.name,
+        sparsity=applied.sparsity,
+        method=applied.method,
+        structure=applied.structure,
+        version=facts["versions"]["zetaplan"],
+        program=facts["program"],
+        curvature=facts["curvature"],
+        record=RECORD,
+    )
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.absolute().parent))
+    try:
+        loaded.model.save_pretrained(temporary)  # type: ignore[operator]
+        loaded.tokenizer.save_pretrained(temporary)
+        (temporary / "README.md").write_text(card, encoding="utf-8")
+        (temporary / RECORD).write_text(canonical(json.loads(json.dumps(facts))), encoding="utf-8")
+        temporary.chmod(0o755)
+        temporary.rename(folder)
+    except OSError as error:
+        raise SpecError(f"cannot write {folder}: {error.strerror}; choose another --out") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder

@@ -1,0 +1,68 @@
+"""SparseGPT: columns go from left to right, each by the optimal brain surgeon (Frantar & Alistarh 2023, "SparseGPT:
+Massive Language Models Can Be Accurately Pruned in One-Shot", arXiv 2301.00774).
+
+With H = X'X + damping I and C_j = (H_{j:, j:})^-1, removing w_j costs w_j^2 / (2 [C_j]_00) and moves the columns right
+of it by -(w_j / [C_j]_00) [C_j]_0,: . The upper Cholesky factor U of H^-1 = U'U holds all of it: [C_j]_00 = U_jj^2 and
+[C_j]_0,: = U_jj U_j,j: . What goes is chosen for `WIDTH` columns at a time, over all rows together, as many as keep the
+share of the columns passed at count / (out * in) to within one weight.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from zetaplan.errors import ScoringError
+from zetaplan.models.pruners import GROUP, Pruner, smallest, smallest_of_group
+
+#: Columns for which the choice is made at once, and damping as a share of the mean diagonal of H: as in the paper.
+WIDTH, DAMPING = 128, 0.01
+
+
+class SparseGPT(Pruner):
+    calibrated = True
+
+    def observe(self, inputs: Tensor) -> Tensor:
+        """X'X, shape (in, in)."""
+        return inputs.mT @ inputs
+
+    def prune(self, weight: Tensor, count: int, observed: Tensor | None, groups: bool) -> tuple[Tensor, Tensor]:
+        factor = inverse_factor(cast(Tensor, observed).to(weight))
+        left, removed = weight.clone(), torch.zeros_like(weight, dtype=torch.bool)
+        columns, width = weight.shape[1], GROUP if groups else WIDTH
+        for start in range(0, columns, width):
+            stop = min(start + width, columns)
+            scores = (left[:, start:stop] / factor.diagonal()[start:stop]).square()
+            share = count * stop // columns - count * start // columns
+            removed[:, start:stop] = smallest_of_group(scores) if groups else smallest(scores, share)
+            _sweep(left, removed, factor, start, stop)
+        return left, removed
+
+
+def inverse_factor(gram: Tensor) -> Tensor:
+    """U, upper triangular, with U'U = (X'X + damping I)^-1; computed in float64.
+
+    Raises:
+        ScoringError: no input was ever different from zero, or it was not finite.
+    """
+    damped = gram.double()
+    damped.diagonal().add_(DAMPING * damped.diagonal().mean())
+    lower, failed = torch.linalg.cholesky_ex(damped)
+    if failed:
+        raise ScoringError("batches: the inputs of this linear are all zero or not finite; calibrate on other text")
+    factor: Tensor = torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True)
+    return factor.to(gram)
+
+
+def _sweep(left: Tensor, removed: Tensor, factor: Tensor, start: int, stop: int) -> None:
+    """Remove the marked weights of the columns start..stop - 1 and correct all columns to the right, in place."""
+    columns, gone = left[:, start:stop].mT.contiguous(), removed[:, start:stop].mT  # a column of W lies together
+    errors = torch.zeros_like(columns)
+    for j in range(stop - start):
+        row = factor[start + j, start + j : stop]
+        errors[j] = torch.where(gone[j], columns[j] / row[0], 0)
+        columns[j:].addr_(row, errors[j], alpha=-1)
+    left[:, start:stop] = columns.mT.masked_fill(gone.mT, 0)  # what cancels up to rounding
+    left[:, stop:] -= errors.mT @ factor[start:stop, stop:]

@@ -1,0 +1,44 @@
+"""Requested, relaxed, rounded, achieved: what was asked for and what the plan gives, per layer and in total."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from zetaplan.documents.schemas import Amounts, checked
+
+if TYPE_CHECKING:
+    from zetaplan.plans.planner import Plan
+
+
+def per_layer(plan: Plan) -> dict[str, Amounts]:
+    """The four amounts of every layer by its name: in ranks (achieved: parameters), or in shares removed."""
+    rounded = plan.rounded
+    achieved = rounded.solution.x if rounded.counts_parameters else rounded.units * plan.instance.resource
+    columns = (plan.names, plan.solution.x.tolist(), rounded.units.tolist(), achieved.tolist())
+    return {
+        name: checked(Amounts, requested=plan.uniform, relaxed=x, rounded=units, achieved=amount)
+        for name, x, units, amount in zip(*columns, strict=True)
+    }
+
+
+def in_total(plan: Plan) -> Amounts:
+    """The four amounts of the whole plan: in parameters, or in shares of all parameters."""
+    instance = plan.instance
+    whole = math.fsum(instance.resource) if plan.rounded.counts_parameters else 1.0
+    return checked(
+        Amounts,
+        requested=instance.limit / whole,
+        relaxed=math.fsum(instance.resource * plan.solution.x) / whole,
+        rounded=sum(plan.rounded.units.tolist()),
+        achieved=plan.rounded.used / whole,
+    )
+
+
+def shown(plan: Plan, amounts: Amounts, *, total: bool = False) -> tuple[str, str, str, str]:
+    """Requested, relaxed, rounded and achieved as text, each in its unit."""
+    plain = "{:,.10g}".format  # parameters
+    share = "{:.4f}".format  # shares and ranks
+    inner = plain if total and not plan.rounded.counts_parameters else share
+    outer = share if plan.rounded.counts_parameters else plain
+    return inner(amounts.requested), inner(amounts.relaxed), f"{amounts.rounded:,}", outer(amounts.achieved)

@@ -1,0 +1,1 @@
+"""Plans for readers: HTML and Markdown reports, charts, tables, baselines."""

@@ -1,0 +1,81 @@
+"""What a person sees in the terminal: scores, plans and verdicts as tables, one row per layer or check."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+from rich.text import Text
+
+from zetaplan.plans.amounts import in_total, per_layer, shown
+
+if TYPE_CHECKING:
+    from zetaplan.documents.verify import Verdict
+    from zetaplan.plans.planner import Plan
+    from zetaplan.scoring import Scores
+
+
+def scores_table(scores: Scores) -> Table:
+    """The gain of each layer with all that the surrogate knows about it."""
+    table = _table("layer", "gain", *(heading for heading, _ in _known(scores)), "parameters")
+    columns = (scores.names, scores.gain, *(values for _, values in _known(scores)), scores.parameters)
+    for name, gain, *known, parameters in zip(*columns, strict=True):
+        table.add_row(Text(name), f"{gain:.4g}", *(f"{value:.3g}" for value in known), f"{parameters:,}")
+    return table
+
+
+def plan_table(plan: Plan) -> Table:
+    """Requested, relaxed, rounded and achieved, per layer and in total."""
+    table = _table("layer", "gain", "requested", "relaxed", "rounded", "achieved")
+    for (name, amounts), gain in zip(per_layer(plan).items(), plan.scores.gain, strict=True):
+        table.add_row(Text(name), f"{gain:.4g}", *shown(plan, amounts))
+    table.add_section()
+    table.add_row("in total", "", *shown(plan, in_total(plan), total=True))
+    return table
+
+
+def plans_table(plans: Sequence[Plan]) -> Table:
+    """Plans made from the same scores, in whole units, side by side with the gain that they follow from."""
+    table = _table("layer", "gain", *(plan.unit.partition(" (")[0] for plan in plans))
+    scores = plans[0].scores
+    columns = (scores.names, scores.gain, *(plan.rounded.solution.x for plan in plans))
+    for name, gain, *amounts in zip(*columns, strict=True):
+        table.add_row(Text(name), f"{gain:.4g}", *(f"{amount:.6g}" for amount in amounts))
+    return table
+
+
+def verdict_table(verdict: Verdict) -> Table:
+    """Every check of a plan and whether it holds."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("check", "", "what it says"):
+        table.add_column(heading)
+    for check in verdict.checks:
+        mark = Text("holds", "green") if check.ok else Text("FAILS", "bold red")
+        table.add_row(check.name, mark, Text(check.detail))
+    return table
+
+
+def _known(scores: Scores) -> list[tuple[str, NDArray[np.float64]]]:
+    """The further columns that these scores have."""
+    enclosed = (scores.low < scores.high).any()
+    columns = (
+        ("low", scores.low if enclosed else None),
+        ("high", scores.high if enclosed else None),
+        ("± s.e.", scores.standard_error),
+        ("noise floor", scores.noise_floor),
+        ("unbiased", scores.unbiased),
+        ("loss fell by", scores.decrease),
+        ("held out", scores.held_out_decrease),
+    )
+    return [(heading, values) for heading, values in columns if values is not None]
+
+
+def _table(first: str, *numbers: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column(first, overflow="fold")
+    for heading in numbers:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table

@@ -1,0 +1,127 @@
+"""The whole trade-off from scores that there are: the best plan for every budget, drawn and tabled at once.
+
+The frontier is known in closed form between its breakpoints (`zetaplan.solvers.frontier`), so a hundred plans cost
+what one does.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from zetaplan.documents.schemas import canonical, write
+from zetaplan.errors import SpecError
+from zetaplan.plans.planner import Plan
+from zetaplan.reports.charts import curve_chart
+from zetaplan.solvers.frontier import frontier
+from zetaplan.spec.instance import Array, Instance
+from zetaplan.spec.solution import Solution
+
+STYLE = (
+    "svg{font:11px sans-serif;background:#fff}text{fill:#5b6575}.grid{stroke:#e3e1da}.curve{stroke:#1f6f8b;"
+    "stroke-width:2}.chosen{fill:#c2410c}"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Tradeoff:
+    """The optimal plans at N limits, in rising order. plan : the one that the sweep started from."""
+
+    plan: Plan
+    points: tuple[Solution, ...]
+
+    @property
+    def instance(self) -> Instance:
+        return self.plan.instance
+
+    @property
+    def limits(self) -> Array:
+        """(N,) budgets, or targets, in parameters."""
+        return np.array([point.instance.limit for point in self.points])
+
+    @property
+    def shares(self) -> Array:
+        """(N,) limits as the uniform plan that uses as much: rank on every layer, or share removed."""
+        return self.limits / float(self.instance.resource.sum())
+
+    @property
+    def objectives(self) -> Array:
+        """(N,) best objectives."""
+        return np.array([point.objective for point in self.points])
+
+    @property
+    def uniform(self) -> Array:
+        """(N,) what the same resource, spread evenly, comes to; not held to the box."""
+        flat = np.ones(len(self.plan.names))
+        return np.array(
+            [replace(p, x=share * flat).objective for p, share in zip(self.points, self.shares, strict=True)]
+        )
+
+    @property
+    def chart(self) -> str:
+        """The curve as SVG, to be styled by the page around it."""
+        chosen = self.instance.limit, self.plan.solution.objective
+        label = f"Best objective over the {self.instance.program.limit_argument}"
+        return curve_chart(label, self.limits.tolist(), self.objectives.tolist(), chosen)
+
+    def svg(self) -> str:
+        """The curve as a file of its own."""
+        head = f'<svg xmlns="http://www.w3.org/2000/svg" width="720" height="320"><style>{STYLE}</style>'
+        return f"{head}{self.chart}</svg>\n"
+
+    def csv(self) -> str:
+        """A row per limit: limit, the uniform plan of that limit, objectives, multiplier, then the layers."""
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(["limit", "uniform", "objective", "objective_uniform", "multiplier", *self.plan.names])
+        columns = (self.points, self.limits.tolist(), self.shares.tolist(), self.uniform.tolist())
+        for point, limit, share, flat in zip(*columns, strict=True):
+            table.writerow([limit, share, point.objective, flat, point.multiplier, *point.x.tolist()])
+        return text.getvalue()
+
+    def json(self) -> str:
+        """The same as JSON."""
+        rows = [
+            {"limit": p.instance.limit, "objective": p.objective, "multiplier": p.multiplier, "x": p.x.tolist()}
+            for p in self.points
+        ]
+        return canonical({"program": self.instance.program.name, "names": list(self.plan.names), "points": rows})
+
+    def html(self) -> str:
+        """One page, nothing fetched: the curve and the table."""
+        environment = Environment(loader=PackageLoader("zetaplan.reports"), autoescape=True, undefined=StrictUndefined)
+        return environment.get_template("tradeoff.html").render(found=self)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write .html, .svg, .csv or .json, by the suffix."""
+        texts: dict[str, Callable[[], str]] = {
+            ".html": self.html,
+            ".svg": self.svg,
+            ".csv": self.csv,
+            ".json": self.json,
+        }
+        suffix = Path(path).suffix
+        if suffix not in texts:
+            raise SpecError(f"out = {path}: expected one of {', '.join(texts)}")
+        return write(path, texts[suffix]())
+
+
+def tradeoff(plan: Plan, low: float, high: float, points: int = 60) -> Tradeoff:
+    """The optimal plans from one limit to another, evenly spaced, under the box and the knobs of the plan.
+
+    low, high : in units of the uniform plan (rank on every layer, or share removed), 0 <= low < high; points : >= 2.
+
+    Raises SpecError for a bad range and InfeasibleError where the box rules a limit out.
+    """
+    if not (0 <= low < high and points >= 2):
+        raise SpecError(f"from {low:g} to {high:g} in {points} points: expected 0 <= from < to and at least 2 points")
+    path = frontier(plan.instance)
+    total = float(plan.instance.resource.sum())
+    return Tradeoff(plan, tuple(path.at(share * total) for share in np.linspace(low, high, points).tolist()))

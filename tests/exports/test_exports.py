@@ -1,0 +1,399 @@
+"""Exports hit what they mean: read back by the tools' own rules, and by the tools themselves where they are here."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from peft import LoraConfig, get_peft_model
+from torch import nn
+from typer.testing import CliRunner
+
+from tests.made import made_scores
+from tests.tiny_models import byte_tokenizer, save_model, tiny_gpt2, tiny_llama
+from zetaplan.cli.app import app
+from zetaplan.errors import CertificateError, SpecError
+from zetaplan.exports import check_file, export, format_names, format_of
+from zetaplan.exports.job import _divided, job_of
+from zetaplan.exports.targets import Entry, Module, by_position, check, linears, modules_of
+from zetaplan.models.apply import apply_pruning
+from zetaplan.plans.planner import Plan, allocate, prune
+from zetaplan.scoring import Scores
+
+NO_COMPRESSOR = (
+    "llmcompressor is not installed, so its own reading is not compared; 0.14 wants transformers up to 5.17, "
+    "so it needs an environment of its own beside the pinned 5.23"
+)
+LAYERS = 12  # layer 1 is not layer 11
+MODELS: dict[str, Callable[..., nn.Module]] = {"llama": tiny_llama, "gpt2": tiny_gpt2}
+RANKS = ("peft", "axolotl", "mola")
+SPARSITY = ("llm-compressor", "alphapruning", "torch-prune")
+
+
+def scores_of(model: nn.Module, blocks: str = "layers") -> Scores:
+    """Unequal gains for every block of the model, with its true sizes."""
+    found = linears(modules_of(model))
+    keys = [module.block if blocks == "layers" else module.name for module in found]
+    names = tuple(dict.fromkeys(keys))
+    weights = np.array([sum(m.weights for m, key in zip(found, keys, strict=True) if key == name) for name in names])
+    ranks = np.array(
+        [sum(m.inputs + m.outputs for m, key in zip(found, keys, strict=True) if key == name) for name in names]
+    )
+    gain = np.random.default_rng(5).gamma(0.5, size=len(names))
+    one = np.ones(len(names))
+    return made_scores(
+        names=names,
+        gain=gain,
+        low=gain,
+        high=gain,
+        noise_floor=None,
+        cross_fitted=None,
+        standard_error=one,
+        gradient_norm=one,
+        effective_dimension=one,
+        damping=one,
+        parameters=weights,
+        linear_parameters=weights,
+        rank_parameters=ranks,
+        blocks=blocks,
+    )
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def model(request: pytest.FixtureRequest) -> nn.Module:
+    return MODELS[request.param](layers=LAYERS)
+
+
+@pytest.fixture(scope="module")
+def llama() -> nn.Module:
+    return tiny_llama(layers=LAYERS)
+
+
+def plan_for(model: nn.Module, to: str, blocks: str = "layers") -> Plan:
+    if to in RANKS:
+        return allocate(scores_of(model, blocks), mean_rank=3, expert_rank=4 if to == "mola" else None)
+    return prune(scores_of(model, blocks), sparsity=0.5, upper=0.9)
+
+
+def everywhere(model: nn.Module) -> Plan:
+    return allocate(scores_of(model), mean_rank=3, lower=1)
+
+
+@pytest.mark.parametrize("blocks", ["layers", "modules"])
+def test_peft_gets_the_planned_ranks_and_scales_to_the_parameter(model: nn.Module, blocks: str, tmp_path: Path) -> None:
+    plan = plan_for(model, "peft", blocks)
+    export(plan, to="peft", model=model).save(tmp_path / "adapter_config.json")
+    kind = type(model)
+    adapted = get_peft_model(kind(model.config), LoraConfig.from_pretrained(tmp_path))
+    found = {
+        name.removeprefix("base_model.model."): (module.r["default"], module.scaling["default"])
+        for name, module in adapted.named_modules()
+        if hasattr(module, "lora_A") and "default" in module.lora_A
+    }
+    planned = dict(zip(plan.names, plan.rounded.units.tolist(), strict=True))
+    expected = {
+        module.name: (rank, 2.0)
+        for module in linears(modules_of(model))
+        if (rank := planned.get(module.name, planned.get(module.block)))
+    }
+    assert found == expected
+    assert len({rank for rank, _ in found.values()}) > 2
+    trainable = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
+    assert trainable == plan.rounded.used
+    assert trainable <= plan.instance.limit
+
+
+def test_axolotl_says_what_peft_says(llama: nn.Module) -> None:
+    plan = plan_for(llama, "axolotl")
+    ours = yaml.safe_load(export(plan, to="axolotl", model=llama).data)
+    theirs = json.loads(export(plan, to="peft", model=llama).text)
+    assert ours.pop("adapter") == "lora"
+    assert {key.removeprefix("lora_"): value for key, value in ours.items()} == {
+        key.removeprefix("lora_"): theirs[key]
+        for key in ("r", "lora_alpha", "target_modules", "rank_pattern", "alpha_pattern")
+    }
+    assert all(isinstance(rank, int) and rank > 0 for rank in ours["lora_rank_pattern"].values())
+
+
+@pytest.mark.parametrize("blocks", ["layers", "modules"])
+def test_llm_compressor_lists_are_in_the_order_of_named_modules(llama: nn.Module, blocks: str) -> None:
+    plan = plan_for(llama, "llm-compressor", blocks)
+    recipe = yaml.safe_load(export(plan, to="llm-compressor", model=llama).data)
+    modifier = recipe["pruning_stage"]["pruning_modifiers"]["SparseGPTModifier"]
+    order = [name for name, module in llama.named_modules() if name in set(modifier["targets"])]
+    assert order == modifier["targets"]
+    assert len(modifier["sparsity"]) == len(order)
+    removed = sum(
+        round(share * llama.get_submodule(name).weight.numel())
+        for name, share in zip(order, modifier["sparsity"], strict=True)
+    )
+    assert removed == plan.rounded.used
+
+
+@pytest.mark.parametrize("blocks", ["layers", "modules"])
+def test_llm_compressor_itself_takes_the_planned_shares(llama: nn.Module, blocks: str, tmp_path: Path) -> None:
+    pytest.importorskip("llmcompressor", reason=NO_COMPRESSOR)
+    from llmcompressor.core import State
+    from llmcompressor.recipe import Recipe
+
+    plan = plan_for(llama, "llm-compressor", blocks)
+    recipe = export(plan, to="llm-compressor", model=llama).save(tmp_path / "recipe.yaml")
+    [modifier] = Recipe.create_instance(str(recipe)).modifiers
+    state = State()
+    state.model = llama
+    modifier.on_initialize(state)
+    modifier.on_calibration_start(state, None)
+    taken = {name.rstrip("."): modifier._module_sparsities[module] for module, name in modifier._module_names.items()}
+    modifier.remove_hooks()
+    assert taken == {name: share for name, share in job_of(plan, modules_of(llama)).shares.items() if share}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "modifier"), [("sparsegpt", "SparseGPTModifier"), ("wanda", "WandaPruningModifier")]
+)
+def test_llm_compressor_itself_prunes_what_apply_prunes(
+    method: str, modifier: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same weights but for ties, thresholds and its rounding of shares: row by row, down, for Wanda."""
+    pytest.importorskip("llmcompressor", reason=NO_COMPRESSOR)
+    from datasets import Dataset
+    from llmcompressor import oneshot
+
+    monkeypatch.chdir(tmp_path)  # it leaves a folder of logs
+    ours = tiny_llama(layers=4)
+    source = save_model(ours, tmp_path / "model")
+    plan = plan_for(ours, "llm-compressor", "modules")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(export(plan, to="llm-compressor", model=ours).text.replace("SparseGPTModifier", modifier))
+    ids = torch.randint(0, 250, (16, 48), generator=torch.Generator().manual_seed(3))
+    data = Dataset.from_dict({"input_ids": ids.tolist(), "attention_mask": torch.ones_like(ids).tolist()})
+    settings = {"num_calibration_samples": len(ids), "max_seq_length": ids.shape[1], "processor": byte_tokenizer()}
+    theirs = oneshot(model=str(source), recipe=str(recipe), dataset=data, **settings)
+    apply_pruning(ours, plan, method, {"input_ids": ids})
+    agree = total = 0
+    for module in linears(modules_of(ours)):
+        gone, planned = (model.get_submodule(module.name).weight == 0 for model in (theirs, ours))
+        agree, total = agree + int((gone == planned).sum()), total + gone.numel()
+        assert abs(int(gone.sum()) - int(planned.sum())) <= module.outputs  # at most one weight per row
+    assert agree / total > 0.95
+
+
+@pytest.mark.parametrize("blocks", ["layers", "modules"])
+def test_alphapruning_maps_its_file_back_to_the_plan(llama: nn.Module, blocks: str) -> None:
+    exported = export(plan_for(llama, "alphapruning", blocks), to="alphapruning", model=llama)
+    scores = torch.tensor(np.load(io.BytesIO(exported.data), allow_pickle=False))
+    sizes = torch.tensor([module.weights for module in linears(modules_of(llama))], dtype=torch.float64)
+    epsilon, sparsity = (
+        float(re.search(rf"--{flag} (\S+)", exported.usage)[1])  # type: ignore[index]
+        for flag in ("epsilon", "sparsity_ratio")
+    )
+    low, high = scores.min(), scores.max()
+    mapped = (scores - low) / (high - low) * 2 * epsilon + 1 - epsilon
+    mapped = mapped * (sizes.sum() * sparsity / (sizes * mapped).sum())
+    torch.testing.assert_close(mapped, scores, rtol=1e-14, atol=1e-15)
+
+
+def test_mola_has_one_entry_per_layer_and_routes_to_experts_that_exist(model: nn.Module) -> None:
+    plan = plan_for(model, "mola")
+    words = export(plan, to="mola", model=model).text.split()
+    experts, chosen = (list(map(int, word.strip('"').split(","))) for word in words[1::2])
+    assert experts == plan.rounded.units.tolist()
+    assert len(chosen) == LAYERS
+    assert all(1 <= k <= count for k, count in zip(chosen, experts, strict=True))
+    assert set(chosen) <= {1, 2}
+    wider = allocate(plan.scores, mean_rank=3, expert_rank=4, top_k=3)
+    third = export(wider, to="mola", model=model).text.split()[3].strip('"').split(",")
+    assert list(map(int, third)) == [min(3, count) for count in experts]
+    assert plan.rounded.used == sum(4 * m.inputs * n + 4 * m.outputs * n for m, n in _by_linear(plan, model))
+    with pytest.raises(SpecError, match=r"counts ranks, not experts: plan with expert_rank"):
+        export(plan_for(model, "peft"), to="mola", model=model)
+    with pytest.raises(SpecError, match=r"counts experts, not ranks: export it to mola"):
+        export(plan, to="peft", model=model)
+
+
+def _by_linear(plan: Plan, model: nn.Module) -> list[tuple[Module, int]]:
+    units = dict(zip(plan.names, plan.rounded.units.tolist(), strict=True))
+    return [(module, units[module.block]) for module in linears(modules_of(model))]
+
+
+@pytest.mark.slow
+def test_the_script_removes_exactly_the_planned_counts(tmp_path: Path, model: nn.Module) -> None:
+    source = save_model(model, tmp_path / "model")  # type: ignore[arg-type]
+    plan = plan_for(model, "torch-prune")
+    script = export(plan, to="torch-prune", model=str(source)).save(tmp_path / "prune.py")
+    subprocess.run([sys.executable, str(script), str(source), str(tmp_path / "out")], check=True, capture_output=True)
+    pruned = type(model).from_pretrained(tmp_path / "out")  # type: ignore[attr-defined]
+    removed = dict.fromkeys(plan.names, 0)
+    for module in linears(modules_of(model)):
+        removed[module.block] += int((pruned.get_submodule(module.name).weight == 0).sum())
+    assert list(removed.values()) == plan.rounded.units.tolist()
+
+
+@pytest.mark.parametrize("to", [name for name in format_names() if name != "alphapruning"])
+def test_every_format_reads_back_and_names_what_was_changed(llama: nn.Module, to: str, tmp_path: Path) -> None:
+    plan = everywhere(llama) if to in ("peft", "axolotl") else plan_for(llama, to if to in SPARSITY else "mola")
+    file = export(plan, to=to, model=llama).save(tmp_path / "settings")
+    assert check_file(file, llama) == (to, ())
+    if to == "mola":
+        file.write_text(file.read_text().replace('"', '"3,', 1))
+    else:
+        name = r"layers\.3" if to in ("json", "csv") else r"layers(\\*)\.3(\\*)\.self_attn(\\*)\.q_proj"
+        file.write_text(re.sub(name, lambda hit: hit[0].replace("3", "33"), file.read_text()))
+    _, found = check_file(file, llama)
+    assert any("33" in problem.key or "number_experts[12]" in problem.key for problem in found)
+    assert any("would be ignored" in problem.words for problem in found)
+
+
+def test_a_vector_of_another_length_is_named(llama: nn.Module, tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", np.linspace(0, 1, 7 * LAYERS + 1), allow_pickle=False)
+    _, [found] = check_file(tmp_path / "v.npy", llama)
+    assert str(found) == "ratios: ratios[84]: would be ignored: the tool finds no module of this name"
+    np.save(tmp_path / "v.npy", np.linspace(0, 1, 7 * LAYERS - 1), allow_pickle=False)
+    _, [found] = check_file(tmp_path / "v.npy", llama)
+    assert str(found) == "ratios: model.layers.11.mlp.down_proj: no entry sets this module"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ({"layers.1.*q_proj": 4}, r"layers\.1\.\*q_proj: would hit model\.layers\.10\.self_attn\.q_proj"),
+        ({"^q_proj": 4}, r"\^q_proj: would be ignored: the tool finds no module"),
+        ({"model.layers.1": 4}, r"model\.layers\.1: would be ignored"),
+        ({"base_model.model.model.layers.1.self_attn.q_proj": 4}, "would be ignored"),
+        ({"q_proj": 4, "layers.3.self_attn.q_proj": 8}, r"'q_proj' stands before it and takes model\.layers\.3"),
+        ({r"layers\.3\.mlp\.up_proj": 4}, "would be ignored"),  # no target
+    ],
+)
+def test_keys_that_peft_only_warns_of(llama: nn.Module, pattern: dict[str, int], said: str, tmp_path: Path) -> None:
+    config = {"peft_type": "LORA", "r": 2, "target_modules": ["q_proj", "v_proj"], "rank_pattern": pattern}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    _, found = check_file(tmp_path / "adapter_config.json", llama)
+    assert found
+    assert re.search(said, str(found[0]))
+
+
+@given(keys=st.lists(st.sampled_from(["q_proj", "layers.1.*", r"^model\.layers\.1\.self_attn\.q_proj", "1", "x"])))
+def test_the_first_match_wins_as_in_peft(keys: list[str]) -> None:
+    from peft.utils.other import get_pattern_key
+
+    names = [f"model.layers.{k}.self_attn.{p}" for k in range(LAYERS) for p in ("q_proj", "k_proj")]
+    ranks = {key: i + 1.0 for i, key in enumerate(dict.fromkeys(keys))}
+    entries = [Entry(key, rank, rf"(.*\.)?({key})") for key, rank in ranks.items()]
+    taken = {name: ranks.get(get_pattern_key(list(ranks), name)) for name in names}
+    wanted = {name: rank for name, rank in taken.items() if rank}
+    ignored = [key for key in ranks if ranks[key] not in taken.values()]
+    assert [problem.key for problem in check(entries, names, wanted)] == ignored
+
+
+@given(amount=st.integers(0, 10**12), sizes=st.lists(st.integers(1, 10**9), min_size=1, max_size=9))
+def test_a_layer_is_divided_to_the_unit(amount: int, sizes: list[int]) -> None:
+    amount = min(amount, sum(sizes))
+    parts = _divided(amount, sizes)
+    assert sum(parts) == amount
+    for part, size in zip(parts, sizes, strict=True):
+        assert 0 <= part <= size
+        assert abs(part - amount * size / sum(sizes)) < 1 + 1e-6
+
+
+def test_positions_beyond_the_names_hit_nothing() -> None:
+    entries = by_position("sparsity", [0.1, 0.2, 0.3], ["a", "b"])
+    assert [str(p) for p in check(entries, ["a", "b"])] == [
+        "sparsity[2]: would be ignored: the tool finds no module of this name"
+    ]
+
+
+def test_a_plan_of_another_model_is_refused(llama: nn.Module, tmp_path: Path) -> None:
+    plan = plan_for(llama, "peft")
+    with pytest.raises(
+        CertificateError, match=r"model\.layers\.2: would be ignored: the model has no decoder layer or"
+    ):
+        job_of(plan, modules_of(tiny_llama(layers=2)))
+    with pytest.raises(
+        CertificateError, match=r"the plan counts 256 parameters per rank, the linears of this model have 512"
+    ):
+        export(plan, to="peft", model=tiny_llama(layers=LAYERS, hidden=32))
+    with pytest.raises(CertificateError, match="would be ignored"):
+        export(plan, to="json", model=tiny_gpt2(layers=LAYERS))
+
+
+@pytest.mark.parametrize(
+    ("to", "blocks", "said"),
+    [
+        ("alphapruning", "layers", "takes plans of pruning, this is one of allocation"),
+        ("yaml", "layers", "expected one of alphapruning, axolotl, csv, json"),
+        ("mola", "modules", "takes one per layer; plan over layers"),
+    ],
+)
+def test_what_does_not_fit_is_refused(llama: nn.Module, to: str, blocks: str, said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        export(plan_for(llama, "mola", blocks), to=to, model=llama)
+
+
+def test_without_a_model_only_plain_tables(llama: nn.Module) -> None:
+    plan = plan_for(llama, "peft")
+    assert json.loads(export(plan, to="json").text)["units"] == dict(
+        zip(plan.names, plan.rounded.units.tolist(), strict=True)
+    )
+    with pytest.raises(SpecError, match=r"name it with model \(--model\)"):
+        export(plan, to="peft")
+
+
+def test_conv1d_is_refused_where_it_would_be_passed_over() -> None:
+    gpt2 = tiny_gpt2(layers=2)
+    for to in ("llm-compressor", "alphapruning"):
+        with pytest.raises(SpecError, match=r"prunes nn\.Linear only, this model has Conv1D; use torch-prune"):
+            export(plan_for(gpt2, to), to=to, model=gpt2)
+
+
+def test_a_plan_is_checked_by_its_names(llama: nn.Module, tmp_path: Path) -> None:
+    file = plan_for(llama, "peft").save(tmp_path / "plan.json")
+    assert check_file(file, llama) == ("plan", ())
+    with pytest.raises(CertificateError, match=r"model\.layers\.2: would be ignored"):
+        check_file(file, tiny_llama(layers=2))
+
+
+def test_a_file_of_no_known_format(tmp_path: Path, llama: nn.Module) -> None:
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(SpecError, match="is of no known format; known are alphapruning"):
+        check_file(tmp_path / "notes.txt", llama)
+
+
+@pytest.mark.parametrize("to", format_names())
+def test_every_format_keeps_the_contract(to: str) -> None:
+    form: Any = format_of(to)
+    assert form.PROGRAM in (None, "allocation", "pruning")
+    assert form.FILE
+    assert (form.__doc__ or "").strip()
+
+
+def test_the_command_writes_and_says_how_to_use_it(llama: nn.Module, tmp_path: Path) -> None:
+    folder = save_model(llama, tmp_path / "model")  # type: ignore[arg-type]
+    (folder / "model.safetensors").unlink()  # the config is enough
+    plan = plan_for(llama, "peft").save(tmp_path / "plan.json")
+    out = tmp_path / "adapter_config.json"
+    done = CliRunner().invoke(app, ["export", str(plan), "--to", "peft", "--model", str(folder), "-o", str(out)])
+    assert done.exit_code == 0, done.output
+    assert "every entry hits what it means" in done.output
+    assert check_file(out, str(folder)) == ("peft", ())
+    for file in (plan, out):
+        fits = CliRunner().invoke(app, ["apply", str(folder), str(file), "--check"])
+        assert fits.exit_code == 0, fits.output
+    out.write_text(out.read_text().replace("^model", "^model2"))
+    wrong = CliRunner().invoke(app, ["apply", str(folder), str(out), "--check"])
+    assert wrong.exit_code == 1
+    assert "would be ignored: the tool finds no module of this name" in wrong.stderr
+    bad = CliRunner().invoke(app, ["export", str(plan), "--to", "pfet"])
+    assert bad.exit_code == 2

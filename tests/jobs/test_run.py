@@ -1,0 +1,243 @@
+"""The whole job from one file: what is done, what is left alone, what is refused; the schemas that are published."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from tests.tiny_models import tiny_llama_dir
+from zetaplan.cli.app import app
+from zetaplan.documents.convert import load_scores
+from zetaplan.documents.schemas import canonical
+from zetaplan.documents.verify import load_plan
+from zetaplan.errors import SpecError, ZetaplanError
+from zetaplan.exports import check_file
+from zetaplan.jobs.config import Config, load_config, schemas
+from zetaplan.jobs.run import run
+from zetaplan.plans.planner import allocate
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+
+CONFIG = """
+model: tiny-llama
+score: {data: [pydoc], sequences: 4, length: 24}
+plan: {program: allocation, mean_rank: 4, lower: 1, upper: {"*.0": 6}, step: 1}
+export: [{to: peft}, {to: csv, out: ranks.csv}]
+out: made
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    tiny_llama_dir(tmp_path)
+    (tmp_path / "job.yaml").write_text(CONFIG)
+    return tmp_path / "job.yaml"
+
+
+def test_the_job_is_what_its_steps_are_alone(config: Path) -> None:
+    steps = run(config)
+    made = config.parent / "made"
+    assert [step.name for step in steps] == ["score", "plan", "verify", "report", "export 0 to peft", "export 1 to csv"]
+    assert all(step.ran and all(file.is_file() for file in step.files) for step in steps)
+    plan = load_plan(made / "plan.json")
+    alone = allocate(load_scores(made / "scores.json"), mean_rank=4, lower=1, upper={"*.0": 6})
+    assert plan.solution.x.tolist() == alone.solution.x.tolist()
+    assert check_file(made / "adapter_config.json", str(config.parent / "tiny-llama")) == ("peft", ())
+    assert json.loads((made / "verdict.json").read_text())["valid"]
+
+
+def test_a_step_runs_again_only_if_its_inputs_changed(config: Path) -> None:
+    def ran() -> list[str]:
+        return [step.name for step in run(config) if step.ran]
+
+    assert len(ran()) == 6
+    assert ran() == []
+    config.write_text(CONFIG.replace("upper: {", "gamma: 1.0, upper: {").replace("ranks.csv", "units.csv"))
+    assert ran() == ["export 1 to csv"]  # a default that is written out changes nothing
+    (config.parent / "made" / "adapter_config.json").write_text("{}")
+    assert ran() == ["export 0 to peft"]
+    config.write_text(CONFIG.replace("mean_rank: 4", "mean_rank: 3"))
+    assert ran() == ["plan", "verify", "report", "export 0 to peft", "export 1 to csv"]
+    config.write_text(CONFIG.replace("sequences: 4", "sequences: 5"))
+    assert "score" in ran()
+    (config.parent / "made" / "run.json").write_text("[")
+    assert len(ran()) == 6
+
+
+def test_scores_that_there_are_need_no_model(scores_file: Path) -> None:
+    config = scores_file.parent / "job.yaml"
+    config.write_text("{model: none, scores: scores.json, plan: {program: pruning, sparsity: 0.4}, out: made}")
+    assert [step.name for step in run(config)] == ["plan", "verify", "report"]
+
+
+def test_what_was_finished_stays_finished(config: Path) -> None:
+    config.write_text(CONFIG.replace("to: peft", "to: mola"))
+    with pytest.raises(ZetaplanError, match="counts ranks, not experts"):
+        run(config)
+    config.write_text(CONFIG)
+    assert [step.name for step in run(config) if step.ran] == ["export 0 to peft", "export 1 to csv"]
+
+
+PRUNING = "model: tiny-llama\nplan: {program: pruning, sparsity: 0.5}\nout: made\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (CONFIG.replace("to: peft", "to: pfet"), "expected one of alphapruning"),
+        (
+            CONFIG.replace("to: csv, out: ranks.csv", "to: peft"),
+            r"two of them would be written to adapter_con",
+        ),
+        (f"{CONFIG}apply: {{}}\n", r"apply: takes plans of pruning, plan\.program is 'allocation'; leave it out"),
+        (f"{PRUNING}apply: {{method: wander}}\n", "expected one of magnitude"),
+        (f"{PRUNING}apply: {{data: [none.txt]}}\n", r"cannot read none\.txt"),
+        (f"{PRUNING}evaluate: {{text: none.txt}}\n", r"cannot read none\.txt"),
+        (f"{PRUNING}evaluate: {{items: 3}}\n", "evaluate: Value error, give text, choices or both"),
+    ],
+)
+def test_what_would_fail_at_the_end_is_refused_at_the_start(config: Path, text: str, said: str) -> None:
+    config.write_text(text)
+    with pytest.raises(SpecError, match=said):
+        run(config)
+    assert not (config.parent / "made").exists()
+
+
+def test_a_plan_is_applied_and_measured(config: Path) -> None:
+    job = """
+    model: tiny-llama
+    score: {sequences: 4, length: 24}
+    plan: {program: pruning, sparsity: SHARE}
+    report: false
+    apply: {method: magnitude}
+    evaluate: {text: notes.txt, length: 32, stride: 16, choices: items.jsonl, items: 2}
+    out: made
+    """
+    (config.parent / "notes.txt").write_text("Half of the weights are gone, and the text is still here. " * 4)
+    item = json.dumps({"ctx": "The sky is", "choices": ["blue", "a road"], "gold": 0})
+    (config.parent / "items.jsonl").write_text(f"{item}\n" * 3)
+    config.write_text(job.replace("SHARE", "0.5"))
+    steps = {step.name: step for step in run(config)}
+    assert list(steps) == ["score", "plan", "verify", "apply", "evaluate"]
+    [record] = steps["apply"].files
+    plan = load_plan(config.parent / "made" / "plan.json")
+    removed = [block["removed"] for block in json.loads(record.read_text())["blocks"]]
+    assert removed == plan.rounded.units.tolist()
+    measured = json.loads(steps["evaluate"].files[0].read_text())
+    assert measured["model"]["perplexity"]["value"] != measured["pruned"]["perplexity"]["value"]
+    assert all(len(found["multiple_choice"]["items"]) == 2 for found in measured.values())
+    assert not any(step.ran for step in run(config))
+    config.write_text(job.replace("SHARE", "0.4"))
+    again = {step.name: step for step in run(config)}
+    assert [name for name, step in again.items() if step.ran] == ["plan", "verify", "apply", "evaluate"]
+    assert again["apply"].files != steps["apply"].files
+    assert record.is_file()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            CONFIG.replace("model:", "modle:"),
+            r"modle: there is no such key; the nearest is 'model'",
+        ),
+        (
+            CONFIG + "exports: []",
+            r"exports: there is no such key; the nearest is 'export', known are apply, evaluate, export,",
+        ),
+        (
+            CONFIG.replace("mean_rank", "meanrank"),
+            r"plan\.allocation\.meanrank: there is no such key; the nearest is 'mean_r",
+        ),
+        (CONFIG.replace("sequences", "sequence"), r"score\.sequence: there is no such key; the nearest is 'sequences'"),
+        (CONFIG.replace("to: peft", "to: peft, file: x"), r"export\.0\.file: there is no such key"),
+        (CONFIG.replace("allocation", "allocate"), r"plan: Input tag 'allocate'"),
+        (CONFIG.replace("length: 24", "length: long"), r"score\.length: Input should be a valid integer"),
+        ("a: [", "is not YAML of plain values"),
+        ("a: !!python/object:os.system {}", "is not YAML of plain values"),
+        ("model: 2026-01-01", "is not YAML of plain values"),
+        ("a: .nan", "is not YAML of plain values"),
+        ("- 1", "Input should be an object"),
+    ],
+)
+def test_a_bad_configuration_is_refused_in_words(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "job.yaml").write_text(text)
+    with pytest.raises(SpecError, match=said):
+        load_config(tmp_path / "job.yaml")
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_names_the_schema_and_follows_it(example: Path) -> None:
+    first = example.read_text().splitlines()[0]
+    schema = example.parent / first.removeprefix("# yaml-language-server: $schema=")
+    assert json.loads(schema.read_text())["title"] == "Config"
+    config = load_config(example)
+    assert Config.model_validate_json(config.text()) == config
+    assert yaml.safe_load(example.read_text())["out"] == example.stem
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_runs(example: Path, tmp_path: Path) -> None:
+    """On a random model with the depth of SmolLM2, so that the names of its layers are there."""
+    tiny_llama_dir(tmp_path, layers=30)
+    job = yaml.safe_load(example.read_text()) | {"model": "tiny-llama"}
+    job["score"] = job.get("score", {}) | {"sequences": 4, "length": 24}
+    if "apply" in job:
+        job["apply"] |= {"sequences": 4, "length": 24}
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
+    steps = run(tmp_path / "job.yaml")
+    assert all(file.is_file() for step in steps for file in step.files)
+    assert len(steps) == 4 + len(job["export"]) + ("apply" in job)
+
+
+def test_there_is_an_example_per_use() -> None:
+    plans = [load_config(example).plan for example in EXAMPLES]
+    assert {plan.program for plan in plans} == {"allocation", "pruning"}
+    assert {export.to for example in EXAMPLES for export in load_config(example).export} >= {
+        "peft",
+        "mola",
+        "torch-prune",
+    }
+
+
+@pytest.mark.parametrize("name", ["certificate", "config", "plan", "scores"])
+def test_the_published_schema_is_the_one_that_is_checked(name: str) -> None:
+    published = (ROOT / "docs" / "schemas" / f"{name}.json").read_text()
+    assert published == canonical(schemas()[name]), "write them anew: zetaplan schema --out docs/schemas"
+
+
+def test_the_commands(config: Path) -> None:
+    runner = CliRunner()
+    done = runner.invoke(app, ["run", str(config), "--json"])
+    assert done.exit_code == 0, done.output
+    assert [step["ran"] for step in json.loads(done.stdout)] == [True] * 6
+    again = runner.invoke(app, ["run", str(config)])
+    assert again.output.count("unchanged") == 6
+    config.write_text(CONFIG + "exports: []")
+    assert runner.invoke(app, ["run", str(config)]).exit_code == 2
+    written = runner.invoke(app, ["schema", "--out", str(config.parent / "schemas")])
+    assert written.exit_code == 0
+    assert len(list((config.parent / "schemas").iterdir())) == 4
+
+
+def test_wishes_on_the_command_line(scores_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "plan.json"
+    options = ["--mean-rank", "8", "--lower", "1", "--floor", "*.1=3", "--cap", "*.0=9", "--pin", "*.3=4"]
+    options += ["--group", "*.4,*.5", "--multiple-of", "1", "--out", str(out)]
+    done = CliRunner().invoke(app, ["allocate", str(scores_file), *options])
+    assert done.exit_code == 0, done.output
+    plan = load_plan(out)
+    assert plan.names[-1] == "model.layers.4+model.layers.5"
+    assert plan.instance.lower.tolist() == [1, 3, 1, 4, 1]
+    assert plan.instance.upper.tolist()[0] == 9
+    bad = CliRunner().invoke(app, ["allocate", str(scores_file), "--pin", "*.3"])
+    assert bad.exit_code == 2
+    experts = CliRunner().invoke(app, ["allocate", str(scores_file), "--expert-rank", "8", "--out", str(out)])
+    assert experts.exit_code == 0, experts.output
+    assert load_plan(out).rounded.units.min() >= 1
