@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from zetaplan.documents.schemas import write
+from zetaplan._files import write
 from zetaplan.scoring import load_model, read_sequences, score
 from zetaplan.scoring.backward.backward import backward_pass
 from zetaplan.scoring.backward.statistics import Gram, take_in

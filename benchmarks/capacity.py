@@ -33,9 +33,9 @@ from torch import Tensor, nn
 import zetaplan as zp
 from benchmarks.agreement import by_layer, layerif
 from benchmarks.pruning import kept
-from zetaplan.documents.schemas import write
+from zetaplan._files import write
 from zetaplan.evaluate.perplexity import mean_interval, read_tokens
-from zetaplan.plans.planner import Plan
+from zetaplan.plans.plan import Plan
 from zetaplan.scoring import LoadedModel, Scores, Sequences, load_model, score_each
 from zetaplan.scoring.model.losses import sequence_losses
 from zetaplan.scoring.peers.alphalora import alphalora_experts

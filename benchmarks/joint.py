@@ -38,7 +38,7 @@ from benchmarks.capacity import (
     spread,
 )
 from benchmarks.pruning import kept
-from zetaplan.documents.schemas import write
+from zetaplan._files import write
 from zetaplan.models.apply import prune_blocks
 from zetaplan.scoring import Sequences
 from zetaplan.scoring.model.blocks import layer_blocks

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from zetaplan.documents.schemas import write
+from zetaplan._files import write
 from zetaplan.errors import ScoringError
 from zetaplan.scoring import Damping, curvature_names, load_model, read_sequences, score, sequences_between
 

@@ -30,13 +30,14 @@ import torch
 from torch import nn
 
 from benchmarks import agreement
-from zetaplan.documents.schemas import write
+from zetaplan._files import write
 from zetaplan.evaluate.perplexity import Item, mean_interval, multiple_choice, perplexity, read_items
 from zetaplan.models.apply import prune_blocks
 from zetaplan.models.calibrate import LossCurves, loss_curves
-from zetaplan.plans.planner import Gain, prune
-from zetaplan.plans.whole import whole_counts
+from zetaplan.plans.planner import prune
+from zetaplan.plans.whole import Counts as WholeCounts
 from zetaplan.scoring import Damping, LoadedModel, Scores, Sequences, load_model, read_sequences, score, score_each
+from zetaplan.scoring.gain import Gain
 from zetaplan.scoring.model.blocks import layer_blocks
 from zetaplan.scoring.peers.alphapruning import alphapruning_sparsity
 from zetaplan.scoring.peers.htsr import htsr_alpha
@@ -160,7 +161,7 @@ def measured(bench: Bench, method: str, square: bool = False) -> Ratio:
     found, sizes = curves(bench, method), list(bench.sizes.values())
     weights = np.maximum(found.rise[:, -1], found.rise[:, -1].mean() / 100)
     p = 2.0 if square else found.exponent
-    plan = whole_counts(solve(power_pruning(weights, sizes, p=p, sparsity=SPARSITY, upper=CAP)))
+    plan = WholeCounts().round(solve(power_pruning(weights, sizes, p=p, sparsity=SPARSITY, upper=CAP)), 1)
     return Ratio("layers", dict(zip(bench.sizes, plan.units.tolist(), strict=True)))
 
 

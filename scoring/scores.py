@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zetaplan.errors import ScoringError
+from zetaplan.errors import ScoringError, SpecError
+from zetaplan.scoring.gain import Gain
 
 Vector = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -91,6 +92,30 @@ class Scores:
     def unbiased(self) -> Vector | None:
         """The cross-fitted gain, mean of both halves: unbiased for g'H~^-1 g where H is that of half the sequences."""
         return None if self.cross_fitted is None else self.cross_fitted.mean(axis=1)
+
+    def counted(self, gain: Gain) -> Vector:
+        """The gain that a plan counts, (K,), never below zero: "raw", "net" of the noise floor, or "unbiased".
+
+        Raises SpecError where the scores cannot tell noise from gain.
+        """
+        if gain == "raw":
+            return self.gain
+        cleaned = self.unbiased
+        if gain == "net":
+            cleaned = None if self.noise_floor is None else self.gain - self.noise_floor
+        if cleaned is None:
+            raise SpecError(
+                f"gain = {gain!r}: scores by {self.curvature} do not tell noise from gain; count the raw gain, or "
+                "score by block-fisher on at least four sequences"
+            )
+        return np.maximum(cleaned, 0.0)
+
+    @property
+    def noise_share(self) -> float | None:
+        """The share of the total gain that noise alone would give; None if the surrogate cannot tell."""
+        if self.noise_floor is None:
+            return None
+        return float(np.minimum(self.noise_floor, self.gain).sum() / self.gain.sum())
 
     @property
     def reliability(self) -> float | None:

@@ -9,7 +9,8 @@ from hypothesis import settings
 
 from tests.made import made_scores
 from zetaplan.documents.convert import save_scores
-from zetaplan.plans.planner import Plan, allocate, prune
+from zetaplan.plans.plan import Plan
+from zetaplan.plans.planner import allocate, prune
 from zetaplan.scoring import Scores
 
 settings.register_profile("zetaplan", deadline=None, derandomize=True)  # no test depends on time or luck

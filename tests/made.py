@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from zetaplan.documents.schemas import canonical, digest
+from zetaplan._files import canonical, digest
 from zetaplan.scoring import Scores
 
 LAYERS = 6

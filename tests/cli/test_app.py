@@ -327,7 +327,7 @@ def test_help_imports_nothing_heavy() -> None:
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     )
     assert "zetaplan.cli.app" in loaded
-    assert not {"torch", "transformers", "numpy", "pydantic", "sympy", "cvxpy", "matplotlib", "jinja2"} & loaded
+    assert not {"torch", "transformers", "numpy", "scipy", "sympy", "cvxpy", "matplotlib", "jinja2"} & loaded
 
 
 def test_plans_need_no_torch(scores_file: Path) -> None:

@@ -16,8 +16,12 @@ import zetaplan as zp
 from tests.made import LAYERS, made_scores
 from zetaplan.cli.app import app
 from zetaplan.documents.convert import save_scores
-from zetaplan.drift import intervals as drift
-from zetaplan.plans.planner import Plan, allocate, prune
+from zetaplan.drift import cost as costs
+from zetaplan.drift import intervals as between
+from zetaplan.drift.cost import Cost, drift_sentence
+from zetaplan.drift.intervals import Intervals
+from zetaplan.plans.plan import Plan
+from zetaplan.plans.planner import allocate, prune
 from zetaplan.scoring import Scores
 from zetaplan.spec.instance import with_quality
 from zetaplan.spec.solution import Solution
@@ -29,6 +33,26 @@ def run(*arguments: object) -> Result:
 
 def reversed_scores() -> Scores:
     return made_scores(gain=made_scores().gain[::-1].copy())
+
+
+def cost_on(plan: Plan, scores: Scores) -> Cost:
+    return costs.cost_on(plan.solution, plan.names, scores.counted(plan.request.gain))
+
+
+def cost_over(plan: Plan, where: Intervals) -> Cost:
+    return costs.cost_over(plan.solution, plan.names, where)
+
+
+def drifted(plan: Plan, drift: float) -> Intervals:
+    return between.expected_intervals(plan.scores, plan.request.gain, drift)
+
+
+def measured(plan: Plan, confidence: float = between.CONFIDENCE) -> Intervals | None:
+    return between.measured_intervals(plan.scores, plan.request.gain, confidence)
+
+
+def enclosed(plan: Plan) -> Intervals | None:
+    return between.enclosure_intervals(plan.scores, plan.request.gain)
 
 
 def true_share(plan: Plan, gains: np.ndarray) -> float:
@@ -45,18 +69,18 @@ def other_file(tmp_path: Path) -> Path:
 
 def test_the_cost_on_other_scores_is_exact(plans: dict[str, Plan]) -> None:
     for plan in plans.values():
-        cost = drift.cost_on(plan, reversed_scores())
+        cost = cost_on(plan, reversed_scores())
         assert cost.share == pytest.approx(true_share(plan, reversed_scores().gain), rel=1e-5)
         assert cost.shares.sum() == pytest.approx(1.0)
-        assert drift.cost_on(plan, plan.scores).share <= 1e-12
+        assert cost_on(plan, plan.scores).share <= 1e-12
 
 
 def test_no_drift_inside_the_intervals_costs_more(plans: dict[str, Plan]) -> None:
     rng = np.random.default_rng(0)
     for plan in plans.values():
-        for intervals in (drift.expected_intervals(plan, 0.2), drift.measured_intervals(plan)):
+        for intervals in (drifted(plan, 0.2), measured(plan)):
             assert intervals is not None
-            cost = drift.cost_over(plan, intervals)
+            cost = cost_over(plan, intervals)
             worst = max(true_share(plan, rng.uniform(intervals.low, intervals.high)) for _ in range(10))
             assert worst <= cost.share + 1e-6
             assert not cost.exact
@@ -64,7 +88,7 @@ def test_no_drift_inside_the_intervals_costs_more(plans: dict[str, Plan]) -> Non
 
 def test_sampling_intervals_hold_for_all_layers_at_once() -> None:
     scores = made_scores(low=made_scores().gain - 0.01, high=made_scores().gain + 0.02)
-    intervals = drift.measured_intervals(allocate(scores), confidence=0.9)
+    intervals = measured(allocate(scores), confidence=0.9)
     assert intervals is not None
     spread = t.isf(0.05 / LAYERS, 31) * scores.standard_error
     assert intervals.low == pytest.approx(np.maximum(scores.low - spread, 0.0))
@@ -84,28 +108,28 @@ def test_an_enclosure_is_stated_by_itself(tmp_path: Path) -> None:
     """Without errors of sampling the enclosure is what the scores say; with them it is stated besides."""
     scores = enclosed_scores()
     plan = allocate(scores, mean_rank=4)
-    intervals = drift.enclosure_intervals(plan)
+    intervals = enclosed(plan)
     assert intervals is not None
     assert intervals.low.tolist() == scores.low.tolist()
     assert intervals.high.tolist() == scores.high.tolist()
-    assert [intervals.source for intervals, _ in drift.stated(plan)] == ["enclosure", "drift"]
-    sentence = drift.drift_sentence(plan)
+    assert [cost.source for cost in plan.regret] == ["enclosure", "drift"]
+    sentence = drift_sentence(plan.regret)
     assert sentence is not None
     assert sentence.startswith("If the gains by ggn are where its enclosure puts them, the plan loses at most ")
     file = plan.save(tmp_path / "plan.json")
     assert "where its enclosure puts them" in run(file).stdout
     assert "ggn scores have no standard error" in run(file, "--confidence", 0.9).stderr
     sampled = allocate(made_scores(low=scores.low, high=scores.high))
-    assert [intervals.source for intervals, _ in drift.stated(sampled)] == ["enclosure", "sampling", "drift"]
+    assert [cost.source for cost in sampled.regret] == ["enclosure", "sampling", "drift"]
     exact = allocate(made_scores())
-    assert drift.enclosure_intervals(exact) is None
-    assert drift.enclosure_intervals(allocate(made_scores(low=scores.low), gain="unbiased")) is None
+    assert enclosed(exact) is None
+    assert enclosed(allocate(made_scores(low=scores.low), gain="unbiased")) is None
 
 
 def test_an_enclosure_of_net_gains_is_net_of_the_floor() -> None:
     gain = made_scores().gain
     plan = allocate(made_scores(low=0.9 * gain, high=1.1 * gain), gain="net")
-    intervals = drift.enclosure_intervals(plan)
+    intervals = enclosed(plan)
     assert intervals is not None
     assert intervals.low == pytest.approx(np.maximum(0.9 * gain - plan.scores.noise_floor, 0.0))
 
@@ -117,7 +141,7 @@ def test_a_plan_states_what_its_own_drift_costs(tmp_path: Path) -> None:
     assert (sampling["source"], sampling["amount"]) == ("sampling", 0.95)
     assert (expected["source"], expected["amount"]) == ("drift", 0.2)
     assert expected["assumption"] == "no gain drifts by more than 20% of itself"
-    assert expected["share"] == drift.cost_over(plan, drift.expected_intervals(plan, 0.2)).share
+    assert expected["share"] == cost_over(plan, drifted(plan, 0.2)).share
     assert len(expected["layers"]) == LAYERS
     assert sum(expected["layers"]) == pytest.approx(expected["share"], rel=0.5)
 
@@ -142,7 +166,7 @@ def test_a_drift_that_is_none_is_refused(share: float) -> None:
 
 def test_the_intervals_are_of_the_gain_that_counts() -> None:
     scores = made_scores()
-    raw, net, halves = (drift.measured_intervals(allocate(scores, gain=gain)) for gain in ("raw", "net", "unbiased"))
+    raw, net, halves = (measured(allocate(scores, gain=gain)) for gain in ("raw", "net", "unbiased"))
     assert raw is not None
     assert net is not None
     assert halves is not None
@@ -153,15 +177,15 @@ def test_the_intervals_are_of_the_gain_that_counts() -> None:
 
 def test_scores_without_errors_say_nothing_of_sampling() -> None:
     plan = allocate(made_scores(standard_error=None))
-    assert drift.measured_intervals(plan) is None
-    sentence = drift.drift_sentence(plan)
+    assert measured(plan) is None
+    sentence = drift_sentence(plan.regret)
     assert sentence is not None
     assert sentence.startswith("If no gain drifts by more than 10% of itself, the plan loses at most ")
 
 
 def test_the_sentence_of_a_report(plans: dict[str, Plan]) -> None:
     for plan in plans.values():
-        sentence = drift.drift_sentence(plan)
+        sentence = drift_sentence(plan.regret)
         assert sentence is not None
         sampling, expected = sentence.split(". ")
         assert re.search(
@@ -171,15 +195,15 @@ def test_the_sentence_of_a_report(plans: dict[str, Plan]) -> None:
 
 
 def test_where_nothing_is_proved_it_says_so() -> None:
-    cost = drift.Cost(("a",), math.inf, np.zeros(1), "the sky falls", exact=False)
+    cost = Cost(("a",), math.inf, np.zeros(1), "the sky falls", "drift")
     assert str(cost) == "If the sky falls, no bound on what the plan loses is proved"
-    much = drift.Cost(("a",), 23.21, np.ones(1), "the sky falls", exact=False)
+    much = Cost(("a",), 23.21, np.ones(1), "the sky falls", "drift")
     assert str(much) == "If the sky falls, the plan loses at most 2,321% of the best objective, 100% of that by a"
     assert not cost.shares.any()
 
 
 def test_an_empty_plan_has_nothing_to_lose() -> None:
-    assert drift.drift_sentence(prune(made_scores(), sparsity=0.0)) is None
+    assert drift_sentence(prune(made_scores(), sparsity=0.0).regret) is None
 
 
 def test_regret_on_other_scores(plan_file: Path, other_file: Path, plans: dict[str, Plan]) -> None:
@@ -188,7 +212,7 @@ def test_regret_on_other_scores(plan_file: Path, other_file: Path, plans: dict[s
     assert "the plan loses " in result.stdout
     facts = json.loads(run(plan_file, "--scores", other_file, "--json").stdout)
     assert facts["strength"] == "exact"
-    assert facts["regret"] == drift.cost_on(plans["allocation"], reversed_scores()).share
+    assert facts["regret"] == cost_on(plans["allocation"], reversed_scores()).share
     assert list(facts["layers"]) == list(plans["allocation"].names)
 
 

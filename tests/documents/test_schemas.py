@@ -15,12 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.made import LAYERS, edited, made_scores
+from zetaplan import _files
 from zetaplan.documents.convert import load_scores, save_scores, scores_document
-from zetaplan.documents import schemas as files
-from zetaplan.documents.schemas import PlanFile, ScoresFile, load
+from zetaplan.documents.io import load
+from zetaplan.documents.schemas.document import Document
+from zetaplan.documents.schemas.plan import PlanFile
+from zetaplan.documents.schemas.scores import ScoresFile
 from zetaplan.documents.verify import load_plan
 from zetaplan.errors import SpecError
-from zetaplan.plans.planner import Plan, allocate
+from zetaplan.plans.plan import Plan
+from zetaplan.plans.planner import allocate
 from zetaplan.scoring import Scores
 
 FINITE = st.floats(min_value=0.0, allow_infinity=False, allow_nan=False)
@@ -134,9 +138,9 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
 
 def test_a_file_above_the_size_limit_is_refused(scores_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     size = scores_file.stat().st_size
-    monkeypatch.setattr(files, "SIZE_LIMIT", size)
+    monkeypatch.setattr(_files, "SIZE_LIMIT", size)
     load(scores_file, ScoresFile)
-    monkeypatch.setattr(files, "SIZE_LIMIT", size - 1)
+    monkeypatch.setattr(_files, "SIZE_LIMIT", size - 1)
     with pytest.raises(SpecError, match="is larger than"):
         load(scores_file, ScoresFile)
 
@@ -229,7 +233,7 @@ def test_a_place_that_cannot_be_written_is_refused(
 
 
 @pytest.mark.parametrize("kind", [ScoresFile, PlanFile])
-def test_every_document_has_a_json_schema(kind: type[files.Document]) -> None:
+def test_every_document_has_a_json_schema(kind: type[Document]) -> None:
     schema = kind.model_json_schema()
     assert schema["additionalProperties"] is False
     assert schema["properties"]["schema"]["const"].startswith("zetaplan.")

@@ -16,10 +16,11 @@ import pytest
 import zetaplan as zp
 from tests.made import edited
 from zetaplan.documents.convert import scores_document
-from zetaplan.documents.schemas import PlanFile, load
+from zetaplan.documents.io import load
+from zetaplan.documents.schemas.plan import PlanFile
 from zetaplan.documents.verify import check, load_plan
 from zetaplan.errors import CertificateError
-from zetaplan.plans.planner import Plan
+from zetaplan.plans.plan import Plan
 from zetaplan.verification import checker
 
 Keys = tuple[str | int, ...]

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 import zetaplan as zp
 from tests.made import LAYERS, made_scores
 from zetaplan.drift import monitor as monitor_module
-from zetaplan.plans.planner import Plan, allocate, prune
+from zetaplan.plans.plan import Plan
+from zetaplan.plans.planner import allocate, prune
 from zetaplan.spec.instance import with_quality
 from zetaplan.spec.solution import Solution
 

@@ -29,7 +29,8 @@ from zetaplan.exports import check_file, export, format_names, format_of
 from zetaplan.exports.job import _divided, job_of
 from zetaplan.exports.targets import Entry, Module, by_position, check, linears, modules_of
 from zetaplan.models.apply import apply_pruning
-from zetaplan.plans.planner import Plan, allocate, prune
+from zetaplan.plans.plan import Plan
+from zetaplan.plans.planner import allocate, prune
 from zetaplan.scoring import Scores
 
 NO_COMPRESSOR = (

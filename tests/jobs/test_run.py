@@ -10,9 +10,9 @@ import yaml
 from typer.testing import CliRunner
 
 from tests.tiny_models import tiny_llama_dir
+from zetaplan._files import canonical
 from zetaplan.cli.app import app
 from zetaplan.documents.convert import load_scores
-from zetaplan.documents.schemas import canonical
 from zetaplan.documents.verify import load_plan
 from zetaplan.errors import SpecError, ZetaplanError
 from zetaplan.exports import check_file
@@ -94,11 +94,11 @@ PRUNING = "model: tiny-llama\nplan: {program: pruning, sparsity: 0.5}\nout: made
             CONFIG.replace("to: csv, out: ranks.csv", "to: peft"),
             r"two of them would be written to adapter_con",
         ),
-        (f"{CONFIG}apply: {{}}\n", r"apply: takes plans of pruning, plan\.program is 'allocation'; leave it out"),
+        (f"{CONFIG}apply: {{}}\n", r"apply: takes plans of weights to remove, plan\.kind is 'rank'; leave it out"),
         (f"{PRUNING}apply: {{method: wander}}\n", "expected one of magnitude"),
         (f"{PRUNING}apply: {{data: [none.txt]}}\n", r"cannot read none\.txt"),
         (f"{PRUNING}evaluate: {{text: none.txt}}\n", r"cannot read none\.txt"),
-        (f"{PRUNING}evaluate: {{items: 3}}\n", "evaluate: Value error, give text, choices or both"),
+        (f"{PRUNING}evaluate: {{items: 3}}\n", "evaluate: text and choices: give at least one of the two"),
     ],
 )
 def test_what_would_fail_at_the_end_is_refused_at_the_start(config: Path, text: str, said: str) -> None:
@@ -144,19 +144,25 @@ def test_a_plan_is_applied_and_measured(config: Path) -> None:
     [
         (
             CONFIG.replace("model:", "modle:"),
-            r"modle: there is no such key; the nearest is 'model'",
+            r"modle: unknown key; the closest valid one is 'model'",
         ),
         (
             CONFIG + "exports: []",
-            r"exports: there is no such key; the nearest is 'export', known are apply, evaluate, export,",
+            r"exports: unknown key; the closest valid one is 'export', valid are apply, evaluate, export,",
         ),
         (
             CONFIG.replace("mean_rank", "meanrank"),
-            r"plan\.allocation\.meanrank: there is no such key; the nearest is 'mean_r",
+            r"plan\.rank\.meanrank: unknown key; the closest valid one is 'mean_r",
         ),
-        (CONFIG.replace("sequences", "sequence"), r"score\.sequence: there is no such key; the nearest is 'sequences'"),
-        (CONFIG.replace("to: peft", "to: peft, file: x"), r"export\.0\.file: there is no such key"),
-        (CONFIG.replace("allocation", "allocate"), r"plan: Input tag 'allocate'"),
+        (
+            CONFIG.replace("sequences", "sequence"),
+            r"score\.sequence: unknown key; the closest valid one is 'sequences'",
+        ),
+        (CONFIG.replace("to: peft", "to: peft, file: x"), r"export\.0\.file: unknown key"),
+        (
+            CONFIG.replace("allocation", "allocate"),
+            r"plan: program = 'allocate': no kind of plan solves it",
+        ),
         (CONFIG.replace("length: 24", "length: long"), r"score\.length: Input should be a valid integer"),
         ("a: [", "is not YAML of plain values"),
         ("a: !!python/object:os.system {}", "is not YAML of plain values"),
@@ -198,7 +204,7 @@ def test_every_example_runs(example: Path, tmp_path: Path) -> None:
 
 def test_there_is_an_example_per_use() -> None:
     plans = [load_config(example).plan for example in EXAMPLES]
-    assert {plan.program for plan in plans} == {"allocation", "pruning"}
+    assert {plan.kind for plan in plans} == {"rank", "experts", "sparsity"}
     assert {export.to for example in EXAMPLES for export in load_config(example).export} >= {
         "peft",
         "mola",

@@ -13,7 +13,8 @@ from transformers import Trainer, TrainingArguments
 from tests.tiny_models import byte_tokenizer, tiny_gpt2, tiny_llama
 from zetaplan.errors import CertificateError, SpecError
 from zetaplan.models.adapters import MixtureOfLoRA, adapter, mixture
-from zetaplan.plans.planner import Plan, allocate, prune
+from zetaplan.plans.plan import Plan
+from zetaplan.plans.planner import allocate, prune
 from zetaplan.scoring import Scores, score
 from zetaplan.scoring.model.blocks import layer_blocks
 

@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 
 import zetaplan as zp
 from tests.made import LAYERS, edited
-from zetaplan.documents.schemas import PlanFile, load
+from zetaplan.documents.io import load
+from zetaplan.documents.schemas.plan import PlanFile
 from zetaplan.documents.verify import check
 from zetaplan.errors import InfeasibleError, SpecError
 from zetaplan.plans.amounts import in_total, per_layer
-from zetaplan.plans.planner import Plan, allocate, prune
-from zetaplan.plans.whole import Rounded, largest_remainders, whole_counts
+from zetaplan.plans.plan import Plan
+from zetaplan.plans.planner import allocate, prune
+from zetaplan.plans.whole import Counts, Rounded, largest_remainders
 from zetaplan.scoring import Scores
 
 
@@ -71,7 +73,7 @@ def test_counts_meet_the_target_without_waste(data: st.DataObject, layers: int, 
     sizes = data.draw(st.lists(st.integers(1, 10**7), min_size=layers, max_size=layers))
     gains = data.draw(st.lists(st.floats(0.01, 1.0), min_size=layers, max_size=layers))
     cap = data.draw(st.floats(sparsity, 1.0))
-    rounded = whole_counts(relaxed(sizes, gains, sparsity, cap))
+    rounded = Counts().round(relaxed(sizes, gains, sparsity, cap), 1)
     target, shares = rounded.instance.limit, rounded.relaxed.x.tolist()
     assert rounded.units.sum() == math.ceil(target)
     assert rounded.keeps_limit
@@ -156,7 +158,7 @@ def test_other_units_are_refused_though_everything_else_is_made_to_fit(
     units = start.units.copy()
     for k, by in moves.items():
         units[k] += by
-    forged = Rounded(start.relaxed, units, start.step, start.method, start.optimal)
+    forged = Rounded(start.whole, start.relaxed, units, start.step, start.method, start.optimal)
     moved = Plan(**{**vars(plan), "rounded": forged})
     path = moved.save(tmp_path / "plan.json")
     found = {failure.name for failure in check(load(path, PlanFile)).failures}

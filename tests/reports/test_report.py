@@ -14,10 +14,11 @@ import pytest
 
 import zetaplan as zp
 from tests.made import LAYERS, made_scores
-from zetaplan.drift.intervals import drift_sentence
+from zetaplan.drift.cost import drift_sentence
 from zetaplan.errors import SpecError
-from zetaplan.plans.planner import Plan, allocate, prune
-from zetaplan.reports.baselines import rivals
+from zetaplan.plans.plan import Plan
+from zetaplan.plans.planner import allocate, prune
+from zetaplan.reports.baselines import baselines
 from zetaplan.reports.charts import gain_chart, plan_chart
 from zetaplan.reports.report import Report, render, write_report
 
@@ -250,7 +251,7 @@ def test_modules_are_drawn_layer_by_module() -> None:
 
 def test_the_report_says_what_drift_can_cost(plans: dict[str, Plan]) -> None:
     for plan in plans.values():
-        sentence = drift_sentence(plan)
+        sentence = drift_sentence(plan.regret)
         assert sentence
         assert "no gain drifts by more than 10% of itself" in sentence
         assert sentence in markdown(plan)
@@ -260,15 +261,15 @@ def test_the_report_says_what_drift_can_cost(plans: dict[str, Plan]) -> None:
 @pytest.mark.parametrize("program", ["allocation", "pruning"])
 def test_other_rules_keep_the_limit_and_come_no_further(plans: dict[str, Plan], program: str) -> None:
     plan, instance = plans[program], plans[program].instance
-    uniform, gradient, depth = rivals(plan)
-    for rival in (uniform, gradient, depth):
-        assert math.fsum(instance.resource * rival.x) == pytest.approx(instance.limit)
-        assert rival.allowed
-        assert rival.behind is not None
-        assert rival.behind >= 0
-        moved = math.fsum(instance.resource * np.abs(plan.solution.x - rival.x)) / 2 / instance.limit
-        assert rival.elsewhere == pytest.approx(moved)  # what one layer loses another gains
-        assert rival.rule in html(plan).replace("&#39;", "'")
+    uniform, gradient, depth = baselines(plan)
+    for baseline in (uniform, gradient, depth):
+        assert math.fsum(instance.resource * baseline.x) == pytest.approx(instance.limit)
+        assert baseline.allowed
+        assert baseline.behind is not None
+        assert baseline.behind >= 0
+        moved = math.fsum(instance.resource * np.abs(plan.solution.x - baseline.x)) / 2 / instance.limit
+        assert baseline.elsewhere == pytest.approx(moved)  # what one layer loses another gains
+        assert baseline.rule in html(plan).replace("&#39;", "'")
     assert uniform.x.tolist() == [plan.uniform] * LAYERS
     norms = zp.plan(replace(plan.scores, gain=plan.scores.gradient_norm**2), program=program, **asked(plan))
     np.testing.assert_allclose(gradient.x, norms.solution.x)
@@ -285,11 +286,11 @@ def asked(plan: Plan) -> dict[str, object]:
 
 def test_rules_that_say_nothing_are_left_out() -> None:
     by_gradient = allocate(made_scores(curvature="gradient", noise_floor=None, cross_fitted=None), mean_rank=4)
-    assert [rival.kind for rival in rivals(by_gradient)] == ["uniform", "depth"]
+    assert [baseline.kind for baseline in baselines(by_gradient)] == ["uniform", "depth"]
     grouped = allocate(made_scores(), mean_rank=4, groups=[["*.0", "*.5"]])
-    assert [rival.kind for rival in rivals(grouped)] == ["uniform", "gradient"]
+    assert [baseline.kind for baseline in baselines(grouped)] == ["uniform", "gradient"]
     capped = prune(made_scores(), sparsity=0.5, upper={"*": 0.8, "*.1": 0.3})
-    assert not rivals(capped)[0].allowed
+    assert not baselines(capped)[0].allowed
     assert "not allowed" in html(capped)
 
 

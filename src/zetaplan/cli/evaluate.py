@@ -2,71 +2,34 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from zetaplan.errors import SpecError
+from zetaplan.cli.options import Json, Model, Quiet
+from zetaplan.cli.output import show, tell
+from zetaplan.jobs.options import EvaluateOptions
 
 
 def evaluate(
-    model: Annotated[
-        str, typer.Argument(help="A folder with safetensors, a .gguf file, a hub name in the local cache, or smollm2.")
-    ],
-    text: Annotated[Path | None, typer.Option(help="A UTF-8 text for perplexity.")] = None,
-    choices: Annotated[
-        Path | None, typer.Option(help="A .jsonl file: ctx (or sentence1, sentence2), choices, 0-based gold.")
-    ] = None,
-    length: Annotated[int, typer.Option(help="Tokens per window.")] = 1024,
-    stride: Annotated[int, typer.Option(help="How far a window moves, below length; every token counts once.")] = 512,
-    tokens: Annotated[int | None, typer.Option(help="Only this many tokens of the text.")] = None,
-    items: Annotated[int | None, typer.Option(help="Only this many items, evenly spread.")] = None,
-    template: Annotated[str, typer.Option(help="What the prompt is put into.")] = "{prompt}",
-    lm_eval: Annotated[
-        Path | None,
-        typer.Option(help="Measure the items by lm-eval too (an extra), through a local task written to this folder."),
-    ] = None,
-    device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")] = "cpu",
-    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float64; as stored if not given.")] = None,
+    model: Model,
+    options: EvaluateOptions,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A JSON file with every window and item, for paired comparisons.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output, and nothing else.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Measure a model: perplexity with a stride, zero-shot multiple choice by log-likelihood, 95 % intervals."""
-    if text is None and choices is None:
-        raise SpecError("text and choices: give at least one of the two")
-    if lm_eval is not None and choices is None:
-        raise SpecError("lm-eval: measures multiple choice; give --choices")
-    from zetaplan.documents.schemas import canonical, write
-    from zetaplan.evaluate import perplexity as evaluation
-    from zetaplan.scoring import load_model
+    """Measure a model: perplexity with a stride, zero-shot multiple choice by log-likelihood, 95% intervals."""
+    from zetaplan._files import canonical, write
+    from zetaplan.jobs import pipelines
 
-    progress = not (quiet or as_json)
-    read = evaluation.read_items(choices, template=template, limit=items) if choices else ()
-    loaded = load_model(model, device=device, dtype=dtype, progress=progress)
-    facts: dict[str, Any] = {"model": loaded.name, "model_sha256": loaded.sha256}
-    if text:
-        ids = evaluation.read_tokens(text, loaded.tokenizer)[:tokens]
-        found = evaluation.perplexity(loaded, ids, length=length, stride=stride, progress=progress)
-        facts["perplexity"] = evaluation.perplexity_facts(found) | {"text": text.name}
-    if read:
-        answers = evaluation.multiple_choice(loaded, read, progress=progress)
-        facts["multiple_choice"] = evaluation.answers_facts(answers) | {"choices": str(choices), "template": template}
-        if lm_eval:
-            from zetaplan.evaluate.lm_eval import by_lm_eval
-
-            theirs = by_lm_eval(loaded, read, lm_eval, progress=progress)
-            facts["lm_eval"] = evaluation.answers_facts(theirs) | {"task": str(lm_eval)}
+    facts = pipelines.evaluate(model, options, progress=not (quiet or as_json))
     if out:
         write(out, canonical(facts))
-    if as_json:
-        typer.echo(json.dumps(facts, indent=2))
-    elif not quiet:
-        typer.echo("\n".join(_words(facts) + ([f"written: {out}"] if out else [])))
+    show(facts, None, as_json, quiet)
+    tell("\n".join(_words(facts) + ([f"written: {out}"] if out else [])), quiet or as_json)
 
 
 def _words(facts: dict[str, Any]) -> list[str]:
@@ -84,4 +47,4 @@ def _words(facts: dict[str, Any]) -> list[str]:
 def _spread(value: dict[str, Any]) -> str:
     if value["low"] is None:
         return f"{value['mean']:.4f}"
-    return f"{value['mean']:.4f} (95 % interval {value['low']:.4f} to {value['high']:.4f})"
+    return f"{value['mean']:.4f} (95% interval {value['low']:.4f} to {value['high']:.4f})"

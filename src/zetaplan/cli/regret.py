@@ -14,8 +14,9 @@ from zetaplan.errors import CertificateError, SpecError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from zetaplan.drift.intervals import Cost
-    from zetaplan.plans.planner import Plan
+    from zetaplan.drift.cost import Cost
+    from zetaplan.drift.intervals import Intervals
+    from zetaplan.plans.plan import Plan
 
 
 def regret(
@@ -54,30 +55,34 @@ def regret(
 
 def _cost(plan: Plan, scores: Path | None, drift: float | None, confidence: float | None) -> Cost:
     from zetaplan.documents.convert import load_scores
-    from zetaplan.drift.intervals import (
-        CONFIDENCE,
-        cost_on,
-        cost_over,
-        enclosure_intervals,
-        expected_intervals,
-        measured_intervals,
-    )
+    from zetaplan.drift.cost import cost_on, cost_over
 
     if sum(option is not None for option in (scores, drift, confidence)) > 1:
         raise SpecError("scores, drift and confidence: give one of the three, not more")
-    if scores is not None:
-        return cost_on(plan, load_scores(scores), f"the scores in {scores} are right")
+    if scores is None:
+        return cost_over(plan.solution, plan.names, _intervals(plan, drift, confidence))
+    other = load_scores(scores)
+    if other.names != plan.names:
+        raise SpecError(f"scores: expected the {len(plan.names)} blocks of the plan in their order")
+    gain = other.counted(plan.request.gain)
+    return cost_on(plan.solution, plan.names, gain, f"the scores in {scores} are right")
+
+
+def _intervals(plan: Plan, drift: float | None, confidence: float | None) -> Intervals:
+    """Where the gains may be: by the drift asked about, by sampling, or where the surrogate encloses them."""
+    from zetaplan.drift.intervals import CONFIDENCE, enclosure_intervals, expected_intervals, measured_intervals
+
+    scores, gain = plan.scores, plan.request.gain
     if drift is not None:
-        return cost_over(plan, expected_intervals(plan, drift))
-    intervals = measured_intervals(plan, CONFIDENCE if confidence is None else confidence)
-    if intervals is None and confidence is None:
-        intervals = enclosure_intervals(plan)
-    if intervals is None:
+        return expected_intervals(scores, gain, drift)
+    found = measured_intervals(scores, gain, CONFIDENCE if confidence is None else confidence)
+    if found is None and confidence is None:
+        found = enclosure_intervals(scores, gain)
+    if found is None:
         raise SpecError(
-            f"{plan.scores.curvature} scores have no standard error, so they do not say where the gains may be; "
-            "give --scores or --drift"
+            f"{scores.curvature} scores have no standard error, so they bound no gain; give --scores or --drift"
         )
-    return cost_over(plan, intervals)
+    return found
 
 
 def _facts(cost: Cost) -> dict[str, object]:

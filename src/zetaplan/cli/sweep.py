@@ -1,40 +1,42 @@
-"""`zetaplan sweep`: the best plan for every budget, from scores that there are."""
+"""`zetaplan sweep`: the best plan for every budget, from scores that exist."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import typer
 
+from zetaplan.cli.options import Json, Quiet, ScoresPath
+from zetaplan.cli.output import show, tell
+
 
 def sweep(
-    scores: Annotated[Path, typer.Argument(metavar="SCORES", help="A file written by `zetaplan score`.")],
+    scores: ScoresPath,
     low: Annotated[float, typer.Option("--from", help="First uniform rank, or share removed.")],
     high: Annotated[float, typer.Option("--to", help="Last uniform rank, or share removed.")],
-    program: Annotated[Literal["allocation", "pruning"], typer.Option(help="What is planned.")] = "allocation",
+    kind: Annotated[
+        str, typer.Option("--kind", "--program", help="What is planned; see `zetaplan list kinds`.")
+    ] = "rank",
     points: Annotated[int, typer.Option(help="How many plans.")] = 60,
     lower: Annotated[float, typer.Option(help="The least that every layer gets.")] = 0.0,
     upper: Annotated[float | None, typer.Option(help="The most that a layer gets.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="By its suffix: .html, .svg, .csv, .json.")] = Path(
         "sweep.html"
     ),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output, and nothing else.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Draw and table the best objective for every budget; no model is needed."""
     from zetaplan.documents.convert import load_scores
+    from zetaplan.plans.kinds import kind_for, kind_names, kind_of
     from zetaplan.plans.planner import plan
     from zetaplan.reports.tradeoff import tradeoff
 
-    middle = {"mean_rank" if program == "allocation" else "sparsity": (low + high) / 2, "lower": lower}
-    bounds = middle if upper is None else {**middle, "upper": upper}
-    found = tradeoff(plan(load_scores(scores), program=program, **bounds), low, high, points)
+    chosen = kind_of(kind) if kind in kind_names() else kind_for(kind)
+    middle: dict[str, Any] = {chosen.options.default.kind: (low + high) / 2, "lower": lower, "upper": upper}
+    found = tradeoff(plan(load_scores(scores), kind=chosen.name, **middle), low, high, points)
     file = found.save(out)
     limits = found.limits.tolist()
-    if as_json:
-        facts = {"file": str(file), "limits": limits, "objectives": found.objectives.tolist()}
-        typer.echo(json.dumps(facts, indent=2))
-    elif not quiet:
-        typer.echo(f"{points} plans from {limits[0]:,.10g} to {limits[-1]:,.10g} parameters written to {file}")
+    show({"file": str(file), "limits": limits, "objectives": found.objectives.tolist()}, None, as_json, quiet)
+    tell(f"{points} plans from {limits[0]:,.10g} to {limits[-1]:,.10g} parameters written to {file}", quiet or as_json)

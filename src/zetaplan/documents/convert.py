@@ -1,7 +1,4 @@
-"""Values to documents and back: what `zetaplan.documents.schemas` writes, as the arrays that the rooms compute with.
-
-Arrays become tuples of doubles without loss, an infinite cap becomes `null`; reading back gives the same doubles.
-"""
+"""Values to documents and back: arrays as tuples of doubles, an infinite cap as `null`; reading loses no bit."""
 
 from __future__ import annotations
 
@@ -9,41 +6,40 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zetaplan.documents.schemas import (
+from zetaplan._records import checked
+from zetaplan.documents.io import load, save
+from zetaplan.documents.schemas.plan import (
     CertificateData,
     ConditionData,
     InstanceData,
-    LayerScore,
     PlanFile,
     RegretData,
     RoundedData,
-    ScoresFile,
     SolutionData,
-    checked,
-    load,
-    save,
 )
+from zetaplan.documents.schemas.scores import LayerScore, ScoresFile
+from zetaplan.drift.cost import Cost
 from zetaplan.errors import SpecError
 from zetaplan.plans.amounts import in_total, per_layer
-from zetaplan.plans.whole import Rounded
+from zetaplan.plans.kinds import kind_for, kind_of
+from zetaplan.plans.plan import Plan
+from zetaplan.plans.whole import Rounded, Whole
+from zetaplan.scoring.scores import Scores
 from zetaplan.spec.instance import Instance, rebuild
 from zetaplan.spec.programs import named
 from zetaplan.spec.solution import Solution, Status
-
-if TYPE_CHECKING:
-    from zetaplan.plans.planner import Plan
-    from zetaplan.scoring import Scores
-    from zetaplan.verification.certificate import Certificate
+from zetaplan.verification.certificate import Certificate, certify
 
 COUNTS = ("parameters", "linear_parameters", "rank_parameters")
 MEASURES = ("gain", "gradient_norm", "damping", *COUNTS)
 ENCLOSURE = ("low", "high")
-PERHAPS = (
+OPTIONAL = (
     "noise_floor",
     "standard_error",
     "cross_fitted",
@@ -77,7 +73,7 @@ def load_scores(path: str | os.PathLike[str]) -> Scores:
 def scores_document(scores: Scores) -> ScoresFile:
     """The scores as the document that `save_scores` writes."""
     columns = {name: getattr(scores, name).tolist() for name in (*MEASURES, *ENCLOSURE)}
-    columns |= {name: _cells(getattr(scores, name), len(scores.names)) for name in PERHAPS}
+    columns |= {name: _cells(getattr(scores, name), len(scores.names)) for name in OPTIONAL}
     rows = zip(*columns.values(), strict=True)
     return checked(
         ScoresFile,
@@ -95,14 +91,12 @@ def scores_document(scores: Scores) -> ScoresFile:
 
 def scores_value(document: ScoresFile) -> Scores:
     """The scores that a document holds."""
-    from zetaplan.scoring.scores import Scores
-
     layers = document.layers
     columns: dict[str, Any] = {
         name: np.array([getattr(layer, name) for layer in layers], np.int64 if name in COUNTS else np.float64)
         for name in MEASURES
     }
-    perhaps: dict[str, Any] = {name: _column([getattr(layer, name) for layer in layers]) for name in PERHAPS}
+    optional: dict[str, Any] = {name: _column([getattr(layer, name) for layer in layers]) for name in OPTIONAL}
     return Scores(
         names=tuple(layer.name for layer in layers),
         low=_or_gain([layer.low for layer in layers], columns["gain"]),
@@ -113,15 +107,26 @@ def scores_value(document: ScoresFile) -> Scores:
         left_out=document.left_out,
         provenance=document.provenance,
         **columns,
-        **perhaps,
+        **optional,
     )
 
 
+def save_plan(plan: Plan, path: str | os.PathLike[str]) -> Path:
+    """Write `zetaplan.plan/1` to the file, whole or not at all. Raises SpecError if it cannot be written.
+
+    Examples:
+        >>> zp.save_plan(zp.allocate(scores, mean_rank=4), "plan.json").name
+        'plan.json'
+    """
+    return save(path, plan_document(plan))
+
+
 def plan_document(plan: Plan) -> PlanFile:
-    """The plan as the document that `Plan.save` writes, sealed with its own sha256."""
+    """The plan as the document that `save_plan` writes, sealed with its own sha256."""
     scores = scores_document(plan.scores)
     return checked(
         PlanFile,
+        kind=plan.kind.name,
         created=plan.created,
         versions=dict(plan.versions),
         unit=plan.unit,
@@ -133,7 +138,7 @@ def plan_document(plan: Plan) -> PlanFile:
         solution=_solution_data(plan.solution),
         certificate=certificate_data(plan.certificate),
         rounded=rounded_data(plan),
-        regret=regret_data(plan),
+        regret=regret_data(plan.regret),
         proof=plan.proof,
         scores_sha256=scores.sha256(),
         scores=scores,
@@ -166,21 +171,47 @@ def rounded_data(plan: Plan) -> RoundedData:
     )
 
 
-def regret_data(plan: Plan) -> tuple[RegretData, ...]:
-    """What the plan can lose where its gains are not what they seem, as the plan's document carries it."""
-    from zetaplan.drift.intervals import stated
-
+def regret_data(costs: Sequence[Cost]) -> tuple[RegretData, ...]:
+    """What the plan can lose where its gains are not what was measured, as the plan's document carries it."""
     return tuple(
         checked(
             RegretData,
-            source=intervals.source,
-            amount=intervals.amount,
-            assumption=intervals.meaning,
+            source=cost.source,
+            amount=cost.amount,
+            assumption=cost.meaning,
             share=cost.share if math.isfinite(cost.share) else None,
             layers=_vector(cost.layers),
         )
-        for intervals, cost in stated(plan)
+        for cost in costs
     )
+
+
+def plan_value(document: PlanFile) -> Plan:
+    """The plan with the numbers of the document and a certificate computed anew, whatever its verdict."""
+    request = document.request
+    kind = kind_of(document.kind) if document.kind else kind_for(document.instance.program, request.expert_rank)
+    instance = instance_value(document.instance)
+    solution = solution_value(document.solution, instance)
+    return Plan(
+        kind=kind,
+        instance=instance,
+        solution=solution,
+        certificate=certify(instance, solution),
+        rounded=rounded_value(document.rounded, kind.whole, solution),
+        proof=document.proof,
+        scores=scores_value(document.scores),
+        request=request,
+        regret=tuple(regret_value(data, document.names) for data in document.regret),
+        warnings=document.warnings,
+        created=document.created,
+        versions=MappingProxyType(document.versions),
+    )
+
+
+def regret_value(data: RegretData, names: tuple[str, ...]) -> Cost:
+    """What a document claims that its plan can lose."""
+    share = math.inf if data.share is None else data.share
+    return Cost(names, share, np.array(data.layers), data.assumption, data.source, data.amount)
 
 
 def instance_value(data: InstanceData) -> Instance:
@@ -204,10 +235,10 @@ def solution_value(data: SolutionData, instance: Instance) -> Solution:
     return Solution(instance, np.array(data.x), data.multiplier, Status[data.status], data.method)
 
 
-def rounded_value(data: RoundedData, relaxed: Solution) -> Rounded:
+def rounded_value(data: RoundedData, whole: Whole, relaxed: Solution) -> Rounded:
     """The whole units that a document claims for a plan."""
     units = np.array([amounts.rounded for amounts in data.layers.values()], np.int64)
-    return Rounded(relaxed, units, data.step, data.method, data.optimal)
+    return Rounded(whole, relaxed, units, data.step, data.method, data.optimal)
 
 
 def _instance_data(instance: Instance) -> InstanceData:

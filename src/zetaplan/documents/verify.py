@@ -10,27 +10,22 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from zetaplan.documents.convert import (
-    certificate_data,
-    instance_value,
-    regret_data,
-    rounded_data,
-    rounded_value,
-    scores_value,
-    solution_value,
-)
-from zetaplan.documents.schemas import CertificateData, PlanFile, RegretData, RoundedData, load
+from zetaplan.documents.convert import certificate_data, plan_value, regret_data, rounded_data
+from zetaplan.documents.io import load
+from zetaplan.documents.schemas.plan import CertificateData, PlanFile, RegretData, RoundedData
+from zetaplan.drift.cost import Cost, stated_costs
 from zetaplan.errors import CertificateError, ZetaplanError
-from zetaplan.plans.planner import Plan, instance_of
-from zetaplan.plans.whole import largest_remainders
+from zetaplan.plans.notes import warnings
+from zetaplan.plans.plan import Plan
+from zetaplan.plans.planner import instance_of
+from zetaplan.plans.proof import EnclosureProof, prove
 from zetaplan.spec.instance import Instance
 from zetaplan.verification import checker
-from zetaplan.verification.certificate import TOLERANCE, certify
+from zetaplan.verification.certificate import TOLERANCE
 
 #: How near a search for the best bound comes, relative to the bound.
 SEARCH = 1e-3
@@ -110,23 +105,6 @@ def check(document: PlanFile) -> Verdict:
     return Verdict(tuple(checks))
 
 
-def plan_value(document: PlanFile) -> Plan:
-    """The plan with the numbers of the document and a certificate computed anew, whatever its verdict."""
-    instance = instance_value(document.instance)
-    solution = solution_value(document.solution, instance)
-    return Plan(
-        instance=instance,
-        solution=solution,
-        certificate=certify(instance, solution),
-        rounded=rounded_value(document.rounded, solution),
-        proof=document.proof,
-        scores=scores_value(document.scores),
-        request=document.request,
-        created=document.created,
-        versions=MappingProxyType(document.versions),
-    )
-
-
 def _meaning(document: PlanFile, plan: Plan) -> Iterator[Check]:
     yield _instance(plan)
     for condition in plan.certificate.conditions:
@@ -134,11 +112,11 @@ def _meaning(document: PlanFile, plan: Plan) -> Iterator[Check]:
         yield Check(condition.name, condition.ok, detail)
     yield _objective(document, plan)
     yield _certificate(document.certificate, certificate_data(plan.certificate), plan)
-    yield _proof(document)
+    yield _proof(document, plan)
     yield _whole_units(plan)
     yield _whole_limit(plan)
     yield _whole_gap(document.rounded, rounded_data(plan))
-    yield _regret(document.regret, regret_data(plan))
+    yield _regret(document.regret, regret_data(_costs(plan)))
     yield _labels(document, plan)
 
 
@@ -154,6 +132,7 @@ def _scores_digest(document: PlanFile) -> Check:
 def _instance(plan: Plan) -> Check:
     stored = plan.instance
     derived = instance_of(
+        plan.kind,
         plan.scores,
         plan.request,
         stored.resource,
@@ -196,7 +175,9 @@ def _certificate(stored: CertificateData, derived: CertificateData, plan: Plan) 
     return Check("certificate", same, "the stored certificate says what is found anew")
 
 
-def _proof(document: PlanFile) -> Check:
+def _proof(document: PlanFile, plan: Plan) -> Check:
+    if isinstance(document.proof, EnclosureProof):
+        return _enclosure(plan, document.proof)
     try:
         verdict = check_certificate(document.model_dump(mode="json"))
     except CertificateError as error:
@@ -204,13 +185,20 @@ def _proof(document: PlanFile) -> Check:
     return Check("proof", True, f"in fractions: {'; '.join(verdict.claims)}")
 
 
+def _enclosure(plan: Plan, stored: EnclosureProof) -> Check:
+    found, failures = prove(plan.instance, plan.solution)
+    if found is None:
+        return Check("proof", False, f"the optimum, enclosed anew, fails {failures[0].name}")
+    detail = f"enclosed by Arb: each layer is within {stored.distance:.2g} max(1, x) of the optimum"
+    return Check("proof", found == stored, detail)
+
+
+def _costs(plan: Plan) -> tuple[Cost, ...]:
+    return stated_costs(plan.solution, plan.scores, plan.request.gain, plan.request.drift)
+
+
 def _whole_units(plan: Plan) -> Check:
-    rounded, instance = plan.rounded, plan.instance
-    if rounded.counts_parameters:
-        same = (rounded.step, rounded.units.tolist()) == (1, largest_remainders(plan.solution))
-        return Check("whole units", same, "every layer's share in whole parameters, by largest remainders")
-    inside = (instance.lower <= rounded.units) & (rounded.units <= instance.upper) & (rounded.units % rounded.step == 0)
-    return Check("whole units", bool(inside.all()), f"every rank is a multiple of {rounded.step} inside its box")
+    return Check("whole units", *plan.kind.whole.verified(plan.rounded))
 
 
 def _whole_limit(plan: Plan) -> Check:
@@ -242,7 +230,8 @@ def _regret(stored: tuple[RegretData, ...], derived: tuple[RegretData, ...]) -> 
 
 
 def _labels(document: PlanFile, plan: Plan) -> Check:
-    labels = ("names", "unit", "resource_unit", "warnings")
+    labels = ("names", "unit", "resource_unit")
     same = all(getattr(document, label) == getattr(plan, label) for label in labels)
+    same &= document.warnings == warnings(plan)
     same &= tuple(document.rounded.layers) == plan.names and document.rounded.unit == plan.whole_unit
     return Check("labels", same, "names, units and warnings follow from the scores")

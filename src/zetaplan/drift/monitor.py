@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass, replace
 
 from zetaplan.errors import SpecError
-from zetaplan.plans.planner import Plan, counted_gain
+from zetaplan.plans.plan import Plan
 from zetaplan.scoring.scores import Scores
 from zetaplan.solvers import solve
 from zetaplan.spec.instance import Array, Arrayish, Instance, with_quality
@@ -100,7 +100,7 @@ class Monitor:
             return scores
         if scores.names != self.plan.names:
             raise SpecError(f"scores: expected the {len(self.plan.names)} blocks of the plan in their order")
-        return counted_gain(scores, self.plan.request.gain)
+        return scores.counted(self.plan.request.gain)
 
 
 def _gap(instance: Instance, x: Array, price: float) -> float:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from zetaplan.documents.schemas import write
+from zetaplan._files import write
 from zetaplan.errors import SpecError
 from zetaplan.evaluate.perplexity import Answers, Item
 from zetaplan.exports.yaml import dumped

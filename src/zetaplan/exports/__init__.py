@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from zetaplan import _found
-from zetaplan.documents.schemas import contents, write
+from zetaplan._files import contents, write
 from zetaplan.documents.verify import load_plan
 from zetaplan.errors import CertificateError, SpecError
 from zetaplan.exports import formats
@@ -23,7 +23,7 @@ from zetaplan.exports.targets import Problem, check, modules_of
 if TYPE_CHECKING:
     from torch import nn
 
-    from zetaplan.plans.planner import Plan
+    from zetaplan.plans.plan import Plan
 
 
 PLAN_SCHEMA = b'"zetaplan.plan/'
@@ -70,8 +70,8 @@ def export(plan: Plan, *, to: str, model: str | nn.Module | None = None) -> Expo
         'adapter_config.json'
     """
     form = format_of(to)
-    if form.PROGRAM not in (None, plan.instance.program.name):
-        raise SpecError(f"to = {to!r}: takes plans of {form.PROGRAM}, this is one of {plan.instance.program.name}")
+    if form.COUNTS not in (None, plan.kind.counts):
+        raise SpecError(f"to = {to!r}: takes plans of {form.COUNTS}, this is one of {plan.kind.counts}")
     if model is None and form.MODEL:
         raise SpecError(f"to = {to!r}: is written for the modules of a model; name it with model (--model)")
     modules = () if model is None else modules_of(model)

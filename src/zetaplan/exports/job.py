@@ -11,7 +11,7 @@ from zetaplan.exports.targets import Entry, Module, linears
 from zetaplan.plans.bounds import TIE
 
 if TYPE_CHECKING:
-    from zetaplan.plans.planner import Plan
+    from zetaplan.plans.plan import Plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class Job:
     @property
     def removes(self) -> bool:
         """Whether the units are weights to remove."""
-        return self.plan.rounded.counts_parameters
+        return self.plan.kind.counts == "weights"
 
     @property
     def shares(self) -> dict[str, float]:
@@ -49,11 +49,11 @@ class Group:
 class Format(Protocol):
     """What a file in `zetaplan.exports.formats` holds.
 
-    PROGRAM : the program whose plans it takes; None: any. MODEL : whether it needs the model's modules.
+    COUNTS : what the whole units of its plans are; None: anything. MODEL : whether it needs the model's modules.
     FILE : the name that the tool expects, or a usual one.
     """
 
-    PROGRAM: str | None
+    COUNTS: str | None
     MODEL: bool
     FILE: str
 
@@ -83,7 +83,7 @@ def job_of(plan: Plan, modules: Sequence[Module]) -> Job:
         members = _members(name, modules)
         _check_size(plan, name, members, resource)
         sizes = [module.weights for module in members]
-        parts = _divided(amount, sizes) if plan.rounded.counts_parameters else [amount] * len(members)
+        parts = _divided(amount, sizes) if plan.kind.whole.shares else [amount] * len(members)
         units |= zip((module.name for module in members), parts, strict=True)
     return Job(plan, tuple(modules), {m.name: units[m.name] for m in linears(modules) if m.name in units})
 
@@ -111,7 +111,7 @@ def _members(name: str, modules: Sequence[Module]) -> list[Module]:
 def _check_size(plan: Plan, name: str, members: Sequence[Module], resource: float) -> None:
     if plan.request.resource == "given":
         return
-    removes = plan.rounded.counts_parameters
+    removes = plan.kind.whole.shares
     size = sum(module.weights if removes else module.inputs + module.outputs for module in members)
     size *= plan.request.expert_rank or 1
     if size != resource:

@@ -1,136 +1,77 @@
-"""`zetaplan.config/1`: a whole job in one YAML file. What each key means is said by the command of the same name."""
+"""`zetaplan.config/1`: a whole job in one YAML file. The keys of a step are the options of the command of its name."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, Field, JsonValue, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, JsonValue, ValidationError, create_model
 
-from zetaplan.documents.schemas import CertificateFile, Document, PlanFile, Record, ScoresFile, contents
+from zetaplan._files import contents
+from zetaplan.documents.schemas.document import Document
 from zetaplan.errors import SpecError
-
-Bound = float | dict[str, float]
-
-
-class ScoreStep(Record):
-    """How the model is scored. data : files, or "pydoc" for Python's own help texts. The rest: `zetaplan score`."""
-
-    data: tuple[str, ...] = Field(("pydoc",), min_length=1)
-    sequences: int = 32
-    length: int = 128
-    blocks: Literal["layers", "modules"] = "layers"
-    curvature: str = "block-fisher"
-    damping: float = 1.0
-    damping_mode: Literal["relative", "absolute"] = "relative"
-    damping_scope: Literal["global", "block"] = "global"
-    device: str = "cpu"
-    dtype: str | None = None
-    batch_size: int | None = None
+from zetaplan.jobs.options import ApplyOptions, EvaluateOptions, ExportOptions, ScoreOptions
+from zetaplan.plans.kind import Kind
+from zetaplan.plans.kinds import kind_for, kind_names, kind_of
+from zetaplan.plans.options import PlanOptions
 
 
-class Wishes(Record):
-    """What is wanted of single layers: bounds and pins by name, and blocks that share one value."""
-
-    lower: Bound = 0.0
-    upper: Bound | None = None
-    pins: dict[str, float] = Field(default_factory=dict)
-    groups: tuple[tuple[str, ...], ...] = ()
-    gain: Literal["raw", "net", "unbiased"] = "raw"
-    drift: float = 0.1
+def _step(kind: Kind) -> type[PlanOptions]:
+    """The options of a kind with the key `kind`, which tells the kinds apart."""
+    title = kind.name.title().replace("-", "") + "Step"
+    return create_model(title, __base__=kind.options, __doc__=kind.options.__doc__, kind=(Literal[kind.name], ...))  # type: ignore[arg-type]
 
 
-class AllocationStep(Wishes):
-    """How ranks, or experts, are planned."""
-
-    program: Literal["allocation"]
-    budget: float | str | None = None
-    mean_rank: float | None = None
-    expert_rank: int | None = None
-    top_k: int = 2
-    step: int = 1
-    alpha: float = 0.0
-    beta: float = 1.0
-    gamma: float = 1.0
+def _with_kind(step: Any) -> Any:
+    """A step that names the program instead of the kind, as configurations before 0.2 do."""
+    if not isinstance(step, dict) or "program" not in step or "kind" in step:
+        return step
+    rest = {key: value for key, value in step.items() if key != "program"}
+    return {"kind": kind_for(str(step["program"]), step.get("expert_rank")).name, **rest}
 
 
-class PruningStep(Wishes):
-    """How sparsity is planned."""
+if TYPE_CHECKING:
 
-    program: Literal["pruning"]
-    sparsity: float | None = None
-    target: float | None = None
-    bits: float = 0.0
-    eta: float = 1.0
-    kappa: float = 1.0
+    class PlanStep(PlanOptions):
+        """The options of any kind."""
 
-
-class ExportStep(Record):
-    """One file of settings; the name that the tool expects if `out` is not given."""
-
-    to: str
-    out: str | None = None
-
-
-class ApplyStep(Record):
-    """How a sparsity plan is applied; the keys are those of `zetaplan apply`."""
-
-    method: str = "wanda"
-    data: tuple[str, ...] = Field(("pydoc",), min_length=1)
-    sequences: int = 32
-    length: int = 128
-    structure: Literal["unstructured", "2:4"] = "unstructured"
-
-
-class EvaluateStep(Record):
-    """Perplexity on a text, accuracy on multiple choice: of the model and, where it is applied, of the pruned one."""
-
-    text: str | None = None
-    length: int = 1024
-    stride: int = 512
-    tokens: int | None = Field(None, description="the first so many; all if not given")
-    choices: str | None = Field(None, description="a .jsonl file: ctx (or sentence1, sentence2), choices, 0-based gold")
-    items: int | None = Field(None, description="only so many, evenly spread; all if not given")
-    template: str = "{prompt}"
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """What is read."""
-        return tuple(file for file in (self.text, self.choices) if file is not None)
-
-    @model_validator(mode="after")
-    def _something(self) -> Self:
-        if not self.files:
-            raise ValueError("give text, choices or both")
-        return self
+        kind: str
+else:
+    PlanStep = Annotated[
+        Annotated[reduce(or_, (_step(kind_of(name)) for name in kind_names())), Field(discriminator="kind")],
+        BeforeValidator(_with_kind),
+    ]
 
 
 class Config(Document):
-    """A whole job: score the model (or take scores that there are), plan, verify, report, export, apply, evaluate.
+    """A whole job: score the model (or take the scores of a file), plan, verify, report, export, apply, evaluate.
 
-    Paths are seen from the folder of the configuration; what is made lies in the folder `out`.
+    Paths are relative to the folder of the configuration; results are written to the folder `out`. The keys of every
+    step are the options of the command of that name. plan : also holds `kind`, what is planned.
     """
 
     schema_: Literal["zetaplan.config/1"] = Field("zetaplan.config/1", alias="schema")
     model: str
-    score: ScoreStep = Field(default_factory=lambda: ScoreStep.model_validate({}))
+    score: ScoreOptions = Field(default_factory=lambda: ScoreOptions.model_validate({}))
     scores: str | None = Field(None, description="a file of scores to take instead of scoring")
-    plan: Annotated[AllocationStep | PruningStep, Field(discriminator="program")]
+    plan: PlanStep
     report: bool = True
-    export: tuple[ExportStep, ...] = ()
-    apply: ApplyStep | None = None
-    evaluate: EvaluateStep | None = None
+    export: tuple[ExportOptions, ...] = ()
+    apply: ApplyOptions | None = None
+    evaluate: EvaluateOptions | None = None
     out: str = "zetaplan-run"
 
 
 def load_config(path: Path) -> Config:
     """The configuration that a YAML file holds.
 
-    Raises SpecError, in one line: not YAML, a key that there is not (with the nearest that there is), a wrong value.
+    Raises SpecError, in one line: not YAML, an unknown key (with the closest valid one), a wrong value.
     """
     try:
         value = yaml.safe_load(contents(path))
@@ -145,6 +86,10 @@ def load_config(path: Path) -> Config:
 
 def schemas() -> dict[str, dict[str, JsonValue]]:
     """The JSON Schema of every kind of document, by its name: what is published as `docs/schemas/NAME.json`."""
+    from zetaplan.documents.schemas.certificate import CertificateFile
+    from zetaplan.documents.schemas.plan import PlanFile
+    from zetaplan.documents.schemas.scores import ScoresFile
+
     kinds = (Config, ScoresFile, PlanFile, CertificateFile)
     draft = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return {_name(kind): {**draft, **kind.model_json_schema()} for kind in kinds}
@@ -160,10 +105,10 @@ def _words(error: ValidationError) -> str:
     first = next((each for each in found if each["type"] == "extra_forbidden"), found[0])  # the cause of a missing key
     place = [str(part) for part in first["loc"]]
     if first["type"] != "extra_forbidden":
-        return f"{'.'.join(place)}: {first['msg']}"
+        return f"{'.'.join(place)}: {first['msg'].removeprefix('Value error, ')}"
     known = sorted({alias for kind in _kinds(place[:-1]) for alias in _aliases(kind)})
     near = get_close_matches(place[-1], known, 1, 0.0)[0]
-    return f"{'.'.join(place)}: there is no such key; the nearest is {near!r}, known are {', '.join(known)}"
+    return f"{'.'.join(place)}: unknown key; the closest valid one is {near!r}, valid are {', '.join(known)}"
 
 
 def _aliases(kind: type[BaseModel]) -> Iterator[str]:
@@ -175,8 +120,14 @@ def _kinds(place: Sequence[str]) -> list[type[BaseModel]]:
     kinds: list[type[BaseModel]] = [Config]
     for part in place:
         inner = [kind.model_fields[part].annotation for kind in kinds if part in kind.model_fields]
-        kinds = [model for annotation in inner for model in _models(annotation)] or kinds
+        tagged = [kind for kind in kinds if "kind" in kind.model_fields and part in _tags(kind)]
+        kinds = [model for annotation in inner for model in _models(annotation)] or tagged or kinds
     return kinds
+
+
+def _tags(step: type[BaseModel]) -> tuple[Any, ...]:
+    """The kinds that a step is for."""
+    return get_args(step.model_fields["kind"].annotation)
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from zetaplan.documents.convert import save_scores
 from zetaplan.errors import SpecError
-from zetaplan.plans.planner import Plan, allocate, prune
+from zetaplan.plans.plan import Plan
+from zetaplan.plans.planner import allocate, prune
 from zetaplan.reports.report import write_report
 from zetaplan.scoring import load_model, read_sequences, score
 
@@ -16,10 +18,9 @@ MEAN_RANK, SPARSITY, CAP = 8.0, 0.5, 0.8
 
 @dataclass(frozen=True, eq=False)
 class Demonstration:
-    """Both plans, made from the same scores, and the files that were written."""
+    """The plans by the program that they solve, made from the same scores, and the files that were written."""
 
-    allocation: Plan
-    pruning: Plan
+    plans: Mapping[str, Plan]
     files: tuple[Path, ...]
 
 
@@ -33,14 +34,14 @@ def demonstrate(
     loaded = load_model(model, progress=progress)
     text = read_sequences(["pydoc"], loaded.tokenizer, sequences=sequences, length=length)
     scores = score(loaded, text, progress=progress)
-    plans = allocate(scores, mean_rank=MEAN_RANK), prune(scores, sparsity=SPARSITY, upper=CAP)
+    made = allocate(scores, mean_rank=MEAN_RANK), prune(scores, sparsity=SPARSITY, upper=CAP)
+    plans = {plan.instance.program.name: plan for plan in made}
     _make(folder)
     files = [save_scores(scores, folder / "scores.json")]
-    for plan in plans:
-        name = plan.instance.program.name
+    for name, plan in plans.items():
         files += [plan.save(folder / f"{name}.json")]
         files += write_report(plan, folder / f"{name}.html", file=f"{name}.json")
-    return Demonstration(*plans, tuple(files))
+    return Demonstration(plans, tuple(files))
 
 
 def _make(folder: Path) -> None:

@@ -6,22 +6,22 @@ steps, version of zetaplan) and of every file that came out. A step is left out 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zetaplan import __version__
-from zetaplan.documents.schemas import PlanFile, Record, canonical, digest, load, write
-from zetaplan.errors import CertificateError, SpecError
-from zetaplan.jobs.config import Config, EvaluateStep, ExportStep, load_config
-
-if TYPE_CHECKING:
-    from zetaplan.scoring import LoadedModel
+from zetaplan._files import canonical, digest, file_digest, write
+from zetaplan._records import Record
+from zetaplan.errors import SpecError
+from zetaplan.jobs import pipelines
+from zetaplan.jobs.config import Config, load_config
+from zetaplan.jobs.options import ExportOptions
+from zetaplan.plans.kinds import kind_of
 
 RECORD = "zetaplan.json"  # what `zetaplan.models.pruned_folder` writes into the folder of a pruned model
 
@@ -36,7 +36,7 @@ class Step:
 
 
 def run(path: Path, *, progress: bool = False) -> tuple[Step, ...]:
-    """Do what the configuration says, as far as it is not done.
+    """Run every step whose inputs have changed.
 
     Raises SpecError for a bad configuration, and whatever its steps raise; what was finished before stays finished.
     """
@@ -50,8 +50,10 @@ def run(path: Path, *, progress: bool = False) -> tuple[Step, ...]:
     ledger = _Ledger(job.out / "run.json")
     if config.scores is None:
         ledger.step("score", job.score_inputs(), [job.scores], job.score)
-    ledger.step("plan", {"plan": config.plan.model_dump(), "scores": _sha256(job.scores)}, [job.plan], job.make_plan)
-    planned = {"plan": _sha256(job.plan)}
+    ledger.step(
+        "plan", {"plan": config.plan.model_dump(), "scores": file_digest(job.scores)}, [job.plan], job.make_plan
+    )
+    planned = {"plan": file_digest(job.plan)}
     ledger.step("verify", planned, [job.verdict], job.verify)
     if config.report:
         ledger.step("report", planned, [job.out / "report.html", job.out / "report.md"], job.report)
@@ -92,14 +94,15 @@ class _Job:
         if twice := next((file for file in files if files.count(file) > 1), None):
             raise SpecError(f"export: two of them would be written to {twice.name}; give one of them another `out`")
         if config.apply is not None:
-            if config.plan.program != "pruning":
-                raise SpecError(f"apply: takes plans of pruning, plan.program is {config.plan.program!r}; leave it out")
+            kind = kind_of(config.plan.kind)
+            if kind.counts != "weights":
+                raise SpecError(f"apply: takes plans of weights to remove, plan.kind is {kind.name!r}; leave it out")
             find_pruner(config.apply.method)
             self.texts(config.apply.data)
         if config.evaluate is not None:
             self.texts(config.evaluate.files)
 
-    def exported(self, wanted: ExportStep) -> Path:
+    def exported(self, wanted: ExportOptions) -> Path:
         from zetaplan.exports import format_of
 
         return self.out / (wanted.out or format_of(wanted.to).FILE)
@@ -114,7 +117,7 @@ class _Job:
         return fingerprint(self.seen(self.config.model))
 
     def texts(self, names: Sequence[str]) -> dict[str, str]:
-        return {name: _sha256(Path(self.seen(name))) for name in names if name != "pydoc"}
+        return {name: file_digest(Path(self.seen(name))) for name in names if name != "pydoc"}
 
     def score_inputs(self) -> dict[str, Any]:
         wanted = self.config.score
@@ -123,7 +126,7 @@ class _Job:
     def apply_inputs(self) -> dict[str, Any]:
         wanted = self.config.apply
         texts = self.texts(wanted.data) if wanted else {}
-        return {"apply": _plain(wanted), "plan": _sha256(self.plan), "model": self.model_id(), "texts": texts}
+        return {"apply": _plain(wanted), "plan": file_digest(self.plan), "model": self.model_id(), "texts": texts}
 
     def evaluate_inputs(self) -> dict[str, Any]:
         wanted = self.config.evaluate
@@ -137,40 +140,21 @@ class _Job:
         return self.out / f"pruned-{digest(canonical(self.apply_inputs()))[:12]}"
 
     def score(self) -> None:
-        from zetaplan import scoring
         from zetaplan.documents.convert import save_scores
 
-        wanted = self.config.score
-        damping = scoring.Damping(value=wanted.damping, mode=wanted.damping_mode, scope=wanted.damping_scope)
-        loaded = scoring.load_model(
-            self.seen(self.config.model), device=wanted.device, dtype=wanted.dtype, progress=self.progress
-        )
-        data = [self.seen(name) for name in wanted.data]
-        text = scoring.read_sequences(data, loaded.tokenizer, sequences=wanted.sequences, length=wanted.length)
-        scores = scoring.score(
-            loaded,
-            text,
-            blocks=wanted.blocks,
-            curvature=wanted.curvature,
-            damping=damping,
-            batch_size=wanted.batch_size,
-            progress=self.progress,
-        )
-        save_scores(scores, self.scores)
+        scores = pipelines.score(self.config.model, self.config.score, progress=self.progress, seen=self.seen)
+        if scores is not None:
+            save_scores(scores, self.scores)
 
     def make_plan(self) -> None:
         from zetaplan.documents.convert import load_scores
-        from zetaplan.plans import planner as planning
+        from zetaplan.plans.planner import plan
 
         options = {key: value for key, value in self.config.plan.model_dump().items() if value is not None}
-        planning.plan(load_scores(self.scores), **options).save(self.plan)
+        plan(load_scores(self.scores), **options).save(self.plan)
 
     def verify(self) -> None:
-        from zetaplan.documents.verify import check
-
-        verdict = check(load(self.plan, PlanFile))
-        if not verdict.valid:
-            raise CertificateError(f"{self.plan} is refused: {', '.join(found.name for found in verdict.failures)}")
+        verdict = pipelines.verify(self.plan)
         write(self.verdict, canonical({"valid": True, "checks": [found.name for found in verdict.checks]}))
 
     def report(self) -> None:
@@ -179,7 +163,7 @@ class _Job:
 
         write_report(load_plan(self.plan), self.out / "report.html", file=self.plan.name)
 
-    def export(self, wanted: ExportStep) -> None:
+    def export(self, wanted: ExportOptions) -> None:
         from zetaplan.documents.verify import load_plan
         from zetaplan.exports import export
 
@@ -187,50 +171,23 @@ class _Job:
 
     def apply(self) -> None:
         from zetaplan.documents.verify import load_plan
-        from zetaplan.models.apply import apply_pruning
-        from zetaplan.models.pruned_folder import record, save_pruned
-        from zetaplan.models.pruners import find_pruner
-        from zetaplan.scoring import load_model, read_sequences
 
         wanted, folder = self.config.apply, self.pruned
         if wanted is None or folder.exists():  # folders are made whole or not at all
             return
-        plan, loaded = load_plan(self.plan), load_model(self.seen(self.config.model), progress=self.progress)
-        text = None
-        if find_pruner(wanted.method).calibrated:
-            data = [self.seen(name) for name in wanted.data]
-            text = read_sequences(data, loaded.tokenizer, sequences=wanted.sequences, length=wanted.length)
-        applied = apply_pruning(loaded, plan, wanted.method, text, structure=wanted.structure, progress=self.progress)
-        save_pruned(loaded, applied, record(applied, plan, loaded, text), folder)
+        plan = load_plan(self.plan)
+        pipelines.apply(self.config.model, plan, wanted, folder, progress=self.progress, seen=self.seen)
 
     def evaluate(self) -> None:
-        from zetaplan.scoring import load_model
-
         wanted = self.config.evaluate
         if wanted is None:
             return
-        models = {"model": self.seen(self.config.model)} | ({"pruned": str(self.pruned)} if self.config.apply else {})
+        models = {"model": self.config.model} | ({"pruned": str(self.pruned)} if self.config.apply else {})
         facts = {
-            name: self.measured(wanted, load_model(source, progress=self.progress)) for name, source in models.items()
+            name: pipelines.evaluate(source, wanted, progress=self.progress, seen=self.seen)
+            for name, source in models.items()
         }
         write(self.out / "evaluation.json", canonical(facts))
-
-    def measured(self, wanted: EvaluateStep, loaded: LoadedModel) -> dict[str, Any]:
-        """What `zetaplan evaluate` would say of one model."""
-        from zetaplan.evaluate import perplexity as evaluation
-
-        facts: dict[str, Any] = {}
-        if wanted.text is not None:
-            ids = evaluation.read_tokens(Path(self.seen(wanted.text)), loaded.tokenizer)[: wanted.tokens]
-            found = evaluation.perplexity(
-                loaded, ids, length=wanted.length, stride=wanted.stride, progress=self.progress
-            )
-            facts["perplexity"] = evaluation.perplexity_facts(found)
-        if wanted.choices is not None:
-            items = evaluation.read_items(self.seen(wanted.choices), template=wanted.template, limit=wanted.items)
-            answers = evaluation.multiple_choice(loaded, items, progress=self.progress)
-            facts["multiple_choice"] = evaluation.answers_facts(answers)
-        return facts
 
 
 @dataclass
@@ -263,12 +220,4 @@ def _plain(step: Record | None) -> Any:
 
 
 def _sums(files: Sequence[Path]) -> dict[str, str]:
-    return {file.name: _sha256(file) for file in files if file.is_file()}
-
-
-def _sha256(file: Path) -> str:
-    try:
-        with open(file, "rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise SpecError(f"cannot read {file}: {error.strerror}; check the path") from error
+    return {file.name: file_digest(file) for file in files if file.is_file()}

@@ -25,7 +25,7 @@ from zetaplan.scoring.model.blocks import Block, layer_blocks, partition
 from zetaplan.scoring.text.sequences import checked_batches
 
 if TYPE_CHECKING:
-    from zetaplan.plans.planner import Plan
+    from zetaplan.plans.plan import Plan
 
 Structure = Literal["unstructured", "2:4"]
 
@@ -93,7 +93,7 @@ def apply_pruning(
 
 def mismatches(model: nn.Module, plan: Plan) -> tuple[str, ...]:
     """Every entry of the plan that would be ignored or misread on this model, in words; empty if it fits."""
-    if not plan.rounded.counts_parameters:
+    if plan.kind.counts != "weights":
         return (f"it plans {plan.unit}, not sparsity; make one with `zetaplan prune`",)
     found = {block.name: block.linear_parameters for block in partition(model, plan.scores.blocks)}
     planned = dict(zip(plan.names, plan.instance.resource.tolist(), strict=True))

@@ -9,10 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from zetaplan.documents.schemas import canonical
+from zetaplan._files import canonical
+from zetaplan.documents.convert import plan_document
 from zetaplan.errors import SpecError
 from zetaplan.models.apply import Applied
-from zetaplan.plans.planner import Plan
+from zetaplan.plans.plan import Plan
 from zetaplan.scoring import LoadedModel, Sequences
 
 RECORD = "zetaplan.json"
@@ -38,7 +39,7 @@ def record(applied: Applied, plan: Plan, loaded: LoadedModel, text: Sequences | 
     return {
         "model": loaded.name,
         "model_sha256": loaded.sha256,
-        "plan_sha256": plan.document().sealed().sha256_,
+        "plan_sha256": plan_document(plan).sha256_,
         "method": applied.method,
         "structure": applied.structure,
         "calibration": text.description if text else None,

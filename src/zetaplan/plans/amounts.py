@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
-from zetaplan.documents.schemas import Amounts, checked
+from zetaplan._records import Record, Whole, checked
+from zetaplan.plans.plan import Plan
 
-if TYPE_CHECKING:
-    from zetaplan.plans.planner import Plan
+
+class Amounts(Record):
+    """Side by side, of one block or in total: the uniform plan, the optimum, whole units, and what these come to.
+
+    Of a block: ranks (achieved: parameters) or shares removed (rounded: parameters). In total, for ranks: parameters
+    (rounded: the sum of all ranks); for sparsity: shares of all parameters (rounded: parameters).
+    """
+
+    requested: float
+    relaxed: float
+    rounded: Whole
+    achieved: float
 
 
 def per_layer(plan: Plan) -> dict[str, Amounts]:
     """The four amounts of every layer by its name: in ranks (achieved: parameters), or in shares removed."""
     rounded = plan.rounded
-    achieved = rounded.solution.x if rounded.counts_parameters else rounded.units * plan.instance.resource
-    columns = (plan.names, plan.solution.x.tolist(), rounded.units.tolist(), achieved.tolist())
+    achieved = rounded.whole.achieved(rounded).tolist()
+    columns = (plan.names, plan.solution.x.tolist(), rounded.units.tolist(), achieved)
     return {
         name: checked(Amounts, requested=plan.uniform, relaxed=x, rounded=units, achieved=amount)
         for name, x, units, amount in zip(*columns, strict=True)
@@ -25,7 +35,7 @@ def per_layer(plan: Plan) -> dict[str, Amounts]:
 def in_total(plan: Plan) -> Amounts:
     """The four amounts of the whole plan: in parameters, or in shares of all parameters."""
     instance = plan.instance
-    whole = math.fsum(instance.resource) if plan.rounded.counts_parameters else 1.0
+    whole = math.fsum(instance.resource) if plan.kind.whole.shares else 1.0
     return checked(
         Amounts,
         requested=instance.limit / whole,
@@ -39,6 +49,6 @@ def shown(plan: Plan, amounts: Amounts, *, total: bool = False) -> tuple[str, st
     """Requested, relaxed, rounded and achieved as text, each in its unit."""
     plain = "{:,.10g}".format  # parameters
     share = "{:.4f}".format  # shares and ranks
-    inner = plain if total and not plan.rounded.counts_parameters else share
-    outer = share if plan.rounded.counts_parameters else plain
+    inner = plain if total and not plan.kind.whole.shares else share
+    outer = share if plan.kind.whole.shares else plain
     return inner(amounts.requested), inner(amounts.relaxed), f"{amounts.rounded:,}", outer(amounts.achieved)

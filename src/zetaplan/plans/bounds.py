@@ -1,8 +1,8 @@
-"""What a user wants of single layers: floors, caps and pins by name, and blocks that share one value.
+"""Requirements on single blocks: floors, caps and pins by name, and blocks that share one value.
 
-A name may hold wildcards (`*.q_proj`). Where several wishes hit a layer the tightest counts: the highest floor, the
-lowest cap. Wishes that no plan can keep together are named: taken one at a time, any that can be dropped without
-making a plan possible is left out of the message, so that what remains is a smallest set that conflicts.
+A name may hold wildcards (`*.q_proj`). Where several requirements meet a block the tightest counts: the highest floor,
+the lowest cap. Requirements that no plan can keep together are named: taken one at a time, any that can be dropped
+without making a plan possible is left out of the message, so that a smallest set that conflicts remains.
 """
 
 from __future__ import annotations
@@ -31,55 +31,56 @@ Attempt = Callable[[Array, Array], Result]
 
 
 @dataclass(frozen=True, eq=False)
-class Wish:
-    """A floor and a cap on some layers, (K,) each, infinite where nothing is wished. label : as the user wrote it."""
+class Requirement:
+    """A floor and a cap on some blocks, (K,) each, infinite where there is none. label : as the user wrote it."""
 
     label: str
     low: Array
     high: Array
 
 
-def wishes_of(names: Sequence[str], lower: Bound, upper: Bound, pins: Mapping[str, float]) -> list[Wish]:
-    """The wishes of a request.
+def requirements(names: Sequence[str], lower: Bound, upper: Bound, pins: Mapping[str, float]) -> list[Requirement]:
+    """The requirements of a request.
 
     lower, upper : one number, (K,) numbers, or numbers by name; pins : numbers by name. Raises SpecError for a name
     that no layer has.
     """
     free = np.full(len(names), math.inf)
-    found = [Wish(label, values, free) for label, values in _bounds("lower", lower, names, -math.inf)]
-    found += [Wish(label, -free, values) for label, values in _bounds("upper", upper, names, math.inf)]
+    found = [Requirement(label, values, free) for label, values in _bounds("lower", lower, names, -math.inf)]
+    found += [Requirement(label, -free, values) for label, values in _bounds("upper", upper, names, math.inf)]
     for label, low in _bounds("pins", pins, names, -math.inf):
-        found.append(Wish(label, low, np.where(np.isfinite(low), low, math.inf)))
+        found.append(Requirement(label, low, np.where(np.isfinite(low), low, math.inf)))
     return found
 
 
-def one_each(names: Sequence[str]) -> Wish:
-    """The floor of experts: a layer without any could not route."""
-    return Wish("one expert per layer", np.ones(len(names)), np.full(len(names), math.inf))
+def least_of_all(names: Sequence[str], least: float, unit: str) -> Requirement:
+    """A floor that the kind of plan needs: a layer without any expert, say, could not route."""
+    free = np.full(len(names), math.inf)
+    return Requirement(f"lower = {least:g} (every layer needs {unit})", np.full(len(names), least), free)
 
 
-def feasible(names: Sequence[str], wishes: Sequence[Wish], attempt: Attempt[Result], cap: float) -> Result:
-    """What comes of the attempt under all wishes.
+def feasible(names: Sequence[str], required: Sequence[Requirement], attempt: Attempt[Result], cap: float) -> Result:
+    """What comes of the attempt under all requirements.
 
-    attempt : from lower and upper, (K,) each, to a plan. cap : of layers without a wish; their floor is 0.
+    attempt : from lower and upper, (K,) each, to a plan. cap : of blocks without one; their floor is 0.
 
-    Raises SpecError where two wishes leave a layer nothing, and InfeasibleError that names a smallest set of wishes
-    which no plan keeps together.
+    Raises SpecError where two requirements admit no common value, and InfeasibleError that names a smallest set of
+    requirements which no plan keeps together.
     """
-    _refuse_contradictions(names, wishes)
+    _refuse_contradictions(names, required)
     try:
-        return attempt(*_box(wishes, cap))
+        return attempt(*_box(required, cap))
     except InfeasibleError as error:
-        kept = list(wishes)
-        for wish in wishes:
-            without = [other for other in kept if other is not wish]
+        kept = list(required)
+        for one in required:
+            without = [other for other in kept if other is not one]
             if not _possible(without, attempt, cap):
                 kept = without
-        conflict = ", ".join(wish.label for wish in kept)
+        conflict = ", ".join(one.label for one in kept)
         raise InfeasibleError(f"{error}; in conflict with it: {conflict or 'nothing else'}") from error
 
 
-def tied(scores: Scores, groups: Sequence[Sequence[str]]) -> Scores:
+def grouped(scores: Scores, groups: Sequence[Sequence[str]]) -> Scores:
     """The scores with every group of blocks as one block, because its members get the same value.
 
     A group is a list of names, wildcards allowed. Gains, enclosures, noise floors and parameters add, as they do under
@@ -113,7 +114,7 @@ def _joined(name: str, part: NDArray[Any]) -> Any:
 
 
 def _bounds(argument: str, given: Bound, names: Sequence[str], free: float) -> list[tuple[str, Array]]:
-    """Label and (K,) values of each wish."""
+    """Label and (K,) values of each one."""
     if not isinstance(given, Mapping):
         values = np.asarray(given, np.float64)
         if values.shape not in ((), (len(names),)):
@@ -144,28 +145,26 @@ def _hits(argument: str, key: str, names: Sequence[str]) -> list[int]:
 
 
 def _members(group: Sequence[str], names: Sequence[str]) -> list[int]:
-    if isinstance(group, str):
-        raise SpecError(f"groups: expected lists of names, got {group!r}; write [{group!r}]")
     return sorted({k for key in group for k in _hits("groups", key, names)})
 
 
-def _box(wishes: Sequence[Wish], cap: float) -> tuple[Array, Array]:
-    """The tightest bounds, 0 and `cap` where nothing is wished; a wish outside of them is left for the program."""
-    low = np.max([wish.low for wish in wishes], axis=0, initial=-math.inf)
-    high = np.min([wish.high for wish in wishes], axis=0, initial=math.inf)
+def _box(required: Sequence[Requirement], cap: float) -> tuple[Array, Array]:
+    """The tightest bounds, 0 and `cap` where nothing is required; the program refuses what lies outside its box."""
+    low = np.max([one.low for one in required], axis=0, initial=-math.inf)
+    high = np.min([one.high for one in required], axis=0, initial=math.inf)
     return np.where(low == -math.inf, 0.0, low), np.where(high == math.inf, cap, high)
 
 
-def _possible(wishes: Sequence[Wish], attempt: Attempt[Any], cap: float) -> bool:
+def _possible(required: Sequence[Requirement], attempt: Attempt[Any], cap: float) -> bool:
     try:
-        attempt(*_box(wishes, cap))
+        attempt(*_box(required, cap))
     except InfeasibleError:
         return False
     return True
 
 
-def _refuse_contradictions(names: Sequence[str], wishes: Sequence[Wish]) -> None:
+def _refuse_contradictions(names: Sequence[str], required: Sequence[Requirement]) -> None:
     for k, name in enumerate(names):
-        floor, cap = max(wishes, key=lambda w: w.low[k]), min(wishes, key=lambda w: w.high[k])
+        floor, cap = max(required, key=lambda w: w.low[k]), min(required, key=lambda w: w.high[k])
         if floor.low[k] > cap.high[k]:
-            raise SpecError(f"{name}: {floor.label} and {cap.label} leave it nothing; give up one of the two")
+            raise SpecError(f"{name}: {floor.label} and {cap.label} admit no common value; relax one of them")

@@ -1,10 +1,10 @@
-"""From the optimum to whole units: LoRA ranks that are multiples of a step, parameters that stay or go.
+"""From the optimum to whole units: multiples of a step (ranks, experts, bits), or counts of what is removed.
 
-Ranks are the best whole ones within budget and box (`zetaplan.solvers.whole.integer`). Sparsity becomes a count of
-parameters by largest remainders: every layer's share is rounded down, and the parameters that the target still lacks
-are taken one each where the largest remainder was cut off, first from layers whose cap allows it. So no layer is a
-whole parameter away from an optimum that meets the target, and the target is exceeded only where it is no whole number
-(by less than one) or where the optimum itself exceeds it.
+Multiples are the best whole ones within budget and box (`zetaplan.solvers.whole.integer`). A sparsity becomes a count
+of parameters by largest remainders: every block's share is rounded down, and the parameters that the target still
+lacks are taken one each where the largest remainder was cut off, first from blocks whose cap allows it. So no block is
+a whole parameter away from an optimum that meets the target, and the target is exceeded only where it is no whole
+number (by less than one) or where the optimum itself exceeds it.
 
 Weak duality bounds what is lost, whoever did the rounding: no plan, whole or not, is below D(multiplier).
 """
@@ -12,34 +12,119 @@ Weak duality bounds what is lost, whoever did the rounding: no plan, whole or no
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, ClassVar
 
 from zetaplan.errors import SpecError
-from zetaplan.solvers.whole.integer import COUNTABLE, solve_integer
-from zetaplan.spec.instance import Array, Instance
-from zetaplan.spec.solution import Solution
-from zetaplan.spec.summation import rational_dot
-from zetaplan.verification.certificate import certify
 
-Counts = NDArray[np.int64]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from zetaplan.spec.instance import Array, Instance
+    from zetaplan.spec.solution import Solution
+
+    Units = NDArray[np.int64]
+
+
+class Whole(ABC):
+    """How an optimum becomes whole units, and what whole units are worth.
+
+    shares : whether the decision is a share of a block, and whole units count the parameters of that share.
+    """
+
+    shares: ClassVar[bool]
+
+    @abstractmethod
+    def round(self, relaxed: Solution, step: int) -> Rounded:
+        """The optimum in whole units. Raises SpecError for a bad step, InfeasibleError where no whole plan exists."""
+
+    @abstractmethod
+    def decision(self, instance: Instance, units: Array) -> Array:
+        """(K,) whole units in the unit of the decision."""
+
+    @abstractmethod
+    def achieved(self, rounded: Rounded) -> Array:
+        """(K,) what the whole units come to: shares removed, or resource used."""
+
+    @abstractmethod
+    def use(self, instance: Instance, units: Array) -> Fraction:
+        """What whole units use of the budget, or give to the target."""
+
+    @abstractmethod
+    def verified(self, rounded: Rounded) -> tuple[bool, str]:
+        """Whether the units are what this rounding can give, and what was checked, in words."""
+
+
+@dataclass(frozen=True)
+class Multiples(Whole):
+    """Units of the decision itself, multiples of a step: ranks, experts, bits."""
+
+    shares: ClassVar[bool] = False
+
+    def round(self, relaxed: Solution, step: int) -> Rounded:
+        from zetaplan.solvers.whole.integer import solve_integer
+
+        found = solve_integer(relaxed.instance, step)
+        return Rounded(self, relaxed, found.x, int(step), found.method, found.optimal)
+
+    def decision(self, instance: Instance, units: Array) -> Array:
+        return units
+
+    def achieved(self, rounded: Rounded) -> Array:
+        return rounded.units * rounded.instance.resource
+
+    def use(self, instance: Instance, units: Array) -> Fraction:
+        from zetaplan.spec.summation import rational_dot
+
+        return rational_dot(units, instance.resource)
+
+    def verified(self, rounded: Rounded) -> tuple[bool, str]:
+        units, instance = rounded.units, rounded.instance
+        inside = (instance.lower <= units) & (units <= instance.upper) & (units % rounded.step == 0)
+        return bool(inside.all()), f"every amount is a multiple of {rounded.step} inside its box"
+
+
+@dataclass(frozen=True)
+class Counts(Whole):
+    """Parameters of the share that a block loses, by largest remainders."""
+
+    shares: ClassVar[bool] = True
+
+    def round(self, relaxed: Solution, step: int = 1) -> Rounded:
+        return Rounded(self, relaxed, _readonly(largest_remainders(relaxed)), 1, "largest remainders", False)
+
+    def decision(self, instance: Instance, units: Array) -> Array:
+        return units / instance.resource
+
+    def achieved(self, rounded: Rounded) -> Array:
+        return rounded.solution.x
+
+    def use(self, instance: Instance, units: Array) -> Fraction:
+        from zetaplan.spec.summation import rational_dot
+
+        return rational_dot(units, units**0)
+
+    def verified(self, rounded: Rounded) -> tuple[bool, str]:
+        same = (rounded.step, rounded.units.tolist()) == (1, largest_remainders(rounded.relaxed))
+        return same, "every layer's share in whole parameters, by largest remainders"
 
 
 @dataclass(frozen=True, eq=False)
 class Rounded:
     """A plan in whole units beside the optimum that it comes from.
 
-    relaxed : the optimum. units : (K,) ranks, or parameters to remove. step : what every entry of units is a multiple
-    of. method : how the units were found. optimal : whether that method says that no whole plan is better; what can be
-    proved without it is the gap.
+    whole : how the optimum became whole units. relaxed : the optimum. units : (K,) ranks, experts, bits, or parameters
+    to remove. step : what every entry of units is a multiple of. method : how the units were found. optimal : whether
+    that method claims that no whole plan is better; what can be proved without it is the gap.
     """
 
+    whole: Whole
     relaxed: Solution
-    units: Counts
+    units: Units
     step: int
     method: str
     optimal: bool
@@ -49,21 +134,21 @@ class Rounded:
         return self.relaxed.instance
 
     @cached_property
-    def solution(self) -> Solution:
-        """The whole plan in the program's own unit (rank, or share removed), with the multiplier of the optimum."""
-        x = self.units.astype(np.float64)
-        plan = x / self.instance.resource if self.counts_parameters else x
-        return Solution(self.instance, plan, self.relaxed.multiplier, method=self.method)
+    def _doubles(self) -> Array:
+        return self.units.astype(float)
 
-    @property
-    def counts_parameters(self) -> bool:
-        return self.instance.program.name == "pruning"
+    @cached_property
+    def solution(self) -> Solution:
+        """The whole plan in the unit of the decision (rank, or share removed), with the multiplier of the optimum."""
+        from zetaplan.spec.solution import Solution
+
+        x = self.whole.decision(self.instance, self._doubles)
+        return Solution(self.instance, x, self.relaxed.multiplier, method=self.method)
 
     @cached_property
     def exact_use(self) -> Fraction:
         """What the whole plan uses of the budget, or gives to the target."""
-        units = self.units.astype(np.float64)
-        return rational_dot(units, np.ones_like(units) if self.counts_parameters else self.instance.resource)
+        return self.whole.use(self.instance, self._doubles)
 
     @property
     def used(self) -> float:
@@ -82,6 +167,8 @@ class Rounded:
     @cached_property
     def gap(self) -> float:
         """objective - D(multiplier) >= 0: no plan, whole or not, is better by more, up to the rounding of doubles."""
+        from zetaplan.verification.certificate import certify
+
         return max(certify(self.instance, self.solution).gap, 0.0)
 
     @property
@@ -90,22 +177,11 @@ class Rounded:
         return self.objective - self.gap
 
 
-def whole_ranks(relaxed: Solution, step: int = 1) -> Rounded:
-    """The best ranks that are multiples of `step`, within budget and box.
-
-    Raises SpecError for a bad step and InfeasibleError where no multiple lies in a box or the budget.
-    """
-    found = solve_integer(relaxed.instance, step)
-    return Rounded(relaxed, found.x, int(step), found.method, found.optimal)
-
-
-def whole_counts(relaxed: Solution) -> Rounded:
-    """How many parameters of every layer go, by largest remainders. Raises SpecError for sizes that are not whole."""
-    return Rounded(relaxed, _readonly(largest_remainders(relaxed)), 1, "largest remainders", False)
-
-
 def largest_remainders(relaxed: Solution) -> list[int]:
-    """The counts of a sparsity plan, from fractions: the same on every machine."""
+    """The counts of a sparsity plan, from fractions: the same on every machine.
+
+    Raises SpecError for sizes that are not whole.
+    """
     instance = relaxed.instance
     sizes, caps = _whole(instance.resource), map(Fraction, instance.upper.tolist())
     shares = [size * Fraction(x) for size, x in zip(sizes, relaxed.x.tolist(), strict=True)]
@@ -121,12 +197,14 @@ def largest_remainders(relaxed: Solution) -> list[int]:
 
 def _whole(sizes: Array) -> list[int]:
     for k, size in enumerate(sizes.tolist()):
-        if not (size.is_integer() and size <= COUNTABLE):
+        if not (size.is_integer() and size <= 2**53):
             raise SpecError(f"sizes[{k}] = {size:g}: expected a whole number of parameters, at most 2^53")
     return [int(size) for size in sizes.tolist()]
 
 
-def _readonly(counts: list[int]) -> Counts:
+def _readonly(counts: list[int]) -> Units:
+    import numpy as np
+
     array = np.array(counts, dtype=np.int64)
     array.setflags(write=False)
     return array

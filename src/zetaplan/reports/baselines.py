@@ -1,7 +1,7 @@
 """What other rules plan under the same limit and the same box: the same for all, and the program with other scores.
 
-By construction no rival has a better objective for the measured gains. How far behind it is, and how much it would put
-elsewhere, says what the gains decide; which plan makes the better model only a measurement can say.
+By construction no baseline has a better objective for the measured gains. The distance of its objective, and the share
+that it would put elsewhere, show what the gains decide; only a measurement shows which plan gives the better model.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from zetaplan.solvers import solve
 from zetaplan.spec.instance import Array, Arrayish, with_quality
 
 if TYPE_CHECKING:
-    from zetaplan.plans.planner import Plan
+    from zetaplan.plans.plan import Plan
 
 
 @dataclass(frozen=True, eq=False)
-class Rival:
+class Baseline:
     """Another plan for the same limit. kind : its class in charts. x : (K,). rule : where it comes from, in words."""
 
     plan: Plan
@@ -53,20 +53,20 @@ class Rival:
         return math.fsum(resource * np.maximum(x - self.x, 0.0)) / used if used else 0.0
 
 
-def rivals(plan: Plan) -> tuple[Rival, ...]:
+def baselines(plan: Plan) -> tuple[Baseline, ...]:
     """Uniform first; then, where the scores hold what they need, the gradient norm and MoLA's rule of depth."""
-    return tuple(_rivals(plan))
+    return tuple(_baselines(plan))
 
 
-def _rivals(plan: Plan) -> Iterator[Rival]:
+def _baselines(plan: Plan) -> Iterator[Baseline]:
     scores, layers = plan.scores, len(plan.names)
-    yield Rival(plan, "uniform", "uniform", "the same for all", np.full(layers, plan.uniform))
+    yield Baseline(plan, "uniform", "uniform", "the same for all", np.full(layers, plan.uniform))
     if scores.curvature != "gradient" and scores.gradient_norm.any():
         rule = "the same program with |g|² in place of the gain: no curvature"
-        yield Rival(plan, "gradient", "gradient norm", rule, _under(plan, np.square(scores.gradient_norm)))
+        yield Baseline(plan, "gradient", "gradient norm", rule, _under(plan, np.square(scores.gradient_norm)))
     if "tied" not in scores.provenance:
         rule = "the same program with 2, 4, 6, 8 by quarter of the depth (MoLA) in place of the gain: no measurement"
-        yield Rival(plan, "depth", "depth", rule, _under(plan, mola_experts(layers)))
+        yield Baseline(plan, "depth", "depth", rule, _under(plan, mola_experts(layers)))
 
 
 def _under(plan: Plan, quality: Arrayish) -> Array:

@@ -44,20 +44,20 @@ def plan_chart(
     x: Values,
     uniform: float,
     upper: Sequence[float | None],
-    rivals: Mapping[str, Values] = MappingProxyType({}),
+    baselines: Mapping[str, Values] = MappingProxyType({}),
 ) -> Markup:
     """The plan of K layers against the uniform plan (dashed), the caps, where they are in reach (ticks), and others.
 
-    rivals : (K,) values by CSS class, drawn as points.
+    baselines : (K,) values by CSS class, drawn as points.
     """
-    frame = _Frame(len(x), max(*x, uniform, *(value for values in rivals.values() for value in values)))
+    frame = _Frame(len(x), max(*x, uniform, *(value for values in baselines.values() for value in values)))
     columns = [
         Markup("<g><title>{}: {:.4g}</title>{}{}{}</g>").format(
             name,
             value,
             frame.bar(k, 0.0, value, "bar"),
             frame.cap(k, cap) if cap is not None and cap <= frame.top else "",
-            Markup("").join(frame.point(k, values[k], kind) for kind, values in rivals.items()),
+            Markup("").join(frame.point(k, values[k], kind) for kind, values in baselines.items()),
         )
         for k, (name, value, cap) in enumerate(zip(names, x, upper, strict=True))
     ]

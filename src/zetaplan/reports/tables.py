@@ -14,7 +14,7 @@ from zetaplan.plans.amounts import in_total, per_layer, shown
 
 if TYPE_CHECKING:
     from zetaplan.documents.verify import Verdict
-    from zetaplan.plans.planner import Plan
+    from zetaplan.plans.plan import Plan
     from zetaplan.scoring import Scores
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from zetaplan.documents.schemas import canonical, write
+from zetaplan._files import canonical, write
 from zetaplan.errors import SpecError
-from zetaplan.plans.planner import Plan
+from zetaplan.plans.plan import Plan
 from zetaplan.reports.charts import curve_chart
 from zetaplan.solvers.frontier import frontier
 from zetaplan.spec.instance import Array, Instance

@@ -18,7 +18,7 @@ from zetaplan.errors import SpecError
 from zetaplan.exports.job import Group, Job
 from zetaplan.exports.targets import Module, by_position, linears
 
-PROGRAM, MODEL, FILE = "pruning", True, "zetaplan.npy"
+COUNTS, MODEL, FILE = "weights", True, "zetaplan.npy"
 
 
 def settings(job: Job) -> dict[str, dict[str, float]]:

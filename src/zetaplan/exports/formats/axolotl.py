@@ -9,7 +9,7 @@ from zetaplan.exports.job import Group, Job
 from zetaplan.exports.targets import Module
 from zetaplan.exports.yaml import dumped, parsed
 
-PROGRAM, MODEL, FILE = "allocation", True, "lora.yaml"
+COUNTS, MODEL, FILE = "ranks", True, "lora.yaml"
 
 NAMES = {
     "r": "lora_r",

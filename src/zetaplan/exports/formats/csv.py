@@ -11,9 +11,9 @@ from zetaplan.exports.formats.json import named, settings
 from zetaplan.exports.job import Group, Job
 from zetaplan.exports.targets import Module, literal
 
-__all__ = ["FILE", "MODEL", "PROGRAM", "read", "settings", "usage", "write"]
+__all__ = ["COUNTS", "FILE", "MODEL", "read", "settings", "usage", "write"]
 
-PROGRAM, MODEL, FILE = None, False, "export.csv"
+COUNTS, MODEL, FILE = None, False, "export.csv"
 
 HEADER = ["name", "units"]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from zetaplan.documents.schemas import canonical
+from zetaplan._files import canonical
+from zetaplan.documents.convert import plan_document
 from zetaplan.errors import SpecError
 from zetaplan.exports.job import Group, Job
 from zetaplan.exports.targets import Module, linears, literal
 
-PROGRAM, MODEL, FILE = None, False, "export.json"
+COUNTS, MODEL, FILE = None, False, "export.json"
 
 SCHEMA = "zetaplan.export/1"
 
@@ -21,7 +22,7 @@ def settings(job: Job) -> dict[str, dict[str, float]]:
 
 def write(job: Job) -> bytes:
     head = {"schema": SCHEMA, "program": job.plan.instance.program.name, "unit": job.plan.whole_unit}
-    return canonical({**head, "plan_sha256": job.plan.document().sha256_, "units": dict(job.units)}).encode()
+    return canonical({**head, "plan_sha256": plan_document(job.plan).sha256_, "units": dict(job.units)}).encode()
 
 
 def read(data: bytes, modules: Sequence[Module]) -> tuple[Group, ...] | None:

@@ -15,7 +15,7 @@ from zetaplan.exports.job import Group, Job
 from zetaplan.exports.targets import Entry, Module, by_position, linears
 from zetaplan.exports.yaml import dumped, parsed
 
-PROGRAM, MODEL, FILE = "pruning", True, "recipe.yaml"
+COUNTS, MODEL, FILE = "weights", True, "recipe.yaml"
 
 MODIFIERS = ("SparseGPTModifier", "WandaPruningModifier")
 

@@ -9,7 +9,7 @@ from zetaplan.errors import SpecError
 from zetaplan.exports.job import Group, Job, by_block
 from zetaplan.exports.targets import Module, by_position, linears
 
-PROGRAM, MODEL, FILE = "allocation", True, "mola.args"
+COUNTS, MODEL, FILE = "experts", True, "mola.args"
 
 
 def settings(job: Job) -> dict[str, dict[str, float]]:

@@ -12,12 +12,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zetaplan.documents.schemas import canonical
+from zetaplan._files import canonical
 from zetaplan.errors import SpecError
 from zetaplan.exports.job import Group, Job
 from zetaplan.exports.targets import Entry, Module, linears
 
-PROGRAM, MODEL, FILE = "allocation", True, "adapter_config.json"
+COUNTS, MODEL, FILE = "ranks", True, "adapter_config.json"
 
 SCALE = 2  # alpha / r
 

@@ -9,7 +9,7 @@ from zetaplan.errors import SpecError
 from zetaplan.exports.job import Group, Job
 from zetaplan.exports.targets import Module, linears, literal
 
-PROGRAM, MODEL, FILE = "pruning", True, "prune.py"
+COUNTS, MODEL, FILE = "weights", True, "prune.py"
 
 SCRIPT = '''"""Remove the planned number of weights from every linear of a model, by magnitude.
 

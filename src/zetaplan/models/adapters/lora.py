@@ -16,7 +16,7 @@ from zetaplan.exports import export
 from zetaplan.scoring import LoadedModel
 
 if TYPE_CHECKING:
-    from zetaplan.plans.planner import Plan
+    from zetaplan.plans.plan import Plan
 
 
 def adapter(model: LoadedModel | nn.Module, plan: Plan, *, dropout: float = 0.0) -> Any:

@@ -20,7 +20,7 @@ from zetaplan.scoring import LoadedModel
 from zetaplan.scoring.model.blocks import partition
 
 if TYPE_CHECKING:
-    from zetaplan.plans.planner import Plan
+    from zetaplan.plans.plan import Plan
 
 
 class MixtureOfLoRA(nn.Module):

@@ -1,0 +1,76 @@
+"""Files: read within a limit, written whole or not at all, identified by their sha256; JSON in one canonical form."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+from zetaplan.errors import SpecError
+
+#: Largest file that is read, in bytes; a plan of 10,000 layers takes about 8 MB.
+SIZE_LIMIT = 64 * 2**20
+
+
+def canonical(value: object) -> str:
+    """The one text of a JSON value; NaN and infinity, which JSON does not have, raise ValueError."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def digest(text: str) -> str:
+    """The sha256 of the text in UTF-8, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """The sha256 of a file of any size, in hexadecimal. Raises SpecError if it cannot be read."""
+    try:
+        with open(path, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise SpecError(f"cannot read {path}: {error.strerror}; check the path") from error
+
+
+def contents(path: Path) -> bytes:
+    """The bytes of a file. Raises SpecError if it cannot be read, or is larger than any file of zetaplan."""
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read(SIZE_LIMIT + 1)
+    except OSError as error:
+        raise SpecError(f"cannot read {path}: {error.strerror}; check the path") from error
+    if len(data) > SIZE_LIMIT:
+        raise SpecError(f"{path} is larger than {SIZE_LIMIT} bytes; give a file written by zetaplan")
+    return data
+
+
+def text_of(path: Path) -> str:
+    """The text of a file in UTF-8. Raises SpecError as `contents`, and for other bytes."""
+    try:
+        return contents(path).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path} is not text in UTF-8; give a JSON file written by zetaplan") from error
+
+
+def write(path: str | os.PathLike[str], content: str | bytes) -> Path:
+    """Write the content beside the file, then rename: whatever happens, the file is the old one or the new one.
+
+    A missing folder is created. Raises SpecError if the folder or the file cannot be written.
+    """
+    target = Path(path)
+    temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "xb") as stream:
+            stream.write(content.encode() if isinstance(content, str) else content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, target)
+    except OSError as error:
+        raise SpecError(f"cannot write {target}: {error.strerror}; choose another --out") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+    return target

@@ -1,0 +1,38 @@
+"""`zetaplan demo`: the whole job on a model and a text that need no download."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zetaplan.cli.options import Json, Quiet
+from zetaplan.cli.output import show, summary, tell
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder for scores, plans and reports.")] = Path(
+        "zetaplan-demo"
+    ),
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """The whole job on SmolLM2-135M and Python's own help texts: score, allocate, prune, certify, report."""
+    silent = quiet or as_json
+    tell("scoring 30 layers of SmolLM2-135M on 32 sequences (about a minute; longer the first time)", silent)
+    from zetaplan.jobs.demo import demonstrate
+    from zetaplan.reports.tables import plans_table
+
+    done = demonstrate(out, progress=not silent)
+    facts = {
+        "valid": all(plan.certificate.valid for plan in done.plans.values()),
+        "files": [str(file) for file in done.files],
+        "plans": {
+            name: dict(zip(plan.names, plan.rounded.units.tolist(), strict=True)) for name, plan in done.plans.items()
+        },
+    }
+    show(facts, plans_table(list(done.plans.values())), as_json, quiet)
+    for plan in done.plans.values():
+        tell(summary(plan), silent)
+    tell("\n".join(["written:", *(f"  {file}" for file in done.files)]), silent)

@@ -1,0 +1,131 @@
+"""Options of commands from records: one parameter per field, with the field's name, default and description."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+import typer
+from pydantic.fields import FieldInfo
+
+from zetaplan._records import Record, checked
+from zetaplan.errors import SpecError
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output, and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Model = Annotated[
+    str, typer.Argument(help="A folder with safetensors, a .gguf file, a hub name in the local cache, or smollm2.")
+]
+ScoresPath = Annotated[Path, typer.Argument(metavar="SCORES", help="A file written by `zetaplan score`.")]
+PlanPath = Annotated[Path, typer.Argument(metavar="PLAN", help="A file written by `allocate` or `prune`.")]
+
+PlanOut = Annotated[Path, typer.Option("--out", "-o", help="Where the plan is written.")]
+
+#: Bounds of single blocks: the field, and the option that sets it by name.
+BY_NAME = {
+    "lower": ("floor", "A lower bound for some blocks"),
+    "upper": ("cap", "An upper bound for some blocks"),
+    "pins": ("pin", "A fixed value for some blocks; * in a name stands for any characters"),
+}
+ALIASES = {"step": ("--step", "--multiple-of")}
+
+
+def command(
+    app: typer.Typer, example: str, name: str | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a function as a command. A parameter whose type is a record is replaced by options for its fields."""
+
+    def registered(function: Callable[..., None]) -> Callable[..., None]:
+        app.command(name, epilog=f"Example: {example}")(expanded(function))
+        return function
+
+    return registered
+
+
+def expanded(function: Callable[..., None]) -> Callable[..., None]:
+    """The function with one option per field of the record that it takes; the record is checked when it is called."""
+    hints = get_type_hints(function, include_extras=True)
+    own = inspect.signature(function).parameters
+    records = {name: hint for name, hint in hints.items() if inspect.isclass(hint) and issubclass(hint, Record)}
+    if not records:
+        return function
+    [(taken, record)] = records.items()
+    parameters = [parameter.replace(annotation=hints[name]) for name, parameter in own.items() if name != taken]
+    fields = list(_parameters(record))
+    at = list(own).index(taken)
+
+    @functools.wraps(function)
+    def run(**given: Any) -> None:
+        mine = {name: given.pop(name) for name in [field.name for field in fields]}
+        function(**given, **{taken: checked(record, **_values(record, mine))})
+
+    ordered = [*parameters[:at], *fields, *parameters[at:]]
+    ordered = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in ordered]
+    run.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in ordered}
+    return run
+
+
+def _parameters(record: type[Record]) -> Iterator[inspect.Parameter]:
+    for name, field in record.model_fields.items():
+        if name == "groups":
+            yield _repeated("group", "NAME,NAME", "Blocks that share one value; repeatable.")
+            continue
+        if name != "pins":
+            yield _parameter(name, field)
+        if name in BY_NAME:
+            option, words = BY_NAME[name]
+            yield _repeated(option, "NAME=VALUE", f"{words}; repeatable.")
+
+
+def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+    kind, default = _simple(field.annotation), field.get_default(call_default_factory=True)
+    if isinstance(default, tuple) or get_origin(kind) is list:
+        default = list(default) if default else None
+    names = ALIASES.get(name, ("--" + name.replace("_", "-"),))
+    if kind is bool:
+        names = (names[0],) if not default else (f"{names[0]}/--no-{name.replace('_', '-')}",)
+    option = typer.Option(*names, help=field.description)
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
+
+
+def _repeated(name: str, metavar: str, words: str) -> inspect.Parameter:
+    option = typer.Option(f"--{name}", metavar=metavar, help=words)
+    kind = Annotated[list[str] | None, option]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+
+
+def _simple(annotation: Any) -> Any:
+    """What a terminal can give for a field: of a union the plainest part, of a tuple a list."""
+    if get_origin(annotation) is tuple:
+        return list[get_args(annotation)[0]]  # type: ignore[misc]
+    if get_origin(annotation) not in (Union, types.UnionType):
+        return annotation
+    parts = get_args(annotation)
+    plain = str if str in parts else next(part for part in parts if part is not type(None))
+    return plain | None if type(None) in parts else plain
+
+
+def _values(record: type[Record], given: dict[str, Any]) -> dict[str, Any]:
+    """The fields of the record from the options of a command; a bound of every block goes by the name `*`."""
+    values = {name: value for name, value in given.items() if name in record.model_fields and value is not None}
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    for name, (option, _) in BY_NAME.items():
+        if named := _by_name(option, given.get(option)):
+            every = {"*": values[name]} if name in values else {}
+            values[name] = {**every, **named}
+    if given.get("group"):
+        values["groups"] = tuple(tuple(names.split(",")) for names in given["group"])
+    return values
+
+
+def _by_name(option: str, texts: list[str] | None) -> dict[str, float]:
+    pairs = [text.rpartition("=") for text in texts or ()]
+    try:
+        return {name: float(value) for name, _, value in pairs}
+    except ValueError:
+        raise SpecError(f"--{option}: expected NAME=VALUE with a number, got {', '.join(texts or ())}") from None

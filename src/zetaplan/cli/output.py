@@ -1,0 +1,55 @@
+"""What commands print: JSON for programs, tables and sentences for people."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from zetaplan.plans.plan import Plan
+
+
+def show(facts: object, table: RenderableType | None, as_json: bool, quiet: bool) -> None:
+    """Print the facts as JSON, or the table. facts : plain values, or the text of a document."""
+    if as_json:
+        typer.echo(facts.rstrip("\n") if isinstance(facts, str) else json.dumps(facts, indent=2))
+    elif table is not None and not quiet:
+        from rich.console import Console
+
+        Console().print(table)
+
+
+def tell(text: str, silent: bool) -> None:
+    """Print sentences, unless nothing or JSON alone is wanted."""
+    if not silent:
+        typer.echo(text)
+
+
+def summary(plan: Plan) -> str:
+    """A plan in a few sentences: the proof, the whole units, and what a reader must know."""
+    from zetaplan.drift.cost import drift_sentence
+
+    conditions = len(plan.certificate.conditions)
+    lines = [
+        f"{plan.instance.program.name}: {len(plan.names)} layers, all {conditions} conditions of optimality hold",
+        f"in whole units ({plan.whole_unit}): {plan.rounded.used:,.10g} of {plan.instance.limit:,.10g} "
+        f"{plan.resource_unit}, within {plan.rounded.gap:.2g} of the best possible objective",
+    ]
+    drift = drift_sentence(plan.regret)
+    notes = [*plan.warnings, *([drift] if drift else [])]
+    return "\n".join([*lines, *(f"note: {note}" for note in notes)])
+
+
+def deliver(plan: Plan, out: Path, as_json: bool, quiet: bool) -> None:
+    """Write a plan, and show it."""
+    from zetaplan.documents.convert import plan_document, save_plan
+    from zetaplan.reports.tables import plan_table
+
+    save_plan(plan, out)
+    show(plan_document(plan).text(), plan_table(plan), as_json, quiet)
+    tell(f"{summary(plan)}\nwritten to {out}", quiet or as_json)

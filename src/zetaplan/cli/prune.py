@@ -1,0 +1,23 @@
+"""`zetaplan prune`: sparsity per block from a target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zetaplan.cli.options import Json, PlanOut, Quiet, ScoresPath
+from zetaplan.cli.output import deliver
+from zetaplan.plans.kinds.sparsity import SparsityOptions
+
+
+def prune(
+    scores: ScoresPath,
+    options: SparsityOptions,
+    out: PlanOut = Path("plan.json"),
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Divide the weights to remove over the layers as sparsity, and prove the plan optimal."""
+    from zetaplan.documents.convert import load_scores
+    from zetaplan.plans import planner
+
+    deliver(planner.prune(load_scores(scores), **dict(options)), out, as_json, quiet)

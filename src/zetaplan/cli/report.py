@@ -1,0 +1,28 @@
+"""`zetaplan report`: a plan explained in one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zetaplan.cli.options import Json, PlanPath, Quiet
+from zetaplan.cli.output import show, tell
+
+
+def report(
+    plan: PlanPath,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file; Markdown is written beside it.")] = Path(
+        "report.html"
+    ),
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Explain a plan in one self-contained HTML file and one Markdown file; a plan that fails `verify` is refused."""
+    from zetaplan.documents.verify import load_plan
+    from zetaplan.reports.report import write_report
+
+    html, markdown = write_report(load_plan(plan), out, file=plan.name)
+    show({"html": str(html), "markdown": str(markdown)}, None, as_json, quiet)
+    tell(f"written: {html}, {markdown}", quiet or as_json)

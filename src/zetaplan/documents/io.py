@@ -1,0 +1,61 @@
+"""Documents on disk: JSON, read only after its schema has been checked, written whole or not at all.
+
+A document is written in one canonical form (UTF-8, two-space indent, keys in schema order, doubles by `repr`, which
+round-trips), so the sha256 of a document is what `sha256sum` prints for its file. NaN and infinity are not JSON:
+NaN is refused, and `null` stands for "no upper bound", the one place where infinity is meant.
+The schema states shapes and types; the program and its certificate judge whether the numbers make sense.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from zetaplan._files import text_of, write
+from zetaplan._records import first_error
+from zetaplan.documents.schemas.document import Document
+from zetaplan.errors import SpecError
+
+DocumentT = TypeVar("DocumentT", bound=Document)
+
+
+def load(path: str | os.PathLike[str], kind: type[DocumentT]) -> DocumentT:
+    """The document of the given kind that the file holds.
+
+    Raises `SpecError`, in one line, if the file is missing, too large, truncated, not JSON, of another schema, or
+    breaks the schema anywhere.
+    """
+    text = text_of(Path(path))
+    try:
+        value = json.loads(text, object_pairs_hook=_no_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise SpecError(f"{path} is not a complete JSON file: {error}; write it anew") from error
+    _check_schema(path, value, kind)
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        raise SpecError(f"{path} does not follow its schema: {first_error(error)}") from error
+
+
+def save(path: str | os.PathLike[str], document: Document) -> Path:
+    """Write the document's canonical text to the file, whole or not at all."""
+    return write(path, document.text())
+
+
+def _check_schema(path: str | os.PathLike[str], value: object, kind: type[Document]) -> None:
+    expected = kind.model_fields["schema_"].default
+    found = value.get("schema") if isinstance(value, dict) else None
+    if found != expected:
+        raise SpecError(f"{path} is not a {expected} file: its schema is {found!r}")
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+    if twice:
+        raise ValueError(f"the key {twice[0]!r} appears twice")
+    return dict(pairs)

@@ -1,0 +1,53 @@
+"""`zetaplan.scores/1`: what was measured on every block of a model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from zetaplan._records import Facts, Record
+from zetaplan.documents.schemas.document import Document
+
+
+class LayerScore(Record):
+    """What was measured on one block; `zetaplan.scoring.Scores` says what each number means.
+
+    Scores written before 0.2 have no enclosure (read as the gain itself) and none of the later columns.
+    """
+
+    name: str
+    gain: float
+    low: float | None = None
+    high: float | None = None
+    noise_floor: float | None
+    standard_error: float | None
+    cross_fitted: tuple[float, float] | None = None
+    effective_dimension: float | None = None
+    decrease: float | None = None
+    held_out_decrease: float | None = None
+    gradient_norm: float
+    damping: float
+    parameters: int
+    linear_parameters: int
+    rank_parameters: int
+
+
+class ScoresFile(Document):
+    """`zetaplan.scores/1`: one record per block, the surrogate that was used, and where the numbers come from."""
+
+    schema_: Literal["zetaplan.scores/1"] = Field("zetaplan.scores/1", alias="schema")
+    curvature: str
+    blocks: str
+    loss: float
+    layers: tuple[LayerScore, ...] = Field(min_length=1)
+    left_out: tuple[str, ...]
+    provenance: Facts
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        twice = [name for name, count in Counter(layer.name for layer in self.layers).items() if count > 1]
+        if twice:
+            raise ValueError(f"layer {twice[0]!r} appears more than once")
+        return self

@@ -1,0 +1,108 @@
+"""What drift costs a plan, as a share of the best objective: exactly on known scores, at most over intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from zetaplan.drift.intervals import Intervals, Source, enclosure_intervals, expected_intervals, measured_intervals
+from zetaplan.drift.intervals import percent as _percent
+from zetaplan.errors import CertificateError
+from zetaplan.scoring.gain import Gain
+from zetaplan.scoring.scores import Scores
+from zetaplan.solvers import solve
+from zetaplan.spec.instance import Array, Instance, with_quality
+from zetaplan.spec.solution import Solution
+from zetaplan.verification.certificate import certify
+from zetaplan.verification.regret.relative import relative_regret
+
+FEW = 3  # layers that a sentence names
+ROUNDING = 1e-9  # below this a share is not told from nothing
+
+
+@dataclass(frozen=True, eq=False)
+class Cost:
+    """What a plan loses, as a share of the best objective: exactly on known scores, at most over intervals.
+
+    share : >= 0, infinite where nothing is proved. layers : (K,) what each layer adds to it, >= 0.
+    meaning : what is assumed of the gains, in words. source : where the intervals come from; "scores" where the cost
+    is exact. amount : the confidence of sampling or the drift that was asked about; else None.
+    """
+
+    names: tuple[str, ...]
+    share: float
+    layers: Array
+    meaning: str
+    source: Source | Literal["scores"]
+    amount: float | None = None
+
+    @property
+    def exact(self) -> bool:
+        """Whether the cost is known exactly, to rounding, and not only bounded."""
+        return self.source == "scores"
+
+    @property
+    def shares(self) -> Array:
+        """(K,) of what is lost, the share of each layer; zero where nothing is lost."""
+        total = self.layers.sum()
+        return self.layers / total if total > 0 else np.zeros_like(self.layers)
+
+    def __str__(self) -> str:
+        if math.isinf(self.share):
+            return f"If {self.meaning}, no bound on what the plan loses is proved"
+        loses = "loses" if self.exact else "loses at most"
+        if self.share < ROUNDING:
+            return f"If {self.meaning}, the plan loses nothing"
+        return f"If {self.meaning}, the plan {loses} {_percent(self.share)} of the best objective{self._most}"
+
+    @property
+    def _most(self) -> str:
+        first = np.argsort(-self.shares, kind="stable")[:FEW]
+        if not self.shares.any():
+            return ""
+        return f", {self.shares[first].sum():.0%} of that by {', '.join(self.names[k] for k in first)}"
+
+
+def drift_sentence(costs: Sequence[Cost]) -> str | None:
+    """One sentence for each bound that is proved; None if none is."""
+    return ". ".join(str(cost) for cost in costs if math.isfinite(cost.share)) or None
+
+
+def stated_costs(solution: Solution, scores: Scores, gain: Gain, drift: float) -> tuple[Cost, ...]:
+    """The costs that every plan states: over the intervals of its scores, and over the drift that was asked about."""
+    return tuple(cost_over(solution, scores.names, intervals) for intervals in _asked(scores, gain, drift))
+
+
+def _asked(scores: Scores, gain: Gain, drift: float) -> Iterator[Intervals]:
+    known = (enclosure_intervals(scores, gain), measured_intervals(scores, gain))
+    yield from (intervals for intervals in known if intervals is not None)
+    yield expected_intervals(scores, gain, drift)
+
+
+def cost_over(solution: Solution, names: tuple[str, ...], intervals: Intervals) -> Cost:
+    """What the plan can lose at most while every gain stays in its interval."""
+    instance = solution.instance
+    bound = relative_regret(instance, solution.x, solution.multiplier, intervals.low, intervals.high)
+    return Cost(names, bound.share, bound.layers, intervals.meaning, intervals.source, intervals.amount)
+
+
+def cost_on(solution: Solution, names: tuple[str, ...], gain: Array, meaning: str = "these scores are right") -> Cost:
+    """What the plan loses where the gains are these, (K,), against their own optimum, which is certified.
+
+    Raises CertificateError where that optimum does not verify.
+    """
+    instance = with_quality(solution.instance, gain)
+    best = _certified(instance)
+    gap = relative_regret(instance, solution.x, best.multiplier, instance.quality, instance.quality)
+    return Cost(names, gap.share, gap.layers, meaning, "scores")
+
+
+def _certified(instance: Instance) -> Solution:
+    best = solve(instance)
+    if failures := certify(instance, best).failures:
+        raise CertificateError(f"the optimum of the other scores fails {failures[0].name}; no regret is known")
+    return best

@@ -1,0 +1,188 @@
+"""The steps of a job, each from its record of options: what a command and `zetaplan run` have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zetaplan.errors import CertificateError, ScoringError
+from zetaplan.jobs.options import ApplyOptions, CalibrateOptions, EvaluateOptions, ScoreOptions
+
+if TYPE_CHECKING:
+    from zetaplan.documents.verify import Verdict
+    from zetaplan.evaluate.perplexity import Item
+    from zetaplan.models.calibrate import LossCurves
+    from zetaplan.plans.plan import Plan
+    from zetaplan.scoring import LoadedModel, Scores, Sequences
+
+Place = Callable[[str], str]
+
+
+def _as_given(name: str) -> str:
+    return name
+
+
+def score(model: str, options: ScoreOptions, *, progress: bool, seen: Place = _as_given) -> Scores | None:
+    """The scores of a model; None on a rank of torchrun that writes nothing. seen : where a named file lies."""
+    from zetaplan import scoring
+    from zetaplan.scoring.distributed import place_of_this_process
+
+    damping = scoring.Damping(value=options.damping, mode=options.damping_mode, scope=options.damping_scope)
+    device, writes = place_of_this_process(options.device)
+    require_device(device)
+    progress &= writes
+    loaded = scoring.load_model(
+        seen(model), device="cpu" if options.shard else device, dtype=options.dtype, progress=progress
+    )
+    scores = scoring.score(
+        loaded,
+        _text(loaded, options.data, options, seen),
+        held_out=_held_out(loaded, options, seen),
+        blocks=options.blocks,
+        curvature=options.curvature,
+        damping=damping,
+        width=options.width,
+        batch_size=options.batch_size,
+        memory=options.memory,
+        sketch=options.sketch,
+        cache=options.cache,
+        device=device,
+        distributed=True,
+        shard=options.shard,
+        progress=progress,
+    )
+    return scores if writes else None
+
+
+def apply(
+    model: str, plan: Plan, options: ApplyOptions, out: Path, *, progress: bool, seen: Place = _as_given
+) -> dict[str, Any]:
+    """Prune the model as planned and save it to a new folder; the record that lies in the folder."""
+    from zetaplan.models.apply import apply_pruning
+    from zetaplan.models.pruned_folder import record, require_new, save_pruned
+    from zetaplan.models.pruners import find_pruner
+
+    calibrated = find_pruner(options.method).calibrated
+    require_new(out)
+    loaded = _loaded(model, options, progress, seen)
+    text = _text(loaded, options.data, options, seen) if calibrated else None
+    applied = apply_pruning(loaded, plan, options.method, text, structure=options.structure, progress=progress)
+    facts = record(applied, plan, loaded, text)
+    save_pruned(loaded, applied, facts, out)
+    return facts
+
+
+def calibrate(model: str, options: CalibrateOptions, *, progress: bool) -> tuple[LossCurves, dict[str, Any]]:
+    """The loss curves of a method on a model, and the same as plain values."""
+    from zetaplan.models.calibrate import loss_curves
+    from zetaplan.models.pruners import find_pruner
+
+    find_pruner(options.method)
+    loaded = _loaded(model, options, progress, _as_given)
+    text = _text(loaded, options.data, options, _as_given)
+    found = loss_curves(loaded, options.method, text, levels=sorted(options.level), progress=progress)
+    return found, {
+        "model": loaded.name,
+        "model_sha256": loaded.sha256,
+        "method": options.method,
+        "data": text.description,
+        "data_sha256": text.sha256,
+        "levels": found.levels.tolist(),
+        "names": found.names,
+        "rise": found.rise.tolist(),
+        "exponent": found.exponent,
+        "kappa": found.kappa,
+    }
+
+
+def evaluate(model: str, options: EvaluateOptions, *, progress: bool, seen: Place = _as_given) -> dict[str, Any]:
+    """Perplexity and accuracies of a model, as plain values with an entry per window and item."""
+    from zetaplan.evaluate import perplexity as evaluation
+
+    items = _items(options, seen)
+    loaded = _loaded(model, options, progress, seen)
+    facts: dict[str, Any] = {"model": loaded.name, "model_sha256": loaded.sha256}
+    if options.text:
+        facts["perplexity"] = _perplexity(loaded, Path(seen(options.text)), options, progress)
+    if options.choices:
+        answers = evaluation.multiple_choice(loaded, items, progress=progress)
+        where = {"choices": options.choices, "template": options.template}
+        facts["multiple_choice"] = evaluation.answers_facts(answers) | where
+    if options.lm_eval:
+        from zetaplan.evaluate.lm_eval import by_lm_eval
+
+        theirs = by_lm_eval(loaded, items, Path(options.lm_eval), progress=progress)
+        facts["lm_eval"] = evaluation.answers_facts(theirs) | {"task": options.lm_eval}
+    return facts
+
+
+def verify(path: Path) -> Verdict:
+    """The verdict on a plan file. Raises CertificateError, naming what fails, if it is negative."""
+    from zetaplan.documents.io import load
+    from zetaplan.documents.schemas.plan import PlanFile
+    from zetaplan.documents.verify import check
+
+    verdict = check(load(path, PlanFile))
+    if not verdict.valid:
+        raise CertificateError(f"{path} is refused: {', '.join(failure.name for failure in verdict.failures)}")
+    return verdict
+
+
+def require_device(device: str) -> None:
+    """Raise ScoringError for a device that torch cannot compute on."""
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch raises the one or the other, by build
+        raise ScoringError(
+            f"device = {device!r}: torch cannot compute there; use cpu, or a device that it sees"
+        ) from error
+
+
+def _loaded(
+    model: str, options: ApplyOptions | CalibrateOptions | EvaluateOptions, progress: bool, seen: Place
+) -> LoadedModel:
+    from zetaplan.scoring import load_model
+
+    require_device(options.device)
+    return load_model(seen(model), device=options.device, dtype=options.dtype, progress=progress)
+
+
+def _text(
+    loaded: LoadedModel, data: Sequence[str], options: ScoreOptions | ApplyOptions | CalibrateOptions, seen: Place
+) -> Sequences:
+    from zetaplan.scoring import read_sequences
+
+    files = [seen(name) for name in data]
+    return read_sequences(files, loaded.tokenizer, sequences=options.sequences, length=options.length)
+
+
+def _held_out(loaded: LoadedModel, options: ScoreOptions, seen: Place) -> Sequences | None:
+    """The text on which steps are checked: as given, or what lies between the scored sequences."""
+    if options.held_out:
+        return _text(loaded, options.held_out, options, seen)
+    if not options.check:
+        return None
+    from zetaplan.scoring import sequences_between
+
+    files = [seen(name) for name in options.data]
+    return sequences_between(files, loaded.tokenizer, sequences=options.sequences, length=options.length)
+
+
+def _items(options: EvaluateOptions, seen: Place) -> tuple[Item, ...]:
+    from zetaplan.evaluate.perplexity import read_items
+
+    if options.choices is None:
+        return ()
+    return read_items(seen(options.choices), template=options.template, limit=options.items)
+
+
+def _perplexity(loaded: LoadedModel, text: Path, options: EvaluateOptions, progress: bool) -> dict[str, Any]:
+    from zetaplan.evaluate import perplexity as evaluation
+
+    ids = evaluation.read_tokens(text, loaded.tokenizer)[: options.tokens]
+    stride = options.length // 2 if options.stride is None else options.stride
+    found = evaluation.perplexity(loaded, ids, length=options.length, stride=stride, progress=progress)
+    return evaluation.perplexity_facts(found) | {"text": text.name}

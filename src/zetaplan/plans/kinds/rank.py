@@ -1,0 +1,92 @@
+"""LoRA rank per block: a budget of parameters, solved as `allocation` (Theorem 2)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from zetaplan.errors import SpecError
+from zetaplan.plans.kind import Kind, Words
+from zetaplan.plans.options import Numbers, PlanOptions, amount
+from zetaplan.plans.request import Limit, Request
+from zetaplan.plans.whole import Multiples
+
+if TYPE_CHECKING:
+    from zetaplan.scoring.scores import Scores
+    from zetaplan.spec.instance import Array, Instance
+
+
+class RankOptions(PlanOptions):
+    """Options of a plan of LoRA ranks."""
+
+    forms: ClassVar[tuple[str, ...]] = ("budget", "mean_rank")
+    default: ClassVar[Limit] = Limit(kind="mean_rank", value=8.0)
+
+    budget: float | str | None = Field(
+        None, description="Parameters to spend, or '2%' of the parameters of all blocks that were scored."
+    )
+    mean_rank: float | None = Field(
+        None, description="Instead of a budget: spend what this rank on every block costs (8 if neither is given)."
+    )
+    costs: Numbers | None = Field(None, description="Resource per unit of rank; the blocks' in + out if not given.")
+    beta: float = Field(1.0, description="The exponent on quality.")
+    alpha: float = Field(0.0, description="Declared price of a parameter in the objective; at 0 the budget binds.")
+    gamma: float = Field(1.0, description="Strength of the benefit; it cancels while the budget binds.")
+    step: int = Field(1, description="Whole ranks are multiples of this.")
+
+    def limit(self) -> Limit:
+        """The limit; a budget like "2%" is a share of the parameters that were scored."""
+        return _budget(self.budget, self.mean_rank) if isinstance(self.budget, str) else super().limit()
+
+
+def _budget(budget: str, mean_rank: float | None) -> Limit:
+    if mean_rank is not None:
+        raise SpecError("budget and mean_rank: give one of the two, not both")
+    try:
+        number = float(budget.strip().removesuffix("%"))
+    except ValueError:
+        raise SpecError(f"budget = {budget!r}: expected a number of parameters, or a percentage like '2%'") from None
+    return amount("parameter_share", number / 100) if budget.strip().endswith("%") else amount("budget", number)
+
+
+def declare(quality: Array, resource: Array, scores: Scores, request: Request, **knobs: Any) -> Instance:
+    """The allocation of K blocks under the request's limit."""
+    from zetaplan.spec.programs.allocation import allocation
+
+    limit = request.limit
+    budget = {
+        "mean_rank": limit.value * math.fsum(resource),
+        "parameter_share": limit.value * float(scores.parameters.sum()),
+    }.get(limit.kind, limit.value)
+    return allocation(quality, resource, budget, **knobs)
+
+
+KIND = Kind(
+    name="rank",
+    program="allocation",
+    options=RankOptions,
+    column="rank_parameters",
+    given="costs",
+    limits={
+        "budget": "a budget of {amount}",
+        "parameter_share": "a budget of {value:.4g} of the scored parameters, {amount}",
+        "mean_rank": "a budget of {amount}, what a rank of {value:g} on every layer costs",
+    },
+    declare=declare,
+    whole=Multiples(),
+    counts="ranks",
+    cap=math.inf,
+    words=Words(
+        title="LoRA rank",
+        unit="LoRA rank",
+        whole="LoRA rank",
+        command="allocate",
+        requested=(
+            "Requested is the uniform plan, relaxed the optimum, rounded the ranks to use (multiples of {step}), "
+            "achieved what these cost in parameters. The last row compares parameters."
+        ),
+        multiplier="one more unit of budget would lower the objective by {multiplier:.4g}",
+    ),
+)

@@ -1,0 +1,78 @@
+"""Options of a plan: one frozen record per kind, which gives Python, YAML and the command line names and defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from zetaplan._records import Record
+from zetaplan.errors import SpecError
+from zetaplan.plans.request import Limit
+from zetaplan.scoring.gain import Gain
+
+
+def _plain(value: Any) -> Any:
+    """Arrays, tensors and mappings as the plain values that a YAML file could hold."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
+
+
+Numbers = float | tuple[float, ...]
+Bound = float | tuple[float, ...] | dict[str, float]
+
+
+class PlanOptions(Record):
+    """What every plan can be asked for. Defaults stand here and nowhere else."""
+
+    model_config = ConfigDict(allow_inf_nan=True)  # the program names the entry and the range that it expects
+
+    #: The forms that a limit may take, as options; at most one of them is given.
+    forms: ClassVar[tuple[str, ...]]
+    #: What holds where none is given.
+    default: ClassVar[Limit]
+
+    lower: Bound = Field(0.0, description="The least that every block gets: one number, one per block, or by name.")
+    upper: Bound | None = Field(
+        None, description="The most that a block gets: one number, one per block, or by name; no cap if not given."
+    )
+    pins: dict[str, float] = Field(
+        default_factory=dict, description="Fixed values by name; * in a name stands for any characters."
+    )
+    groups: tuple[tuple[str, ...], ...] = Field((), description="Lists of names of blocks that share one value.")
+    gain: Gain = Field(
+        "raw",
+        description="The gain as measured, net of its noise floor, or unbiased: cross-fitted, so that noise cancels.",
+    )
+    drift: float = Field(0.1, description="The share of every gain for which the plan's largest loss is proved.")
+    method: str = Field("exact", description="The method of `zetaplan.solve`.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_python(cls, values: Any) -> Any:
+        return _plain(values)
+
+    @field_validator("groups", mode="before")
+    @classmethod
+    def _lists(cls, groups: Any) -> Any:
+        if single := next((group for group in groups if isinstance(group, str)), None):
+            raise ValueError(f"expected lists of names, got {single!r}; write [{single!r}]")
+        return groups
+
+    def limit(self) -> Limit:
+        """The limit that was asked for. Raises SpecError where two forms are given, or a value below 0."""
+        given = {form: getattr(self, form) for form in self.forms if getattr(self, form) is not None}
+        if len(given) > 1:
+            raise SpecError(f"{' and '.join(given)}: give one of the two, not both")
+        return next((amount(form, value) for form, value in given.items()), self.default)
+
+
+def amount(form: str, value: float) -> Limit:
+    """A limit of the form. Raises SpecError for a value that is negative or not finite."""
+    if not 0 <= value < float("inf"):
+        raise SpecError(f"{form} = {value}: expected a finite number, at least 0")
+    return Limit(kind=form, value=float(value))

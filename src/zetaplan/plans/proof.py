@@ -1,0 +1,111 @@
+"""The proof that a plan carries: fractions where the stand-alone checker knows the program, else an enclosure by Arb.
+
+The optimum of some programs is rational: a certificate in fractions proves the plan, and one file of the standard
+library checks it. The optimum of others is not, `precision` among them: balls of Arb then enclose it, rounded outwards.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from zetaplan._records import Bounds, Record, Vector
+from zetaplan.spec.instance import Instance
+from zetaplan.spec.solution import Solution
+from zetaplan.verification.certificate import TOLERANCE, Condition, certify
+from zetaplan.verification.checker import PROGRAMS
+from zetaplan.verification.enclosure import Enclosure, enclose
+
+BITS = 128  # of the balls of an enclosure
+
+
+class Claims(Record):
+    """What a proof claims, in doubles rounded upwards; `zetaplan.verification.exact` says of what."""
+
+    distance: float
+    coupling: float
+    price: float
+    gap: float
+
+
+class FractionProof(Record):
+    """`zetaplan.certificate/1`: data, plan and price of a program with the multiplier and the sides that prove it.
+
+    multiplier : a fraction of hexadecimal integers. interior, floor, cap : the layers that stand there, by index.
+    """
+
+    schema_: Literal["zetaplan.certificate/1"] = Field("zetaplan.certificate/1", alias="schema")
+    program: str
+    parameters: dict[str, float]
+    limit: float
+    weight: Vector
+    resource: Vector
+    lower: Vector
+    upper: Bounds
+    plan: Vector
+    price: float
+    multiplier: str
+    interior: tuple[int, ...]
+    floor: tuple[int, ...]
+    cap: tuple[int, ...]
+    claim: Claims
+
+
+class EnclosureProof(Record):
+    """`zetaplan.enclosure/1`: where the optimum of the program with real weights lies, rounded outwards.
+
+    distance : every layer of the plan is within distance * max(1, x) of the optimum, layers with no unique optimum
+    excepted. multiplier, objective : (low, high) around the optimal multiplier (high is null where none is too large)
+    and around the optimal value. precision : bits of the arithmetic.
+    """
+
+    schema_: Literal["zetaplan.enclosure/1"] = Field("zetaplan.enclosure/1", alias="schema")
+    program: str
+    precision: int
+    distance: float
+    multiplier: tuple[float, float | None]
+    objective: tuple[float, float]
+
+
+Proof = FractionProof | EnclosureProof
+
+
+def prove(instance: Instance, solution: Solution) -> tuple[Proof | None, Sequence[Condition]]:
+    """The proof of a solution and the conditions that fail; a proof exists only where none fails."""
+    if instance.program.name not in PROGRAMS:
+        return _enclosed(instance, solution)
+    exact = certify(instance, solution, exact=True)
+    if exact.failures or exact.document is None:
+        return None, exact.failures
+    return FractionProof.model_validate_json(json.dumps(exact.document)), ()
+
+
+def _enclosed(instance: Instance, solution: Solution) -> tuple[Proof | None, Sequence[Condition]]:
+    found = enclose(instance, solution, precision=BITS)
+    meaning = "every layer is near the enclosed optimum, relative where above 1"
+    condition = Condition("enclosure", _distance(instance, solution, found), TOLERANCE, meaning)
+    if not condition.ok:
+        return None, (condition,)
+    low, high = found.multiplier
+    proof = EnclosureProof(
+        schema="zetaplan.enclosure/1",
+        program=instance.program.name,
+        precision=BITS,
+        distance=condition.residual,
+        multiplier=(low, high if high < math.inf else None),
+        objective=found.objective,
+    )
+    return proof, ()
+
+
+def _distance(instance: Instance, solution: Solution, found: Enclosure) -> float:
+    """The largest distance of a layer from the far end of its ball, relative where above 1, rounded upwards."""
+    low, high = found.x
+    unique = (instance.weight > 0) | (low == high)
+    far = np.maximum(np.abs(solution.x - low), np.abs(high - solution.x)) / np.maximum(1.0, np.abs(solution.x))
+    return math.nextafter(float(np.max(far, where=unique, initial=0.0)), math.inf)
