@@ -38,11 +38,13 @@ def _positive(factor: sp.Expr) -> bool:
 
 
 def _poles(program: Program, expression: sp.Expr) -> Iterator[sp.Basic]:
-    """The denominator is not zero, where neither symbols nor knobs exclude it: -log(1 - rho) ends at 1."""
+    """What is under a quotient does not vanish inside the box, so it has everywhere the sign that it has at 1/2."""
     bounded = {knob.symbol for knob in program.scalars if math.isfinite(knob.above) or math.isfinite(knob.below)}
     for factor in sp.Mul.make_args(sp.factor(sp.fraction(sp.together(expression))[1])):
-        if not (factor.is_positive or factor.free_symbols & bounded):
-            yield above(factor, sp.Integer(0))
+        base = factor.as_base_exp()[0]
+        if not (base.is_positive or base.free_symbols & bounded):
+            half = base.subs(dict.fromkeys(base.free_symbols, sp.Rational(1, 2)))
+            yield (above if half > 0 else below)(base, sp.Integer(0))
 
 
 def _bounds(program: Program, expression: sp.Expr) -> Iterator[sp.Basic]:
