@@ -13,8 +13,10 @@ from zetaplan.verification.proofs.proof import Inequality, above, below, latex
 Relation = Callable[[sp.Expr, sp.Expr], sp.Basic]
 
 
-def sign(words: str, relation: Relation, expression: sp.Expr, program: Program) -> Inequality:
-    """expression > 0 or < 0 within the ranges of the program's knobs.
+def sign(
+    words: str, relation: Relation, expression: sp.Expr, program: Program, for_any_knob: bool = False
+) -> Inequality:
+    """expression > 0 or < 0 within the bounds of the program's knobs, or without them.
 
     A power or logarithm without a rational value becomes a positive number e, where it is known to be one.
     """
@@ -24,7 +26,7 @@ def sign(words: str, relation: Relation, expression: sp.Expr, program: Program) 
     return Inequality(
         f"{words}{where}.",
         relation(expression.subs(names), sp.Integer(0)),
-        given=(*_poles(program, expression), *_bounds(program, expression)),
+        given=(*_poles(program, expression), *(() if for_any_knob else _bounds(program, expression))),
     )
 
 

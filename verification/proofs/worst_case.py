@@ -92,7 +92,7 @@ So the plan of `robust` cannot be bettered by more than the difference: that is 
         Inequality(
             "A smaller share does not: so the answers are moved no further than needed.",
             above((1 - drawn) * over - drawn * room, sp.Integer(0)),
-            given=(below(drawn, over / (over + room)), above(over, sp.Integer(0))),
+            given=(below(drawn, over / (over + room)),),
         ),
     ),
 )
