@@ -122,7 +122,23 @@ def test_no_identity_is_printed_as_x_equals_x(step: Step) -> None:
     assert not isinstance(step, Identity) or latex(step.left) != latex(step.right)
 
 
-GREEK = "alpha beta gamma delta eta kappa lambda mu nu phi pi rho tau theta zeta".split()
+GREEK = [
+    "alpha",
+    "beta",
+    "gamma",
+    "delta",
+    "eta",
+    "kappa",
+    "lambda",
+    "mu",
+    "nu",
+    "phi",
+    "pi",
+    "rho",
+    "tau",
+    "theta",
+    "zeta",
+]
 SPELT_OUT = re.compile(rf"(?<![\\A-Za-z])({'|'.join(GREEK)})\b", re.IGNORECASE)
 
 
