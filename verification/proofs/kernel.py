@@ -110,7 +110,7 @@ In the other programs they need a power or a logarithm.
 
 **Two levels** ({SEVERAL}). Capacity is a line in $1 / \lambda$ and sparsity a line in $\lambda$, so the sum is not
 piecewise linear in either. It is monotone in $\lambda$ with at most $4K$ bends, and between two neighbouring ones
-$\lambda$ is the one positive root of a quadratic equation. That root need not be a fraction.
+$\lambda$ is the one positive root of an equation of degree two at most. That root need not be a fraction.
 """,
     assumptions=(r"$a_k > 0$, $l_k \le h_k$, and a root exists.",),
     steps=(
