@@ -168,6 +168,29 @@ def typed(line: str) -> str:
     return result.output
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_row_of_a_table_has_the_cells_of_its_header(page: Path) -> None:
+    """Markdown drops the cells that a row has too many, without a word."""
+    for table in tables(page.read_text()):
+        cells = [len(CELL_END.findall(row)) for row in table]
+        assert set(cells) == {cells[0]}, table
+
+
+def test_a_row_that_is_too_long_is_seen() -> None:
+    (table,) = tables("text\n\n| a | `x | y` |\n|---|---|\n| 1 | |x| |\n")
+    assert [len(CELL_END.findall(row)) for row in table] == [3, 3, 5]
+
+
+CELL_END = re.compile(r"(?<!\\)\|(?=(?:[^`]*`[^`]*`)*[^`]*$)")  # neither escaped nor in code
+
+
+def tables(text: str) -> Iterator[list[str]]:
+    """The rows of every table outside fenced blocks."""
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    for found in re.findall(r"(?:^\|.*\n?)+", prose, re.MULTILINE):
+        yield found.splitlines()
+
+
 def test_there_is_something_to_run() -> None:
     assert len(cases(lambda page: blocks(page, "python"))) >= 9
     assert len(cases(commands)) >= 40

@@ -93,8 +93,8 @@ def linear_term() -> str:
         "program",
         "drifts",
         "largest share of the linear term",
-        "its share above 1 %",
-        "L/2 |x_S - x_T|^2 below R",
+        "its share above 1%",
+        r"$\tfrac{L}{2} \lVert x_S - x_T \rVert^2 < R$",
     )
     rows = [
         (row["program"], f"{row['drifts']:,}", f"{row['largest']:.1%}", f"{row['present']:,}", f"{row['fails']:,}")
@@ -197,8 +197,12 @@ def _number(value: float | None) -> str:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [" | ".join(heads), " | ".join("---" for _ in heads), *(" | ".join(row) for row in rows)]
-    return "\n".join(f"| {line} |" for line in lines)
+    """A Markdown table. Raises ValueError for a cell that Markdown would take for two, or a row of another length."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    for line in lines:
+        if len(line) != len(heads) or any("|" in cell for cell in line):
+            raise ValueError(f"{line}: expected {len(heads)} cells without '|'; write \\vert in mathematics")
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _load(name: str) -> dict[str, Any]:

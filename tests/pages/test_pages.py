@@ -6,6 +6,7 @@ import functools
 import http.server
 import importlib.util
 import itertools
+import re
 import shutil
 import subprocess
 import sys
@@ -31,8 +32,12 @@ pytestmark = [
 in_browser = pytest.mark.skipif(executable() is None, reason="no Chromium on this machine, so no page is opened")
 
 
+VERBATIM = {"code", "pre", "math", "script", "style"}  # where a bar is a bar
+RAW_ROW = re.compile(r"(^|\s)\|(\s|$)|\|\s*:?--|--:?\s*\|")  # a bar on its own, or a rule; |x| is neither
+
+
 class Page(HTMLParser):
-    """Links, anchors, headings and images of one page."""
+    """Links, anchors, headings, images and raw table rows of one page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -40,10 +45,22 @@ class Page(HTMLParser):
         self.anchors: set[str] = set()
         self.headings: list[int] = []
         self.unnamed: list[str] = []
+        self.raw_rows: list[str] = []
+        self.tables = 0
+        self._verbatim = 0
         self.feed(text)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._verbatim -= tag in VERBATIM
+
+    def handle_data(self, data: str) -> None:
+        if not self._verbatim:
+            self.raw_rows += filter(RAW_ROW.search, data.splitlines())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = dict(attrs)
+        self._verbatim += tag in VERBATIM
+        self.tables += tag == "table"
         self.anchors |= {value for key in ("id", "name") if (value := found.get(key))}
         if tag == "a" and found.get("href"):
             self.links.append(found["href"] or "")
@@ -69,8 +86,13 @@ def pages(site: Path) -> dict[Path, Page]:
     return {path: Page(path.read_text()) for path in sorted(site.rglob("*.html")) if path.name != "404.html"}
 
 
-@pytest.fixture(scope="module")
-def address(site: Path) -> Iterator[str]:
+@pytest.fixture(scope="module", params=["server", "disk"])
+def address(request: pytest.FixtureRequest, site: Path) -> Iterator[str]:
+    """Where the site is: behind a server, or in a folder, as `make docs` leaves it."""
+    if request.param == "disk":
+        yield site.as_uri()
+        return
+
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
             pass
@@ -110,6 +132,35 @@ def test_headings_go_down_one_step_at_a_time_and_images_have_words(pages: dict[P
         assert page.headings.count(1) == 1, path
         assert all(b - a <= 1 for a, b in zip(page.headings, page.headings[1:], strict=False)), path
         assert not page.unnamed, path
+
+
+def test_no_page_contains_a_raw_table_row(site: Path, pages: dict[Path, Page]) -> None:
+    """Markdown leaves a table whose header and rule differ as a paragraph of bars."""
+    assert not {str(path.relative_to(site)): page.raw_rows for path, page in pages.items() if page.raw_rows}
+    assert sum(page.tables for page in pages.values()) > 30
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "| a | b | c |\n|---|---|\n| 1 | 2 | 3 |",
+        "a | b\n--|--|--\n1 | 2",
+        "text\n| a | b |\n|---|---|\n| 1 | 2 |",
+        "| a | $|x|^2$ | c |\n|:---|---:|---|\n| 1 | 2 | 3 |",
+    ],
+)
+def test_a_broken_table_is_seen(source: str) -> None:
+    from markdown import markdown
+
+    assert Page(markdown(source, extensions=["tables"])).raw_rows
+
+
+def test_a_table_and_code_are_no_raw_rows() -> None:
+    from markdown import markdown
+
+    table = "| a | b |\n|---|---|\n| 1 | `x | y` |\n\n    | a | b |\n    |---|---|\n\n"
+    text = "The sum of\n|x| + |y| and `a | b`, or a || b"
+    assert not Page(markdown(table + text, extensions=["tables"])).raw_rows
 
 
 def test_a_false_step_stops_the_build_and_names_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from latex2mathml.converter import convert
 
 from zetaplan.errors import CertificateError
 from zetaplan.verification.proofs import proofs, smt, three_layers
-from zetaplan.verification.proofs.page import proof_pages
+from zetaplan.verification.proofs.page import KINDS, proof_pages
 from zetaplan.verification.proofs.proof import (
     BREAK,
     PART,
@@ -120,6 +120,44 @@ def test_a_formula_breaks_at_its_relation_and_between_its_terms() -> None:
 def test_no_identity_is_printed_as_x_equals_x(step: Step) -> None:
     """sympy evaluates what it can while a formula is written; a step has to show what is to be shown."""
     assert not isinstance(step, Identity) or latex(step.left) != latex(step.right)
+
+
+GREEK = [
+    "alpha",
+    "beta",
+    "gamma",
+    "delta",
+    "eta",
+    "kappa",
+    "lambda",
+    "mu",
+    "nu",
+    "phi",
+    "pi",
+    "rho",
+    "tau",
+    "theta",
+    "zeta",
+]
+SPELT_OUT = re.compile(rf"(?<![\\A-Za-z])({'|'.join(GREEK)})\b", re.IGNORECASE)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_no_greek_letter_is_spelt_out(step: Step) -> None:
+    """sympy prints tau as a letter, and tau with a prime as three."""
+    assert not SPELT_OUT.search(step.formula)
+
+
+def test_a_letter_that_is_spelt_out_would_be_seen() -> None:
+    assert SPELT_OUT.search(latex(sp.Symbol("tau'")))
+    assert not SPELT_OUT.search(latex(sp.Symbol(r"\tau'") + sp.Symbol("tau_1")))
+
+
+def test_the_tables_of_the_index_have_the_cells_of_their_headers() -> None:
+    rows = [row for row in proof_pages()["index.md"].splitlines() if row.startswith("|")]
+    assert len(rows) == 2 + len(KINDS) + 2 + len(proofs())
+    assert {row.count("|") for row in rows[: 2 + len(KINDS)]} == {4}
+    assert {row.count("|") for row in rows[2 + len(KINDS) :]} == {len(KINDS) + 2}
 
 
 def test_every_formula_of_the_pages_becomes_mathml() -> None:

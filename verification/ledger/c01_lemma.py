@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from zetaplan.verification.ledger.claim import Claim, Fact, Verdict
+import sympy as sp
 
-g, h, tau = Fraction(2), Fraction(3), Fraction(1)
+from zetaplan.verification.ledger.claim import Claim, Fact, Verdict
+from zetaplan.verification.ledger.optimum import number
+from zetaplan.verification.proofs.lemma_1 import H, M, d, dt, g, gain, gt, model
+
+BLOCK = {g: 2, gt: 2, H: 8, M: sp.Rational(1, 8)}  # one parameter: samples 1 and 3, F = 5, tau = 3
 
 
 def decrease(step: Fraction) -> Fraction:
-    """-Q(step) of a block with one parameter."""
-    return -(g * step + (h + tau) * step**2 / 2)
+    """-Q(step), Q as the proof has it."""
+    return number(-model.subs(BLOCK | {d: sp.Rational(step), dt: sp.Rational(step)}))
 
 
 CLAIM = Claim(
@@ -23,16 +27,21 @@ CLAIM = Claim(
     finding=r"The lemma holds; $\zeta^2$ is twice the decrease. The text contradicts itself by that factor.",
     proofs=("lemma_1",),
     tests=(
-        ("tests/scoring/test_curvature.py::test_gain_equals_the_dense_solve"),
+        "tests/verification/test_ledger.py::test_c1_the_library_gives_gain_and_decrease",
+        "tests/scoring/test_curvature.py::test_gain_equals_the_dense_solve",
         "tests/scoring/test_prediction.py::test_decrease_is_what_the_loss_does_when_the_dense_step_is_taken",
     ),
     facts=(
-        Fact(r"One parameter, $g = 2$, $H = 3$, $\tau = 1$: $\zeta^2$ is", Fraction(1), lambda: g**2 / (h + tau)),
-        Fact(r"and the decrease of the step $-\tfrac12$ is", Fraction(1, 2), lambda: decrease(-g / (h + tau))),
         Fact(
-            r"Steps of $-\tfrac14$ and $-\tfrac34$ decrease less:",
-            (Fraction(3, 8), Fraction(3, 8)),
-            lambda: (decrease(Fraction(-1, 4)), decrease(Fraction(-3, 4))),
+            r"Two samples with the gradients 1 and 3 of one parameter, $F = 5$, $\tau = 3$: $\zeta^2$ is",
+            Fraction(1, 2),
+            lambda: number(gain.subs(BLOCK)),
+        ),
+        Fact(r"and the decrease of the step $-\tfrac14$ is", Fraction(1, 4), lambda: decrease(Fraction(-1, 4))),
+        Fact(
+            r"Steps of $-\tfrac18$ and $-\tfrac38$ decrease less:",
+            (Fraction(3, 16), Fraction(3, 16)),
+            lambda: (decrease(Fraction(-1, 8)), decrease(Fraction(-3, 8))),
         ),
     ),
 )

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import sympy as sp
+
 from zetaplan.verification.ledger.claim import Claim, Fact, Verdict
+from zetaplan.verification.ledger.optimum import number
+from zetaplan.verification.proofs.lemma_1 import M, g, gain, gt
 
-SQUARES, CURVATURE, TRUTH = (1, 4), (1, 8), (1, 1)
+SAMPLES = (1, 1), (-1, 5)  # of two layers with one parameter each
+CURVATURE, TRUTH = (2, 14), (1, 1)  # damped by 1
 
 
-def gains(curvature: tuple[int, ...]) -> tuple[Fraction, ...]:
-    """g^2 / h of two layers with one parameter each."""
-    return tuple(Fraction(g, h) for g, h in zip(SQUARES, curvature, strict=True))
+def decreases(curvature: tuple[int, ...]) -> tuple[Fraction, ...]:
+    """Half the gains, as the proof has them."""
+    means = [sp.Rational(sum(samples), len(samples)) for samples in SAMPLES]
+    rows = zip(means, curvature, strict=True)
+    return tuple(number(gain.subs({g: mean, gt: mean, M: sp.Rational(1, h)}) / 2) for mean, h in rows)
 
 
 CLAIM = Claim(
@@ -24,16 +31,18 @@ scores give one order. As a statement about results it does not hold: a wrong su
 the gradient norm.
 """,
     proofs=("lemma_1",),
+    tests=("tests/verification/test_ledger.py::test_c2_the_library_orders_by_gain_and_by_norm",),
     facts=(
         Fact(
-            r"The gradient norm is wrong: $g^2 = (1, 4)$ and curvature $(1, 8)$ give the decreases $\tfrac12 \zeta^2$",
-            (Fraction(1, 2), Fraction(1, 4)),
-            lambda: tuple(gain / 2 for gain in gains(CURVATURE)),
+            r"The gradient norm is wrong: samples $(1, 1)$ and $(-1, 5)$, so $g = (1, 2)$ and $F = (1, 13)$; at "
+            r"$\tau = 1$ the decreases $\tfrac12 \zeta^2$ are",
+            (Fraction(1, 4), Fraction(1, 7)),
+            lambda: decreases(CURVATURE),
         ),
         Fact(
-            r"The surrogate is wrong: if the true curvature is $(1, 1)$, the best decreases are",
+            r"The surrogate is wrong: if the true curvature is 0, so $(1, 1)$ with the damping, the best decreases are",
             (Fraction(1, 2), Fraction(2)),
-            lambda: tuple(gain / 2 for gain in gains(TRUTH)),
+            lambda: decreases(TRUTH),
         ),
     ),
 )

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import sympy as sp
+
 from zetaplan.verification.ledger.claim import Claim, Fact, Verdict
+from zetaplan.verification.ledger.optimum import number
+from zetaplan.verification.proofs import lemma_1, surrogate
 
 
-def gain(square: int, h: int, tau: int) -> Fraction:
-    """zeta^2 of a layer with one parameter."""
-    return Fraction(square, h + tau)
+def gain(g: int, h: int, tau: int) -> Fraction:
+    """zeta^2 of a layer with one parameter, as the proof has it."""
+    return number(lemma_1.gain.subs({lemma_1.g: g, lemma_1.gt: g, lemma_1.M: sp.Rational(1, h + tau)}))
 
 
-def worth(square: int, h: int, tau: int) -> Fraction:
-    """What the damped step is worth on the undamped model."""
-    step = Fraction(1, h + tau)
-    return square * step - h * square * step**2 / 2
+def worth(g: int, h: int, tau: int) -> Fraction:
+    """What the damped step is worth on the undamped model, as the proof has it."""
+    return number(surrogate.worth.subs({surrogate.p: g**2, surrogate.h: h, surrogate.tau: tau}))
 
 
 CLAIM = Claim(
@@ -34,22 +37,24 @@ $\zeta_1^2 \frac{\lambda_1 + \tau}{\lambda_1 + \tau'} \ge \zeta_2^2 \frac{\Lambd
 Without these gaps it may turn round.
 """,
     proofs=("surrogate", "damping"),
+    tests=("tests/verification/test_ledger.py::test_c3_the_library_turns_these_orders_round",),
     facts=(
         Fact(
-            r"$g^2 = (2, 5)$, $H = (0, 2)$: at $\tau = 1$ the gains are",
-            (Fraction(2), Fraction(5, 3)),
-            lambda: (gain(2, 0, 1), gain(5, 2, 1)),
+            r"Samples $(1, 1)$ and $(0, 4)$ of two layers, so $g = (1, 2)$ and $F = (1, 8)$: at $\tau = 1$ the gains "
+            "are",
+            (Fraction(1, 2), Fraction(4, 9)),
+            lambda: (gain(1, 1, 1), gain(2, 8, 1)),
         ),
-        Fact(r"and at $\tau = 2$", (Fraction(1), Fraction(5, 4)), lambda: (gain(2, 0, 2), gain(5, 2, 2))),
+        Fact(r"and at $\tau = 2$", (Fraction(1, 3), Fraction(2, 5)), lambda: (gain(1, 1, 2), gain(2, 8, 2))),
         Fact(
-            r"$g^2 = (12, 2)$, $H = (3, 0)$, $\tau = 1$: the gains are",
-            (Fraction(3), Fraction(2)),
-            lambda: (gain(12, 3, 1), gain(2, 0, 1)),
+            r"Samples $(1, 5)$ and $(1, 1)$, so $g = (3, 1)$ and $F = (13, 1)$, $\tau = 1$: the gains are",
+            (Fraction(9, 14), Fraction(1, 2)),
+            lambda: (gain(3, 13, 1), gain(1, 1, 1)),
         ),
         Fact(
             "but on the undamped model the steps are worth",
-            (Fraction(15, 8), Fraction(2)),
-            lambda: (worth(12, 3, 1), worth(2, 0, 1)),
+            (Fraction(135, 392), Fraction(3, 8)),
+            lambda: (worth(3, 13, 1), worth(1, 1, 1)),
         ),
     ),
 )

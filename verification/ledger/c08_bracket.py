@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from zetaplan.spec.programs.allocation import allocation
 from zetaplan.verification.ledger.claim import Claim, Fact, Verdict
-from zetaplan.verification.ledger.optimum import multiplier, optimum
+from zetaplan.verification.ledger.optimum import bracket, multiplier, optimum
 
 dear = allocation([1, 1], 1.0, 1.0, alpha=2.0)
 
@@ -26,7 +26,7 @@ empty, and the optimum is the plan 0 with $\lambda = 0$. With floors above 0 the
         Fact(
             r"$q = (\tfrac12, \tfrac12)$, $c = \gamma = \beta = 1$, $\alpha = 2$: $\lambda_{\max}$ is",
             Fraction(-3, 2),
-            lambda: Fraction(float(dear.weight.max())) - Fraction(dear.parameters["alpha"]),
+            lambda: bracket(dear),
         ),
         Fact("the optimum at $B = 1$ is", (Fraction(0), Fraction(0)), lambda: optimum(dear)),
         Fact("and its multiplier", Fraction(0), lambda: multiplier(dear)),

@@ -9,7 +9,7 @@ import sympy as sp
 from zetaplan.spec.constants import constants
 from zetaplan.spec.programs.pruning import pruning
 from zetaplan.verification.ledger.claim import Claim, Fact, Verdict
-from zetaplan.verification.ledger.optimum import objective, optimum
+from zetaplan.verification.ledger.optimum import number, objective, optimum, slopes
 
 source = pruning([1, 1], 1.0, target=1.0, upper=0.75)
 target = pruning([1, 7], 1.0, target=1.0, upper=0.75)
@@ -25,9 +25,9 @@ def squared_distance() -> Fraction:
 
 
 def slope_change() -> Fraction:
-    """|grad F_T(x_S) - grad F_S(x_S)|^2, with f' = 2 q rho."""
-    shares = zip(optimum(source), target.quality.tolist(), source.quality.tolist(), strict=True)
-    return sum(((2 * (Fraction(t) - Fraction(s)) * x) ** 2 for x, t, s in shares), Fraction(0))
+    """|grad F_T(x_S) - grad F_S(x_S)|^2."""
+    pairs = zip(slopes(target, optimum(source)), slopes(source, optimum(source)), strict=True)
+    return sum(((t - s) ** 2 for t, s in pairs), Fraction(0))
 
 
 mu, smoothness = Fraction(constants(target).mu), Fraction(constants(target).L)
@@ -59,7 +59,7 @@ follows from it. Duality gaps at the ends of a box of scores give a far better b
             ((Fraction(1, 2), Fraction(1, 2)), (Fraction(3, 4), Fraction(1, 4))),
             lambda: (optimum(source), optimum(target)),
         ),
-        Fact("the regret is", Fraction(1, 8), lambda: Fraction(str(regret()))),
+        Fact("the regret is", Fraction(1, 8), lambda: number(regret())),
         Fact(
             r"and step 2 would bound it by $\tfrac{L}{2} |x_S - x_T|^2 =$",
             Fraction(7, 64),

@@ -9,6 +9,7 @@ import sympy as sp
 from zetaplan.spec.program import QUALITY
 from zetaplan.spec.programs.pruning import PRUNING, eta, kappa, rho, w
 from zetaplan.verification.ledger.claim import Claim, Fact, Verdict
+from zetaplan.verification.ledger.optimum import number
 
 objective = PRUNING.terms[0].objective.subs(w, QUALITY**kappa).subs({eta: 1, kappa: sp.Rational(1, 2)})
 SHARES = (Fraction(1, 16), Fraction(1, 256), Fraction(1, 4096))
@@ -16,7 +17,7 @@ SHARES = (Fraction(1, 16), Fraction(1, 256), Fraction(1, 4096))
 
 def at_shares(expression: sp.Expr) -> tuple[Fraction, ...]:
     values = (expression.subs({QUALITY: sp.Rational(share), rho: 1}) for share in SHARES)
-    return tuple(Fraction(str(value)) for value in values)
+    return tuple(map(number, values))
 
 
 CLAIM = Claim(

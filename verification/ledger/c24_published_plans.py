@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from zetaplan.verification.ledger.claim import Claim, Fact, Verdict
+import sympy as sp
 
-SIZE, LAYERS, ETA, BITS = (
-    218_103_808,
-    32,
-    2,
-    16,
-)  # per decoder layer of Mistral-7B; the constants published with the plans
+from zetaplan.spec.derivation import derive
+from zetaplan.spec.program import MULTIPLIER
+from zetaplan.spec.programs.pruning import PRUNING, bits, eta, n, pruning, rho, w
+from zetaplan.verification.ledger.claim import Claim, Fact, Verdict
+from zetaplan.verification.ledger.optimum import multiplier, number, optimum
+
+# Parameters of a decoder layer of Mistral-7B, and the constants that were published with the plans.
+SIZE, LAYERS, ETA, BITS = 218_103_808, 32, 2, 16
+stated = pruning([1.0] * LAYERS, float(SIZE), sparsity=0.5, bits=float(BITS), eta=float(ETA))
 MISSED, EXCEEDED = "0.0199904", "0.0644909"  # parameters; the audit's test sums the published plans in fractions
+
+
+def highest_total_price() -> Fraction:
+    """b + lambda at which a layer of weight 1/32 stands at 0.51."""
+    (derived,) = derive(PRUNING)
+    slope = derived.stationarity.subs({n: SIZE, eta: ETA, w: sp.Rational(1, LAYERS), rho: sp.Rational(51, 100)})
+    (multiplier,) = sp.solve(slope, MULTIPLIER)
+    return number(multiplier + bits)
 
 
 CLAIM = Claim(
@@ -30,13 +41,27 @@ below $b$, the multiplier negative.
     proofs=("certificate", "pruning"),
     tests=("tests/verification/test_audit_published.py::test_the_plans_published_with_the_paper",),
     facts=(
-        Fact("The target is that many layers out of 32:", 16, lambda: Fraction(3_489_660_928, SIZE)),
         Fact(
-            r"If all 32 layers had $\rho_k \le 0.51$ and shares that sum to one, "
-            r"$\sum_k \frac{(b + \lambda) n_k}{2 \eta \rho_k} \le 1$ would bound the total price $b + \lambda$ by",
-            Fraction(51, 25 * LAYERS * SIZE),
-            lambda: 2 * ETA * Fraction(51, 100) / (LAYERS * SIZE),
+            "The target is that many layers out of 32:",
+            16,
+            lambda: Fraction(stated.limit) / SIZE,
         ),
-        Fact("which is less than $b = 16$:", True, lambda: 2 * ETA * Fraction(51, 100) / (LAYERS * SIZE) < BITS),
+        Fact(
+            "With equal scores that sum to one the optimum of the stated program removes everything: the least "
+            "sparsity and the multiplier are",
+            (Fraction(1), Fraction(0)),
+            lambda: (min(optimum(stated)), multiplier(stated)),
+        ),
+        Fact(
+            r"Shares that sum to one leave some layer a weight of at most $\tfrac{1}{32}$. Such a layer stands at "
+            r"$\rho_k \le 0.51$ only up to the total price $b + \lambda =$",
+            Fraction(51, 25 * LAYERS * SIZE),
+            highest_total_price,
+        ),
+        Fact(
+            "which is less than $b = 16$:",
+            True,
+            lambda: highest_total_price() < BITS,
+        ),
     ),
 )

@@ -27,11 +27,43 @@ def multiplier(instance: Instance) -> Fraction:
     return _optimum(instance)[1]
 
 
-def plan_at(instance: Instance, price: Fraction | int) -> Plan:
+def plan_at(instance: Instance, multiplier: Fraction | int) -> Plan:
     """x(lambda), clipped, at any multiplier that leaves the resource a price; every layer has weight."""
     truth = rational(instance)
-    u = truth.price_of(fmpq(*Fraction(price).as_integer_ratio()))
-    return tuple(map(_fraction, truth.equation.plan(u, truth.equation.sides(u))))
+    level = truth.price_of(fmpq(*Fraction(multiplier).as_integer_ratio()))
+    return tuple(map(_fraction, truth.equation.plan(level, truth.equation.sides(level))))
+
+
+def bracket(instance: Instance) -> Fraction:
+    """The multiplier above which every layer is at its floor; below 0 where that is so without one."""
+    truth = rational(instance)
+    return max(_fraction(truth.multiplier_of(level)) for level in truth.equation.rises)
+
+
+def evaluations(instance: Instance) -> tuple[int, bool]:
+    """How often the sum is evaluated until halving among the sorted bends has found a piece, and: has it the root?"""
+    equation = rational(instance).equation
+    bends = sorted({*equation.rises, *(top for top in equation.tops if top is not None)})
+    low, high, count = 0, len(bends), 0
+    while low < high:
+        middle = (low + high) // 2
+        sides = equation.sides(bends[middle])
+        short = equation.left(sides) > equation.growth(sides) * bends[middle]
+        low, high, count = (middle + 1, high, count + 1) if short else (low, middle, count + 1)
+    root, _ = equation.root([INTERIOR] * len(equation.a))
+    return count, (low == 0 or bends[low - 1] <= root) and (low == len(bends) or root <= bends[low])
+
+
+def slopes(instance: Instance, plan: Plan) -> Plan:
+    """f'(x) of every layer."""
+    gradient_of = rational(instance).gradient_of
+    exact = [fmpq(x.numerator, x.denominator) for x in plan]
+    return tuple(_fraction(gradient_of(k, x, fmpq(0))) for k, x in enumerate(exact))
+
+
+def number(expression: sp.Expr) -> Fraction:
+    """An expression whose symbols all have values, as a fraction."""
+    return Fraction(str(sp.Rational(expression)))
 
 
 def objective(instance: Instance, plan: Sequence[Fraction | float]) -> sp.Expr:
@@ -48,14 +80,14 @@ def objective(instance: Instance, plan: Sequence[Fraction | float]) -> sp.Expr:
 
 def _optimum(instance: Instance) -> tuple[Plan, Fraction]:
     truth = rational(instance)
-    u, sides = truth.unpriced
-    surplus = truth.surplus(u, sides)
-    price = fmpq(0)
+    level, sides = truth.unpriced
+    surplus = truth.surplus(level, sides)
+    multiplier = fmpq(0)
     if surplus is None or surplus < 0:
-        u, sides = truth.equation.root([INTERIOR] * len(truth.weighted))
-        price = truth.multiplier_of(u)
-    x = dict(zip(truth.weighted, truth.equation.plan(u, sides), strict=True))
-    return tuple(_fraction(x.get(k, truth.spared[k])) for k in range(instance.quality.size)), _fraction(price)
+        level, sides = truth.equation.root([INTERIOR] * len(truth.weighted))
+        multiplier = truth.multiplier_of(level)
+    x = dict(zip(truth.weighted, truth.equation.plan(level, sides), strict=True))
+    return tuple(_fraction(x.get(k, truth.spared[k])) for k in range(instance.quality.size)), _fraction(multiplier)
 
 
 def _fraction(value: fmpq) -> Fraction:

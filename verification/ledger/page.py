@@ -27,9 +27,10 @@ def ledger_page(day: str) -> str:
     return f"""# Claims ledger
 
 Every claim of the paper that this project builds on, and what became of it: {verdicts}. The numbers were computed
-again in fractions when this page was built, from the declared programs, and a number that differed would have stopped
-the build. "Proved" is meant as on the [pages of the proofs](proofs/index.md), which say of every step what checked
-it.
+again in fractions when this page was built, and a number that differed would have stopped the build. They come from
+the declared programs; those about gains and caps come from the expressions that the proofs have checked, and the tests
+named there run the measurement of gains on the same samples. "Proved" is meant as on the
+[pages of the proofs](proofs/index.md), which say of every step what checked it.
 
 | | verdict | claim of the paper | proofs | tests | last run |
 |---|---|---|---|---:|---|

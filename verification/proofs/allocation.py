@@ -11,7 +11,7 @@ from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, P
 
 (derived,) = derive(ALLOCATION)
 objective, slope, closed = ALLOCATION.terms[0].objective, derived.stationarity, derived.closed_form
-other = sp.Symbol("m_k'", nonnegative=True)
+other = sp.Symbol("m'_k", nonnegative=True)
 priced = above(alpha + MULTIPLIER, sp.Integer(0))
 
 PROOF = Proof(

@@ -22,6 +22,7 @@ cap, share = sp.symbols("u s", nonnegative=True)
 K, over, number, target = sp.symbols("K e j P", nonnegative=True)
 
 inside = (*(at_most(x, cap) for x in rho[1:]), at_least(sum(rho), LAYERS * share))
+least, spread = K * share - (K - 1) * cap, 2 * (cap - share) * (K - 1) / K
 NUMBERS = ((K, sp.Integer(32)), (share, sp.Rational(1, 2)), (cap, sp.Rational(51, 100)))
 
 PROOF = Proof(
@@ -53,13 +54,13 @@ cuts anything off.
         Argument("At most $K - 1$ layers can lie above their mean."),
         Identity(
             r"The paper's numbers, $K = 32$, $s = 0.5$, $u = 0.51$: no layer can keep more than 81 % of itself,",
-            K * share - (K - 1) * cap,
+            least,
             sp.Rational(19, 100),
             given=NUMBERS,
         ),
         Identity(
             "and on average a layer can differ from uniform pruning by less than two hundredths.",
-            2 * (cap - share) * (K - 1) / K,
+            spread,
             sp.Rational(31, 1600),
             given=NUMBERS,
         ),

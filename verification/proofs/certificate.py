@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import sympy as sp
 
 from zetaplan.spec.derivation import Derivation, derive
-from zetaplan.spec.program import Program
 from zetaplan.spec.programs import programs
 from zetaplan.verification.proofs.proof import (
     Argument,
@@ -21,8 +19,9 @@ from zetaplan.verification.proofs.proof import (
     at_most,
     below,
     equal,
-    latex,
 )
+from zetaplan.verification.proofs.quotients import rate, second_rate
+from zetaplan.verification.proofs.signs import sign
 
 x, y, g, low, high = sp.symbols("x_k y_k g_k l_k h_k", real=True)
 fx, fy, sx, sy = sp.symbols("F_x F_y s_x s_y", real=True)
@@ -32,51 +31,15 @@ change = sp.Symbol("d", real=True)
 floor, cap = sp.symbols("mu nu", nonnegative=True)
 
 
-def _convexity(name: str) -> list[Step]:
-    """The second derivative of every objective, from the declaration, and its sign inside the box."""
-    return [step for d in derive(programs()[name]) for step in (_curvature(name, d), _sign(d))]
-
-
-def _curvature(name: str, d: Derivation) -> Identity:
-    return Identity(
-        f"`{name}`, the second derivative:",
-        sp.Derivative(d.term.objective, (d.term.decision, 2)),
-        d.second_derivative,
+def _convexity(d: Derivation) -> Iterator[Step]:
+    """Slope and second derivative of an objective, by their definition, and the sign of the latter inside the box."""
+    name, x = d.program.name, d.term.decision
+    yield Identity(f"`{name}`, the slope of the Lagrangian:", rate(d.lagrangian, x), d.stationarity)
+    yield Identity(
+        f"`{name}`, the second derivative of the objective:", second_rate(d.term.objective, x), d.second_derivative
     )
-
-
-def _sign(d: Derivation) -> Inequality:
-    """Powers and logarithms without rational values stand as positive numbers e, which sympy knows them to be."""
-    inside = sp.Symbol(str(d.term.decision), positive=True)
-    curvature = d.second_derivative.subs(d.term.decision, inside)
-    factors = sorted((f for f in curvature.atoms(sp.Pow, sp.exp, sp.log) if not _is_rational(f)), key=str)
-    names = {f: sp.Symbol(f"e_{i}", positive=True) for i, f in enumerate(factors, start=1) if f.is_positive}
-    where = "".join(f", with ${latex(e)} = {latex(factor)}$" for factor, e in names.items())
-    return Inequality(
-        f"is positive inside the box{where}.",
-        above(curvature.subs(names), sp.Integer(0)),
-        given=(*_poles(curvature), *_bounds(d.program, curvature)),
-    )
-
-
-def _is_rational(factor: sp.Expr) -> bool:
-    return bool(factor.is_Pow and factor.exp.is_Integer)
-
-
-def _poles(expression: sp.Expr) -> Iterator[sp.Basic]:
-    """The denominator is not zero, where that is not plain: -log(1 - rho) ends at 1."""
-    denominator = sp.fraction(sp.together(expression))[1]
-    if not denominator.is_positive:
-        yield above(denominator, sp.Integer(0))
-
-
-def _bounds(program: Program, expression: sp.Expr) -> Iterator[sp.Basic]:
-    """The strict bounds that a program declares for its knobs."""
-    for knob in program.scalars:
-        if knob.symbol in expression.free_symbols and math.isfinite(knob.above):
-            yield above(knob.symbol, sp.nsimplify(knob.above))
-        if knob.symbol in expression.free_symbols and math.isfinite(knob.below):
-            yield below(knob.symbol, sp.nsimplify(knob.below))
+    inside = d.second_derivative.subs(x, sp.Symbol(str(x), positive=True))
+    yield sign("is positive inside the box", above, inside, d.program)
 
 
 PROOF = Proof(
@@ -98,8 +61,9 @@ $$F(x) - F(x^{*}) \;\le\; \sum_k |g_k|\, |x_k - x_k^{*}| \allowbreak + \lambda\,
 r_k(x_k)\Bigr), \qquad g_k \text{ at } x.$$
 """,
     steps=(
-        *(step for name in programs() for step in _convexity(name)),
+        *(step for program in programs().values() for d in derive(program) for step in _convexity(d)),
         Argument(
+            r"Each limit is that of a difference quotient of the declaration; no rule of differentiation enters it. "
             r"So the objectives are convex, and for $w_k = 0$ affine. "
             r"A convex function lies above its tangents: $f_k(y) \ge f_k(x_k) + f_k'(x_k) (y - x_k)$, and so does the "
             r"Lagrangian of a layer, in which the "

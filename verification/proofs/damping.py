@@ -6,10 +6,10 @@ import sympy as sp
 
 from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Numeric, Proof, above, at_least, at_most
 
-tau, s = sp.symbols(r"tau tau'", positive=True)
+tau, s = sp.symbols(r"tau \tau'", positive=True)
 p = sp.Symbol("p", nonnegative=True)
 h, low, high = sp.symbols(r"h \lambda \Lambda", nonnegative=True)
-z1, z2, y1, y2 = sp.symbols(r"z_1 z_2 z_1' z_2'", nonnegative=True)
+z1, z2, y1, y2 = sp.symbols(r"z_1 z_2 z'_1 z'_2", nonnegative=True)
 low1, high2 = sp.symbols(r"\lambda_1 \Lambda_2", nonnegative=True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
-from zetaplan.spec.derivation import derive
+from zetaplan.spec.derivation import Derivation, derive
 from zetaplan.spec.program import MULTIPLIER
 from zetaplan.spec.programs import programs
 from zetaplan.spec.programs.allocation import ALLOCATION, gamma, w
@@ -15,21 +15,20 @@ from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, P
 (capacity,), (sparsity,) = derive(ALLOCATION), derive(PRUNING)
 gap, low_gap, high_gap, best, dual, value = sp.symbols(r"phi phi_l phi_h F_{opt} D_w F_w", real=True)
 excess = sp.Symbol("s", real=True)
+low_w, high_w = sp.symbols("w_l w_h", nonnegative=True)
 theta, share, price, relax, divisor, sizes = sp.symbols("theta t nu mu d S", nonnegative=True)
 total, exponent, power = sp.symbols("s e p", positive=True)
 gains, lows, highs = (sp.symbols(f"{name}_1:4", positive=True) for name in "gab")
 
 
-def _linear(name: str) -> list[Identity]:
-    """Every objective is linear in its weight at a fixed plan."""
-    return [
-        Identity(
-            f"`{name}`: linear in the weight at a fixed plan.",
-            sp.Derivative(d.term.objective, (d.term.weight, 2)),
-            sp.Integer(0),
-        )
-        for d in derive(programs()[name])
-    ]
+def _linear(d: Derivation) -> Identity:
+    """The objective at mixed weights is the mixed objective."""
+    f, w = d.term.objective, d.term.weight
+    return Identity(
+        f"`{d.program.name}`: linear in the weight at a fixed plan.",
+        f.subs(w, theta * low_w + (1 - theta) * high_w),
+        theta * f.subs(w, low_w) + (1 - theta) * f.subs(w, high_w),
+    )
 
 
 PROOF = Proof(
@@ -53,7 +52,7 @@ result holds for every choice of $\nu$.
             at_most(value - best, value - dual),
             given=(at_least(best + price * excess, dual), at_most(excess, sp.Integer(0))),
         ),
-        *(step for name in programs() for step in _linear(name)),
+        *(_linear(d) for program in programs().values() for d in derive(program)),
         Argument(
             r"A minimum over $y$ of functions that are linear in $w_k$ is concave in $w_k$, whether or not the box "
             r"clips $y$. So $\varphi_k$, linear minus concave, is "
@@ -118,7 +117,7 @@ result holds for every choice of $\nu$.
         ),
         Argument(
             "With $d$ and $S$ concave in every weight the left side is convex in every weight, so its ends decide "
-            "again."
+            "again ([halving a box](boxes.md))."
         ),
         Identity(
             "Gains can stand for shares where $F$ is homogeneous of degree $e$ in them: the regret at the shares is "

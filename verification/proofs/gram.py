@@ -15,6 +15,27 @@ eigenvalue = sp.Symbol("a", nonnegative=True)
 g1, g2 = sp.symbols("g_1 g_2", real=True)
 
 gram, fisher = G * Gt / N, Gt * G / N
+pair = sp.Matrix([g1, g2])
+
+
+def direct_gain(gradients: sp.Matrix, damping: sp.Expr) -> sp.Expr:
+    """g' (F + tau I)^-1 g with one gradient per row."""
+    rows, columns = gradients.shape
+    mean = sum((gradients.row(i) for i in range(rows)), sp.zeros(1, columns)) / rows
+    damped = gradients.T * gradients / rows + damping * sp.eye(columns)
+    return (mean * damped.inv() * mean.T)[0]
+
+
+def gram_matrix(gradients: sp.Matrix) -> sp.Matrix:
+    """A = G G' / N."""
+    return gradients * gradients.T / gradients.rows
+
+
+def gram_gain(gradients: sp.Matrix, damping: sp.Expr) -> sp.Expr:
+    """(1/N) 1' A (A + tau I)^-1 1."""
+    products = gram_matrix(gradients)
+    return sum(products * (products + damping * sp.eye(gradients.rows)).inv()) / gradients.rows
+
 
 PROOF = Proof(
     title="The gain as a Gram expression",
@@ -49,6 +70,11 @@ $N$ gradients are linearly independent.
             (et * G / N) * P * (Gt * e / N),
             et * S * A * e / N,
             given=((G * P, S * G), (G * Gt, N * A)),
+        ),
+        Identity(
+            "Two gradients of one parameter, both forms written out without the rules above.",
+            direct_gain(pair, tau),
+            gram_gain(pair, tau),
         ),
         Argument(
             r"$S$ and $A$ commute and have the eigenvectors of $A$. With $\mathbf{1} / \sqrt{N}$, a vector of length "

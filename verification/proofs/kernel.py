@@ -1,49 +1,81 @@
-"""One kernel under every declared program: a clipped line per layer, and a search that ends."""
+"""One kernel under the declared programs: a clipped line per decision, and a search that ends."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import sympy as sp
 
-from zetaplan.spec.derivation import PRICE, derive
+from zetaplan.spec.derivation import PRICE, Derivation, derive
 from zetaplan.spec.program import MULTIPLIER, Program
 from zetaplan.spec.programs import programs
+from zetaplan.spec.programs.joint import JOINT
 from zetaplan.verification.proofs.proof import (
     Argument,
     Identity,
     Inequality,
+    Numeric,
     Proof,
+    Step,
     above,
     at_least,
     at_most,
     below,
     equal,
+    latex,
 )
+from zetaplan.verification.proofs.quotients import rate
+from zetaplan.verification.proofs.signs import sign
 
 u, v, r, low, high, used, limit = sp.symbols("u u' r l h S R", real=True)
 p, growth = sp.symbols("p G", positive=True)
 inverse = sp.Symbol("e", real=True, nonzero=True)
+multiplier, other = sp.symbols(r"lambda \lambda'", positive=True)
+rising, falling = sp.symbols("G_1 G_2", positive=True)
 
 
 def clip(x: sp.Expr) -> sp.Expr:
     return sp.Min(sp.Max(x, low), high)
 
 
-def _is_a_line(name: str) -> list[Identity]:
-    """The stationary point of every term of a program is slope times price plus offset."""
-    return [
-        Identity(
-            f"`{name}`: with $\\pi = {sp.latex(d.total_price)} > 0$ the Lagrangian is stationary in "
-            f"${sp.latex(d.term.decision)}$ at this line in the price $u = {sp.latex(d.price)}$.",
-            sp.Subs(
-                d.stationarity.subs(MULTIPLIER, PRICE - d.total_price + MULTIPLIER),
-                d.term.decision,
-                d.slope * d.price + d.offset,
-            ),
-            sp.Integer(0),
-            given=_ranges(programs()[name]),
-        )
-        for d in derive(programs()[name])
-    ]
+def levels(program: Program) -> tuple[sp.Expr, ...]:
+    """The scalars through which the decisions of a program depend on lambda, each once."""
+    return tuple(dict.fromkeys(d.price.subs(PRICE, d.total_price) for d in derive(program)))
+
+
+def has_rational_root(program: Program) -> bool:
+    """Does the program have one level, and are slope, offset, level and multiplier rational functions of its data?"""
+    parts = (part for d in derive(program) for part in (d.slope, d.offset, d.price, d.inverse_price))
+    return len(levels(program)) == 1 and all(part.is_rational_function(*part.free_symbols) for part in parts)
+
+
+def _named(found: Iterator[Program]) -> str:
+    return ", ".join(f"`{program.name}`" for program in found)
+
+
+ONE = _named(program for program in programs().values() if len(levels(program)) == 1)
+SEVERAL = _named(program for program in programs().values() if len(levels(program)) > 1)
+RATIONAL = _named(filter(has_rational_root, programs().values()))
+
+
+def _line(d: Derivation) -> Iterator[Step]:
+    """The stationary point is slope times level plus offset, and the level moves one way."""
+    level, name = latex(d.price), d.program.name
+    yield Identity(
+        f"`{name}`: with $\\pi = {sp.latex(d.total_price)} > 0$ the Lagrangian is stationary in "
+        f"${sp.latex(d.term.decision)}$ at this line in the level $u = {level}$.",
+        sp.Subs(
+            d.stationarity.subs(MULTIPLIER, PRICE - d.total_price + MULTIPLIER),
+            d.term.decision,
+            d.slope * d.price + d.offset,
+        ),
+        sp.Integer(0),
+        given=_ranges(d.program),
+    )
+    moves = sp.diff(d.price, PRICE)
+    yield Identity(f"The level ${level}$ moves with $\\pi$ at the rate", rate(d.price, PRICE), moves)
+    way = "negative: the decision, which uses the resource, falls" if d.uses else "positive: the decision rises"
+    yield sign(f"which is {way} as $\\lambda$ rises", below if d.uses else above, moves, d.program)
 
 
 def _ranges(program: Program) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
@@ -52,25 +84,39 @@ def _ranges(program: Program) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
     return tuple(rule for p in knobs for rule in ((1 / (p - 1), inverse), (p, 1 + 1 / inverse)))
 
 
+capacity, sparsity = (
+    (d.slope * d.price + d.offset).subs({PRICE: multiplier, d.term.weight: 1, d.term.data: 1, **defaults})
+    for d in derive(JOINT)
+    for defaults in [{scalar.symbol: sp.nsimplify(scalar.default) for scalar in JOINT.scalars}]
+)
+IRRATIONAL = sp.sqrt(3) - 1
+
 PROOF = Proof(
     title="One kernel, and an algorithm that ends",
     source="goes beyond the paper; the knapsack is that of Helgason, Kennington and Lall (1980) and Brucker (1984)",
-    statement=r"""
-In every declared program the optimal decision depends on the multiplier through one scalar only, the price $u$, and
-is a clipped line in it: $x_k = \operatorname{clip}(p_k u + r_k, l_k, h_k)$ with $p_k > 0$. So the optimum is a root
-of
+    statement=rf"""
+In every declared program each optimal decision depends on the multiplier through one scalar, its level $u$, and is a
+clipped line in it: $x_k = \operatorname{{clip}}(p_k u + r_k, l_k, h_k)$ with $p_k > 0$. Every level moves one way with
+$\lambda$, so the constraint is relieved as $\lambda$ rises.
 
-$$\sum_k a_k \operatorname{clip}(p_k u + r_k, l_k, h_k) = R,$$
+**One level** ({ONE}). The optimum is a root of
+
+$$\sum_k a_k \operatorname{{clip}}(p_k u + r_k, l_k, h_k) = R,$$
 
 continuous, piecewise linear and non-decreasing in $u$, with at most $2K$ bends. A search that keeps a bracket and
-solves one linear piece at a time finds the root after at most $2K + 1$ pieces, exactly: no tolerance is needed. Where
-slope and offset are rational functions of the data, so is the root.
+solves one linear piece at a time finds the root after at most $2K + 1$ pieces, exactly: no tolerance is needed. In
+{RATIONAL} slope, offset, level and multiplier are rational functions of the data, so root and multiplier are fractions.
+In the other programs they need a power or a logarithm.
+
+**Two levels** ({SEVERAL}). Capacity is a line in $1 / \lambda$ and sparsity a line in $\lambda$, so the sum is not
+piecewise linear in either. It is monotone in $\lambda$ with at most $4K$ bends, and between two neighbouring ones
+$\lambda$ is the one positive root of an equation of degree two at most. That root need not be a fraction.
 """,
     assumptions=(r"$a_k > 0$, $l_k \le h_k$, and a root exists.",),
     steps=(
-        *(step for name in programs() for step in _is_a_line(name)),
+        *(step for program in programs().values() for d in derive(program) for step in _line(d)),
         Inequality(
-            "A clipped line does not fall as the price rises.",
+            "A clipped line does not fall as the level rises.",
             at_most(clip(p * u + r), clip(p * v + r)),
             given=(at_most(u, v),),
         ),
@@ -112,6 +158,29 @@ slope and offset are rational functions of the data, so is the root.
             "bends sorted, halving among them "
             r"needs $\lceil \log_2 (2K + 1) \rceil$ evaluations of the sum, independent of any tolerance."
         ),
+        Argument(
+            r"Two levels. Between two neighbouring bends, now in $\lambda$, the layers inside their boxes use "
+            r"$G_1 / \lambda$ by their capacities and $- G_2 \lambda$ by their sparsities, and the rest is constant."
+        ),
+        Inequality(
+            "That falls, also where only one of the two kinds is inside its box; so it has one root at most.",
+            above(rising / multiplier - falling * multiplier, rising / other - falling * other),
+            given=(below(multiplier, other),),
+        ),
+        Identity(
+            r"With $r = R - S$ what the constraint leaves to it, the root is that of a quadratic equation.",
+            sp.Subs(rising / u - falling * u - r, u, (sp.sqrt(r**2 + 4 * rising * falling) - r) / (2 * falling)),
+            sp.Integer(0),
+        ),
+        Identity(
+            r"An example without a fraction: one layer of `joint`, everything 1, and $B = 0$. What its capacity uses, "
+            r"from the declaration, is what its sparsity frees at $\lambda = \sqrt3 - 1$:",
+            sp.Subs(capacity, multiplier, IRRATIONAL),
+            sp.Subs(sparsity, multiplier, IRRATIONAL),
+        ),
+        Numeric("Both are inside their boxes: above 0", above(capacity.subs(multiplier, IRRATIONAL), sp.Integer(0))),
+        Numeric("and below 1.", below(sparsity.subs(multiplier, IRRATIONAL), sp.Integer(1))),
+        Argument(r"No fraction is $\sqrt3 - 1$, for then $\sqrt3$ would be one."),
     ),
     remark=r"""
 The paper's bisection halves an interval of multipliers: $\log_2 (\lambda_{\max} / \varepsilon)$ evaluations of the

@@ -45,12 +45,19 @@ def latex(expression: sp.Basic) -> str:
 
 
 def breakable(expression: sp.Basic) -> str:
-    """The expression as it is shown, with breaks at its relation, or between its terms or alternatives."""
+    """The expression as it is shown, with breaks at its relation, or between its terms or alternatives.
+
+    Of a limit the terms are those of what is under it.
+    """
     if isinstance(expression, sp.core.relational.Relational):
         sign = SIGNS[expression.rel_op]
         return f"{breakable(expression.lhs)}{BREAK}{sign} {breakable(expression.rhs)}"
     if isinstance(expression, sp.Or):
         return rf"{BREAK}\lor ".join(rf"\left({latex(argument)}\right)" for argument in expression.args)
+    if isinstance(expression, sp.Limit):
+        body, variable, point, direction = expression.args
+        side = "" if str(direction) == "+-" or point.is_infinite else f"^{direction}"
+        return rf"\lim_{{{latex(variable)} \to {latex(point)}{side}}} ({BREAK}{breakable(body)})"
     if expression.is_Add:
         first, *others = expression.as_ordered_terms()
         return BREAK.join((latex(first), *map(_signed, others)))

@@ -11,7 +11,7 @@ from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, P
 
 (derived,) = derive(PRUNING)
 objective, slope, closed = PRUNING.terms[0].objective, derived.stationarity, derived.closed_form
-other = sp.Symbol("rho_k'", nonnegative=True)
+other = sp.Symbol(r"\rho'_k", nonnegative=True)
 least, rise = sp.Symbol("w_min", positive=True), sp.Symbol("delta", nonnegative=True)
 
 PROOF = Proof(

@@ -15,6 +15,7 @@ RESOLVENT = ((M * H, 1 - tau * M),)  # M (H + tau I) = I
 p = sp.Symbol("p", nonnegative=True)  # squared component of g along one eigenvector of H
 h, low, high = sp.symbols(r"h \lambda \Lambda", real=True)
 z1, z2, D1, D2 = sp.symbols("z_1 z_2 D_1 D_2", nonnegative=True)
+worth = p / (h + tau) - h * p / (h + tau) ** 2 / 2  # of the step along one eigenvector, on the undamped model
 high1, low2 = sp.symbols(r"\Lambda_1 \lambda_2", nonnegative=True)
 
 PROOF = Proof(
@@ -68,7 +69,7 @@ and 2.
         ),
         Identity(
             r"The bounds are attained: where $g$ lies along one eigenvector with eigenvalue $h$, the worth is",
-            p / (h + tau) - h * p / (h + tau) ** 2 / 2,
+            worth,
             p / (h + tau) / 2 * (1 + tau / (h + tau)),
         ),
         Argument(

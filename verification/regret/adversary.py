@@ -1,5 +1,7 @@
 """What no plan can better: a lower bound on the proved worst case of every plan, from one mixture of scores.
 
+The proof is `worst_case`.
+
 Let every decision have its weight at the higher end of its interval with some chance, else at the lower, and let bars
 be means over the two ends. For any plan x within the limit and any price lambda >= 0,
 

@@ -1,13 +1,15 @@
 """Bounds on the regret R = F_T(x_S) - min F_T of a source's plan, for all target scores in a box; no solver is used.
 
-dual-endpoint  R <= sum_k max over ends e of [L_ke(x_k) - min_y L_ke(y)] + spare, L the Lagrangian at any price >= 0:
-               weak duality, convex in every weight (method 5.6, see `dual_ends`). Needs nothing.
-separable      R <= sum_k (Lq_k |dq_k|)^2 / (2 mu_k): the variational inequality of x_S, layer by layer (method 5.5).
+dual-endpoint  R <= sum_k max over ends e of [L_ke(x_k) - min_y L_ke(y)] + spare, L the Lagrangian at any multiplier
+               >= 0: weak duality, convex in every weight (proof `drift`, see `dual_ends`). Needs nothing.
+separable      R <= sum_k (Lq_k |dq_k|)^2 / (2 mu_k): the variational inequality of x_S, layer by layer (proof
+               `separable`).
 variational    R <= L_q^2 |dq|^2 / (2 mu): the same with one constant for all layers.
-theorem-4      R <= L L_q^2 |dq|^2 / (2 mu^2): the paper's, looser by the condition number L / mu >= 1.
+theorem-4      R <= L L_q^2 |dq|^2 / (2 mu^2): the paper's, looser by the condition number L / mu >= 1 (proof `regret`).
 
 The last three need mu > 0 and a source's plan that is optimal for the source. Their constants are those of the
-declaration, at the worst of both ends of the box and the source's own scores; |dq| is to the farther end.
+declaration, at the worst of both ends of the box and the source's own scores (proof `constants`); |dq| is to the
+farther end.
 
 A box is one of gains, which are normalised afterwards, or one of shares. The target's shares sum to one: that is part
 of what is known of them, and no bound holds for scores that do not.
@@ -30,7 +32,7 @@ from zetaplan.verification.regret.dual_ends import dual_ends, quality_ends, regr
 Kind = Literal["dual-endpoint", "separable", "variational", "theorem-4"]
 
 NEEDS: dict[Kind, str] = {
-    "dual-endpoint": "nothing: any plan, any price",
+    "dual-endpoint": "nothing: any plan, any multiplier",
     "separable": "an optimal plan, and strong convexity of every layer",
     "variational": "an optimal plan, and strong convexity",
     "theorem-4": "an optimal plan, strong convexity and smoothness",
@@ -81,8 +83,8 @@ def regret_bound(
     instance : the source's program. solution : its plan x and multiplier.
     low, high : (K,) 0 <= low <= high, gains in any unit, or shares q if `normalised`; the source's own scores need not
         lie between them. kind : see this module.
-    refine : search for the price that proves most, halve the box, and search again, some 130 evaluations in all; if
-        False, one evaluation at the plan's own multiplier. Of the dual ends only.
+    refine : search for the multiplier that proves most, halve the box, and search again, some 130 evaluations in all;
+        if False, one evaluation at the plan's own multiplier. Of the dual ends only.
 
     Raises SpecError for another kind, for other shapes, for ends in the wrong order, and for shares none of which sum
     to one.

@@ -82,7 +82,8 @@ class Box(NamedTuple):
     def halves(self, column: int) -> Iterator[Box]:
         """Two boxes that are enough for this one: with a column at either end; of shares, on either side of its middle.
 
-        R - t divisor is convex in every weight: only corners count. (On the simplex one share can be between its ends.)
+        R - t divisor is convex in every weight: only corners count. On the simplex one share can be between its ends.
+        Both are proved in `boxes`.
         """
         entry = (slice(None), column) if self.tied else np.unravel_index(column, self.weights.shape[1:])
         for end in (0, 1):

@@ -1,0 +1,89 @@
+"""What no plan can better over a box of scores: a lower bound from one mixture of scores."""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, above, at_least, at_most, below
+
+chance = sp.Symbol("theta", nonnegative=True)
+share, multiplier, other = sp.symbols("t lambda nu", nonnegative=True)
+low, high = sp.symbols("h_1 h_2", real=True)
+objective, dual, excess = sp.symbols("F D_nu s", real=True)
+duals, answers, uses = (sp.symbols(f"{name}_1:3", real=True) for name in ("D", "f", "s"))
+mean_dual, paid, divisor = sp.symbols("D_lambda A d", real=True)
+over, room, drawn = sp.symbols("s r theta", nonnegative=True)
+
+
+def mean(ends: tuple[sp.Expr, ...]) -> sp.Expr:
+    """Over the two ends of an interval."""
+    return (1 - chance) * ends[0] + chance * ends[1]
+
+
+PROOF = Proof(
+    title="What no plan can better",
+    source="goes beyond the paper",
+    statement=r"""
+Let `regret_bound` prove with a single multiplier $\lambda$ for a whole box, in which every decision has weights of its
+own, that the regret of a plan $x$ is at most $t d$. Let every weight stand at the higher end of its interval with some
+chance, else at the lower; let $D(\nu)$ be the dual function at the mean weights and $A$ the mean of $f_k(y_k)$ over
+the ends, for answers $y_k$ to each end whose mean use keeps the limit. Then whatever $x$, $\lambda$, the chances,
+$\nu \ge 0$ and the answers are,
+
+$$t \;\ge\; \frac{D(\nu) - A}{\bar d}, \qquad \bar d > 0 \text{ the mean of } d.$$
+
+So the plan of `robust` cannot be bettered by more than the difference: that is its `gap`.
+""",
+    steps=(
+        Inequality(
+            "What holds at every end holds for the mean.",
+            at_most(mean((low, high)), sp.Integer(0)),
+            given=(
+                at_most(low, sp.Integer(0)),
+                at_most(high, sp.Integer(0)),
+                at_most(chance, sp.Integer(1)),
+            ),
+        ),
+        Argument(
+            r"So the mean of $F_w(x) - D_w(\lambda) - t d_w$ over the corners is at most 0. All three are sums over "
+            "the decisions, so the mean over the corners is a sum of means over two ends; and $F$ is linear in the "
+            "weights ([regret over a box](drift.md)), so its mean is $F$ at the mean weights."
+        ),
+        Inequality(
+            r"There weak duality holds at $\nu$, as $x$ keeps the limit.",
+            at_least(objective, dual),
+            given=(at_least(objective + other * excess, dual), at_most(excess, sp.Integer(0))),
+        ),
+        Inequality(
+            r"The mean of the dual at $\lambda$ is at most the mean objective of any answers whose mean use keeps the "
+            "limit: every answer's Lagrangian is at least the least one.",
+            at_most(mean(duals), mean(answers)),
+            given=(
+                *(at_most(d, f + multiplier * s) for d, f, s in zip(duals, answers, uses, strict=True)),
+                at_most(mean(uses), sp.Integer(0)),
+                at_most(chance, sp.Integer(1)),
+            ),
+        ),
+        Inequality(
+            "Together:",
+            at_least(share, (dual - paid) / divisor),
+            given=(
+                at_most(objective - mean_dual - share * divisor, sp.Integer(0)),
+                at_least(objective, dual),
+                at_most(mean_dual, paid),
+                above(divisor, sp.Integer(0)),
+            ),
+        ),
+        Identity(
+            "Answers that exceed the limit by $s$ are drawn towards the bounds that spare the resource, which leave "
+            "$r$ of the limit. The use is linear in them; this share of the way just keeps it.",
+            sp.Subs((1 - drawn) * over - drawn * room, drawn, over / (over + room)),
+            sp.Integer(0),
+        ),
+        Inequality(
+            "A smaller share does not: so the answers are moved no further than needed.",
+            above((1 - drawn) * over - drawn * room, sp.Integer(0)),
+            given=(below(drawn, over / (over + room)),),
+        ),
+    ),
+)
