@@ -219,7 +219,7 @@ def test_mola_has_one_entry_per_layer_and_routes_to_experts_that_exist(model: nn
     third = export(wider, to="mola", model=model).text.split()[3].strip('"').split(",")
     assert list(map(int, third)) == [min(3, count) for count in experts]
     assert plan.rounded.used == sum(4 * m.inputs * n + 4 * m.outputs * n for m, n in _by_linear(plan, model))
-    with pytest.raises(SpecError, match=r"counts ranks, not experts: plan with expert_rank"):
+    with pytest.raises(SpecError, match=r"this plan counts ranks; plan kind 'experts'"):
         export(plan_for(model, "peft"), to="mola", model=model)
     with pytest.raises(SpecError, match=r"counts experts, not ranks: export it to mola"):
         export(plan, to="peft", model=model)

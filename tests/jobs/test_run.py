@@ -77,7 +77,9 @@ def test_scores_that_there_are_need_no_model(scores_file: Path) -> None:
 
 def test_what_was_finished_stays_finished(config: Path) -> None:
     config.write_text(CONFIG.replace("to: peft", "to: mola"))
-    with pytest.raises(ZetaplanError, match="counts ranks, not experts"):
+    with pytest.raises(
+        ZetaplanError, match="this plan counts ranks; plan kind 'experts' with `zetaplan allocate --expert-rank`"
+    ):
         run(config)
     config.write_text(CONFIG)
     assert [step.name for step in run(config) if step.ran] == ["export 0 to peft", "export 1 to csv"]

@@ -31,7 +31,7 @@ BY_NAME = {
     "upper": ("cap", "An upper bound for some blocks"),
     "pins": ("pin", "A fixed value for some blocks; * in a name stands for any characters"),
 }
-ALIASES = {"step": ("--step", "--multiple-of")}
+ALIASES = {"step": ("--step", "--multiple-of"), "out": ("--out", "-o")}
 
 
 def command(

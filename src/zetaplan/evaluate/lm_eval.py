@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from zetaplan._files import write
+from zetaplan._yaml import dumped
 from zetaplan.errors import SpecError
 from zetaplan.evaluate.perplexity import Answers, Item
-from zetaplan.exports.yaml import dumped
 from zetaplan.scoring import LoadedModel
 
 TASK = "zetaplan_choices"

@@ -19,6 +19,7 @@ from zetaplan.errors import CertificateError, SpecError
 from zetaplan.exports import formats
 from zetaplan.exports.job import Format, Group, job_of
 from zetaplan.exports.targets import Problem, check, modules_of
+from zetaplan.plans.kinds import kind_names, kind_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -71,7 +72,9 @@ def export(plan: Plan, *, to: str, model: str | nn.Module | None = None) -> Expo
     """
     form = format_of(to)
     if form.COUNTS not in (None, plan.kind.counts):
-        raise SpecError(f"to = {to!r}: takes plans of {form.COUNTS}, this is one of {plan.kind.counts}")
+        raise SpecError(
+            f"to = {to!r}: takes plans of {form.COUNTS}, this plan counts {plan.kind.counts}{_remedy(form.COUNTS)}"
+        )
     if model is None and form.MODEL:
         raise SpecError(f"to = {to!r}: is written for the modules of a model; name it with model (--model)")
     modules = () if model is None else modules_of(model)
@@ -80,6 +83,12 @@ def export(plan: Plan, *, to: str, model: str | nn.Module | None = None) -> Expo
     if modules:
         refuse(problems(form.read(data, modules) or (), form.settings(job)), to)
     return Export(to, data, form.FILE, form.usage(job, form.FILE))
+
+
+def _remedy(counts: str | None) -> str:
+    """Which kind of plan to make instead, and with which command."""
+    kinds = [kind for kind in map(kind_of, kind_names()) if kind.counts == counts]
+    return "".join(f"; plan kind {kind.name!r} with `zetaplan {kind.words.command}`" for kind in kinds[:1])
 
 
 def check_file(path: str | os.PathLike[str], model: str | nn.Module) -> tuple[str, tuple[Problem, ...]]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from zetaplan._yaml import dumped, parsed
 from zetaplan.exports.formats import peft
 from zetaplan.exports.job import Group, Job
 from zetaplan.exports.targets import Module
-from zetaplan.exports.yaml import dumped, parsed
 
 COUNTS, MODEL, FILE = "ranks", True, "lora.yaml"
 

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from zetaplan._yaml import dumped, parsed
 from zetaplan.errors import SpecError
 from zetaplan.exports.job import Group, Job
 from zetaplan.exports.targets import Entry, Module, by_position, linears
-from zetaplan.exports.yaml import dumped, parsed
 
 COUNTS, MODEL, FILE = "weights", True, "recipe.yaml"
 

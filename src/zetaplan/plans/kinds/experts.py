@@ -28,6 +28,7 @@ KIND = replace(
     words=replace(
         RANK.words,
         title="LoRA experts",
+        command="allocate --expert-rank",
         unit="LoRA experts (of rank {expert_rank})",
         whole="LoRA experts (of rank {expert_rank})",
     ),
