@@ -17,7 +17,9 @@ from zetaplan.spec.solution import Solution, Status
 from zetaplan.verification.certificate import Certificate, certify
 from zetaplan.verification.regret.adversary import worst_case_floor
 from zetaplan.verification.regret.bound import RegretBound, regret_bound
-from zetaplan.verification.regret.dual_ends import decision_box, dual_ends, mixed, quality_ends
+from zetaplan.verification.regret.boxes import decision_box, quality_ends
+from zetaplan.verification.regret.dual_ends import dual_ends
+from zetaplan.verification.regret.quotient import mixed
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,8 +13,6 @@ COUNTS, MODEL, FILE = "experts", True, "mola.args"
 
 
 def settings(job: Job) -> dict[str, dict[str, float]]:
-    if job.plan.request.expert_rank is None:
-        raise SpecError("the plan counts ranks, not experts: plan with expert_rank (--expert-rank), or export to peft")
     experts = by_block(job)
     return {
         "number_experts": {block: float(count) for block, count in experts.items()},
