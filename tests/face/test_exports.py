@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,54 +20,20 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 from typer.testing import CliRunner
 
-from tests.face.conftest import made_scores
+from tests.face.exporting import LAYERS, MODELS, SPARSITY, plan_for, scores_of
 from tests.models import byte_tokenizer, save_model, tiny_gpt2, tiny_llama
 from zetaplan.applying import apply_pruning
 from zetaplan.cli import app
 from zetaplan.errors import CertificateError, SpecError
 from zetaplan.exports import check_file, export, format_names, format_of
-from zetaplan.exports.job import _divided, job_of
+from zetaplan.exports.job import job_of
 from zetaplan.exports.targets import Entry, Module, by_position, check, linears, modules_of
-from zetaplan.planning import Plan, allocate, prune
-from zetaplan.scoring import Scores
+from zetaplan.planning import Plan, allocate
 
 NO_COMPRESSOR = (
     "llmcompressor is not installed, so its own reading is not compared; 0.14 wants transformers up to 5.17, "
     "so it needs an environment of its own beside the pinned 5.23"
 )
-LAYERS = 12  # layer 1 is not layer 11
-MODELS: dict[str, Callable[..., nn.Module]] = {"llama": tiny_llama, "gpt2": tiny_gpt2}
-RANKS = ("peft", "axolotl", "mola")
-SPARSITY = ("llm-compressor", "alphapruning", "torch-prune")
-
-
-def scores_of(model: nn.Module, blocks: str = "layers") -> Scores:
-    """Unequal gains for every block of the model, with its true sizes."""
-    found = linears(modules_of(model))
-    keys = [module.block if blocks == "layers" else module.name for module in found]
-    names = tuple(dict.fromkeys(keys))
-    weights = np.array([sum(m.weights for m, key in zip(found, keys, strict=True) if key == name) for name in names])
-    ranks = np.array(
-        [sum(m.inputs + m.outputs for m, key in zip(found, keys, strict=True) if key == name) for name in names]
-    )
-    gain = np.random.default_rng(5).gamma(0.5, size=len(names))
-    one = np.ones(len(names))
-    return made_scores(
-        names=names,
-        gain=gain,
-        low=gain,
-        high=gain,
-        noise_floor=None,
-        cross_fitted=None,
-        standard_error=one,
-        gradient_norm=one,
-        effective_dimension=one,
-        damping=one,
-        parameters=weights,
-        linear_parameters=weights,
-        rank_parameters=ranks,
-        blocks=blocks,
-    )
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -79,12 +44,6 @@ def model(request: pytest.FixtureRequest) -> nn.Module:
 @pytest.fixture(scope="module")
 def llama() -> nn.Module:
     return tiny_llama(layers=LAYERS)
-
-
-def plan_for(model: nn.Module, to: str, blocks: str = "layers") -> Plan:
-    if to in RANKS:
-        return allocate(scores_of(model, blocks), mean_rank=3, expert_rank=4 if to == "mola" else None)
-    return prune(scores_of(model, blocks), sparsity=0.5, upper=0.9)
 
 
 def everywhere(model: nn.Module) -> Plan:
@@ -296,16 +255,6 @@ def test_the_first_match_wins_as_in_peft(keys: list[str]) -> None:
     wanted = {name: rank for name, rank in taken.items() if rank}
     ignored = [key for key in ranks if ranks[key] not in taken.values()]
     assert [problem.key for problem in check(entries, names, wanted)] == ignored
-
-
-@given(amount=st.integers(0, 10**12), sizes=st.lists(st.integers(1, 10**9), min_size=1, max_size=9))
-def test_a_layer_is_divided_to_the_unit(amount: int, sizes: list[int]) -> None:
-    amount = min(amount, sum(sizes))
-    parts = _divided(amount, sizes)
-    assert sum(parts) == amount
-    for part, size in zip(parts, sizes, strict=True):
-        assert 0 <= part <= size
-        assert abs(part - amount * size / sum(sizes)) < 1 + 1e-6
 
 
 def test_positions_beyond_the_names_hit_nothing() -> None:

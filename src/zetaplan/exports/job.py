@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from zetaplan.divide import divide
 from zetaplan.errors import CertificateError, SpecError
 from zetaplan.exports.targets import Entry, Module, linears
 from zetaplan.wishes import TIE
@@ -83,7 +84,7 @@ def job_of(plan: Plan, modules: Sequence[Module]) -> Job:
         members = _members(name, modules)
         _check_size(plan, name, members, resource)
         sizes = [module.weights for module in members]
-        parts = _divided(amount, sizes) if plan.rounded.counts_parameters else [amount] * len(members)
+        parts = divide(amount, sizes) if plan.rounded.counts_parameters else [amount] * len(members)
         units |= zip((module.name for module in members), parts, strict=True)
     return Job(plan, tuple(modules), {m.name: units[m.name] for m in linears(modules) if m.name in units})
 
@@ -118,13 +119,3 @@ def _check_size(plan: Plan, name: str, members: Sequence[Module], resource: floa
         unit = "weights" if removes else "parameters per rank"
         counted = f"the plan counts {resource:,.10g} {unit}, the linears of this model have {size:,}"
         raise CertificateError(f"{name}: {counted}: another model, or experts in one tensor")
-
-
-def _divided(amount: int, sizes: Sequence[int]) -> list[int]:
-    """The amount in proportion to the sizes, by largest remainders; ties go to the first."""
-    whole = sum(sizes)
-    parts = [amount * size // whole for size in sizes]
-    order = sorted(range(len(sizes)), key=lambda i: -(amount * sizes[i] % whole))
-    for i in order[: amount - sum(parts)]:
-        parts[i] += 1
-    return parts
