@@ -18,10 +18,10 @@ def divide(amount: int, sizes: Sequence[int]) -> list[int]:
     is the amount.
     """
     whole = sum(sizes)
-    return largest_remainders([Fraction(amount * size, whole or 1) for size in sizes], amount, sizes)
+    return by_remainders([Fraction(amount * size, whole or 1) for size in sizes], amount, sizes)
 
 
-def largest_remainders(
+def by_remainders(
     shares: Sequence[Fraction], total: int, room: Sequence[int], last: Sequence[bool] | None = None
 ) -> list[int]:
     """Whole counts with the total: the shares rounded down, then one more each by largest remainder, in rounds.

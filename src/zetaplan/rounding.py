@@ -19,7 +19,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from zetaplan import divide
+from zetaplan.divide import by_remainders
 from zetaplan.errors import SpecError
 from zetaplan.solvers.integer import COUNTABLE, solve_integer
 from zetaplan.spec.instance import Array, Instance
@@ -112,7 +112,7 @@ def largest_remainders(relaxed: Solution) -> list[int]:
     shares = [size * Fraction(x) for size, x in zip(sizes, relaxed.x.tolist(), strict=True)]
     over = [math.floor(share) + 1 > cap * size for share, cap, size in zip(shares, caps, sizes, strict=True)]
     total = max(math.ceil(Fraction(instance.limit)), math.floor(sum(shares)))
-    return divide.largest_remainders(shares, total, sizes, over)
+    return by_remainders(shares, total, sizes, over)
 
 
 def _whole(sizes: Array) -> list[int]:

@@ -19,7 +19,7 @@ from torch import nn
 from tests.face.exporting import scores_of
 from tests.models import tiny_gpt2, tiny_llama
 from zetaplan.applying import apply_pruning
-from zetaplan.divide import divide, largest_remainders
+from zetaplan.divide import by_remainders, divide
 from zetaplan.errors import SpecError
 from zetaplan.exports import export, format_names, format_of
 from zetaplan.exports.targets import linears, modules_of
@@ -85,7 +85,7 @@ def test_the_peers_round_the_same_shares_alike(numerators: list[int], bits: int)
     total = int(sum(shares))
     if total >= sum(int(share) for share in shares):
         theirs = largest_fractions(np.array([float(share) for share in shares]), total)
-        assert theirs.tolist() == largest_remainders(shares, total, [1 << 21] * len(shares))
+        assert theirs.tolist() == by_remainders(shares, total, [1 << 21] * len(shares))
 
 
 SHAPES = st.fixed_dictionaries(

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
 from operator import mul
 
 import numpy as np
 
 from zetaplan.errors import SpecError
 from zetaplan.exports.job import Group, Job
-from zetaplan.exports.targets import Module, by_position, linears
+from zetaplan.exports.targets import Outline, by_position, linears
 
 PROGRAM, MODEL, FILE = "pruning", True, "zetaplan.npy"
 
@@ -36,7 +35,7 @@ def write(job: Job) -> bytes:
     return buffer.getvalue()
 
 
-def read(data: bytes, modules: Sequence[Module]) -> tuple[Group, ...] | None:
+def read(data: bytes, model: Outline) -> tuple[Group, ...] | None:
     if not data.startswith(b"\x93NUMPY"):
         return None
     try:
@@ -45,7 +44,7 @@ def read(data: bytes, modules: Sequence[Module]) -> tuple[Group, ...] | None:
         raise SpecError(f"not a complete vector of numpy: {error}; write it anew") from error
     if values.ndim != 1 or values.dtype.kind not in "fiu":
         raise SpecError(f"expected one number per linear, got an array of shape {values.shape} and type {values.dtype}")
-    names = tuple(module.name for module in linears(modules) if module.kind == "Linear")
+    names = tuple(module.name for module in linears(model.modules) if module.kind == "Linear")
     return (Group("ratios", by_position("ratios", values.tolist(), names), names, complete=True),)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from zetaplan.errors import SpecError
 from zetaplan.exports.job import Group, Job
-from zetaplan.exports.targets import Module, linears, literal
+from zetaplan.exports.targets import Module, Outline, linears, literal
 from zetaplan.files import canonical
 
 PROGRAM, MODEL, FILE = None, False, "export.json"
@@ -24,7 +24,7 @@ def write(job: Job) -> bytes:
     return canonical({**head, "plan_sha256": job.plan.document().sha256_, "units": dict(job.units)}).encode()
 
 
-def read(data: bytes, modules: Sequence[Module]) -> tuple[Group, ...] | None:
+def read(data: bytes, model: Outline) -> tuple[Group, ...] | None:
     try:
         value = json.loads(data)
     except ValueError:
@@ -34,7 +34,9 @@ def read(data: bytes, modules: Sequence[Module]) -> tuple[Group, ...] | None:
     units = value.get("units")
     if not isinstance(units, dict) or not all(isinstance(amount, int) for amount in units.values()):
         raise SpecError("units: expected a whole number for every name; correct the file")
-    return (Group("units", tuple(literal(name, float(amount)) for name, amount in units.items()), named(modules)),)
+    return (
+        Group("units", tuple(literal(name, float(amount)) for name, amount in units.items()), named(model.modules)),
+    )
 
 
 def usage(job: Job, file: str) -> str:

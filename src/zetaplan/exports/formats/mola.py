@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 
 from zetaplan.errors import SpecError
 from zetaplan.exports.job import Group, Job, by_block
-from zetaplan.exports.targets import Module, by_position, linears
+from zetaplan.exports.targets import Outline, by_position, linears
 
 PROGRAM, MODEL, FILE = "allocation", True, "mola.args"
 
@@ -27,7 +26,7 @@ def write(job: Job) -> bytes:
     return (" ".join(f'--{name} "{values}"' for name, values in lists.items()) + "\n").encode()
 
 
-def read(data: bytes, modules: Sequence[Module]) -> tuple[Group, ...] | None:
+def read(data: bytes, model: Outline) -> tuple[Group, ...] | None:
     if not data.startswith(b"--number_experts"):
         return None
     words = shlex.split(data.decode())
@@ -38,7 +37,7 @@ def read(data: bytes, modules: Sequence[Module]) -> tuple[Group, ...] | None:
         }
     except ValueError as error:
         raise SpecError(f"expected flags, each with whole numbers between commas: {error}; correct the file") from error
-    blocks = tuple(dict.fromkeys(module.block for module in linears(modules)))
+    blocks = tuple(dict.fromkeys(module.block for module in linears(model.modules)))
     return tuple(
         Group(name, by_position(name, values, blocks), blocks, complete=True) for name, values in lists.items()
     )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
 
 from zetaplan.errors import SpecError
 from zetaplan.exports.job import Group, Job
-from zetaplan.exports.targets import Module, linears, literal
+from zetaplan.exports.targets import Outline, linears, literal
 
 PROGRAM, MODEL, FILE = "pruning", True, "prune.py"
 
@@ -50,12 +49,12 @@ def write(job: Job) -> bytes:
     return SCRIPT.replace("AMOUNTS_LINES", lines).encode()
 
 
-def read(data: bytes, modules: Sequence[Module]) -> tuple[Group, ...] | None:
+def read(data: bytes, model: Outline) -> tuple[Group, ...] | None:
     amounts = _amounts(data)
     if amounts is None:
         return None
     entries = tuple(literal(name, float(amount)) for name, amount in amounts.items())
-    return (Group("AMOUNTS", entries, tuple(module.name for module in linears(modules))),)
+    return (Group("AMOUNTS", entries, tuple(module.name for module in linears(model.modules))),)
 
 
 def usage(job: Job, file: str) -> str:
