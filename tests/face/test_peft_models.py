@@ -158,7 +158,10 @@ def test_linears_that_peft_refuses_are_named(kind: str, to: str) -> None:
     [
         (["gate_proj", "up_proj", "down_proj", "o_proj"], "model.layers.0.mlp.gate_proj"),
         (["down_proj"], "model.layers.0.mlp.down_proj"),
-        (["gate_proj", "o_proj"], "model.layers.0.mlp.gate_proj"),  # one half of a pair that PEFT fuses: it raises an error
+        (
+            ["gate_proj", "o_proj"],
+            "model.layers.0.mlp.gate_proj",
+        ),  # one half of a pair that PEFT fuses: it raises an error
         (r".*layers\.0\.self_attn\.o_proj", "model.layers.1.self_attn.o_proj"),  # it keeps the last name only
         ("all-linear", "model.layers.0.mlp.gate_proj"),
         (["o_proj"], ""),

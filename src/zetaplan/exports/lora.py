@@ -95,14 +95,16 @@ def read(config: Mapping[str, Any]) -> Lora:
 
 def groups(config: Mapping[str, Any], model: Outline) -> tuple[Group, ...]:
     """What PEFT understands of a LoraConfig, entry by entry, and what it would raise."""
-    said, lora = read(_spelled_out(config, model)), read(rewritten(_spelled_out(config, model), model))
+    given = _spelled_out(config, model)
+    said, lora = read(given), read(rewritten(given, model))
     names = tuple(module.name for module in model.modules if module.name)
     adapted = lora.adapted(model.modules)
     parameters = [name for name in model.parameters if _hit(lora.parameters, name)]
     reached = (*(module.name for module in adapted), *parameters)
     raised = tuple(_raised(lora, adapted, parameters))
+    targets = _targets(said, lora, model) if given is config else ()
     found = [
-        Group("target_modules", _targets(said, lora, model), (*names, *parameters), ordered=False),
+        Group("target_modules", targets, (*names, *parameters), ordered=False),
         _listed("target_parameters", said.parameters, model.parameters, _ends),
         _listed("exclude_modules", said.excluded, names, _ends),
         _listed("modules_to_save", said.saved, names, str.endswith),
@@ -145,8 +147,8 @@ def _targets(said: Lora, lora: Lora, model: Outline) -> tuple[Entry, ...]:
 
 
 def _layers(lora: Lora, modules: Sequence[Module]) -> Iterator[Entry]:
-    """One entry per layer to transform, for the modules that are adapted in it."""
-    names = [module.name for module in lora.adapted(modules)]
+    """One entry per layer to transform, for the modules that it makes targets: those not named in full."""
+    names = [module.name for module in lora.adapted(modules) if module.name not in (lora.targets or ())]
     for layer in lora.layers or ():
         yield _resolved(str(layer), [name for name in names if layer_of(name, lora.stacks) == layer])
 

@@ -79,25 +79,22 @@ def _groups(label: str, path: tuple[str, ...], modifier: object, model: Outline)
     targets = tuple(map(_target, _listed("targets", modifier.get("targets", ["Linear"]))))
     ignore = tuple(map(_target, _listed("ignore", modifier.get("ignore", []))))
     matched = [m for m in model.modules if any(_matches(target, m, m.name) for target in targets)]
-    inside = {m.name: list(_pruned(m, model, ignore)) for m in matched}
-    values = modifier.get("sparsity")
-    values = values if isinstance(values, list) else [values] * len(matched)
-    yield Group(f"{label}targets", tuple(_resolved(t, matched) for t in targets), _names(matched), ordered=False)
-    candidates = [(m, name) for outer in matched for m, name in _inner(outer, model)]
-    yield Group(f"{label}ignore", tuple(_ignoring(entry, candidates) for entry in ignore), _names(model.modules))
-    positions = by_position("sparsity", values, [m.name for m in matched])
-    empty = [(entry, m) for entry, m in zip(positions, matched, strict=False) if not inside[m.name]]
-    yield Group(
-        f"{label}sparsity",
-        positions,
-        _names(matched),
-        complete=True,
-        found=(
-            *_wrong_values(path[-1], modifier, values),
-            *(Problem(entry.key, f"would be ignored: nothing is pruned in {m.name}") for entry, m in empty),
-            *(Problem(key, "raises an error: there is no such setting") for key in modifier if key not in SETTINGS),
-        ),
+    given = modifier.get("sparsity")
+    values = given if isinstance(given, list) else [given] * len(matched)
+    owner = {inner.name: i for i, outer in enumerate(matched) for inner in _pruned(outer, model, ignore)}  # last wins
+    idle = [i for i, _ in zip(range(len(values)), matched, strict=False) if i not in owner.values()]
+    idle = idle if values is given or not owner else []
+    candidates = [pair for outer in matched for pair in _inner(outer, model)]
+    unknown = [key for key in modifier if key not in SETTINGS]
+    found = (
+        *(Problem(key, "raises an error: there is no such setting") for key in unknown),
+        *_wrong_values(path[-1], modifier, values),
+        *(Problem(f"sparsity[{i}]", f"would be ignored: it prunes nothing in {matched[i].name}") for i in idle),
     )
+    names = _names(matched)
+    yield Group(f"{label}targets", tuple(_resolved(t, matched) for t in targets), names, ordered=False)
+    yield Group(f"{label}ignore", tuple(_ignoring(e, candidates) for e in ignore), _names(model.modules), ordered=False)
+    yield Group(f"{label}sparsity", by_position("sparsity", values, names), names, complete=True, found=found)
 
 
 def _wrong_values(kind: str, modifier: Mapping[str, Any], values: Sequence[Any]) -> Iterator[Problem]:
