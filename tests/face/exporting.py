@@ -52,3 +52,7 @@ def plan_for(model: nn.Module, to: str, blocks: str = "layers") -> Plan:
     if to in RANKS:
         return allocate(scores_of(model, blocks), mean_rank=3, expert_rank=4 if to == "mola" else None)
     return prune(scores_of(model, blocks), sparsity=0.5, upper=0.9)
+
+
+def everywhere(model: nn.Module) -> Plan:
+    return allocate(scores_of(model), mean_rank=3, lower=1)

@@ -14,20 +14,18 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 from torch import nn
 from typer.testing import CliRunner
 
-from tests.face.exporting import LAYERS, MODELS, SPARSITY, plan_for, scores_of
+from tests.face.exporting import LAYERS, MODELS, SPARSITY, everywhere, plan_for
 from tests.models import byte_tokenizer, save_model, tiny_gpt2, tiny_llama
 from zetaplan.applying import apply_pruning
 from zetaplan.cli import app
 from zetaplan.errors import CertificateError, SpecError
 from zetaplan.exports import check_file, export, format_names, format_of
 from zetaplan.exports.job import job_of
-from zetaplan.exports.targets import Entry, Module, by_position, check, linears, modules_of, outline
+from zetaplan.exports.targets import Module, linears, modules_of, outline
 from zetaplan.planning import Plan, allocate
 
 NO_COMPRESSOR = (
@@ -44,10 +42,6 @@ def model(request: pytest.FixtureRequest) -> nn.Module:
 @pytest.fixture(scope="module")
 def llama() -> nn.Module:
     return tiny_llama(layers=LAYERS)
-
-
-def everywhere(model: nn.Module) -> Plan:
-    return allocate(scores_of(model), mean_rank=3, lower=1)
 
 
 @pytest.mark.parametrize("blocks", ["layers", "modules"])
@@ -216,54 +210,6 @@ def test_every_format_reads_back_and_names_what_was_changed(llama: nn.Module, to
     assert any("would be ignored" in problem.words for problem in found)
 
 
-def test_a_vector_of_another_length_is_named(llama: nn.Module, tmp_path: Path) -> None:
-    np.save(tmp_path / "v.npy", np.linspace(0, 1, 7 * LAYERS + 1), allow_pickle=False)
-    _, [found] = check_file(tmp_path / "v.npy", llama)
-    assert str(found) == "ratios: ratios[84]: would be ignored: the tool finds no module of this name"
-    np.save(tmp_path / "v.npy", np.linspace(0, 1, 7 * LAYERS - 1), allow_pickle=False)
-    _, [found] = check_file(tmp_path / "v.npy", llama)
-    assert str(found) == "ratios: model.layers.11.mlp.down_proj: no entry sets this module"
-
-
-@pytest.mark.parametrize(
-    ("pattern", "said"),
-    [
-        ({"layers.1.*q_proj": 4}, r"layers\.1\.\*q_proj: would hit model\.layers\.10\.self_attn\.q_proj"),
-        ({"^q_proj": 4}, r"\^q_proj: would be ignored: the tool finds no module"),
-        ({"model.layers.1": 4}, r"model\.layers\.1: would be ignored"),
-        ({"base_model.model.model.layers.1.self_attn.q_proj": 4}, "would be ignored"),
-        ({"q_proj": 4, "layers.3.self_attn.q_proj": 8}, r"'q_proj' stands before it and takes model\.layers\.3"),
-        ({r"layers\.3\.mlp\.up_proj": 4}, "would be ignored"),  # no target
-    ],
-)
-def test_keys_that_peft_only_warns_of(llama: nn.Module, pattern: dict[str, int], said: str, tmp_path: Path) -> None:
-    config = {"peft_type": "LORA", "r": 2, "target_modules": ["q_proj", "v_proj"], "rank_pattern": pattern}
-    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
-    _, found = check_file(tmp_path / "adapter_config.json", llama)
-    assert found
-    assert re.search(said, str(found[0]))
-
-
-@given(keys=st.lists(st.sampled_from(["q_proj", "layers.1.*", r"^model\.layers\.1\.self_attn\.q_proj", "1", "x"])))
-def test_the_first_match_wins_as_in_peft(keys: list[str]) -> None:
-    from peft.utils.other import get_pattern_key
-
-    names = [f"model.layers.{k}.self_attn.{p}" for k in range(LAYERS) for p in ("q_proj", "k_proj")]
-    ranks = {key: i + 1.0 for i, key in enumerate(dict.fromkeys(keys))}
-    entries = [Entry(key, rank, rf"(.*\.)?({key})") for key, rank in ranks.items()]
-    taken = {name: ranks.get(get_pattern_key(list(ranks), name)) for name in names}
-    wanted = {name: rank for name, rank in taken.items() if rank}
-    ignored = [key for key in ranks if ranks[key] not in taken.values()]
-    assert [problem.key for problem in check(entries, names, wanted)] == ignored
-
-
-def test_positions_beyond_the_names_hit_nothing() -> None:
-    entries = by_position("sparsity", [0.1, 0.2, 0.3], ["a", "b"])
-    assert [str(p) for p in check(entries, ["a", "b"])] == [
-        "sparsity[2]: would be ignored: the tool finds no module of this name"
-    ]
-
-
 def test_a_plan_of_another_model_is_refused(llama: nn.Module, tmp_path: Path) -> None:
     plan = plan_for(llama, "peft")
     with pytest.raises(
@@ -305,19 +251,6 @@ def test_conv1d_is_refused_where_it_would_be_passed_over() -> None:
     for to in ("llm-compressor", "alphapruning"):
         with pytest.raises(SpecError, match=r"prunes nn\.Linear only, this model has Conv1D; use torch-prune"):
             export(plan_for(gpt2, to), to=to, model=gpt2)
-
-
-def test_a_plan_is_checked_by_its_names(llama: nn.Module, tmp_path: Path) -> None:
-    file = plan_for(llama, "peft").save(tmp_path / "plan.json")
-    assert check_file(file, llama) == ("plan", ())
-    with pytest.raises(CertificateError, match=r"model\.layers\.2: would be ignored"):
-        check_file(file, tiny_llama(layers=2))
-
-
-def test_a_file_of_no_known_format(tmp_path: Path, llama: nn.Module) -> None:
-    (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(SpecError, match="is of no known format; known are alphapruning"):
-        check_file(tmp_path / "notes.txt", llama)
 
 
 @pytest.mark.parametrize("to", format_names())

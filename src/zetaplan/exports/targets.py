@@ -128,10 +128,11 @@ def _only_begins(entry: Entry, name: str, number: re.Match[str]) -> bool:
     """Whether the entry names another number at this place, a part of this one, and hits this one by a wildcard.
 
     It does if it hits the name with that part for the number, alone and followed by anything, but not with anything
-    for the number: `1.*` names layer 1 and hits 11; `1[01]` names both, and `.*` names none.
+    or any digit for the number: `1.*` names layer 1 and hits 11; `1[01]` names both, and `.*` and `[0-9]+` name none.
     """
     before, digits, after = name[: number.start()], number.group(), name[number.end() :]
-    if entry.hits(f"{before}{OTHER}{after}"):
+    others = [digit for digit in "0123456789" if digit not in digits]
+    if entry.hits(f"{before}{OTHER}{after}") or all(entry.hits(f"{before}{digit}{after}") for digit in others):
         return False
     parts = ((i, j) for i in range(len(digits)) for j in range(i + 1, len(digits) + 1) if j - i < len(digits))
     return any(

@@ -15,7 +15,7 @@ import numpy as np
 
 from zetaplan.errors import SpecError
 from zetaplan.exports.job import Group, Job
-from zetaplan.exports.targets import Outline, by_position, linears
+from zetaplan.exports.targets import Outline, Problem, by_position, linears
 
 PROGRAM, MODEL, FILE = "pruning", True, "zetaplan.npy"
 
@@ -40,12 +40,19 @@ def read(data: bytes, model: Outline) -> tuple[Group, ...] | None:
         return None
     try:
         values = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except Exception as error:  # numpy raises errors of many kinds for a damaged header
         raise SpecError(f"not a complete vector of numpy: {error}; write it anew") from error
     if values.ndim != 1 or values.dtype.kind not in "fiu":
         raise SpecError(f"expected one number per linear, got an array of shape {values.shape} and type {values.dtype}")
     names = tuple(module.name for module in linears(model.modules) if module.kind == "Linear")
-    return (Group("ratios", by_position("ratios", values.tolist(), names), names, complete=True),)
+    found = tuple(
+        Problem(f"ratios[{i}]", f"is {value:g}: expected a finite score")
+        for i, value in enumerate(values.tolist())
+        if not math.isfinite(value)
+    )
+    if not found and values.size and values.min() == values.max():
+        found = (Problem("ratios", "raises an error: all are equal, and the tool's mapping divides by their spread"),)
+    return (Group("ratios", by_position("ratios", values.tolist(), names), names, complete=True, found=found),)
 
 
 def usage(job: Job, file: str) -> str:

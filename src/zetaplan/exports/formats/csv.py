@@ -27,10 +27,10 @@ def read(data: bytes, model: Outline) -> tuple[Group, ...] | None:
     header = ",".join(HEADER)
     if not data.startswith(f"{header}\n".encode()):
         return None
-    rows = list(csv.reader(io.StringIO(data.decode())))[1:]
     try:
+        rows = list(csv.reader(io.StringIO(data.decode()), strict=True))[1:]
         entries = tuple(literal(name, float(int(units))) for name, units in rows)
-    except ValueError as error:
+    except (ValueError, csv.Error) as error:
         raise SpecError(f"expected a name and a whole number in every row: {error}; correct the file") from error
     return (Group("units", entries, named(model.modules)),)
 

@@ -34,7 +34,7 @@ def settings(job: Job) -> dict[str, dict[str, float]]:
 
 def write(job: Job) -> bytes:
     shares = settings(job)["sparsity"]
-    if kind := next((module.kind for module in linears(job.modules) if module.kind != "Linear"), None):
+    if kind := next((module.kind for module in linears(job.modules) if "Linear" not in module.classes), None):
         raise SpecError(f"to = 'llm-compressor': it prunes nn.Linear only, this model has {kind}; use torch-prune")
     if full := next((name for name, share in shares.items() if share == 1), None):
         raise SpecError(f"to = 'llm-compressor': {full} loses all weights, which SparseGPT cannot; plan with upper < 1")
@@ -80,7 +80,7 @@ def _groups(label: str, path: tuple[str, ...], modifier: object, model: Outline)
     ignore = tuple(map(_target, _listed("ignore", modifier.get("ignore", []))))
     matched = [m for m in model.modules if any(_matches(target, m, m.name) for target in targets)]
     given = modifier.get("sparsity")
-    values = given if isinstance(given, list) else [given] * len(matched)
+    values: list[Any] = given if isinstance(given, list) else [given] * len(matched)
     owner = {inner.name: i for i, outer in enumerate(matched) for inner in _pruned(outer, model, ignore)}  # last wins
     idle = [i for i, _ in zip(range(len(values)), matched, strict=False) if i not in owner.values()]
     idle = idle if values is given or not owner else []
@@ -88,7 +88,7 @@ def _groups(label: str, path: tuple[str, ...], modifier: object, model: Outline)
     unknown = [key for key in modifier if key not in SETTINGS]
     found = (
         *(Problem(key, "raises an error: there is no such setting") for key in unknown),
-        *_wrong_values(path[-1], modifier, values),
+        *_wrong_values(path[-1], modifier, values if values is given else [given]),
         *(Problem(f"sparsity[{i}]", f"would be ignored: it prunes nothing in {matched[i].name}") for i in idle),
     )
     names = _names(matched)
@@ -99,7 +99,7 @@ def _groups(label: str, path: tuple[str, ...], modifier: object, model: Outline)
 
 def _wrong_values(kind: str, modifier: Mapping[str, Any], values: Sequence[Any]) -> Iterator[Problem]:
     structure = str(modifier.get("mask_structure", "0:0"))
-    if not re.fullmatch(r"\d+:\d+", structure):
+    if not re.fullmatch(r"0:0|\d+:[1-9]\d*", structure):
         yield Problem("mask_structure", f"raises an error: expected N:M, got {structure!r}")
         return
     if modifier.get("sparsity_profile") is not None:

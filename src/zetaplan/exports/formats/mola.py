@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator, Mapping, Sequence
 
 from zetaplan.errors import SpecError
 from zetaplan.exports.job import Group, Job, by_block
-from zetaplan.exports.targets import Outline, by_position, linears
+from zetaplan.exports.targets import Outline, Problem, by_position, linears
 
 PROGRAM, MODEL, FILE = "allocation", True, "mola.args"
 
@@ -29,8 +30,8 @@ def write(job: Job) -> bytes:
 def read(data: bytes, model: Outline) -> tuple[Group, ...] | None:
     if not data.startswith(b"--number_experts"):
         return None
-    words = shlex.split(data.decode())
     try:
+        words = shlex.split(data.decode())
         lists = {
             flag.removeprefix("--"): [float(int(value)) for value in values.split(",")]
             for flag, values in zip(words[::2], words[1::2], strict=True)
@@ -38,9 +39,22 @@ def read(data: bytes, model: Outline) -> tuple[Group, ...] | None:
     except ValueError as error:
         raise SpecError(f"expected flags, each with whole numbers between commas: {error}; correct the file") from error
     blocks = tuple(dict.fromkeys(module.block for module in linears(model.modules)))
-    return tuple(
-        Group(name, by_position(name, values, blocks), blocks, complete=True) for name, values in lists.items()
+    found = tuple(_impossible(lists))
+    return (
+        *(Group(name, by_position(name, values, blocks), blocks, complete=True) for name, values in lists.items()),
+        Group("experts", (), (), found=found),
     )
+
+
+def _impossible(lists: Mapping[str, Sequence[float]]) -> Iterator[Problem]:
+    """Numbers below 1, and tokens that are sent to more experts than there are."""
+    for name, values in lists.items():
+        for i, value in enumerate(values):
+            if value < 1:
+                yield Problem(f"{name}[{i}]", f"is {value:g}: expected at least 1")
+    for i, (experts, chosen) in enumerate(zip(lists.get("number_experts", ()), lists.get("top_k", ()), strict=False)):
+        if chosen > experts:
+            yield Problem(f"top_k[{i}]", f"is {chosen:g}: the layer has {experts:g} experts")
 
 
 def usage(job: Job, file: str) -> str:

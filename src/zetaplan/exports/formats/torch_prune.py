@@ -6,7 +6,7 @@ import ast
 
 from zetaplan.errors import SpecError
 from zetaplan.exports.job import Group, Job
-from zetaplan.exports.targets import Outline, linears, literal
+from zetaplan.exports.targets import Outline, Problem, linears, literal
 
 PROGRAM, MODEL, FILE = "pruning", True, "prune.py"
 
@@ -54,7 +54,13 @@ def read(data: bytes, model: Outline) -> tuple[Group, ...] | None:
     if amounts is None:
         return None
     entries = tuple(literal(name, float(amount)) for name, amount in amounts.items())
-    return (Group("AMOUNTS", entries, tuple(module.name for module in linears(model.modules))),)
+    sizes = {module.name: module.weights for module in linears(model.modules)}
+    found = tuple(
+        Problem(name, f"raises an error: {amount:,} of its {sizes[name]:,} weights cannot be removed")
+        for name, amount in amounts.items()
+        if not 0 <= amount <= sizes.get(name, amount)
+    )
+    return (Group("AMOUNTS", entries, tuple(sizes), found=found),)
 
 
 def usage(job: Job, file: str) -> str:
