@@ -108,7 +108,6 @@ NUMBERED = [f"model.layers.{k}.self_attn.{p}" for k in range(130) for p in ("q_p
         r".*layers\.(?:10|11|12)\.self_attn\.q_proj",
         r"model\.layers\..*q_proj",
         r".*\d+.*",
-        r".*layers\.[1-9].*",
         r".*layers\.[0-9]+1\..*",
         "model.layers.1.self_attn.q_proj",
         r".*layers.1.\.self.*",
