@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -183,3 +184,16 @@ def test_targets_that_peft_moves_to_experts_fit(tmp_path: Path) -> None:
     assert check_file(file, tiny("qwen3_moe")) == ("peft", ())
     _, found = check_file(file, tiny("qwen3_next"))  # its shared expert is three linears, which are left out
     assert any(problem.key.endswith("shared_expert.gate_proj") for problem in found)
+
+
+def test_without_peft_the_usage_says_that_it_was_not_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    model = tiny("llama")
+    asked = export(planned(model, "modules"), to="peft", model=model)
+    monkeypatch.setitem(sys.modules, "peft", None)
+    for to in ("peft", "axolotl"):
+        made = export(planned(model, "modules"), to=to, model=model)
+        assert "PEFT is not installed here, so it was not asked" in made.usage
+        assert check_file(made.save(tmp_path / "settings"), model) == (to, ())
+    assert "not asked" not in asked.usage
+    with pytest.raises(SpecError, match="PEFT is not installed"):
+        adapter(model, planned(model, "modules"))
