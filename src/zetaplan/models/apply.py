@@ -19,6 +19,7 @@ from transformers.pytorch_utils import Conv1D
 from zetaplan.errors import ScoringError, SpecError
 from zetaplan.models.layer_pass import sweep
 from zetaplan.models.pruners import GROUP, Pruner, find_pruner
+from zetaplan.plans.divide import divide
 from zetaplan.scoring import LoadedModel
 from zetaplan.scoring.measure import Batches
 from zetaplan.scoring.model.blocks import Block, layer_blocks, partition
@@ -137,15 +138,14 @@ def prune_blocks(
 
 
 def _divided(block: Block, count: int) -> dict[str, int]:
-    """The block's count over its linears in proportion to their sizes: cumulative shares, rounded down."""
+    """The block's count over its linears in proportion to their sizes, as exports divide it."""
     linears = linears_of(block.modules)
     sizes = [linear.get_parameter("weight").numel() for linear in linears.values()]
     if sum(sizes) != block.linear_parameters:
         raise ScoringError(f"model: {block.name!r} holds experts in one tensor, which cannot be pruned yet")
     if not 0 <= count <= sum(sizes):
         raise SpecError(f"counts[{block.name!r}] = {count}: expected between 0 and its {sum(sizes):,} linear weights")
-    ends = [count * sum(sizes[: i + 1]) // sum(sizes) for i in range(len(sizes))]
-    return dict(zip(linears, (end - start for start, end in zip([0, *ends], ends, strict=False)), strict=True))
+    return dict(zip(linears, divide(count, sizes), strict=True))
 
 
 def linears_of(modules: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
