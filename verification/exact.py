@@ -97,10 +97,16 @@ class _Claim:
 
     @cached_property
     def sides(self) -> list[int]:
-        """Every layer's side; one without weight spares the resource."""
+        """Every layer's side. A layer without weight spares the resource; a pinned one, which is at both of its bounds,
+        stands at the one that its gradient pushes it against."""
         spare = FLOOR if self.truth.uses else CAP
         known = dict(zip(self.truth.weighted, self.weighted_sides, strict=True))
-        return [known.get(k, spare) for k in range(len(self.x))]
+        bounds = enumerate(zip(self.truth.lower, self.truth.upper, strict=True))
+        pinned = {k: self._pushed_against(k) for k, (low, high) in bounds if low == high}
+        return [pinned.get(k, known.get(k, spare)) for k in range(len(self.x))]
+
+    def _pushed_against(self, k: int) -> int:
+        return FLOOR if self.truth.gradient_of(k, self.truth.lower[k], self.multiplier) >= 0 else CAP
 
     @cached_property
     def free(self) -> set[int]:
