@@ -55,7 +55,8 @@ class Claim:
         arguments = (x, self.multiplier, self.channel.weight, self.channel.data, *self.scalars)
         gradient = np.broadcast_to(self.derivation.lagrangian_gradient(*arguments), x.shape)
         magnitude = self.derivation.magnitude(*arguments) + LEAST * (1.0 + self.channel.data)
-        return np.where(np.isinf(gradient), np.sign(gradient), gradient / magnitude)
+        relative: Array = np.where(np.isinf(gradient), np.sign(gradient), gradient / magnitude)
+        return relative
 
     @property
     def optimal(self) -> NDArray[np.bool_]:
