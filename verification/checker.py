@@ -94,7 +94,7 @@ def _proof(plan: dict[str, Any]) -> Any:
         beside = {key: data[key] for key in ("program", "limit", *VECTORS) if key != "plan"}
         beside["parameters"] = {key: data["parameters"][key] for key in proof["parameters"]}
         same = proof == proof | beside | {"plan": solution["x"], "price": solution["multiplier"]}
-    except (KeyError, RecursionError, TypeError, ValueError):
+    except (LookupError, RecursionError, TypeError, ValueError):
         raise CertificateError("plan: no instance, solution and proof") from None
     _need(same, "proof: it is about other data than the plan's", 1)
     return proof

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from zetaplan.digits import at_most
 from zetaplan.documents import (
     certificate_data,
     instance_value,
@@ -28,6 +29,7 @@ from zetaplan.errors import CertificateError, ZetaplanError
 from zetaplan.files import CertificateData, PlanFile, RegretData, RoundedData, load
 from zetaplan.planning import Plan, instance_of
 from zetaplan.rounding import largest_remainders
+from zetaplan.solvers.integer import solve_integer
 from zetaplan.spec.instance import Instance
 from zetaplan.verification import checker
 from zetaplan.verification.certificate import TOLERANCE, certify
@@ -138,6 +140,7 @@ def _meaning(document: PlanFile, plan: Plan) -> Iterator[Check]:
     yield _whole_units(plan)
     yield _whole_limit(plan)
     yield _whole_gap(document.rounded, rounded_data(plan))
+    yield _whole_optimum(plan)
     yield _regret(document.regret, regret_data(plan))
     yield _labels(document, plan)
 
@@ -225,8 +228,23 @@ def _whole_gap(stored: RoundedData, derived: RoundedData) -> Check:
     same = (stored.layers, stored.total) == (derived.layers, derived.total) and all(
         abs(getattr(stored, figure) - getattr(derived, figure)) <= allowed for figure in figures
     )
-    detail = f"the objective in whole units, {derived.objective:.6g}, is within {derived.gap:.2g} of the best possible"
+    detail = (
+        f"the objective in whole units, {derived.objective:.6g}, is within {at_most(derived.gap)} of the best possible"
+    )
     return Check("whole gap", same, detail)
+
+
+def _whole_optimum(plan: Plan) -> Check:
+    """That no plan in whole units is better is derived anew, by solving for it again."""
+    rounded = plan.rounded
+    if not rounded.optimal:
+        return Check("whole optimum", True, "the file does not claim that no plan in whole units is better")
+    if rounded.counts_parameters:
+        return Check("whole optimum", False, "largest remainders do not prove that no plan in whole units is better")
+    best = solve_integer(plan.instance, rounded.step)
+    same = best.optimal and rounded.objective <= best.objective + ROUNDING * abs(best.objective)
+    detail = f"no plan in whole units is better: found anew by {best.method}, with the objective {best.objective:.6g}"
+    return Check("whole optimum", same, detail)
 
 
 def _regret(stored: tuple[RegretData, ...], derived: tuple[RegretData, ...]) -> Check:

@@ -23,6 +23,7 @@ from zetaplan.cli_export import export
 from zetaplan.cli_regret import regret
 from zetaplan.cli_run import run, schema
 from zetaplan.cli_sweep import sweep
+from zetaplan.digits import at_most
 from zetaplan.errors import CertificateError, ScoringError, SpecError, ZetaplanError
 
 if TYPE_CHECKING:
@@ -318,12 +319,20 @@ def verify(plan: PlanPath, as_json: Json = False, quiet: Quiet = False) -> None:
     from zetaplan.files import PlanFile, load
     from zetaplan.tables import verdict_table
 
-    verdict = check(load(plan, PlanFile))
+    document = load(plan, PlanFile)
+    verdict = check(document)
     facts = {"plan": str(plan), "valid": verdict.valid, "checks": [asdict(found) for found in verdict.checks]}
     _show(json.dumps(facts, indent=2), verdict_table(verdict), as_json, quiet)
     if not verdict.valid:
         raise CertificateError(f"{plan} is refused: {', '.join(failure.name for failure in verdict.failures)}")
-    _tell(f"{plan} holds: proved optimal for its program, in fractions too; nothing was changed", quiet or as_json)
+    whole = document.rounded
+    units = (
+        "no plan in whole units is better" if whole.optimal else f"whole units are within {at_most(whole.gap)} of it"
+    )
+    _tell(
+        f"{plan} holds: nothing was changed; the plan is proved optimal for its program, in fractions too; {units}",
+        quiet or as_json,
+    )
 
 
 @app.command(epilog="Example: zetaplan report plan.json --out report.html")
@@ -398,7 +407,7 @@ def _summary(plan: Plan) -> str:
     lines = [
         f"{plan.instance.program.name}: {len(plan.names)} layers, all {conditions} conditions of optimality hold",
         f"in whole units ({plan.whole_unit}): {plan.rounded.used:,.10g} of {plan.instance.limit:,.10g} "
-        f"{plan.resource_unit}, within {plan.rounded.gap:.2g} of the best possible objective",
+        f"{plan.resource_unit}, within {at_most(plan.rounded.gap)} of the best possible objective",
     ]
     from zetaplan.drift import drift_sentence
 

@@ -15,6 +15,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
+from zetaplan.digits import percent_at_most
 from zetaplan.errors import CertificateError, SpecError
 from zetaplan.files import IntervalKind
 from zetaplan.planning import Plan, counted_gain
@@ -71,7 +72,7 @@ class Cost:
         loses = "loses" if self.exact else "loses at most"
         if self.share < ROUNDING:
             return f"If {self.meaning}, the plan loses nothing"
-        return f"If {self.meaning}, the plan {loses} {_percent(self.share)} of the best objective{self._most}"
+        return f"If {self.meaning}, the plan {loses} {percent_at_most(self.share)} of the best objective{self._most}"
 
     @property
     def _most(self) -> str:

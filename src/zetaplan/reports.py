@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from zetaplan.charts import curve_chart, gain_chart, heat_chart, plan_chart, scatter_chart
 from zetaplan.comparison import in_total, per_layer, shown
+from zetaplan.digits import at_least, at_most
 from zetaplan.drift import drift_sentence
 from zetaplan.errors import SpecError
 from zetaplan.files import write
@@ -111,12 +112,12 @@ class Report:
     def whole(self) -> str:
         """What whole units use, and what they are proved to lose at most."""
         rounded = self.plan.rounded
-        share = f" ({rounded.gap / abs(rounded.objective):.2g} of it)" if rounded.objective else ""
+        share = f" ({at_most(rounded.gap / abs(rounded.objective))} of it)" if rounded.objective else ""
         return (
             f"In whole units ({self.plan.whole_unit}, by {rounded.method}) the plan comes to {rounded.used:,.10g} of "
             f"{self.plan.instance.limit:,.10g} {self.plan.resource_unit}. Its objective, {rounded.objective:.6g}, is "
-            f"within {rounded.gap:.2g}{share} of the best possible: the multiplier proves that no plan, whole or not, "
-            f"is below {rounded.bound:.6g}"
+            f"within {at_most(rounded.gap)}{share} of the best possible: the multiplier proves that no plan, whole or "
+            f"not, is below {at_least(rounded.bound, 6)}"
         )
 
     @property
@@ -266,8 +267,8 @@ class Report:
         claim = self.plan.proof.claim
         return (
             "The file also carries a proof in fractions, of the doubles that it holds and without any tolerance: every "
-            f"layer is within {claim.distance:.1e} (relative where above 1) of the optimum, where that is unique, and "
-            f"no allowed plan has an objective that is better by more than {claim.gap:.1e}"
+            f"layer is within {at_most(claim.distance)} (relative where above 1) of the optimum, where that is unique, "
+            f"and no allowed plan has an objective that is better by more than {at_most(claim.gap)}"
         )
 
     @property

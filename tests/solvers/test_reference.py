@@ -72,7 +72,7 @@ def test_a_program_without_a_quadratic_form_says_so() -> None:
 
 
 def test_a_tolerance_out_of_reach_is_stepped_down() -> None:
-    """Cones of exponentials reach no 1e-14 on a thousand layers: the next tolerances are tried, and the one is named."""
+    """Cones of exponentials reach no 1e-14 on a thousand layers: the next tolerances are tried, one is named."""
     rng = np.random.default_rng(0)
     instance = zp.allocation(rng.lognormal(0.0, 1.5, 1000), rng.lognormal(0.0, 0.5, 1000), 500.0)
     solution = zp.solve(instance, "cvxpy", formulation="declared")
