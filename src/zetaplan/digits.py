@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from fractions import Fraction
 
 
 def at_most(value: float, digits: int = 2) -> str:
@@ -19,7 +20,7 @@ def at_least(value: float, digits: int = 2) -> str:
 def percent_at_most(share: float) -> str:
     """A share in percent, in three digits and from 1000% on in all of them, rounded up."""
     if math.isfinite(share) and share >= 10.0:
-        return f"{math.ceil(100 * Decimal(share)):,}%"
+        return f"{math.ceil(100 * Fraction(share)):,}%"
     return f"{_rounded(100 * Decimal(share), 3, ROUND_CEILING)}%"
 
 
