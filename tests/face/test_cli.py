@@ -19,6 +19,7 @@ from tests.models import tiny_llama_dir
 from zetaplan import demo, scoring
 from zetaplan.cli import app
 from zetaplan.demo import demonstrate
+from zetaplan.digits import at_most
 
 from .conftest import edited
 
@@ -145,7 +146,7 @@ def test_a_plan_is_shown_side_by_side(command: str, columns: str, scores_file: P
     rounded = json.loads(Path("plan.json").read_text())["rounded"]
     assert int(total[2].replace(",", "")) == rounded["total"]["rounded"]
     assert f"in whole units ({rounded['unit']}): " in shown
-    assert f"within {rounded['gap']:.2g} of the best possible" in shown
+    assert f"within {at_most(rounded['gap'])} of the best possible" in shown
     assert columns in shown
 
 
