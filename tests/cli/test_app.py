@@ -18,6 +18,7 @@ import zetaplan
 from tests.made import edited
 from tests.tiny_models import tiny_llama_dir
 from zetaplan import scoring
+from zetaplan._digits import at_most
 from zetaplan.cli.app import app
 from zetaplan.jobs import demo
 from zetaplan.jobs.demo import demonstrate
@@ -145,7 +146,7 @@ def test_a_plan_is_shown_side_by_side(command: str, columns: str, scores_file: P
     rounded = json.loads(Path("plan.json").read_text())["rounded"]
     assert int(total[2].replace(",", "")) == rounded["total"]["rounded"]
     assert f"in whole units ({rounded['unit']}): " in shown
-    assert f"within {rounded['gap']:.2g} of the best possible" in shown
+    assert f"within {at_most(rounded['gap'])} of the best possible" in shown
     assert columns in shown
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from zetaplan._digits import at_most
 from zetaplan.errors import SpecError
 from zetaplan.plans.plan import Plan
 from zetaplan.scoring.scores import Scores
@@ -53,7 +54,7 @@ class Reading:
     def __str__(self) -> str:
         strength = "is" if self.solved else "is at most"
         verdict = "the plan holds" if self.within else "the plan gives way to the optimum for these scores"
-        return f"regret {strength} {self.regret:.3g}, {self.tolerated:.3g} is tolerated: {verdict}"
+        return f"regret {strength} {at_most(self.regret, 3)}, {self.tolerated:.3g} is tolerated: {verdict}"
 
 
 class Monitor:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from zetaplan._digits import at_most
 from zetaplan.errors import CertificateError, SpecError
 from zetaplan.solvers import solve
 from zetaplan.solvers.minimax import minimax
@@ -71,7 +72,7 @@ class Robust:
         paid = f"at the nominal scores it costs {self.cost.value:.4g} ({self.cost.share:.2%} of the best objective)"
         if self.worst is None or self.before is None:
             return f"the plan minimises the worst objective; {paid}"
-        worst = f"at most {self.worst.value:.4g} instead of {self.before.value:.4g}"
+        worst = f"at most {at_most(self.worst.value, 4)} instead of {self.before.value:.4g}"
         return f"in the worst case the plan loses {worst}; {paid}"
 
 
