@@ -28,6 +28,7 @@ from zetaplan.spec.instance import Array, Channel, Instance, check_feasible
 from zetaplan.spec.plan import excess, plan_at
 from zetaplan.spec.solution import Solution, Status
 from zetaplan.spec.summation import exact_dot
+from zetaplan.spec.values import Value
 
 MANTISSA = 53  # bits of a double
 
@@ -47,7 +48,7 @@ class _Pieces(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Frontier:
+class Frontier(Value):
     """The optimal plans of an instance for every limit (budget or target) that its box admits.
 
     breakpoints : (J,) limits at which a layer enters or leaves its box, not decreasing, J <= 2K; only those at

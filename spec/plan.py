@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from zetaplan.spec.derivation import derive
-from zetaplan.spec.instance import Array, Instance
+from zetaplan.spec.instance import EPSILON, Array, Instance
 from zetaplan.spec.summation import exact_dot
 
 
@@ -19,10 +21,17 @@ def plan_at(instance: Instance, multiplier: float) -> Array:
 
 
 def excess(instance: Instance, x: Array) -> float:
-    """sigma (sum_k r(x_k) - R), its sign exact: positive where the coupling constraint is violated."""
-    if not np.isfinite(x).all():
-        return np.inf
-    use = [channel.term.usage * channel.data for channel in instance.channels]
-    return instance.program.sign * exact_dot(
-        np.concatenate((*use, [-1.0])), np.concatenate((*instance.rows(x), [instance.limit]))
-    )
+    """sigma (sum_k r(x_k) - R), its sign exact: positive where the coupling constraint is violated.
+
+    Infinite where the use is beyond the range of doubles. Summed without error only where rounding could decide.
+    """
+    data = np.concatenate([channel.term.usage * channel.data for channel in instance.channels])
+    plan = np.concatenate(instance.rows(x))
+    with np.errstate(over="ignore", invalid="ignore"):
+        products = data * plan
+        rough, volume = float(products.sum()) - instance.limit, float(np.abs(products).sum()) + abs(instance.limit)
+    if not math.isfinite(volume):
+        return math.inf
+    if abs(rough) > (plan.size + 2) * EPSILON * volume:
+        return instance.program.sign * rough
+    return instance.program.sign * exact_dot(np.append(data, -1.0), np.append(plan, instance.limit))
