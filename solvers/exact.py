@@ -38,14 +38,14 @@ def solve_exact(instance: Instance, near: float | None = None) -> Solution:
     decides how long the solver takes, not what it finds. Not used for many layers, nor for several terms.
     """
     derivations, scalars = derive(instance.program), instance.scalars
-    if len(derivations) > 1 or not _tame(derivations[0], instance.channels[0], scalars):
+    if len(derivations) > 1 or not tame(derivations[0], instance.channels[0], scalars):
         return replace(solve_bisection(instance), method="exact")
     (derivation,), (channel,) = derivations, instance.channels
     if instance.quality.size > LARGE:
         problem, solve = _layers(derivation, channel, instance.limit, scalars)
     else:
         start = None if near is None else derivation.price_at(near, scalars)
-        problem, solve = _knapsack(derivation, channel, instance.limit, scalars), partial(knapsack.solve, start=start)
+        problem, solve = equation(instance), partial(knapsack.solve, start=start)
     unpriced = derivation.price_at(0.0, scalars)
     if _slack(instance, problem, unpriced):
         return Solution(instance, settle(instance, problem.at(unpriced)), 0.0, Status.SLACK, "exact")
@@ -53,13 +53,14 @@ def solve_exact(instance: Instance, near: float | None = None) -> Solution:
     return Solution(instance, problem.at(price), derivation.multiplier_at(price, scalars), Status.BINDING, "exact")
 
 
-def _tame(derivation: Derivation, channel: Channel, scalars: tuple[float, ...]) -> bool:
+def tame(derivation: Derivation, channel: Channel, scalars: tuple[float, ...]) -> bool:
     """Are all slopes in the range of doubles, with room for sums? Powers such as w^(1 / (1 - p)) may leave it."""
     if not derivation.has_powers:
         return True
     weight, data = channel.weight[channel.weight > 0.0], channel.data
     ends = np.array([[weight.min()], [weight.max()]]), np.array([data.min(), data.max()])
-    slopes = derivation.slope_of(0.0, 0.0, *ends, *scalars)  # monotone in both, so its extremes are at the ends
+    with np.errstate(all="ignore"):
+        slopes = derivation.slope_of(0.0, 0.0, *ends, *scalars)  # monotone in both, so its extremes are at the ends
     return bool(((slopes > 1.0 / TAME) & (slopes < TAME)).all())
 
 
@@ -72,15 +73,16 @@ def _slack(instance: Instance, problem: Any, u: float) -> bool:
     return excess(instance, problem.at(u)) <= 0.0
 
 
-def _knapsack(derivation: Derivation, channel: Channel, limit: float, scalars: tuple[float, ...]) -> Knapsack:
-    """The equation for the price u."""
-    slope, offset = derivation.affine(channel, scalars)
+def equation(instance: Instance) -> Knapsack:
+    """The equation for the price u, of a program of one term."""
+    (derivation,), (channel,) = derive(instance.program), instance.channels
+    slope, offset = derivation.affine(channel, instance.scalars)
     lower, upper = channel.lower, channel.upper
     if not channel.weight.all():
         weightless = channel.weight == 0.0
         slope, offset = np.where(weightless, 1.0, slope), np.where(weightless, 0.0, offset)
         lower, upper = _pinned(derivation, channel)
-    return Knapsack(channel.data, slope, offset, lower, upper, limit, last=derivation.uses)
+    return Knapsack(channel.data, slope, offset, lower, upper, instance.limit, last=derivation.uses)
 
 
 def _pinned(derivation: Derivation, channel: Channel) -> tuple[Array, Array]:

@@ -64,3 +64,21 @@ def _limit(rng: np.random.Generator, program: Program, data: list, low: tuple, h
         [rng.random(), 10.0 ** rng.uniform(-15.0, 0.0), 10.0 ** rng.uniform(-300.0, 0.0), rng.choice(SHARES)]
     )
     return least + float(share) * room
+
+
+def moderate(program: Program, seed: int) -> Instance:
+    """Up to eight layers: ties, zeros, floors, caps, pinned layers, a price; round numbers beside random ones."""
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(1, 9))
+    quality = np.where(
+        rng.random(count) < 0.5, rng.choice([0.0, 1.0, 1.0, 3.0], count), 10.0 ** rng.uniform(-6, 0, count)
+    )
+    quality[rng.integers(count)] = 1.0
+    data = np.where(rng.random(count) < 0.5, rng.choice([0.5, 1.0, 2.0], count), rng.uniform(0.1, 10.0, count))
+    high = rng.choice([0.5, 0.9, 0.75] if program.terms[0].upper <= 1.0 else [1.0, 4.0, 6.0, np.inf], count)
+    low = np.minimum(rng.choice([0.0, 0.0, 0.1, 0.5], count), high)
+    knobs = {scalar.name: float(rng.choice([0.0, 0.0, 0.05])) for scalar in program.scalars if scalar.default == 0.0}
+    if "p" in {scalar.name for scalar in program.scalars}:
+        knobs["p"] = float(rng.choice([0.3, 0.5, 0.9] if program.name == "power_allocation" else [1.5, 2.0, 3.0, 8.0]))
+    least, most = float(data @ low), float(data @ np.minimum(high, 10.0))
+    return declare(program, quality, [data], least + rng.random() * (most - least), [low], [high], knobs)
