@@ -76,7 +76,7 @@ def _slack(instance: Instance, problem: Any, u: float) -> bool:
 def equation(instance: Instance) -> Knapsack:
     """The equation for the price u, of a program of one term."""
     (derivation,), (channel,) = derive(instance.program), instance.channels
-    slope, offset = derivation.affine(channel, instance.scalars)
+    slope, offset = derivation.line(channel, instance.scalars)
     lower, upper = channel.lower, channel.upper
     if not channel.weight.all():
         weightless = channel.weight == 0.0

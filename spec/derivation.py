@@ -130,7 +130,7 @@ class Derivation:
     @cached_property
     def combined_form(self) -> sp.Expr:
         """The closed form with its powers combined, (w / (c pi))^e: the factors w^e and c^e alone may overflow."""
-        return sp.powsimp(self.closed_form, combine="base", force=True)
+        return _combined(self.closed_form)
 
     @cached_property
     def dual(self) -> sp.Expr:
@@ -200,7 +200,7 @@ class Derivation:
 
     @cached_property
     def slope_of(self) -> Function:
-        return self._compile(self.slope)
+        return self._compile(_combined(self.slope))
 
     @cached_property
     def offset_of(self) -> Function:
@@ -223,11 +223,6 @@ class Derivation:
     def multiplier_at(self, price: float, scalars: tuple[float, ...]) -> float:
         """lambda >= 0 at a price u."""
         return max(float(self.multiplier_of(0.0, np.float64(price), 0.0, 0.0, *scalars)), 0.0)
-
-    def affine(self, channel: Channel, scalars: tuple[float, ...]) -> tuple[Array, Array | float]:
-        """(slope, offset) of every layer: (K,), and (K,) or one number; not finite where a layer has no weight."""
-        slope = self.slope_of(0.0, 0.0, channel.weight, channel.data, *scalars)
-        return slope, self.offset_of(0.0, 0.0, channel.weight, channel.data, *scalars)
 
     @cached_property
     def has_powers(self) -> bool:
@@ -257,9 +252,10 @@ class Derivation:
         return float(scale(0.0, 0.0, 0.0, 0.0, *scalars)), numerator, denominator, offset
 
     def line(self, channel: Channel, scalars: tuple[float, ...]) -> tuple[Array, Array]:
-        """As `affine`, both (K,)."""
-        with np.errstate(divide="ignore"):
-            slope, offset = self.affine(channel, scalars)
+        """(slope, offset) of every layer, both (K,); not finite where a layer has no weight."""
+        arguments = (0.0, 0.0, channel.weight, channel.data, *scalars)
+        with np.errstate(all="ignore"):
+            slope, offset = self.slope_of(*arguments), self.offset_of(*arguments)
         return np.broadcast_to(slope, channel.weight.shape), np.broadcast_to(offset, channel.weight.shape)
 
     @cached_property
@@ -279,6 +275,10 @@ class Derivation:
         if not channel.weight.all():
             x = np.where(channel.weight > 0.0, x, channel.lower if self.uses else channel.upper)
         return np.minimum(np.maximum(x, channel.lower), channel.upper)
+
+
+def _combined(expression: sp.Expr) -> sp.Expr:
+    return sp.powsimp(expression, combine="base", force=True)
 
 
 @lru_cache(maxsize=4)

@@ -66,9 +66,9 @@ class Instance(Value):
         return tuple(map(Channel, terms, self.weight, self.resource, self.lower, self.upper))
 
     @property
-    def scalars(self) -> tuple[np.float64, ...]:
-        """The knobs in the order in which the program declares them; numpy's, whose powers overflow to infinity."""
-        return tuple(np.float64(self.parameters[scalar.name]) for scalar in self.program.scalars)
+    def scalars(self) -> tuple[float, ...]:
+        """The knobs in the order in which the program declares them."""
+        return tuple(self.parameters[scalar.name] for scalar in self.program.scalars)
 
     def rows(self, x: Array) -> tuple[Array, ...]:
         """A plan of this instance's shape, term by term."""
