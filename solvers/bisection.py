@@ -10,10 +10,13 @@ import math
 import struct
 from collections.abc import Callable
 
+import numpy as np
+
 from zetaplan.errors import SolverError, SpecError
+from zetaplan.solvers.knapsack import MISSED
 from zetaplan.solvers.weightless import settle
 from zetaplan.spec.checks import number
-from zetaplan.spec.instance import Instance
+from zetaplan.spec.instance import Array, Instance
 from zetaplan.spec.plan import excess, plan_at
 from zetaplan.spec.solution import Solution, Status
 
@@ -33,18 +36,28 @@ def solve_bisection(instance: Instance, *, tolerance: float = 0.0) -> Solution:
     x = plan_at(instance, 0.0)
     if excess(instance, x) <= 0.0:
         return Solution(instance, settle(instance, x), 0.0, Status.SLACK, "bisection")
-    multiplier = _least(lambda price: excess(instance, plan_at(instance, price)) <= 0.0, tolerance)
+    below, multiplier = _bracket(lambda price: excess(instance, plan_at(instance, price)) <= 0.0, tolerance)
     if multiplier < SMALLEST:
         name = instance.program.limit_argument
         raise SolverError(
             f"{name} = {instance.limit:g}: the multiplier is below {SMALLEST:g}, the range of doubles; "
             f"move the {name} away from where it costs nothing"
         )
-    return Solution(instance, plan_at(instance, multiplier), multiplier, Status.BINDING, "bisection")
+    return Solution(instance, _between(instance, below, multiplier), multiplier, Status.BINDING, "bisection")
 
 
-def _least(holds: Callable[[float], bool], tolerance: float) -> float:
-    """The least double > 0 at which a monotone condition holds; infinity where it holds at no finite one."""
+def _between(instance: Instance, below: float, above: float) -> Array:
+    """The plan at the upper multiplier; where it leaves some of a small limit, the plan between both that does not."""
+    spent, spared = plan_at(instance, below), plan_at(instance, above)
+    too_much, left = excess(instance, spent), -excess(instance, spared)
+    if left <= MISSED * abs(instance.limit) or not math.isfinite(too_much):
+        return spared
+    x: Array = np.clip(spared + left / (left + too_much) * (spent - spared), instance.lower, instance.upper)
+    return x
+
+
+def _bracket(holds: Callable[[float], bool], tolerance: float) -> tuple[float, float]:
+    """Two multipliers around the least one at which a monotone condition holds; the upper one may be infinite."""
     low, high = 0, _bits(math.inf)
     while high - low > 1:
         middle = (low + high) // 2
@@ -52,7 +65,7 @@ def _least(holds: Callable[[float], bool], tolerance: float) -> float:
         below, above = _double(low), _double(high)
         if math.isfinite(above) and above - below <= tolerance * above:
             break
-    return _double(high)
+    return _double(low), _double(high)
 
 
 def _bits(value: float) -> int:

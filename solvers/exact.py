@@ -50,7 +50,8 @@ def solve_exact(instance: Instance, near: float | None = None) -> Solution:
     if _slack(instance, problem, unpriced):
         return Solution(instance, settle(instance, problem.at(unpriced)), 0.0, Status.SLACK, "exact")
     price = solve(problem)
-    return Solution(instance, problem.at(price), derivation.multiplier_at(price, scalars), Status.BINDING, "exact")
+    x = knapsack.plan(problem, price) if isinstance(problem, Knapsack) else problem.at(price)
+    return Solution(instance, x, derivation.multiplier_at(price, scalars), Status.BINDING, "exact")
 
 
 def tame(derivation: Derivation, channel: Channel, scalars: tuple[float, ...]) -> bool:

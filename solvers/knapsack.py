@@ -22,6 +22,7 @@ Sides = NDArray[np.int8]
 
 FLOOR, INTERIOR, CAP = -1, 0, 1
 REFINEMENTS = 8  # quadratic from nearby; rounding moves a layer across its bound once or twice; beyond that, search
+MISSED = 1e-12  # of the limit: far above what summing up a plan rounds, far below what a certificate tolerates
 DOUBT = 2.0**-48  # a price is right to some ten roundings; nearer to a bound than this, the side is not certain
 
 
@@ -62,6 +63,19 @@ def solve(knapsack: Knapsack, start: float | None = None) -> float:
             return u if _certain(knapsack, side, u) else _search(knapsack)
         side = refined
     return _search(knapsack)
+
+
+def plan(knapsack: Knapsack, u: float) -> Array:
+    """The plan at the price that solves the equation.
+
+    p u + r is rounded in proportion to |p u| + |r|, which a small limit does not forgive. Where it shows, the equation
+    is solved once more for the distance from u, with p u + r in the place of r.
+    """
+    x = knapsack.at(u)
+    if not np.isfinite(u) or abs(float(knapsack.a @ x) - knapsack.limit) <= MISSED * abs(knapsack.limit):
+        return x
+    rest = knapsack._replace(r=knapsack.p * u + knapsack.r)
+    return rest.at(solve(rest, start=0.0))
 
 
 def _near(knapsack: Knapsack) -> float:

@@ -10,7 +10,6 @@ from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import Array, Instance
 from zetaplan.spec.summation import exact_dot
 
-
 LARGE = 2.0**900  # a factor of 2**27 below the largest double is needed to split a product without error
 
 
