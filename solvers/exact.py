@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from zetaplan.solvers import knapsack
-from zetaplan.solvers.bisection import solve_bisection
+from zetaplan.solvers.bisection import MISSED, solve_bisection
 from zetaplan.solvers.knapsack import Knapsack
 from zetaplan.solvers.weightless import settle
 from zetaplan.spec.derivation import Derivation, derive
@@ -50,8 +50,20 @@ def solve_exact(instance: Instance, near: float | None = None) -> Solution:
     if _slack(instance, problem, unpriced):
         return Solution(instance, settle(instance, problem.at(unpriced)), 0.0, Status.SLACK, "exact")
     price = solve(problem)
-    x = knapsack.plan(problem, price) if isinstance(problem, Knapsack) else problem.at(price)
-    return Solution(instance, x, derivation.multiplier_at(price, scalars), Status.BINDING, "exact")
+    return Solution(
+        instance, plan(instance, problem, price), derivation.multiplier_at(price, scalars), Status.BINDING, "exact"
+    )
+
+
+def plan(instance: Instance, problem: Any, price: float) -> Array:
+    """x(u) at the price that solves the equation.
+
+    slope u + offset is rounded in proportion to both, which a small limit does not forgive; where it shows, x is refined.
+    """
+    x: Array = problem.at(price)
+    if not math.isfinite(price) or abs(float(instance.resource @ x) - instance.limit) <= MISSED * abs(instance.limit):
+        return x
+    return knapsack.refined(equation(instance), price)
 
 
 def tame(derivation: Derivation, channel: Channel, scalars: tuple[float, ...]) -> bool:

@@ -18,8 +18,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from zetaplan.errors import SpecError
-from zetaplan.solvers import knapsack
-from zetaplan.solvers.exact import equation, tame
+from zetaplan.solvers.exact import equation, plan, tame
 from zetaplan.solvers.pieces import Pieces, exact_pieces, quotient
 from zetaplan.solvers.weightless import settle
 from zetaplan.spec.checks import LARGEST, in_range
@@ -74,7 +73,7 @@ class Frontier(Value):
         if self._slackens(instance.limit):
             return Solution(instance, settle(instance, plan_at(instance, 0.0)), 0.0, Status.SLACK, "frontier")
         with np.errstate(all="ignore"):  # a layer without weight has an infinite slope
-            x = knapsack.plan(equation(instance), self._price(instance.limit))
+            x = plan(instance, equation(instance), self._price(instance.limit))
         return Solution(instance, x, multiplier, Status.BINDING, "frontier")
 
     def _slackens(self, limit: float) -> bool:

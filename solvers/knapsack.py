@@ -22,7 +22,6 @@ Sides = NDArray[np.int8]
 
 FLOOR, INTERIOR, CAP = -1, 0, 1
 REFINEMENTS = 8  # quadratic from nearby; rounding moves a layer across its bound once or twice; beyond that, search
-MISSED = 1e-12  # of the limit: far above what summing up a plan rounds, far below what a certificate tolerates
 DOUBT = 2.0**-48  # a price is right to some ten roundings; nearer to a bound than this, the side is not certain
 
 
@@ -65,15 +64,11 @@ def solve(knapsack: Knapsack, start: float | None = None) -> float:
     return _search(knapsack)
 
 
-def plan(knapsack: Knapsack, u: float) -> Array:
-    """The plan at the price that solves the equation.
+def refined(knapsack: Knapsack, u: float) -> Array:
+    """The plan at the price u that solves the equation, free of what rounds p u + r.
 
-    p u + r is rounded in proportion to |p u| + |r|, which a small limit does not forgive. Where it shows, the equation
-    is solved once more for the distance from u, with p u + r in the place of r.
+    The equation is solved once more for the distance from u, with p u + r in the place of r.
     """
-    x = knapsack.at(u)
-    if not np.isfinite(u) or abs(float(knapsack.a @ x) - knapsack.limit) <= MISSED * abs(knapsack.limit):
-        return x
     rest = knapsack._replace(r=knapsack.p * u + knapsack.r)
     return rest.at(solve(rest, start=0.0))
 
