@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import torch
 
+from zetaplan.solvers.bisection import MISSED
 from zetaplan.solvers.exact import TAME, solve_exact
 from zetaplan.solvers.knapsack import DOUBT
 from zetaplan.spec.batch import Batch
@@ -39,7 +40,8 @@ def solve_rows(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     multiplier = batch.evaluate(derivation.inverse_price.subs(PRICE, MULTIPLIER), multiplier=u).clamp(min=0.0)
     x = torch.where(slack[:, None], unpriced, _at(p, r, lower, upper, u))
     multiplier = torch.where(slack, 0.0, multiplier)
-    certain &= torch.where(slack, not _shares(batch, derivation), solved) & _in_range(derivation, p)
+    met = ((batch.data * x).sum(1) - batch.limit).abs() <= MISSED * batch.limit.abs()
+    certain &= torch.where(slack, not _shares(batch, derivation), solved & met) & _in_range(derivation, p)
     for n in certain.logical_not().nonzero().flatten().tolist():
         alone = solve_exact(batch.instance(n))
         x[n], multiplier[n] = x.new_tensor(alone.x), alone.multiplier

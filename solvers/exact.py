@@ -58,7 +58,8 @@ def solve_exact(instance: Instance, near: float | None = None) -> Solution:
 def plan(instance: Instance, problem: Any, price: float) -> Array:
     """x(u) at the price that solves the equation.
 
-    slope u + offset is rounded in proportion to both, which a small limit does not forgive; where it shows, x is refined.
+    slope u + offset is rounded in proportion to both, which a small limit does not forgive: where it shows, x is
+    refined.
     """
     x: Array = problem.at(price)
     if not math.isfinite(price) or abs(float(instance.resource @ x) - instance.limit) <= MISSED * abs(instance.limit):
