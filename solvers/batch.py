@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import torch
 
-from zetaplan.solvers.bisection import MISSED
 from zetaplan.solvers.exact import TAME, solve_exact
-from zetaplan.solvers.knapsack import DOUBT
+from zetaplan.solvers.knapsack import DOUBT, MISSED
 from zetaplan.spec.batch import Batch
 from zetaplan.spec.derivation import PRICE, Derivation, derive
 from zetaplan.spec.program import MULTIPLIER

@@ -13,13 +13,13 @@ from collections.abc import Callable
 import numpy as np
 
 from zetaplan.errors import SolverError, SpecError
+from zetaplan.solvers.knapsack import MISSED
 from zetaplan.solvers.weightless import settle
 from zetaplan.spec.checks import number
 from zetaplan.spec.instance import Array, Instance
 from zetaplan.spec.plan import excess, plan_at
 from zetaplan.spec.solution import Solution, Status
 
-MISSED = 1e-12  # of the limit: far above what summing up a plan rounds, far below what a certificate tolerates
 SMALLEST = 1e-290  # of a multiplier: times a cost it is still a double of full precision
 
 

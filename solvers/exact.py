@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from zetaplan.solvers import knapsack
-from zetaplan.solvers.bisection import MISSED, solve_bisection
+from zetaplan.solvers.bisection import solve_bisection
 from zetaplan.solvers.knapsack import Knapsack
 from zetaplan.solvers.weightless import settle
 from zetaplan.spec.derivation import Derivation, derive
@@ -62,9 +62,8 @@ def plan(instance: Instance, problem: Any, price: float) -> Array:
     refined.
     """
     x: Array = problem.at(price)
-    if not math.isfinite(price) or abs(float(instance.resource @ x) - instance.limit) <= MISSED * abs(instance.limit):
-        return x
-    return knapsack.refined(equation(instance), price)
+    met = knapsack.meets(instance.resource, x, instance.limit)
+    return x if met else knapsack.refined(equation(instance), price)
 
 
 def tame(derivation: Derivation, channel: Channel, scalars: tuple[float, ...]) -> bool:
