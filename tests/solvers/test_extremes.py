@@ -50,7 +50,7 @@ def is_certified_or_refused(name: str, seed: int, method: str) -> None:
 
 @pytest.mark.parametrize("method", ["exact", "bisection"])
 @pytest.mark.parametrize("name", sorted(programs()))
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(seed=seeds)
 def test_a_plan_is_refused_or_certified(name: str, method: str, seed: int) -> None:
     is_certified_or_refused(name, seed, method)
