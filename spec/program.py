@@ -12,13 +12,14 @@ they share the coupling constraint and so its one multiplier.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import sympy as sp
 
 from zetaplan.errors import SpecError
+from zetaplan.spec.programs import named, programs
 
 MULTIPLIER = sp.Symbol("lambda", nonnegative=True)
 QUALITY = sp.Symbol("q_k", positive=True)
@@ -35,7 +36,8 @@ def layer(name: str) -> sp.Symbol:
 class Scalar:
     """A knob of the program: one number for all layers, with its default.
 
-    The symbol carries the sign (positive or nonnegative); `above` and `below`, where given, are strict bounds.
+    The symbol carries the sign (positive or nonnegative); `above` and `below`, where given, are strict bounds of the
+    mathematics. least, most : the range in which doubles resolve the program, where it is narrower.
     `argument` is its name in calls and files where that is not the symbol's.
     """
 
@@ -44,6 +46,8 @@ class Scalar:
     argument: str = ""
     above: float = -math.inf
     below: float = math.inf
+    least: float = -math.inf
+    most: float = math.inf
 
     @cached_property
     def name(self) -> str:
@@ -108,6 +112,12 @@ class Program:
     def costs(self, term: Term) -> bool:
         """Does a larger decision make the coupling constraint harder to satisfy?"""
         return self.sign * term.usage > 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A program of this folder is pickled by its name, any other by its declaration."""
+        if programs().get(self.name) is self:
+            return named, (self.name,)
+        return type(self), tuple(getattr(self, field.name) for field in fields(self))
 
     def __repr__(self) -> str:
         objective = " + ".join(_text(self._in_quality(term.objective, term)) for term in self.terms)

@@ -12,7 +12,7 @@ import sympy as sp
 import torch
 
 from zetaplan.spec.batch import Batch
-from zetaplan.spec.derivation import Derivation, derive
+from zetaplan.spec.derivation import SMALLEST, Derivation, derive
 from zetaplan.spec.instance import EPSILON
 from zetaplan.spec.program import MULTIPLIER
 from zetaplan.verification.claim import LEAST, ROUNDING, TOLERANCE, UNITS
@@ -150,8 +150,12 @@ def _product(factor: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
 
 
 def _cheapest(batch: Batch, derivation: Derivation, multiplier: torch.Tensor) -> torch.Tensor:
-    """The minimiser of the Lagrangian, layer by layer."""
-    x = torch.clamp(batch.evaluate(derivation.closed_form, 0.0, multiplier), batch.lower, batch.upper)
+    """The minimiser of the Lagrangian, layer by layer, as `Derivation.stationary`."""
+    x = batch.evaluate(derivation.combined_form, 0.0, multiplier)
+    if derivation.offset == 0:
+        price = batch.evaluate(derivation.total_price - MULTIPLIER) + multiplier
+        x = torch.where((price > 0.0) & price.isfinite(), x.clamp(min=SMALLEST), x)
+    x = torch.clamp(x, batch.lower, batch.upper)
     if batch.weightless is None:
         return x
     return torch.where(batch.weightless, batch.lower if batch.uses else batch.upper, x)
