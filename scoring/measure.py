@@ -21,6 +21,7 @@ from zetaplan.errors import ScoringError
 from zetaplan.scoring.answers import Subject, answers
 from zetaplan.scoring.blocks import left_out, partition
 from zetaplan.scoring.cache import VERSIONS, Run
+from zetaplan.scoring.coverage import uncovered, without
 from zetaplan.scoring.curvature import Curvature, MatrixFree, find_curvature
 from zetaplan.scoring.damping import Damping
 from zetaplan.scoring.distributed import Ranks, joined, sharded
@@ -213,10 +214,12 @@ def _measured(
 ) -> dict[str, Scores]:
     network, parts = task.network, partition(task.network, task.blocks)
     ranks.require(len(parts), len(data), task.shard)
+    missed = uncovered(network, parts, data[0])
+    parts = without(parts, missed)
     unplaced = left_out(network, parts)
     if task.shard:
         network = sharded(copy.deepcopy(network), ranks)
-        parts = partition(network, task.blocks)
+        parts = without(partition(network, task.blocks), missed)
     surrogates = task.surrogates.values()
     seen = observed(network, parts, data, surrogates, run, task.memory, task.sketch, ranks, task.progress)
     names = tuple(part.name for part in parts)

@@ -28,6 +28,7 @@ def apply(
     structure: Annotated[
         Literal["unstructured", "2:4"], typer.Option(help="2:4: two of every four; the plan has to take half.")
     ] = "unstructured",
+    device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")] = "cpu",
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float64; as stored if not given.")] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Change nothing; exit 1 if an entry of the plan would not be used.")
@@ -49,7 +50,7 @@ def apply(
     progress = not (quiet or as_json)
     wanted, calibrated = load_plan(plan), find_pruner(method).calibrated
     require_new(out)
-    loaded = load_model(model, dtype=dtype, progress=progress)
+    loaded = load_model(model, device=device, dtype=dtype, progress=progress)
     text = None
     if calibrated:
         text = read_sequences(data or ["pydoc"], loaded.tokenizer, sequences=sequences, length=length)
@@ -61,7 +62,7 @@ def apply(
     elif not quiet:
         removed = sum(block.removed for block in applied.blocks)
         typer.echo(f"{removed:,} weights of {len(applied.blocks)} blocks removed ({applied.sparsity:.2%}) by {method}")
-        if note := facts["note"]:
+        for note in (*filter(None, [facts["note"]]), *facts["notes"]):
             typer.echo(f"note: {note}")
         typer.echo(f"written: {out}")
 
