@@ -1,10 +1,10 @@
-"""The kinds of model that would give numbers of another meaning, and are refused: they are no plain causal language model.
+"""Refusal of models that are no plain causal language model: their numbers would mean something else.
 
-The configuration rules out most without a pass. Whether a later token changes the logits of an earlier place is measured.
+The configuration rules out most of them without a pass. One pass shows whether a later token changes earlier logits.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,7 @@ MERGE = "merge it into the weights first: model = model.merge_and_unload()"
 
 
 def require_causal(model: nn.Module) -> None:
-    """Raise ScoringError for an unmerged adapter, an encoder, an encoder-decoder, or a model without a language head."""
+    """Raise ScoringError for an unmerged adapter, an encoder, an encoder-decoder, or a model without a head."""
     _refuse_adapter(model)
     kind, config = type(model).__name__, getattr(model, "config", None)
     if isinstance(config, PreTrainedConfig):
@@ -30,7 +30,7 @@ def require_causal(model: nn.Module) -> None:
 
 
 def require_causal_config(config: PreTrainedConfig, kind: object) -> None:
-    """Raise ScoringError if the configuration is that of an encoder-decoder, or of an encoder; `kind` names the model."""
+    """Raise ScoringError if the configuration is that of an encoder, with a decoder or without; `kind` is its name."""
     if config.is_encoder_decoder:
         raise ScoringError(f"model: {kind} ({config.model_type}) is an encoder-decoder; {REMEDY}")
     # Some decoders have is_decoder = False too, but none of them is known for filling in masked tokens.
@@ -74,6 +74,12 @@ def one_line(error: BaseException) -> str:
     """The kind of an error and the first line of its message."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def few(names: Iterable[object], most: int = 3) -> str:
+    """Some of the names in order, and how many there are beside them."""
+    ordered = sorted(map(str, names))
+    return ", ".join(ordered[:most]) + (f" and {len(ordered) - most} more" if len(ordered) > most else "")
 
 
 def _refuse_adapter(model: nn.Module) -> None:

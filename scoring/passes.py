@@ -112,7 +112,7 @@ def _losses(
 
 
 def _probe(model: nn.Module, batch: Batch, tokens: int = 16) -> None:
-    """Two passes of one short sequence must agree, else the scores would not repeat; and no token may see later ones."""
+    """Two passes of one short sequence must agree, so that scores repeat, and no token may see a later one."""
     short = {name: value[:1, :tokens].clone() for name, value in batch.items()}
     short["labels"] = short["input_ids"].clone()
     with captured(model, ()), torch.no_grad(), told(model):

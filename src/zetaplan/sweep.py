@@ -180,8 +180,9 @@ def _of_tokens(name: str, inputs: Tensor, mask: Tensor) -> Tensor:
     """The rows (rows, in) that belong to tokens: one row or more of each token, padding left out."""
     if mask.all():
         return inputs.reshape(-1, inputs.shape[-1])
-    if inputs.shape[:2] == mask.shape:
-        return inputs[mask].reshape(-1, inputs.shape[-1])
+    shape = (len(inputs), *(n for n in inputs.shape[1:-1] if n != 1), inputs.shape[-1])  # (B, 1, T, in) is (B, T, in)
+    if shape[:2] == mask.shape:
+        return inputs.reshape(shape)[mask].reshape(-1, inputs.shape[-1])
     if len(inputs) == mask.numel():
         return inputs[mask.flatten()].reshape(-1, inputs.shape[-1])
     raise ScoringError(

@@ -2,10 +2,10 @@
 Massive Language Models Can Be Accurately Pruned in One-Shot", arXiv 2301.00774).
 
 With H = X'X + damping I and C_j = (H_{j:, j:})^-1, removing w_j costs w_j^2 / (2 [C_j]_00) and moves the columns right
-of it by -(w_j / [C_j]_00) [C_j]_0,: . Weights of inputs that are zero at every token change nothing: they are set to
-zero, and are the first to count as removed. The upper Cholesky factor U of H^-1 = U'U holds all of it: [C_j]_00 = U_jj^2 and
+of it by -(w_j / [C_j]_00) [C_j]_0,: . The upper Cholesky factor U of H^-1 = U'U holds all of it: [C_j]_00 = U_jj^2 and
 [C_j]_0,: = U_jj U_j,j: . What goes is chosen for `WIDTH` columns at a time, over all rows together, as many as keep the
-share of the columns passed at count / (out * in) to within one weight.
+share of the columns passed at count / (out * in) to within one weight. The weights of an input that is zero at every
+token change nothing on the text: all of them are set to zero, and of `WIDTH` columns they are the first to be removed.
 """
 
 from __future__ import annotations
