@@ -92,6 +92,8 @@ def _require_replay(model: nn.Module, names: Mapping[nn.Module, str], batch: Bat
         raise ScoringError(f"model: layer {absent[-1]!r} is not called in a pass; {REMEDY}")
     for before, after in pairwise(trace):
         found, expected = before.replayed(_given(before)), _given(after)
+        if not expected.isfinite().all():
+            raise ScoringError(f"model: the input of layer {names[after.layer]!r} is not finite; try dtype float32")
         if difference := _difference(found, expected):
             raise ScoringError(
                 f"model: layer {names[after.layer]!r} does not receive what {names[before.layer]!r} puts out when it "

@@ -198,9 +198,78 @@ def test_every_entry_that_would_be_ignored_is_named() -> None:
         apply_pruning(tiny_llama(layers=3, hidden=32), plan, "magnitude")
 
 
-def test_inputs_that_are_all_zero_are_refused() -> None:
-    with pytest.raises(ScoringError, match="all zero or not finite"):
-        SparseGPT().prune(torch.ones(2, 3), 2, torch.zeros(3, 3), groups=False)
+@given(data=st.data())
+def test_dead_columns_are_set_to_zero_and_the_others_pruned_as_without_them(data: st.DataObject) -> None:
+    """With all weights of dead columns removed first, what is left is the problem of the live columns alone."""
+    rows, columns = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 9))
+    dead = torch.tensor(data.draw(st.lists(st.booleans(), min_size=columns, max_size=columns)))
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 9)))
+    weight = torch.randn(rows, columns, generator=generator, dtype=torch.float64)
+    inputs = torch.randn(12, columns, generator=generator, dtype=torch.float64).masked_fill(dead, 0)
+    count = data.draw(st.integers(int(dead.sum()) * rows, rows * columns))
+    left, removed = SparseGPT().prune(weight, count, SparseGPT().observe(inputs), groups=False)
+    assert int(removed.sum()) == count
+    assert not left[:, dead].any()
+    assert removed[:, dead].all()
+    if not dead.all():
+        alive = inputs[:, ~dead]
+        expected, _ = SparseGPT().prune(
+            weight[:, ~dead], count - int(dead.sum()) * rows, SparseGPT().observe(alive), groups=False
+        )
+        torch.testing.assert_close(left[:, ~dead], expected, rtol=1e-9, atol=1e-12)
+
+
+def silenced(model: nn.Module, name: str, kind: str) -> nn.Module:
+    """The model with one linear that meets zeros in half of its inputs or in all, or that is not called."""
+    linear = model.get_submodule(name)
+    width = linear.weight.shape[1]
+    cut = {"half": width // 2, "all": 0}
+    if kind == "never":
+        linear.forward = None
+        parent = model.get_submodule(name.rpartition(".")[0])
+        parent.forward = lambda x: parent.down_proj(parent.act_fn(parent.gate_proj(x)))
+    else:
+        linear.register_forward_pre_hook(lambda _, args: (args[0] * (torch.arange(width) < cut[kind]),), prepend=True)
+    return model
+
+
+@pytest.mark.parametrize("method", ["wanda", "sparsegpt"])
+@pytest.mark.parametrize("kind", ["half", "all", "never"])
+def test_a_linear_that_the_text_does_not_reach_is_pruned_to_the_count_and_named(method: str, kind: str) -> None:
+    name = "model.layers.1.mlp.up_proj"
+    model = silenced(tiny_llama(layers=3), name, kind)
+    counts = {part.name: part.linear_parameters // 4 for part in layer_blocks(model)}
+    applied = prune_blocks(model, "layers", counts, method, BATCHES)
+    assert [part.removed for part in applied.blocks] == list(counts.values())
+    [note] = applied.notes
+    weight = model.get_submodule(name).weight
+    if kind == "never":
+        assert note == f"linears that the calibration text did not reach, pruned by magnitude: {name!r}"
+        before = tiny_llama(layers=3).get_submodule(name).weight.detach()
+        assert torch.equal(weight, literal_magnitude(before, weight.numel() // 4, weight))
+        return
+    dead = 16 if kind == "all" else 8
+    fate = "their weights are set to zero beside those removed" if method == "sparsegpt" else "their weights go first"
+    silent = {name: dead} | ({"model.layers.1.mlp.down_proj": 32} if kind == "all" else {})
+    listed = ", ".join(f"{linear!r} ({inputs})" for linear, inputs in silent.items())
+    assert note == f"inputs that are zero at every token, by linear; {fate}: {listed}"
+    if method == "sparsegpt":
+        assert not weight[:, 16 - dead :].any()
+        assert applied.blocks[1].zeros > applied.blocks[1].removed
+
+
+def test_inputs_that_are_not_finite_are_refused_with_the_linear() -> None:
+    messages = {
+        1: "the input of layer 'model.layers.2' is not finite",
+        2: "the inputs of '.*2.mlp.up_proj' are not fin",
+    }
+    for place, message in messages.items():
+        model = tiny_llama(layers=3)
+        linear = model.model.layers[place].mlp.up_proj
+        linear.register_forward_pre_hook(lambda _, args: (args[0] * torch.inf,), prepend=True)
+        for method in ("wanda", "sparsegpt"):
+            with pytest.raises(ScoringError, match=message):
+                prune_blocks(model, "layers", {f"model.layers.{place}": 1000}, method, BATCHES)
 
 
 def run(*arguments: object) -> Result:
@@ -270,3 +339,12 @@ def test_the_page_of_experiments_holds_the_table_of_its_result() -> None:
     cells = json.loads(pruning.RESULT.read_text(encoding="utf-8"))["cells"]
     assert pruning.with_table(page, cells) == page
     assert all(found["sparsity"] == 0.5 for row in cells.values() for found in row.values())
+
+
+def test_the_command_computes_where_it_is_told(saved: tuple[Path, Path], tmp_path: Path) -> None:
+    model, plan = saved
+    options = ("--method", "magnitude", "--out", tmp_path / "pruned")
+    wrong = run("apply", model, plan, *options, "--device", "nonsense")
+    assert wrong.exit_code == 2
+    assert "device = 'nonsense': torch cannot compute there; use cpu, or a device that it sees" in wrong.stderr
+    assert run("apply", model, plan, *options, "--device", "cpu").exit_code == 0

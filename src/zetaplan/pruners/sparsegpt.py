@@ -55,7 +55,7 @@ def inverse_factor(gram: Tensor) -> Tensor:
     Raises:
         ScoringError: X'X is not positive definite to rounding.
     """
-    damped = gram.double()
+    damped = gram.to(torch.float64, copy=True)
     diagonal = damped.diagonal()
     live = diagonal[diagonal > 0]
     diagonal[diagonal == 0] = live.mean() if len(live) else 1.0
