@@ -80,11 +80,12 @@ def _dequantised(file: Path) -> tuple[Any, Any]:
         model, report = AutoModelForCausalLM.from_pretrained(
             file.parent, dtype=torch.float32, output_loading_info=True, **where, **options
         )
-        tokenizer = AutoTokenizer.from_pretrained(file.parent, **where)
         unused = _unused(architecture, model, names)
-    for what, lost in (("lacks", report["missing_keys"]), ("stores, without a use for them,", unused)):
-        if lost:
-            raise ScoringError(f"model: {file} {what} tensors of the model: {few(lost)}; convert the model again")
+    for what, names in (("lacks tensors of", report["missing_keys"]), ("stores tensors that are not used in", unused)):
+        if names:
+            raise ScoringError(f"model: {file} {what} the model: {few(names)}; download or convert it again")
+    with _told(file):
+        tokenizer = AutoTokenizer.from_pretrained(file.parent, **where)
     # The weights are plain now; left in the config, this would have the folder read as quantised.
     model.hf_quantizer = None
     model.config.__dict__.pop("quantization_config", None)
