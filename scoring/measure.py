@@ -27,6 +27,7 @@ from zetaplan.scoring.curvature._damping import Damping
 from zetaplan.scoring.distributed import Ranks, joined, sharded
 from zetaplan.scoring.evaluate_blocks import Subject, answers
 from zetaplan.scoring.model.blocks import left_out, partition
+from zetaplan.scoring.model.coverage import uncovered, without
 from zetaplan.scoring.model.load import LoadedModel, as_dtype
 from zetaplan.scoring.scores import Scores, Vector
 from zetaplan.scoring.text.sequences import Batch, Sequences, checked_batches, digest
@@ -213,10 +214,12 @@ def _measured(
 ) -> dict[str, Scores]:
     network, parts = task.network, partition(task.network, task.blocks)
     ranks.require(len(parts), len(data), task.shard)
+    missed = uncovered(network, parts, data[0])
+    parts = without(parts, missed)
     unplaced = left_out(network, parts)
     if task.shard:
         network = sharded(copy.deepcopy(network), ranks)
-        parts = partition(network, task.blocks)
+        parts = without(partition(network, task.blocks), missed)
     surrogates = task.surrogates.values()
     seen = observed(network, parts, data, surrogates, run, task.memory, task.sketch, ranks, task.progress)
     names = tuple(part.name for part in parts)

@@ -198,11 +198,6 @@ def test_every_entry_that_would_be_ignored_is_named() -> None:
         apply_pruning(tiny_llama(layers=3, hidden=32), plan, "magnitude")
 
 
-def test_inputs_that_are_all_zero_are_refused() -> None:
-    with pytest.raises(ScoringError, match="all zero or not finite"):
-        SparseGPT().prune(torch.ones(2, 3), 2, torch.zeros(3, 3), groups=False)
-
-
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
@@ -270,3 +265,12 @@ def test_the_page_of_experiments_holds_the_table_of_its_result() -> None:
     cells = json.loads(pruning.RESULT.read_text(encoding="utf-8"))["cells"]
     assert pruning.with_table(page, cells) == page
     assert all(found["sparsity"] == 0.5 for row in cells.values() for found in row.values())
+
+
+def test_the_command_computes_where_it_is_told(saved: tuple[Path, Path], tmp_path: Path) -> None:
+    model, plan = saved
+    options = ("--method", "magnitude", "--out", tmp_path / "pruned")
+    wrong = run("apply", model, plan, *options, "--device", "nonsense")
+    assert wrong.exit_code == 2
+    assert "device = 'nonsense': torch cannot compute there; use cpu, or a device that it sees" in wrong.stderr
+    assert run("apply", model, plan, *options, "--device", "cpu").exit_code == 0

@@ -17,7 +17,6 @@ from zetaplan.solvers.frontier import Frontier, frontier
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import check_feasible, declare
 from zetaplan.spec.programs import named, programs
-from zetaplan.spec.solution import Status
 
 SINGLE = [name for name, program in programs().items() if len(program.terms) == 1]
 TINY = 1e-290  # a limit below it is made of decisions that no double holds
@@ -46,8 +45,8 @@ def is_certified(path: Frontier, limit: float) -> None:
     except zp.SpecError:
         assert is_refused_rightly(path, limit), limit
         return
-    if 0.0 < limit < TINY or (at.status is Status.BINDING and not TINY < at.multiplier < math.inf):
-        return  # no double holds the plan or its multiplier
+    if 0.0 < limit < TINY:
+        return  # no double holds the plan
     assert zp.certify(at.instance, at).valid, (limit, at)
     solved = zp.solve(at.instance)
     assert np.allclose(at.x, solved.x, rtol=1e-11, atol=1e-11), (limit, at.x, solved.x)

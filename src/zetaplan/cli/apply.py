@@ -39,7 +39,7 @@ def apply(
     lines = [
         f"{removed:,} weights of {len(facts['blocks'])} blocks removed ({facts['sparsity']:.2%}) by {options.method}"
     ]
-    lines += [f"note: {facts['note']}"] if facts["note"] else []
+    lines += [f"note: {note}" for note in (facts["note"], *facts["notes"]) if note]
     tell("\n".join([*lines, f"written: {out}"]), quiet or as_json)
 
 
