@@ -21,6 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from zetaplan.errors import ScoringError
+from zetaplan.scoring.arguments import as_device, require_path, require_switch
 from zetaplan.scoring.gguf import converted, sha256_of
 
 SMOLLM2 = "smollm2"
@@ -75,9 +76,14 @@ def load_model(
         >>> zp.load_model("tiny").name
         'tiny'
     """
+    require_path("model", source)
+    require_switch(progress=progress)
+    if cache is not None:
+        require_path("cache", cache)
+    device, dtype = as_device(device), as_dtype(dtype)
     with _progress_bars(progress):
         folder, name, sha256, kind = _locate(source, cache)
-        model = _read_model(folder, source, as_dtype(dtype))
+        model = _read_model(folder, source, dtype)
         tokenizer = _read_tokenizer(folder, source)
     return LoadedModel(model.to(device).eval(), tokenizer, name, sha256, str(source), kind)
 
@@ -93,9 +99,9 @@ def _progress_bars(show: bool) -> Iterator[None]:
 
 
 def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
-    """The torch dtype of a name; floating types only."""
+    """The torch dtype of a name; floating types that can compute only, so none of one byte."""
     found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if dtype is None or (isinstance(found, torch.dtype) and found.is_floating_point):
+    if dtype is None or (isinstance(found, torch.dtype) and found.is_floating_point and found.itemsize > 1):
         return found
     raise ScoringError(f"dtype: expected float32, bfloat16, float64 or a floating torch dtype, got {dtype!r}")
 

@@ -116,7 +116,7 @@ def loss_curves(
     if grid.ndim != 1 or len(grid) < 2 or not ((grid > 0) & (grid < 1)).all() or not (np.diff(grid) > 0).all():
         raise SpecError(f"levels = {list(levels)}: expected two or more, ascending, between 0 and 1")
     network, pruner = model.model if isinstance(model, LoadedModel) else model, find_pruner(method)
-    data, blocks = checked_batches(text), layer_blocks(network)
+    data, blocks = checked_batches(text, model=network), layer_blocks(network)
     linears = {name: linear for block in blocks for name, linear in linears_of(block.modules).items()}
     before, rises = mean_loss(network, data), []
     with torch.no_grad(), tqdm(total=len(blocks), desc="loss curves", unit="layer", disable=not progress) as bar:

@@ -138,7 +138,10 @@ def score(
     ],
     data: Annotated[
         list[str] | None,
-        typer.Option(help="A text or .jsonl file; repeatable. 'pydoc', the default: Python's own help texts."),
+        typer.Option(help="A text, or records; repeatable. 'pydoc', the default: Python's own help texts."),
+    ] = None,
+    field: Annotated[
+        str | None, typer.Option(help="The field of a record that holds its text; text, ctx or sentence1 if not given.")
     ] = None,
     sequences: Annotated[int, typer.Option(help="How many sequences are scored.")] = 32,
     length: Annotated[int, typer.Option(help="Tokens per sequence.")] = 128,
@@ -190,11 +193,11 @@ def score(
     _require_device(device)
     progress = writes and not (quiet or as_json)
     loaded = scoring.load_model(model, device="cpu" if shard else device, dtype=dtype, progress=progress)
-    text = scoring.read_sequences(data or ["pydoc"], loaded.tokenizer, sequences=sequences, length=length)
+    text = scoring.read_sequences(data or ["pydoc"], loaded.tokenizer, sequences=sequences, length=length, field=field)
     fresh = None
     if check or held_out:
         read = scoring.read_sequences if held_out else scoring.sequences_between
-        fresh = read(held_out or data or ["pydoc"], loaded.tokenizer, sequences=sequences, length=length)
+        fresh = read(held_out or data or ["pydoc"], loaded.tokenizer, sequences=sequences, length=length, field=field)
     scores = scoring.score(
         loaded,
         text,

@@ -21,7 +21,10 @@ def apply(
     method: Annotated[str, typer.Option(help="magnitude, wanda or sparsegpt.")] = "wanda",
     data: Annotated[
         list[str] | None,
-        typer.Option(help="Calibration text or .jsonl; repeatable. 'pydoc', the default: Python's own help texts."),
+        typer.Option(help="Calibration text, or records; repeatable. 'pydoc', the default: Python's own help texts."),
+    ] = None,
+    field: Annotated[
+        str | None, typer.Option(help="The field of a record that holds its text; text, ctx or sentence1 if not given.")
     ] = None,
     sequences: Annotated[int, typer.Option(help="How many sequences calibrate.")] = 32,
     length: Annotated[int, typer.Option(help="Tokens per sequence.")] = 128,
@@ -52,7 +55,7 @@ def apply(
     loaded = load_model(model, dtype=dtype, progress=progress)
     text = None
     if calibrated:
-        text = read_sequences(data or ["pydoc"], loaded.tokenizer, sequences=sequences, length=length)
+        text = read_sequences(data or ["pydoc"], loaded.tokenizer, sequences=sequences, length=length, field=field)
     applied = apply_pruning(loaded, wanted, method, text, structure=structure, progress=progress)
     facts = record(applied, wanted, loaded, text)
     save_pruned(loaded, applied, facts, out)

@@ -16,7 +16,10 @@ def calibrate(
     method: Annotated[str, typer.Option(help="magnitude, wanda or sparsegpt.")] = "wanda",
     data: Annotated[
         list[str] | None,
-        typer.Option(help="Text or .jsonl to measure on; repeatable. 'pydoc', the default: Python's own help texts."),
+        typer.Option(help="Text or records to measure on; repeatable. 'pydoc', the default: Python's own help texts."),
+    ] = None,
+    field: Annotated[
+        str | None, typer.Option(help="The field of a record that holds its text; text, ctx or sentence1 if not given.")
     ] = None,
     sequences: Annotated[int, typer.Option(help="How many sequences of the text.")] = 8,
     length: Annotated[int, typer.Option(help="Tokens per sequence.")] = 128,
@@ -37,7 +40,7 @@ def calibrate(
 
     progress = not (quiet or as_json)
     loaded = load_model(model, device=device, dtype=dtype, progress=progress)
-    text = read_sequences(data or ["pydoc"], loaded.tokenizer, sequences=sequences, length=length)
+    text = read_sequences(data or ["pydoc"], loaded.tokenizer, sequences=sequences, length=length, field=field)
     found = loss_curves(loaded, method, text, levels=sorted(level) if level else LEVELS, progress=progress)
     facts = {
         "model": loaded.name,

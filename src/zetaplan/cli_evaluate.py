@@ -9,15 +9,21 @@ from typing import Annotated, Any
 import typer
 
 from zetaplan.errors import SpecError
+from zetaplan.scoring.records import counted
 
 
 def evaluate(
     model: Annotated[
         str, typer.Argument(help="A folder with safetensors, a .gguf file, a hub name in the local cache, or smollm2.")
     ],
-    text: Annotated[Path | None, typer.Option(help="A UTF-8 text for perplexity.")] = None,
+    text: Annotated[
+        Path | None, typer.Option(help="A UTF-8 text for perplexity; texts of records (.jsonl, .json) are joined.")
+    ] = None,
     choices: Annotated[
         Path | None, typer.Option(help="A .jsonl file: ctx (or sentence1, sentence2), choices, 0-based gold.")
+    ] = None,
+    field: Annotated[
+        str | None, typer.Option(help="The field of a record that holds its text, or an item's prompt.")
     ] = None,
     length: Annotated[int, typer.Option(help="Tokens per window.")] = 1024,
     stride: Annotated[int, typer.Option(help="How far a window moves, below length; every token counts once.")] = 512,
@@ -46,11 +52,11 @@ def evaluate(
     from zetaplan.scoring import load_model
 
     progress = not (quiet or as_json)
-    read = evaluation.read_items(choices, template=template, limit=items) if choices else ()
+    read = evaluation.read_items(choices, template=template, limit=items, field=field) if choices else ()
     loaded = load_model(model, device=device, dtype=dtype, progress=progress)
     facts: dict[str, Any] = {"model": loaded.name, "model_sha256": loaded.sha256}
     if text:
-        ids = evaluation.read_tokens(text, loaded.tokenizer)[:tokens]
+        ids = evaluation.read_tokens(text, loaded.tokenizer, field=field)[:tokens]
         found = evaluation.perplexity(loaded, ids, length=length, stride=stride, progress=progress)
         facts["perplexity"] = evaluation.perplexity_facts(found) | {"text": text.name}
     if read:
@@ -72,11 +78,11 @@ def evaluate(
 def _words(facts: dict[str, Any]) -> list[str]:
     lines = []
     if p := facts.get("perplexity"):
-        windows = f"{p['scored']:,} tokens, {p['length']} a window, stride {p['stride']}"
+        windows = f"{counted(p['scored'], 'token')}, {p['length']} a window, stride {p['stride']}"
         lines += [f"perplexity {p['value']:.3f} ({windows}); loss per token {_spread(p['loss'])}"]
     for key, who in (("multiple_choice", ""), ("lm_eval", ", by lm-eval")):
         if a := facts.get(key):
-            where = f"on {len(a['items'])} items{who}"
+            where = f"on {counted(len(a['items']), 'item')}{who}"
             lines += [f"accuracy ({name}) {_spread(a[name])} {where}" for name in ("sum", "normalised")]
     return lines
 

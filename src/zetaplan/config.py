@@ -21,6 +21,7 @@ class ScoreStep(Record):
     """How the model is scored. data : files, or "pydoc" for Python's own help texts. The rest: `zetaplan score`."""
 
     data: tuple[str, ...] = Field(("pydoc",), min_length=1)
+    field: str | None = None
     sequences: int = 32
     length: int = 128
     blocks: Literal["layers", "modules"] = "layers"
@@ -81,6 +82,7 @@ class ApplyStep(Record):
 
     method: str = "wanda"
     data: tuple[str, ...] = Field(("pydoc",), min_length=1)
+    field: str | None = None
     sequences: int = 32
     length: int = 128
     structure: Literal["unstructured", "2:4"] = "unstructured"
@@ -96,6 +98,7 @@ class EvaluateStep(Record):
     choices: str | None = Field(None, description="a .jsonl file: ctx (or sentence1, sentence2), choices, 0-based gold")
     items: int | None = Field(None, description="only so many, evenly spread; all if not given")
     template: str = "{prompt}"
+    field: str | None = Field(None, description="of a record's text, or of an item's prompt")
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -146,7 +146,9 @@ class _Job:
             self.seen(self.config.model), device=wanted.device, dtype=wanted.dtype, progress=self.progress
         )
         data = [self.seen(name) for name in wanted.data]
-        text = scoring.read_sequences(data, loaded.tokenizer, sequences=wanted.sequences, length=wanted.length)
+        text = scoring.read_sequences(
+            data, loaded.tokenizer, sequences=wanted.sequences, length=wanted.length, field=wanted.field
+        )
         scores = scoring.score(
             loaded,
             text,
@@ -199,7 +201,9 @@ class _Job:
         text = None
         if find_pruner(wanted.method).calibrated:
             data = [self.seen(name) for name in wanted.data]
-            text = read_sequences(data, loaded.tokenizer, sequences=wanted.sequences, length=wanted.length)
+            text = read_sequences(
+                data, loaded.tokenizer, sequences=wanted.sequences, length=wanted.length, field=wanted.field
+            )
         applied = apply_pruning(loaded, plan, wanted.method, text, structure=wanted.structure, progress=self.progress)
         save_pruned(loaded, applied, record(applied, plan, loaded, text), folder)
 
@@ -221,13 +225,15 @@ class _Job:
 
         facts: dict[str, Any] = {}
         if wanted.text is not None:
-            ids = evaluation.read_tokens(Path(self.seen(wanted.text)), loaded.tokenizer)[: wanted.tokens]
+            ids = evaluation.read_tokens(self.seen(wanted.text), loaded.tokenizer, field=wanted.field)[: wanted.tokens]
             found = evaluation.perplexity(
                 loaded, ids, length=wanted.length, stride=wanted.stride, progress=self.progress
             )
             facts["perplexity"] = evaluation.perplexity_facts(found)
         if wanted.choices is not None:
-            items = evaluation.read_items(self.seen(wanted.choices), template=wanted.template, limit=wanted.items)
+            items = evaluation.read_items(
+                self.seen(wanted.choices), template=wanted.template, limit=wanted.items, field=wanted.field
+            )
             answers = evaluation.multiple_choice(loaded, items, progress=self.progress)
             facts["multiple_choice"] = evaluation.answers_facts(answers)
         return facts
