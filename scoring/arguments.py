@@ -11,11 +11,30 @@ from torch import nn
 from zetaplan.errors import ScoringError
 
 
+def shown(value: Any) -> str:
+    """A value in a message: one line of at most 80 characters."""
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # a number of too many digits
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def listed(value: Any) -> list[Any] | None:
+    """The entries of what can be gone through and is no text; None for all else."""
+    if isinstance(value, str | bytes | PathLike):
+        return None
+    try:
+        return list(value)
+    except TypeError:
+        return None
+
+
 def network_of(model: object) -> nn.Module:
     """The module of a loaded model, or the module itself, with weights on a device that computes."""
     network = getattr(model, "model", model) if not isinstance(model, nn.Module) else model
     if not isinstance(network, nn.Module):
-        raise ScoringError(f"model: expected a model, got {model!r}; load one by load_model")
+        raise ScoringError(f"model: expected a model, got {shown(model)}; load one by load_model")
     first = next(network.parameters(), None)
     if first is None:
         raise ScoringError(f"model: {type(network).__name__} has no parameters; give a causal language model")
@@ -35,7 +54,7 @@ def as_device(device: Any) -> torch.device:
     except (RuntimeError, AssertionError, TypeError, ValueError, OverflowError):  # torch raises any of these
         found = torch.device("meta")
     if found.type == "meta":
-        raise ScoringError(f"device = {device!r}: torch cannot compute there; use cpu, or a device that it sees")
+        raise ScoringError(f"device = {shown(device)}: torch cannot compute there; use cpu, or a device that it sees")
     return found
 
 
@@ -47,7 +66,7 @@ def as_number(name: str, value: Any, *, zero: bool = False) -> float:
     except OverflowError:
         number = math.inf
     if not (math.isfinite(number) and (number > 0 or (zero and number == 0))):
-        raise ScoringError(f"{name} must be a finite number {bound}, got {value!r}")
+        raise ScoringError(f"{name} must be a finite number {bound}, got {shown(value)}")
     return number
 
 
@@ -55,16 +74,16 @@ def require_switch(**switches: Any) -> None:
     """Raise unless each of these is True or False."""
     for name, value in switches.items():
         if not isinstance(value, bool):
-            raise ScoringError(f"{name}: expected True or False, got {value!r}")
+            raise ScoringError(f"{name}: expected True or False, got {shown(value)}")
 
 
 def require_name(name: str, value: Any) -> None:
     """Raise unless the value is a text."""
     if not isinstance(value, str):
-        raise ScoringError(f"{name}: expected a name, got {value!r}")
+        raise ScoringError(f"{name}: expected a name, got {shown(value)}")
 
 
 def require_path(name: str, value: Any) -> None:
     """Raise unless the value is a path."""
     if not isinstance(value, str | PathLike) or not str(value):
-        raise ScoringError(f"{name}: expected a path, got {value!r}")
+        raise ScoringError(f"{name}: expected a path, got {shown(value)}")

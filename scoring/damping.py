@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zetaplan.errors import ScoringError
-from zetaplan.scoring.arguments import as_number
+from zetaplan.scoring.arguments import as_number, shown
 
 Mode = Literal["relative", "absolute"]
 Scope = Literal["global", "block"]
@@ -45,7 +45,7 @@ class Damping:
         for name, kind in (("mode", Mode), ("scope", Scope)):
             value, known = getattr(self, name), get_args(kind)
             if not isinstance(value, str) or value not in known:
-                raise ScoringError(f"damping: {name} must be one of {known}, got {value!r}")
+                raise ScoringError(f"damping: {name} must be one of {known}, got {shown(value)}")
 
     @classmethod
     def of(cls, damping: "Damping | float") -> "Damping":

@@ -15,7 +15,7 @@ def writing(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
-    except (OSError, NotImplementedError, SafetensorError) as error:  # the second from a lock, the third from weights
+    except (OSError, ValueError, NotImplementedError, SafetensorError) as error:  # by paths, locks and weights too
         raise ScoringError(
             f"cache: {folder} cannot be written: {error}; free some room there, or set ZETAPLAN_CACHE to a folder that "
             "can be written"

@@ -26,6 +26,7 @@ import torch
 from torch import nn
 
 from zetaplan.errors import ScoringError
+from zetaplan.scoring.arguments import shown
 from zetaplan.scoring.blocks import Block
 from zetaplan.scoring.curvature import MatrixFree
 from zetaplan.scoring.distributed import Ranks
@@ -50,7 +51,7 @@ def as_bytes(size: Any) -> int | None:
         return int(size)
     match = re.fullmatch(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*([kmgt]?i?)b?\s*", str(size).lower(), re.ASCII)
     if not isinstance(size, str) or not match or match[2] not in UNITS:
-        raise ScoringError(f"memory: expected a size as 2GB, 500MB or 1GiB, got {size!r}")
+        raise ScoringError(f"memory: expected a size as 2GB, 500MB or 1GiB, got {shown(size)}")
     return int(Fraction(match[1]) * UNITS[match[2]])
 
 

@@ -22,7 +22,7 @@ from zetaplan.scoring.folders import writing
 
 def converted(file: Path, cache: str | PathLike[str] | None = None) -> tuple[Path, str]:
     """The model folder of a GGUF file, converted on first use, and the file's sha256."""
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise ScoringError(f"model: there is no file {file}")
     sha256 = sha256_of(file)
     folder = (Path(cache) if cache else cache_folder()) / "gguf" / sha256

@@ -7,7 +7,7 @@ every surrogate that is a function of G; a matrix-free one goes back to the mode
 import copy
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from os import PathLike
@@ -23,13 +23,20 @@ from zetaplan.scoring.answers import Subject, answers
 from zetaplan.scoring.arguments import as_device, as_number, network_of, require_name, require_path, require_switch
 from zetaplan.scoring.blocks import left_out, partition
 from zetaplan.scoring.cache import VERSIONS, Run
-from zetaplan.scoring.curvature import Curvature, find_curvature
+from zetaplan.scoring.curvature import Curvature
 from zetaplan.scoring.damping import Damping
 from zetaplan.scoring.distributed import Ranks, joined, sharded
 from zetaplan.scoring.footprint import as_bytes
 from zetaplan.scoring.frozen import placed
 from zetaplan.scoring.models import LoadedModel, as_dtype
-from zetaplan.scoring.observation import Statistics, fitting_batch, observed, require_shardable, require_sketchable
+from zetaplan.scoring.observation import (
+    Statistics,
+    fitting_batch,
+    found_surrogates,
+    observed,
+    require_shardable,
+    require_sketchable,
+)
 from zetaplan.scoring.provenance import data_provenance, model_provenance
 from zetaplan.scoring.scores import Scores, Vector
 from zetaplan.scoring.sequences import Batch, Sequences, checked_batches, digest, require_count
@@ -139,7 +146,7 @@ def score_each(
     require_name("blocks", blocks)
     if cache is not True and cache is not False:
         require_path("cache", cache)
-    surrogates = _surrogates(curvatures)
+    surrogates = found_surrogates(curvatures)
     projection = None if sketch is None else Sketch(require_count("sketch", sketch, 1))
     if projection:
         require_sketchable(surrogates.values(), held_out is not None)
@@ -277,14 +284,6 @@ def _measured(
         found[name] = Scores(curvature=name, **measures, **common, provenance=own)
     seen.store.close()
     return found
-
-
-def _surrogates(names: Sequence[str]) -> dict[str, type[Curvature]]:
-    if isinstance(names, str) or not isinstance(names, Iterable) or not (listed := list(names)):
-        raise ScoringError(f"curvatures: expected one or more names, got {names!r}")
-    for name in listed:
-        require_name("curvature", name)
-    return {name: find_curvature(name) for name in listed}
 
 
 def _even_share(batches: Batches, ranks: Ranks) -> int | None:

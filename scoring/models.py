@@ -5,6 +5,7 @@ sha256 of its weights.
 """
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from zetaplan.errors import ScoringError
-from zetaplan.scoring.arguments import as_device, require_path, require_switch
+from zetaplan.scoring.arguments import as_device, require_path, require_switch, shown
 from zetaplan.scoring.gguf import converted, sha256_of
 
 SMOLLM2 = "smollm2"
@@ -103,7 +104,7 @@ def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
     found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
     if dtype is None or (isinstance(found, torch.dtype) and found.is_floating_point and found.itemsize > 1):
         return found
-    raise ScoringError(f"dtype: expected float32, bfloat16, float64 or a floating torch dtype, got {dtype!r}")
+    raise ScoringError(f"dtype: expected float32, bfloat16, float64 or a floating torch dtype, got {shown(dtype)}")
 
 
 def _locate(source: str | PathLike[str], cache: str | PathLike[str] | None) -> tuple[Path, str, str, Kind]:
@@ -111,7 +112,7 @@ def _locate(source: str | PathLike[str], cache: str | PathLike[str] | None) -> t
     if path.suffix == ".gguf":
         folder, sha256 = converted(path, cache)
         return folder, path.stem, sha256, "gguf"
-    if path.is_dir():
+    if os.path.isdir(path):  # false, not an error, for a name that no path can have
         return path, path.resolve().name, _weights_sha256(path), "directory"
     folder = _hub_snapshot(str(source))
     return folder, str(source), _weights_sha256(folder), "hub"

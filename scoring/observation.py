@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from zetaplan.errors import ScoringError
+from zetaplan.scoring.arguments import listed, require_name, shown
 from zetaplan.scoring.blocks import Block
 from zetaplan.scoring.cache import Run
-from zetaplan.scoring.curvature import Curvature, MatrixFree, OnePass
+from zetaplan.scoring.curvature import Curvature, MatrixFree, OnePass, find_curvature
 from zetaplan.scoring.distributed import Ranks
 from zetaplan.scoring.footprint import PRODUCT, Footprint, fitting_size, footprint
 from zetaplan.scoring.free_memory import free_memory, room_on
@@ -61,6 +62,15 @@ class Observation:
 def kinds_of(surrogates: Iterable[type[Curvature]]) -> set[type[Statistic]]:
     """The statistics that the surrogates need, at least the products of the gradients."""
     return {surrogate.statistic for surrogate in surrogates if issubclass(surrogate, OnePass)} or {Gram}
+
+
+def found_surrogates(names: Sequence[str]) -> dict[str, type[Curvature]]:
+    """The surrogates by their names. Raises ScoringError for none, or for an unknown name."""
+    if not (wanted := listed(names)):
+        raise ScoringError(f"curvatures: expected one or more names, got {shown(names)}")
+    for name in wanted:
+        require_name("curvature", name)
+    return {name: find_curvature(name) for name in wanted}
 
 
 def require_sketchable(surrogates: Iterable[type[Curvature]], held_out: bool) -> None:

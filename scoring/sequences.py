@@ -5,13 +5,13 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Integral
-from os import PathLike
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from zetaplan.errors import ScoringError
+from zetaplan.scoring.arguments import listed, shown
 from zetaplan.scoring.limits import IGNORED as IGNORED
 from zetaplan.scoring.limits import fitting
 
@@ -85,11 +85,11 @@ def checked_batches(batches: Batches, size: int | None = None, model: nn.Module 
 def require_count(name: str, value: Any, least: int, why: str = "") -> int:
     """The value as an int. Raises ScoringError unless it is a whole number from `least` to `MOST`; why: of `least`."""
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise ScoringError(f"{name}: expected a whole number, at least {least}{why}, got {value!r}")
+        raise ScoringError(f"{name}: expected a whole number, at least {least}{why}, got {shown(value)}")
     number = int(value)
     if not least <= number <= MOST:
         bound = f"at least {least}{why}" if number < least else f"at most {MOST:,}"
-        raise ScoringError(f"{name}: expected {bound}, got {number}")
+        raise ScoringError(f"{name}: expected {bound}, got {shown(number)}")
     return number
 
 
@@ -100,13 +100,12 @@ def labelled_places(batch: Batch) -> Tensor:
 
 
 def _listed(batches: object) -> list[object]:
-    if isinstance(batches, Mapping | Tensor):
-        return [batches]
-    if isinstance(batches, Iterable) and not isinstance(batches, str | bytes | PathLike):
-        return list(batches)
-    raise ScoringError(
-        f"batches: expected sequences, or batches of token ids, got {batches!r}; read a file by read_sequences"
-    )
+    found = [batches] if isinstance(batches, Mapping | Tensor) else listed(batches)
+    if found is None:
+        raise ScoringError(
+            f"batches: expected sequences, or batches of token ids, got {shown(batches)}; read a file by read_sequences"
+        )
+    return found
 
 
 def _completed(given: object) -> Batch:
@@ -127,8 +126,8 @@ def _completed(given: object) -> Batch:
     if ids.ndim != 2 or not ids.shape == mask.shape == labels.shape:
         shapes = [tuple(value.shape) for value in (ids, mask, labels)]
         raise ScoringError(f"batches: input_ids, attention_mask and labels must share one shape (B, T), got {shapes}")
-    if not len(ids):
-        raise ScoringError("batches: a batch has no sequences; leave it out")
+    if not ids.numel():
+        raise ScoringError("batches: a batch has no tokens; leave it out")
     if not ((mask == 0) | (mask == 1)).all():
         raise ScoringError("batches: attention_mask: expected 1 on tokens, 0 on padding; give packed sequences apart")
     return _padded_on_the_right(

@@ -4,7 +4,7 @@ Plain text is cut into windows of T tokens that follow each other without overla
 sequence per record; N of them are taken evenly spread over all that there is. No draw is random.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from zetaplan.errors import ScoringError
+from zetaplan.scoring.arguments import listed, shown
 from zetaplan.scoring.records import counted, holds_records, read_plain, read_records
 from zetaplan.scoring.sequences import IGNORED, Sequences, digest, require_count
 
@@ -109,11 +110,10 @@ def _record_rows(path: Path, tokenizer: Any, length: int, field: str | None) -> 
 
 
 def _sources(files: object) -> list[str | PathLike[str]]:
-    sources = [files] if isinstance(files, str | PathLike) else files
-    listed = list(sources) if isinstance(sources, Iterable) and not isinstance(sources, bytes) else []
-    if not listed or not all(isinstance(source, str | PathLike) and str(source) for source in listed):
-        raise ScoringError(f"files: expected one or more paths, got {files!r}")
-    return listed
+    sources = [files] if isinstance(files, str | PathLike) else listed(files)
+    if not sources or not all(isinstance(source, str | PathLike) and str(source) for source in sources):
+        raise ScoringError(f"files: expected one or more paths, got {shown(files)}")
+    return sources
 
 
 def _require_tokenizer(tokenizer: Any) -> None:
@@ -128,7 +128,7 @@ def _require_field(field: object, sources: Sequence[str | PathLike[str]]) -> Non
     if field is None:
         return
     if not (isinstance(field, str) and field):
-        raise ScoringError(f"field: expected the name of a field, got {field!r}")
+        raise ScoringError(f"field: expected the name of a field, got {shown(field)}")
     if not any(map(holds_records, sources)):
         raise ScoringError(f"field: {field!r} names a field of records, and {sources[0]} is plain text; leave it out")
 
