@@ -186,6 +186,7 @@ def score(
     from zetaplan import scoring
     from zetaplan.documents import save_scores, scores_document
     from zetaplan.scoring.distributed import place_of_this_process
+    from zetaplan.scoring.records import holds_records
     from zetaplan.tables import scores_table
 
     chosen = scoring.Damping(value=damping, mode=damping_mode, scope=damping_scope)
@@ -197,7 +198,9 @@ def score(
     fresh = None
     if check or held_out:
         read = scoring.read_sequences if held_out else scoring.sequences_between
-        fresh = read(held_out or data or ["pydoc"], loaded.tokenizer, sequences=sequences, length=length, field=field)
+        source = held_out or data or ["pydoc"]
+        named = field if any(map(holds_records, source)) else None
+        fresh = read(source, loaded.tokenizer, sequences=sequences, length=length, field=named)
     scores = scoring.score(
         loaded,
         text,
