@@ -20,16 +20,17 @@ import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from zetaplan.errors import ScoringError
+from zetaplan.scoring.folders import writing
 from zetaplan.scoring.model.causal import few, one_line
 
 
 def converted(file: Path, cache: str | PathLike[str] | None = None) -> tuple[Path, str]:
     """The model folder of a GGUF file, converted on first use, and the file's sha256."""
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise ScoringError(f"model: there is no file {file}")
     sha256 = sha256_of(file)
     folder = (Path(cache) if cache else cache_folder()) / "gguf" / sha256
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # false, not an error, where the cache cannot be read
         _convert(file, folder)
     return folder, sha256
 
@@ -48,13 +49,14 @@ def sha256_of(file: Path) -> str:
 
 
 def _convert(file: Path, folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".incomplete-", dir=folder.parent))
+    with writing(folder.parent):
+        temporary = Path(tempfile.mkdtemp(prefix=".incomplete-", dir=folder.parent))
     try:
         model, tokenizer = _dequantised(file)
-        model.save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
-        _rename(temporary, folder)
+        with writing(folder.parent):
+            model.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
+            _rename(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -5,6 +5,7 @@ sha256 of its weights.
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCa
 from transformers.utils import logging
 
 from zetaplan.errors import ScoringError
+from zetaplan.scoring.arguments import as_device, require_path, require_switch, shown
 from zetaplan.scoring.model.blocks import decoder_layers
 from zetaplan.scoring.model.causal import REMEDY, few, one_line, require_causal_config
 from zetaplan.scoring.model.gguf import converted, sha256_of
@@ -80,6 +82,10 @@ def load_model(
         >>> zp.load_model("tiny").name
         'tiny'
     """
+    require_path("model", source)
+    require_switch(progress=progress)
+    if cache is not None:
+        require_path("cache", cache)
     place, number = as_device(device), as_dtype(dtype)
     with _progress_bars(progress):
         folder, name, sha256, kind = _locate(source, cache)
@@ -99,21 +105,11 @@ def _progress_bars(show: bool) -> Iterator[None]:
 
 
 def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
-    """The torch dtype of a name; floating types only."""
+    """The torch dtype of a name; floating types that can compute only, so none of one byte."""
     found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if dtype is None or (isinstance(found, torch.dtype) and found.is_floating_point):
+    if dtype is None or (isinstance(found, torch.dtype) and found.is_floating_point and found.itemsize > 1):
         return found
-    raise ScoringError(f"dtype: expected float32, bfloat16, float64 or a floating torch dtype, got {dtype!r}")
-
-
-def as_device(device: str | torch.device) -> torch.device:
-    """The torch device of a name, if a tensor can be put there."""
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError, TypeError) as error:  # torch raises another kind for every backend
-        raise ScoringError(
-            f"device = {str(device)!r}: torch cannot compute there; use cpu, or a device that it sees"
-        ) from error
+    raise ScoringError(f"dtype: expected float32, bfloat16, float64 or a floating torch dtype, got {shown(dtype)}")
 
 
 def _locate(source: str | PathLike[str], cache: str | PathLike[str] | None) -> tuple[Path, str, str, Kind]:
@@ -121,7 +117,7 @@ def _locate(source: str | PathLike[str], cache: str | PathLike[str] | None) -> t
     if path.suffix == ".gguf":
         folder, sha256 = converted(path, cache)
         return folder, path.stem, sha256, "gguf"
-    if path.is_dir():
+    if os.path.isdir(path):  # false, not an error, for a name that no path can have
         require_model_folder(path)
         return path, path.resolve().name, _weights_sha256(path), "directory"
     folder = _hub_snapshot(str(source))

@@ -33,13 +33,15 @@ def evaluate(
 
 
 def _words(facts: dict[str, Any]) -> list[str]:
+    from zetaplan.scoring.text.records import counted
+
     lines = []
     if p := facts.get("perplexity"):
-        windows = f"{p['scored']:,} tokens, {p['length']} a window, stride {p['stride']}"
+        windows = f"{counted(p['scored'], 'token')}, {p['length']} a window, stride {p['stride']}"
         lines += [f"perplexity {p['value']:.3f} ({windows}); loss per token {_spread(p['loss'])}"]
     for key, who in (("multiple_choice", ""), ("lm_eval", ", by lm-eval")):
         if a := facts.get(key):
-            where = f"on {len(a['items'])} items{who}"
+            where = f"on {counted(len(a['items']), 'item')}{who}"
             lines += [f"accuracy ({name}) {_spread(a[name])} {where}" for name in ("sum", "normalised")]
     return lines
 

@@ -10,12 +10,10 @@ largest log-likelihood, summed over its tokens ("sum"), or divided by its length
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +25,11 @@ from tqdm.auto import tqdm
 
 from zetaplan.errors import ScoringError
 from zetaplan.scoring import LoadedModel
+from zetaplan.scoring.text.limits import context, require_vocabulary
+from zetaplan.scoring.text.records import FIELDS, Record, counted, holds_records, read_plain, read_records, require_text
+
+#: The fields of a prompt: what a record is otherwise read for, without its text.
+PROMPTS = FIELDS[1:]
 
 Array = NDArray[np.float64]
 
@@ -156,6 +159,7 @@ def perplexity(
     """
     network = model.model if isinstance(model, LoadedModel) else model
     ids = torch.as_tensor(tokens).flatten()
+    require_vocabulary(network, ids)
     _require_windows(network, len(ids), length, stride)
     found = list(windows(len(ids), length, stride))
     nll: list[float] = []
@@ -192,9 +196,10 @@ def multiple_choice(
     if not items:
         raise ScoringError("items: none; give at least one")
     rows = [_continuation(model.tokenizer, item.prompt, choice) for item in items for choice in item.choices]
-    limit = _context(model.model)
+    limit = context(model.model)
     if limit is not None and (longest := max(len(ids) for ids, _ in rows)) > limit:
         raise ScoringError(f"items: one has {longest} tokens, the model takes {limit}; leave it out")
+    require_vocabulary(model.model, torch.cat([ids for ids, _ in rows]))
     order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))  # little padding
     totals = np.empty(len(rows))
     groups = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
@@ -206,29 +211,34 @@ def multiple_choice(
     return Answers(tuple(items), tuple(np.split(totals, ends)))
 
 
-def read_items(path: str | PathLike[str], *, template: str = "{prompt}", limit: int | None = None) -> tuple[Item, ...]:
-    """Items of a .jsonl file: `ctx`, or `sentence1` and `sentence2` joined by a line break; `choices`; 0-based `gold`.
+def read_items(
+    path: str | PathLike[str], *, template: str = "{prompt}", limit: int | None = None, field: str | None = None
+) -> tuple[Item, ...]:
+    """Items of a file of JSON records: `ctx`, or `sentence1` and `sentence2` joined by a line break; `choices`; 0-based
+    `gold`.
 
-    template : what the prompt is put into, at "{prompt}". limit : that many, evenly spread over the file.
+    template : what the prompt is put into, at "{prompt}". limit : that many, evenly spread over the file. field : the
+    name of the prompt, if it is another.
 
     Raises ScoringError, with file and line, for a file or a record that is not of this form.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ScoringError(f"choices: cannot read {path} as UTF-8 text: {error}") from error
-    items = [_item(line, f"{path}, line {number}", template) for number, line in enumerate(lines, 1) if line.strip()]
-    if not items or (limit is not None and not 1 <= limit <= len(items)):
-        raise ScoringError(f"choices: {path} holds {len(items)} items, {limit or 'at least 1'} are asked for")
+    require_text(template, "template: it")
+    items = [_item(record, field, template) for record in read_records(path, "choices")]
+    if limit is not None and not 1 <= limit <= len(items):
+        raise ScoringError(f"choices: {path} holds {counted(len(items), 'item')}, {limit} are asked for")
     return tuple(items if limit is None else (items[i * len(items) // limit] for i in range(limit)))
 
 
-def read_tokens(path: str | PathLike[str], tokenizer: Any) -> Tensor:
-    """The ids of a whole UTF-8 text, without special tokens. Raises ScoringError if it cannot be read."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ScoringError(f"text: cannot read {path} as UTF-8 text: {error}") from error
+def read_tokens(path: str | PathLike[str], tokenizer: Any, *, field: str | None = None) -> Tensor:
+    """The ids of a whole UTF-8 text, without special tokens; texts of records are joined by an empty line.
+
+    field : of a record's text; by default `text`, else `ctx`, or `sentence1` and `sentence2`. Raises ScoringError if
+    the file cannot be read.
+    """
+    if holds_records(path):
+        text = "\n\n".join(record.text(field, "text") for record in read_records(path, "text"))
+    else:
+        text = read_plain(path, "text")
     return torch.tensor(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"], dtype=torch.int64)
 
 
@@ -263,26 +273,18 @@ def _interval_facts(values: ArrayLike) -> dict[str, float | None]:
     return {"mean": found.mean, "low": found.low, "high": found.high}
 
 
-def _item(line: str, place: str, template: str) -> Item:
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ScoringError(f"choices: {place} is not JSON ({error.msg})") from error
-    prompt = _prompt(record) if isinstance(record, Mapping) else None
-    if prompt is None:
-        raise ScoringError(f"choices: {place} has neither ctx nor sentence1 and sentence2")
-    choices, gold = record.get("choices"), record.get("gold")
+def _item(record: Record, field: str | None, template: str) -> Item:
+    prompt, start = record.text(field, "choices", PROMPTS), f"choices: {record.place}"
+    if not prompt.strip():
+        raise ScoringError(f"{start} has an empty prompt; leave the record out")
+    choices, gold = record.fields.get("choices"), record.fields.get("gold")
     if not isinstance(choices, list) or len(choices) < 2 or not all(isinstance(c, str) and c.strip() for c in choices):
-        raise ScoringError(f"choices: {place}: expected a list of at least two texts in `choices`, got {choices!r}")
+        raise ScoringError(f"{start}: expected a list of at least two texts in `choices`, got {choices!r}")
+    for choice in choices:
+        require_text(choice, f"{start}: a choice")
     if type(gold) is not int or not 0 <= gold < len(choices):
-        raise ScoringError(f"choices: {place}: expected gold from 0 to {len(choices) - 1}, got {gold!r}")
+        raise ScoringError(f"{start}: expected gold from 0 to {len(choices) - 1}, got {gold!r}")
     return Item(template.replace("{prompt}", prompt), tuple(choices), gold)
-
-
-def _prompt(record: Mapping[str, Any]) -> str | None:
-    fields = ("ctx",) if "ctx" in record else ("sentence1", "sentence2")
-    texts = [record.get(field) for field in fields]
-    return "\n".join(texts) if all(isinstance(text, str) and text.strip() for text in texts) else None  # type: ignore[arg-type]
 
 
 def _continuation(tokenizer: Any, prompt: str, choice: str) -> tuple[Tensor, int]:
@@ -312,15 +314,10 @@ def _log_likelihoods(model: nn.Module, rows: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _require_windows(model: nn.Module, total: int, length: int, stride: int) -> None:
-    limit = _context(model)
+    limit = context(model)
     if not 2 <= length <= (limit or length):
         raise ScoringError(f"length: expected from 2 to the model's {limit} tokens, got {length}")
     if not 1 <= stride < length:
         raise ScoringError(f"stride: expected from 1 to length - 1 = {length - 1}, got {stride}")
     if total < 2:
         raise ScoringError(f"tokens: at least two are needed to predict one, got {total}; give more text")
-
-
-def _context(model: nn.Module) -> int | None:
-    config = getattr(model, "config", None)
-    return getattr(config.get_text_config(), "max_position_embeddings", None) if config is not None else None

@@ -156,19 +156,31 @@ def _text(
     from zetaplan.scoring import read_sequences
 
     files = [seen(name) for name in data]
-    return read_sequences(files, loaded.tokenizer, sequences=options.sequences, length=options.length)
+    return read_sequences(
+        files, loaded.tokenizer, sequences=options.sequences, length=options.length, field=options.field
+    )
+
+
+def _field(options: ScoreOptions, files: Sequence[str]) -> str | None:
+    """The field that was named, where held-out text has records that it can be a field of."""
+    from zetaplan.scoring.text.records import holds_records
+
+    return options.field if any(map(holds_records, files)) else None
 
 
 def _held_out(loaded: LoadedModel, options: ScoreOptions, seen: Place) -> Sequences | None:
     """The text on which steps are checked: as given, or what lies between the scored sequences."""
     if options.held_out:
-        return _text(loaded, options.held_out, options, seen)
+        named = options.model_copy(update={"field": _field(options, options.held_out)})
+        return _text(loaded, options.held_out, named, seen)
     if not options.check:
         return None
     from zetaplan.scoring import sequences_between
 
     files = [seen(name) for name in options.data]
-    return sequences_between(files, loaded.tokenizer, sequences=options.sequences, length=options.length)
+    return sequences_between(
+        files, loaded.tokenizer, sequences=options.sequences, length=options.length, field=_field(options, files)
+    )
 
 
 def _items(options: EvaluateOptions, seen: Place) -> tuple[Item, ...]:
@@ -176,13 +188,13 @@ def _items(options: EvaluateOptions, seen: Place) -> tuple[Item, ...]:
 
     if options.choices is None:
         return ()
-    return read_items(seen(options.choices), template=options.template, limit=options.items)
+    return read_items(seen(options.choices), template=options.template, limit=options.items, field=options.field)
 
 
 def _perplexity(loaded: LoadedModel, text: Path, options: EvaluateOptions, progress: bool) -> dict[str, Any]:
     from zetaplan.evaluate import perplexity as evaluation
 
-    ids = evaluation.read_tokens(text, loaded.tokenizer)[: options.tokens]
+    ids = evaluation.read_tokens(text, loaded.tokenizer, field=options.field)[: options.tokens]
     stride = options.length // 2 if options.stride is None else options.stride
     found = evaluation.perplexity(loaded, ids, length=options.length, stride=stride, progress=progress)
     return evaluation.perplexity_facts(found) | {"text": text.name}

@@ -230,4 +230,4 @@ def observed_layers(
         return ((block, {}) for block in partition(model, "layers"))
     if batches is None:
         raise ScoringError(f"batches: {type(pruner).__name__} needs a calibration text; give one, or use 'magnitude'")
-    return sweep(model, checked_batches(batches), pruner.observe, targets)
+    return sweep(model, checked_batches(batches, model=model), pruner.observe, targets)

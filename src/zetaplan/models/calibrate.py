@@ -117,7 +117,7 @@ def loss_curves(
     if grid.ndim != 1 or len(grid) < 2 or not ((grid > 0) & (grid < 1)).all() or not (np.diff(grid) > 0).all():
         raise SpecError(f"levels = {list(levels)}: expected two or more, ascending, between 0 and 1")
     network, pruner = model.model if isinstance(model, LoadedModel) else model, find_pruner(method)
-    data, blocks = checked_batches(text), partition(network, "layers")
+    data, blocks = checked_batches(text, model=network), partition(network, "layers")
     linears = {name: linear for block in blocks for name, linear in linears_of(block.modules).items()}
     rises: dict[str, list[float]] = {}
     with (
