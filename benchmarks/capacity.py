@@ -34,7 +34,8 @@ import zetaplan as zp
 from benchmarks.agreement import by_layer, layerif
 from benchmarks.pruning import kept
 from zetaplan._files import write
-from zetaplan.evaluate.perplexity import mean_interval, read_tokens
+from zetaplan.evaluate.interval import mean_interval
+from zetaplan.evaluate.perplexity import read_tokens
 from zetaplan.plans.plan import Plan
 from zetaplan.scoring import LoadedModel, Scores, Sequences, load_model, score_each
 from zetaplan.scoring.model.losses import sequence_losses

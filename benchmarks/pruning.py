@@ -31,7 +31,9 @@ from torch import nn
 
 from benchmarks import agreement
 from zetaplan._files import write
-from zetaplan.evaluate.perplexity import Item, mean_interval, multiple_choice, perplexity, read_items
+from zetaplan.evaluate.choices import Item, multiple_choice, read_items
+from zetaplan.evaluate.interval import mean_interval
+from zetaplan.evaluate.perplexity import perplexity
 from zetaplan.models.apply import prune_blocks
 from zetaplan.models.calibrate import LossCurves, loss_curves
 from zetaplan.plans.planner import prune

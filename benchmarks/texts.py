@@ -17,7 +17,8 @@ import numpy as np
 
 from tests.tiny_models import byte_tokenizer
 from zetaplan.errors import ZetaplanError
-from zetaplan.evaluate.perplexity import read_items, read_tokens
+from zetaplan.evaluate.choices import read_items
+from zetaplan.evaluate.perplexity import read_tokens
 from zetaplan.scoring import read_sequences
 
 TOKENIZER = byte_tokenizer()

@@ -10,15 +10,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from os import PathLike
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
+from zetaplan._signature import takes
 from zetaplan.errors import ScoringError
-from zetaplan.scoring.arguments import as_device, as_number, network_of, require_name, require_path, require_switch
+from zetaplan.scoring.arguments import as_device, network_of
 from zetaplan.scoring.backward.activations import bytes_per_token
 from zetaplan.scoring.backward.footprint import as_bytes
 from zetaplan.scoring.backward.pass_result import (
@@ -41,30 +40,14 @@ from zetaplan.scoring.model.eval_mode import placed
 from zetaplan.scoring.model.load import LoadedModel, as_dtype
 from zetaplan.scoring.provenance import data_provenance, model_provenance
 from zetaplan.scoring.scores import Scores, Vector
-from zetaplan.scoring.text.sequences import Batch, Sequences, checked_batches, digest, require_count
+from zetaplan.scoring.settings import ScoreSettings
+from zetaplan.scoring.text.sequences import Batch, Sequences, checked_batches, digest
 from zetaplan.scoring.text.sequences import Batches as Batches
 
-WIDTH = 1e-3  #: Relative width of an enclosure at which Lanczos stops.
 
-
+@takes(ScoreSettings)
 def score(
-    model: LoadedModel | nn.Module,
-    batches: Batches,
-    *,
-    blocks: str = "layers",
-    curvature: str = "block-fisher",
-    damping: Damping | float = Damping(),  # noqa: B008  a frozen value
-    width: float = WIDTH,
-    device: str | torch.device | None = None,
-    dtype: str | torch.dtype | None = None,
-    batch_size: int | None = None,
-    held_out: Batches | None = None,
-    memory: str | int | None = None,
-    sketch: int | None = None,
-    cache: bool | str | PathLike[str] = False,
-    distributed: bool = False,
-    shard: bool = False,
-    progress: bool = False,
+    model: LoadedModel | nn.Module, batches: Batches, *, curvature: str = "block-fisher", **settings: Any
 ) -> Scores:
     """The gain zeta^2 of every block of a causal language model.
 
@@ -101,78 +84,35 @@ def score(
         >>> found.gain.shape, bool((found.gain <= 1.0).all())
         ((3,), True)
     """
-    return score_each(
-        model,
-        batches,
-        curvatures=(curvature,),
-        blocks=blocks,
-        damping=damping,
-        width=width,
-        device=device,
-        dtype=dtype,
-        batch_size=batch_size,
-        held_out=held_out,
-        memory=memory,
-        sketch=sketch,
-        cache=cache,
-        distributed=distributed,
-        shard=shard,
-        progress=progress,
-    )[curvature]
+    return score_each(model, batches, curvatures=(curvature,), **settings)[curvature]
 
 
+@takes(ScoreSettings)
 def score_each(
-    model: LoadedModel | nn.Module,
-    batches: Batches,
-    *,
-    curvatures: Sequence[str],
-    blocks: str = "layers",
-    damping: Damping | float = Damping(),  # noqa: B008  a frozen value
-    width: float = WIDTH,
-    device: str | torch.device | None = None,
-    dtype: str | torch.dtype | None = None,
-    batch_size: int | None = None,
-    held_out: Batches | None = None,
-    memory: str | int | None = None,
-    sketch: int | None = None,
-    cache: bool | str | PathLike[str] = False,
-    distributed: bool = False,
-    shard: bool = False,
-    progress: bool = False,
+    model: LoadedModel | nn.Module, batches: Batches, *, curvatures: Sequence[str], **settings: Any
 ) -> dict[str, Scores]:
     """Scores by several surrogates from the same pass; arguments and errors as for `score`."""
-    started = time.perf_counter()
-    given, precision, damping = network_of(model), as_dtype(dtype), Damping.of(damping)
-    require_switch(distributed=distributed, shard=shard, progress=progress)
-    require_name("blocks", blocks)
-    if cache is not True and cache is not False:
-        require_path("cache", cache)
-    surrogates = found_surrogates(curvatures)
-    projection = None if sketch is None else Sketch(require_count("sketch", sketch, 1))
-    if projection:
-        require_sketchable(surrogates.values(), held_out is not None)
-    shard = shard and distributed
+    asked = ScoreSettings(**settings)
+    given, surrogates = network_of(model), found_surrogates(curvatures)
+    if asked.sketch is not None:
+        require_sketchable(surrogates.values(), asked.held_out is not None)
+    shard = asked.shard and asked.distributed
     if shard:
-        require_shardable(surrogates, held_out is not None)
-    target = as_device(device if device is not None else next(given.parameters()).device)
+        require_shardable(surrogates, asked.held_out is not None)
+    target = as_device(asked.device if asked.device is not None else next(given.parameters()).device)
     task = _Task(
         model=model,
-        network=placed(given, None if shard else target, precision),
+        network=placed(given, None if shard else target, as_dtype(asked.dtype)),
         batches=batches,
-        held_out=held_out,
-        batch_size=None if batch_size is None else require_count("batch_size", batch_size, 1),
         surrogates=surrogates,
-        blocks=blocks,
-        damping=damping,
-        width=as_number("width:", width, zero=True),
-        memory=as_bytes(memory),
-        sketch=projection,
-        cache=cache,
+        settings=asked,
+        damping=Damping.of(asked.damping),
+        memory=as_bytes(asked.memory),
+        sketch=None if asked.sketch is None else Sketch(asked.sketch),
         shard=shard,
-        progress=progress,
-        started=started,
+        started=time.perf_counter(),
     )
-    with joined(distributed, target) as ranks:
+    with joined(asked.distributed, target) as ranks:
         return _scored(task, ranks)
 
 
@@ -183,33 +123,28 @@ class _Task:
     model: LoadedModel | nn.Module
     network: nn.Module
     batches: Batches
-    held_out: Batches | None
-    batch_size: int | None
     surrogates: Mapping[str, type[Curvature]]
-    blocks: str
+    settings: ScoreSettings
     damping: Damping
-    width: float
     memory: int | None
     sketch: Sketch | None
-    cache: bool | str | PathLike[str]
     shard: bool
-    progress: bool
     started: float
 
 
 def _scored(task: _Task, ranks: Ranks) -> dict[str, Scores]:
     """The scores as they were kept, or measured. Whatever holds the group of processes is local to this function."""
-    network, size = task.network, task.batch_size
+    network, size = task.network, task.settings.batch_size
     data = checked_batches(task.batches, size or _even_share(task.batches, ranks), network)
-    parts = partition(network, task.blocks)
+    parts = partition(network, task.settings.blocks)
     carried = 0.0 if task.shard else bytes_per_token(network, parts, data)
     if size is None and ranks.alone:
         size = fitting_batch(network, parts, data, task.surrogates.values(), task.sketch, carried)
         data = checked_batches(task.batches, size, network) if size else data
-    fresh = None if task.held_out is None else checked_batches(task.held_out, size, network)
+    fresh = None if task.settings.held_out is None else checked_batches(task.settings.held_out, size, network)
     names, sketch = sorted(task.surrogates), task.sketch and asdict(task.sketch)
-    run = Run.of(task.cache, task.network, data, blocks=task.blocks, curvatures=names, sketch=sketch)
-    asked = {"damping": asdict(task.damping), "width": task.width, "held_out": fresh and digest(fresh)}
+    run = Run.of(task.settings.cache, task.network, data, blocks=task.settings.blocks, curvatures=names, sketch=sketch)
+    asked = {"damping": asdict(task.damping), "width": task.settings.width, "held_out": fresh and digest(fresh)}
 
     def kept() -> dict[str, Scores]:
         """All of them, or none: every rank has to have them."""
@@ -234,16 +169,18 @@ def _measured(
     ranks: Ranks,
     carried: float,
 ) -> dict[str, Scores]:
-    network, parts = task.network, partition(task.network, task.blocks)
+    network, parts = task.network, partition(task.network, task.settings.blocks)
     ranks.require(len(parts), len(data), task.shard)
     missed = uncovered(network, parts, data[0])
     parts = without(parts, missed)
     unplaced = left_out(network, parts)
     if task.shard:
         network = sharded(copy.deepcopy(network), ranks)
-        parts = without(partition(network, task.blocks), missed)
+        parts = without(partition(network, task.settings.blocks), missed)
     surrogates = task.surrogates.values()
-    seen = observed(network, parts, data, surrogates, run, task.memory, task.sketch, ranks, task.progress, carried)
+    seen = observed(
+        network, parts, data, surrogates, run, task.memory, task.sketch, ranks, task.settings.progress, carried
+    )
     names = tuple(part.name for part in parts)
     common: dict[str, Any] = {
         "names": names,
@@ -251,7 +188,7 @@ def _measured(
         "parameters": np.array([part.parameters for part in parts]),
         "linear_parameters": np.array([part.linear_parameters for part in parts]),
         "rank_parameters": np.array([part.rank_parameters for part in parts]),
-        "blocks": task.blocks,
+        "blocks": task.settings.blocks,
         "loss": float(seen.losses.mean()),
         "left_out": unplaced,
     }
@@ -259,7 +196,7 @@ def _measured(
         **model_provenance(task.model, network),
         **data_provenance(task.batches, data),
         "damping": asdict(task.damping),
-        "width": task.width,
+        "width": task.settings.width,
         "sketch": task.sketch and asdict(task.sketch),
         "memory": seen.memory,
         "ranks": ranks.size,
@@ -271,11 +208,11 @@ def _measured(
         data=data,
         held_out=held_out,
         damping=task.damping,
-        width=task.width,
+        width=task.settings.width,
         seen=seen,
         run=run,
         ranks=ranks,
-        progress=task.progress,
+        progress=task.settings.progress,
     )
     found = {}
     for name, surrogate in task.surrogates.items():

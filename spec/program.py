@@ -12,14 +12,13 @@ they share the coupling constraint and so its one multiplier.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import sympy as sp
 
 from zetaplan.errors import SpecError
-from zetaplan.spec.programs import named, programs
 
 MULTIPLIER = sp.Symbol("lambda", nonnegative=True)
 QUALITY = sp.Symbol("q_k", positive=True)
@@ -112,12 +111,6 @@ class Program:
     def costs(self, term: Term) -> bool:
         """Does a larger decision make the coupling constraint harder to satisfy?"""
         return self.sign * term.usage > 0
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """A program of this folder is pickled by its name, any other by its declaration."""
-        if programs().get(self.name) is self:
-            return named, (self.name,)
-        return type(self), tuple(getattr(self, field.name) for field in fields(self))
 
     def __repr__(self) -> str:
         objective = " + ".join(_text(self._in_quality(term.objective, term)) for term in self.terms)

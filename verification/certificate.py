@@ -32,23 +32,10 @@ from zetaplan.spec.solution import Solution
 from zetaplan.spec.stationary import excess
 from zetaplan.verification.claim import LEAST, ROUNDING, Claim, product
 from zetaplan.verification.claim import TOLERANCE as TOLERANCE
+from zetaplan.verification.condition import Condition as Condition
 
 if TYPE_CHECKING:
     from zetaplan.verification.exact import ExactCertificate
-
-
-@dataclass(frozen=True)
-class Condition:
-    """One condition: by how much it is missed (relative, no unit), what was tolerated, and what it means."""
-
-    name: str
-    residual: float
-    tolerance: float
-    meaning: str
-
-    @property
-    def ok(self) -> bool:
-        return self.residual <= self.tolerance  # false for NaN
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ from zetaplan.errors import SpecError
 from zetaplan.spec.instance import Instance
 from zetaplan.spec.rational import CAP, FLOOR, INTERIOR, RationalInstance, Sides, fraction, fractions, rational, total
 from zetaplan.spec.solution import Solution
-from zetaplan.verification.certificate import TOLERANCE, Condition
-from zetaplan.verification.claim import ROUNDING
+from zetaplan.verification.claim import ROUNDING, TOLERANCE
+from zetaplan.verification.condition import Condition
 
 BITS = 128  # of the price where a distance is bounded; the checker takes more, so that it never finds a larger one
 

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.cli.test_app import refused, run
 from tests.tiny_models import save_model, tiny_llama
 from zetaplan.jobs.run import run as run_job
 from zetaplan.models.calibrate import LossCurves
-
-from .test_cli import refused, run
 
 SIZE = ("--sequences", "2", "--length", "16")
 TEXTS = ["the cat sat on the mat", "a dog ran over the \u2028 hill", "all work and no play"]

@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from tests.exports.architectures import tiny
 from tests.exports.exporting import LAYERS, RANKS, SPARSITY, everywhere, plan_for
 from tests.tiny_models import save_model, tiny_llama
-from zetaplan.cli import app
+from zetaplan.cli.app import app
 from zetaplan.errors import CertificateError, SpecError, ZetaplanError
 from zetaplan.exports import check_file, export, format_names
 from zetaplan.exports.targets import Entry, by_position, check

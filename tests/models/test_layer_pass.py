@@ -15,7 +15,7 @@ from zetaplan.models.apply import linears_of, prune_blocks
 from zetaplan.models.calibrate import loss_curves
 from zetaplan.models.layer_pass import sweep
 from zetaplan.models.pruners import pruner_names
-from zetaplan.pruners.sparsegpt import SparseGPT
+from zetaplan.models.pruners.sparsegpt import SparseGPT
 from zetaplan.scoring.model.blocks import partition
 from zetaplan.scoring.text.sequences import checked_batches
 

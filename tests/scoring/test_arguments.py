@@ -11,7 +11,8 @@ from torch import nn
 
 from tests.tiny_models import byte_tokenizer, tiny_gpt2, tiny_llama, tiny_llama_dir
 from zetaplan.errors import ZetaplanError
-from zetaplan.evaluate.perplexity import Item, multiple_choice, perplexity
+from zetaplan.evaluate.choices import Item, multiple_choice
+from zetaplan.evaluate.perplexity import perplexity
 from zetaplan.scoring import Damping, LoadedModel, load_model, read_sequences, score, score_each
 
 IDS = torch.randint(0, 23, (2, 6), generator=torch.Generator().manual_seed(0))

@@ -11,7 +11,7 @@ from zetaplan.jobs.options import ApplyOptions, CalibrateOptions, EvaluateOption
 
 if TYPE_CHECKING:
     from zetaplan.documents.verify import Verdict
-    from zetaplan.evaluate.perplexity import Item
+    from zetaplan.evaluate.choices import Item
     from zetaplan.models.calibrate import LossCurves
     from zetaplan.plans.plan import Plan
     from zetaplan.scoring import LoadedModel, Scores, Sequences
@@ -98,7 +98,7 @@ def calibrate(model: str, options: CalibrateOptions, *, progress: bool) -> tuple
 
 def evaluate(model: str, options: EvaluateOptions, *, progress: bool, seen: Place = _as_given) -> dict[str, Any]:
     """Perplexity and accuracies of a model, as plain values with an entry per window and item."""
-    from zetaplan.evaluate import perplexity as evaluation
+    from zetaplan.evaluate import choices
 
     items = _items(options, seen)
     loaded = _loaded(model, options, progress, seen)
@@ -106,14 +106,14 @@ def evaluate(model: str, options: EvaluateOptions, *, progress: bool, seen: Plac
     if options.text:
         facts["perplexity"] = _perplexity(loaded, Path(seen(options.text)), options, progress)
     if options.choices:
-        answers = evaluation.multiple_choice(loaded, items, progress=progress)
+        answers = choices.multiple_choice(loaded, items, progress=progress)
         where = {"choices": options.choices, "template": options.template}
-        facts["multiple_choice"] = evaluation.answers_facts(answers) | where
+        facts["multiple_choice"] = choices.answers_facts(answers) | where
     if options.lm_eval:
         from zetaplan.evaluate.lm_eval import by_lm_eval
 
         theirs = by_lm_eval(loaded, items, Path(options.lm_eval), progress=progress)
-        facts["lm_eval"] = evaluation.answers_facts(theirs) | {"task": options.lm_eval}
+        facts["lm_eval"] = choices.answers_facts(theirs) | {"task": options.lm_eval}
     return facts
 
 
@@ -184,7 +184,7 @@ def _held_out(loaded: LoadedModel, options: ScoreOptions, seen: Place) -> Sequen
 
 
 def _items(options: EvaluateOptions, seen: Place) -> tuple[Item, ...]:
-    from zetaplan.evaluate.perplexity import read_items
+    from zetaplan.evaluate.choices import read_items
 
     if options.choices is None:
         return ()
