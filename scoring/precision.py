@@ -85,8 +85,9 @@ class _Shaken(TorchDispatchMode):
         return self._changed(found) if _rounded(found) else found
 
     def _changed(self, value: Tensor) -> Tensor:
-        drawn = torch.empty_like(value).uniform_(-1, 1, generator=self._generator(value.device))
-        changed = value * (1 + SHAKE * torch.finfo(value.dtype).eps * drawn)
+        span = SHAKE * torch.finfo(value.dtype).eps
+        changed = torch.empty_like(value).uniform_(1 - span, 1 + span, generator=self._generator(value.device))
+        changed *= value
         return torch.where(changed.isfinite(), changed, value)  # the least number stands for a place that is masked
 
     def _generator(self, device: torch.device) -> torch.Generator:
