@@ -1,16 +1,18 @@
 """How often an enclosure of zeta^2 misses, and how wide it is: `python -m benchmarks.enclosures`.
 
-Architectures as transformers ship them, with random weights: their norms, and their linears in turn, in three precisions,
-dampings from far below to far above the mean curvature, several widths, Lanczos stopped early and late; so are conjugate
-gradients, on the Gauss-Newton matrix, whose x the residual encloses; of Nystrom the steps are the products. The truth is
-by another way: dense matrices from the architecture's code rewritten for float64 (see tests.wide_models), solved in 200
-bits. Writes results/enclosures.json.
+Architectures as transformers ship them, with random weights: their norms, and their linears in turn, in three
+precisions, dampings from far below to far above the mean curvature, several widths, Lanczos stopped early and late; so
+are conjugate gradients, on the Gauss-Newton matrix, whose x the residual encloses; of Nystrom the steps are the
+products. The truth is by another way: dense matrices from the architecture's code rewritten for float64 (see
+tests.wide_models), solved in 200 bits. Writes results/enclosures.json.
 """
 
 import itertools
 import json
 import platform
 import random
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -91,28 +93,32 @@ def above_the_spectrum(matrix, damping, draw):
     return damping * float(matrix.diagonal().abs().mean()) + draw.choice((1.1, 3.0)) * max(-lowest, 0.0)
 
 
-def trials(progress):
-    draw = random.Random(20260303)  # noqa: S311
-    for seed, (kind, dtype) in enumerate(progress(list(itertools.product(SHIPPED, DTYPES)))):
-        for block in blocks(kind, DTYPES[dtype], seed):
-            truth = dense(wide(block.model), list(block.parameters), block.batches)
-            for name, _ in itertools.product(MATRICES, range(CASES)):
-                matrix, steps = truth[MATRICES[name]], draw.choice(STEPS)
-                tau = above_the_spectrum(matrix, damping := draw.choice(DAMPING), draw)
-                case = {"model": kind, "surrogate": name, "dtype": dtype, "steps": steps, "damping": damping}
-                try:
-                    low, high = interval(block, name, tau, steps, width := draw.choice(WIDTHS))
-                except ScoringError:  # of the Hessian: not shown to be positive definite
-                    yield {**case, "refused": True}
-                    continue
-                exact = exact_gain(matrix, truth["gradient"], tau)
-                relative = (high - low) / float(exact.mid())
-                yield {**case, "refused": False, "asked": width, "width": relative, "hit": holds(low, exact, high)}
+def trials(seed, kind, dtype):
+    """All cases of one model, as rows."""
+    torch.set_num_threads(1)
+    draw, rows = random.Random(seed), []  # noqa: S311
+    for block in blocks(kind, DTYPES[dtype], seed):
+        truth = dense(wide(block.model), list(block.parameters), block.batches)
+        for name, _ in itertools.product(MATRICES, range(CASES)):
+            matrix, steps, damping, width = truth[MATRICES[name]], *map(draw.choice, (STEPS, DAMPING, WIDTHS))
+            tau = above_the_spectrum(matrix, damping, draw)
+            row = {"model": kind, "surrogate": name, "dtype": dtype, "steps": steps, "damping": damping, "asked": width}
+            try:
+                low, high = interval(block, name, tau, steps, width)
+            except ScoringError:  # of the Hessian: not shown to be positive definite
+                rows.append({**row, "refused": True})
+                continue
+            exact = exact_gain(matrix, truth["gradient"], tau)
+            relative = (high - low) / float(exact.mid())
+            rows.append({**row, "refused": False, "width": relative, "hit": holds(low, exact, high)})
+    return rows
 
 
 def main():
-    torch.set_num_threads(1)
-    rows = list(trials(lambda cases: tqdm(cases, disable=None)))
+    models = list(itertools.product(SHIPPED, DTYPES))
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        found = pool.map(trials, itertools.count(), *zip(*models, strict=True))
+        rows = [row for rows in tqdm(found, total=len(models)) for row in rows]
     answered = [row for row in rows if not row["refused"]]
     table = []
     for name, dtype, steps in itertools.product(MATRICES, DTYPES, STEPS):
