@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -37,11 +38,11 @@ def solve_exact(
     if instance.budgets.size > 1:
         from zetaplan.solvers.menus.branch import branch
 
-        return branch(instance, deadline, states, gap)
-    return _one_budget(instance, deadline, states, gap)
+        return branch(instance, Limits(deadline, states), gap)
+    return _one_budget(instance, Limits(deadline, states), gap)
 
 
-def _one_budget(instance: Choice, deadline: float, states: int, gap: float) -> ChoiceSolution:
+def _one_budget(instance: Choice, limits: Limits, gap: float) -> ChoiceSolution:
     relaxed = relax(instance)
     root = Stage(((relaxed.multiplier,),))
     known, bound = improved(relaxed), lower_bound(instance, (relaxed.multiplier,))
@@ -50,7 +51,7 @@ def _one_budget(instance: Choice, deadline: float, states: int, gap: float) -> C
         proved = left is None or excess(instance, known, bound) <= 0.0
         return answer(instance, known, relaxed.multiplier, bound, Tree(((root,),)), proved)
     enough = bound / (1.0 - math.copysign(gap, bound)) - total(instance, relaxed.rows) if gap else -math.inf
-    found = sweep(left, Limits(deadline, states, enough))
+    found = sweep(left, replace(limits, enough=enough))
     if found.rows is not None:
         known = relaxed.rows.copy()
         known[left.decision[: found.rows.size]] = found.rows

@@ -45,7 +45,8 @@ def negative(a: Limbs) -> NDArray[np.bool_]:
 def rank(a: Limbs) -> NDArray[np.int64]:
     """(n,) one whole number each, in the same order, and equal where the numbers are equal."""
     if len(a) == 1:
-        return a[0]
+        only: NDArray[np.int64] = a[0]
+        return only
     order = np.lexsort(a)
     rises = (a[:, order[1:]] != a[:, order[:-1]]).any(axis=0)
     ranks = np.empty(order.size, dtype=np.int64)
@@ -58,7 +59,8 @@ def rounded(a: Limbs, unit: Fraction) -> NDArray[np.float64]:
     value = a[-1].astype(np.float64)
     for place, limb in enumerate(a[-2::-1], start=1):
         value = value + np.ldexp(limb.astype(np.float64), -BITS * place)
-    return value * float(unit * (1 << BITS * (len(a) - 1)))
+    scaled: NDArray[np.float64] = value * float(unit * (1 << BITS * (len(a) - 1)))
+    return scaled
 
 
 def whole(a: Limbs, place: int) -> int:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from zetaplan.solvers.menus.core import Core
 from zetaplan.solvers.menus.limbs import Limbs, add, limbs, negative, rank, rounded, whole
 from zetaplan.spec.menus.answer import Leaf, Stage
-from zetaplan.spec.menus.choice import EPSILON, Array, Indices
+from zetaplan.spec.menus.choice import EPSILON, Indices
 
 GROWTH = 1.5  # of the number of decisions that share two multipliers in the proof, from stage to stage
 
@@ -76,7 +76,7 @@ def sweep(core: Core, limits: Limits) -> Swept:
                 best, found = whole(states.loss, place), (t, int(states.parent[place]), int(states.row[place]))
         states = states.at(_hopeful(core, states, t + 1, best))
         states = states.at(_undominated(states))
-        trail.append((states.parent.astype(np.int32), states.row))
+        trail.append((states.parent, states.row))
         kept += states.parent.size
         if states.parent.size == 0:
             break

@@ -126,20 +126,21 @@ class Choice:
 
     def dual(self, multipliers: Sequence[Fraction]) -> Fraction:
         """D(lambda) exactly: no feasible choice has a smaller objective. multipliers : (M,) >= 0, rational."""
+        values, spent, unit = self.exactly_priced(multipliers)
+        return Fraction(sum(min(values[a:b]) for a, b in pairwise(self.first.tolist())) - spent, unit)
+
+    def exactly_priced(self, multipliers: Sequence[Fraction]) -> tuple[list[int], int, int]:
+        """w + lambda . c of all n options and lambda . B, as whole numbers, and how many of them make one."""
         below = math.lcm(*(m.denominator for m in multipliers))
-        prices = [int(m * below) for m in multipliers]
         losses, loss_bits = integers(self.losses)
         costs, cost_bits = integers(np.append(self.costs, self.budgets))
-        several, n = len(prices), self.losses.size
-        bits = max(loss_bits, cost_bits)
+        bits, several, n = max(loss_bits, cost_bits), len(multipliers), self.losses.size
+        prices = [int(m * below) << bits - cost_bits for m in multipliers]
         values = [below * loss << bits - loss_bits for loss in losses]
         for m, price in enumerate(prices):
-            scaled = price << bits - cost_bits
-            values = [v + scaled * c for v, c in zip(values, costs[m : n * several : several], strict=True)]
-        ends = self.first.tolist()
-        least = sum(min(values[a:b]) for a, b in pairwise(ends))
-        spent = sum(price * b for price, b in zip(prices, costs[n * several :], strict=True)) << bits - cost_bits
-        return Fraction(least - spent, below << bits)
+            values = [v + price * c for v, c in zip(values, costs[m : n * several : several], strict=True)]
+        spent = sum(price * b for price, b in zip(prices, costs[n * several :], strict=True))
+        return values, spent, below << bits
 
     def latex(self) -> str:
         """The displayed program, for documentation and reports."""

@@ -2,10 +2,9 @@
 
 One option is taken of each menu; losses add up, costs must stay within every budget. Claim: no such choice loses less
 than the plan by more than the gap. The proof is a tree. A branch splits a menu's options into parts that cover them. A
-leaf is a sweep: it adds menu after menu to partial choices and drops those that cannot be completed within the limits
-(the budgets, and a goal for the loss: better than the plan), those that cost as much as another one (under one budget:
-as much or more) and lose no less, and those with a dual bound above the goal: no completion is below (loss +
-multipliers . costs) + the least of this over every menu left - multipliers . budgets.
+leaf is a sweep: it adds menu after menu to partial choices and drops those that cannot keep the limits (the budgets,
+and a goal for the loss), those that cost as much as another one (under one budget: as much or more) and lose no less,
+and those whose dual bound, loss + multipliers . (costs - budgets) + the least of the menus left, exceeds the goal.
 """
 
 import json
