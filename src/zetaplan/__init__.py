@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from zetaplan.spec.exponential_allocation import exponential_allocation
     from zetaplan.spec.instance import Instance
     from zetaplan.spec.joint import joint
+    from zetaplan.spec.menus.answer import ChoiceSolution, ChoiceStatus
+    from zetaplan.spec.menus.choice import Choice
+    from zetaplan.spec.menus.declare import choice
     from zetaplan.spec.power_allocation import power_allocation
     from zetaplan.spec.power_pruning import power_pruning
     from zetaplan.spec.precision import precision
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
     from zetaplan.transfer import Regret, Robust, regret, robust
     from zetaplan.verification.certificate import Certificate, certify
     from zetaplan.verification.exact import ExactCertificate
+    from zetaplan.verification.menus.proof import ChoiceCertificate
     from zetaplan.verification.regret import RegretBound, regret_bound
 
 __version__ = "0.1.0"
@@ -67,6 +71,11 @@ _HOME = {
     "Certificate": "zetaplan.verification.certificate",
     "certify": "zetaplan.verification.certificate",
     "check_certificate": "zetaplan.checking",
+    "Choice": "zetaplan.spec.menus.choice",
+    "choice": "zetaplan.spec.menus.declare",
+    "ChoiceCertificate": "zetaplan.verification.menus.proof",
+    "ChoiceSolution": "zetaplan.spec.menus.answer",
+    "ChoiceStatus": "zetaplan.spec.menus.answer",
     "Constants": "zetaplan.spec.constants",
     "constants": "zetaplan.spec.constants",
     "Damping": "zetaplan.scoring",
@@ -121,6 +130,10 @@ __all__ = [
     "BatchSolution",
     "Certificate",
     "CertificateError",
+    "Choice",
+    "ChoiceCertificate",
+    "ChoiceSolution",
+    "ChoiceStatus",
     "Constants",
     "Damping",
     "ExactCertificate",
@@ -152,6 +165,7 @@ __all__ = [
     "barrier_pruning",
     "certify",
     "check_certificate",
+    "choice",
     "constants",
     "exact_optimum",
     "exponential_allocation",
