@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +25,13 @@ from zetaplan.errors import SpecError
 from zetaplan.solvers.weightless import settle
 from zetaplan.spec.derivation import Derivation, derive
 from zetaplan.spec.instance import Array, Channel, Instance, check_feasible
+from zetaplan.spec.menus.choice import Choice
 from zetaplan.spec.plan import excess, plan_at
 from zetaplan.spec.solution import Solution, Status
 from zetaplan.spec.summation import exact_dot
+
+if TYPE_CHECKING:
+    from zetaplan.solvers.menus.frontier import ChoiceFrontier
 
 MANTISSA = 53  # bits of a double
 
@@ -122,7 +126,15 @@ class _Bends(NamedTuple):
     turn: NDArray[np.int64]
 
 
-def frontier(instance: Instance) -> Frontier:
+@overload
+def frontier(instance: Instance) -> Frontier: ...
+
+
+@overload
+def frontier(instance: Choice) -> ChoiceFrontier: ...
+
+
+def frontier(instance: Instance | Choice) -> Frontier | ChoiceFrontier:
     """The whole trade-off curve of an instance's program and data; its own limit is one point of it.
 
     O(K log K) for the construction. Raises SpecError for a program of several terms, whose plan does not
@@ -135,6 +147,10 @@ def frontier(instance: Instance) -> Frontier:
         >>> path.at(6.0).x
         array([1., 5.])
     """
+    if isinstance(instance, Choice):
+        from zetaplan.solvers.menus.frontier import choice_frontier
+
+        return choice_frontier(instance)
     derivations = derive(instance.program)
     if len(derivations) != 1:
         raise SpecError(f"{instance.program.name} has {len(derivations)} terms: the frontier is for programs of one")

@@ -46,36 +46,44 @@ def _one_budget(instance: Choice, limits: Limits, gap: float) -> ChoiceSolution:
     relaxed = relax(instance)
     root = Stage(((relaxed.multiplier,),))
     known, bound = improved(relaxed), lower_bound(instance, (relaxed.multiplier,))
-    left = core(relaxed, known, bound)
-    if left is None or excess(instance, known, bound) <= gap * abs(total(instance, known)):
-        proved = left is None or excess(instance, known, bound) <= 0.0
-        return answer(instance, known, relaxed.multiplier, bound, Tree(((root,),)), proved)
-    enough = bound / (1.0 - math.copysign(gap, bound)) - total(instance, relaxed.rows) if gap else -math.inf
+    left = core(relaxed, known, rounded_down(bound))
+    surplus = above(instance, known, bound)
+    if left is None or surplus <= gap * abs(total(instance, known)):
+        tree, proved = Tree(((root,),)), left is None or surplus <= 0
+        return answer(instance, known, relaxed.multiplier, rounded_down(bound), tree, proved)
+    enough = float(bound) / (1.0 - math.copysign(gap, bound)) - total(instance, relaxed.rows) if gap else -math.inf
     found = sweep(left, replace(limits, enough=enough))
     if found.rows is not None:
         known = relaxed.rows.copy()
         known[left.decision[: found.rows.size]] = found.rows
     tree = Tree(((root, *stages(left)),)) if found.proved else Tree(((root,),))
-    return answer(instance, known, relaxed.multiplier, bound, tree, found.proved)
+    return answer(instance, known, relaxed.multiplier, rounded_down(bound), tree, found.proved)
 
 
-def lower_bound(instance: Choice, multipliers: tuple[Fraction, ...]) -> float:
-    """A double that D(lambda) is not below."""
+def lower_bound(instance: Choice, multipliers: tuple[Fraction, ...]) -> Fraction:
+    """D(lambda), or for many options a double that it is not below."""
     if instance.losses.size > WHOLE:
-        return instance.dual_bound(np.array([float(m) for m in multipliers]))
-    exact = instance.dual(multipliers)
-    nearest = float(exact)
-    return nearest if Fraction(nearest) <= exact else math.nextafter(nearest, -math.inf)
+        return Fraction(instance.dual_bound(np.array([float(m) for m in multipliers])))
+    return instance.dual(multipliers)
+
+
+def rounded_down(value: Fraction) -> float:
+    """The largest double that is not above, or its neighbour."""
+    nearest = float(value)
+    return nearest if Fraction(nearest) <= value else math.nextafter(nearest, -math.inf)
+
+
+def above(instance: Choice, rows: Indices, bound: Fraction) -> Fraction:
+    """By how much the loss of the rows is above a bound; beyond `WHOLE` options rounded once, its sign exact."""
+    losses = instance.losses[rows].tolist()
+    if instance.losses.size > WHOLE:
+        return Fraction(math.fsum([*losses, -float(bound)]))
+    return sum(map(Fraction, losses), -bound)
 
 
 def total(instance: Choice, rows: Indices) -> float:
     """The loss of the rows, rounded once."""
     return math.fsum(instance.losses[rows].tolist())
-
-
-def excess(instance: Choice, rows: Indices, bound: float) -> float:
-    """The loss of the rows less the bound, rounded once: its sign is exact."""
-    return math.fsum([*instance.losses[rows].tolist(), -bound])
 
 
 def answer(

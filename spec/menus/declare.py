@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -62,6 +62,32 @@ def choice(
     allowed = _allowed(menus, pins, forbid)
     decision, members = _tie(menus, groups)
     return _merged(menus, budgets, allowed, decision, members)
+
+
+def with_losses(instance: Choice, losses: Sequence[ArrayLike] | NDArray[Any]) -> Choice:
+    """The same menus, costs and budgets under other losses, given as in `choice`: K menus of finite numbers.
+
+    Raises SpecError for numbers that are none, or menus of other sizes.
+    """
+    flat, sizes = _flat("losses", losses, instance.names)
+    expected = np.array([len(labels) for labels in instance.labels])
+    if sizes.size != expected.size or (sizes != expected).any():
+        raise SpecError(f"losses: expected {expected.size} menus of the sizes of the instance's")
+    menus = _Menus(flat[:, 0], np.zeros((flat.size, 1)), sizes, instance.names, instance.labels)
+    _check_numbers(menus, instance.budgets)
+    leaders, sizes = np.unique(instance.decision, return_index=True, return_counts=True)[1:]
+    tied = [np.flatnonzero(instance.decision == g).tolist() for g in np.flatnonzero(sizes > 1)]
+    total = _tied_losses(menus, tied)
+    return replace(instance, losses=_frozen(total[menus.first[leaders][instance.owner] + instance.option]))
+
+
+def _tied_losses(menus: _Menus, groups: list[list[int]]) -> Array:
+    """(n,) the losses, those of a group's first block the sums of the group's, rounded once."""
+    total, first = menus.losses.copy(), menus.first
+    for places in groups:
+        rows = np.array([np.arange(first[k], first[k + 1]) for k in places])
+        total[rows[0]] = [math.fsum(column) for column in menus.losses[rows].T.tolist()]
+    return total
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,10 +292,9 @@ def _merged(
     menus: _Menus, budgets: Array, allowed: NDArray[np.bool_], decision: Indices, groups: list[list[int]]
 ) -> Choice:
     """The instance: one menu per decision, without the options that are ruled out."""
-    losses, costs, first = menus.losses.copy(), menus.costs.copy(), menus.first
+    losses, costs, first = _tied_losses(menus, groups), menus.costs.copy(), menus.first
     for places in groups:
         rows = np.array([np.arange(first[k], first[k + 1]) for k in places])
-        losses[rows[0]] = [math.fsum(column) for column in menus.losses[rows].T.tolist()]
         costs[rows[0]] = [[_up(entry) for entry in option] for option in menus.costs[rows].transpose(1, 2, 0).tolist()]
         allowed[rows[0]] = allowed[rows].all(axis=0)
         allowed[rows[1:]] = False
