@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise, product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,14 +176,20 @@ def relaxation(instance: Choice) -> tuple[Array, Array, bool]:
     costs, budgets = (instance.costs / scale).T, instance.budgets / scale
     found = linprog(instance.losses / size, costs, budgets, one, np.ones(instance.decisions), method="highs")
     if found.status == 0:
-        return found.x, np.maximum(-found.ineqlin.marginals, 0.0) * size / scale, True
+        return found.x, _prices(found, size / scale), True
     excess = np.column_stack((costs, -np.ones(several)))
     objective = np.append(np.zeros(n), 1.0)
     wider = csr_array((np.ones(n), (instance.owner, np.arange(n))), shape=(instance.decisions, n + 1))
     found = linprog(objective, excess, budgets, wider, np.ones(instance.decisions), method="highs")
     weights = found.x[:n] if found.x is not None else np.zeros(n)
-    ray = np.maximum(-found.ineqlin.marginals, 0.0) / scale if found.x is not None else np.zeros(several)
-    return weights, ray, False
+    return weights, _prices(found, 1.0 / scale) if found.x is not None else np.zeros(several), False
+
+
+def _prices(found: Any, unit: Array) -> Array:
+    """The multipliers of the budgets, finite and not negative."""
+    with np.errstate(over="ignore"):
+        prices: Array = np.clip(np.nan_to_num(-found.ineqlin.marginals * unit), 0.0, 1e300)
+    return prices
 
 
 def _rounded(instance: Choice, weights: Array) -> list[Indices]:

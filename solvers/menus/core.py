@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from zetaplan.solvers.menus.limbs import Limbs, limbs, width
 from zetaplan.solvers.menus.relaxation import Relaxation
-from zetaplan.spec.menus.choice import EPSILON, Array, Indices, integers
+from zetaplan.spec.menus.choice import EPSILON, Array, Indices, integers, nearest
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,14 +52,15 @@ class Core:
 def core(relaxation: Relaxation, known: Indices, bound: float) -> Core | None:
     """The core of a relaxation, given the rows of a known choice and the dual bound; None where nothing is left."""
     instance, base = relaxation.steps.instance, relaxation.rows
-    owner, multiplier = instance.owner, float(relaxation.multiplier)
+    owner, multiplier = instance.owner, nearest(relaxation.multiplier)
     fall, rise = (
         instance.losses - instance.losses[base][owner],
         relaxation.steps.costs - relaxation.steps.costs[base][owner],
     )
     slack = (math.fsum(instance.losses[known].tolist()) - bound) * (1.0 + 4.0 * EPSILON)
-    doubt = 8.0 * EPSILON * (np.abs(fall) + multiplier * np.abs(rise))
-    left = fall + multiplier * rise - doubt <= slack
+    with np.errstate(over="ignore", invalid="ignore"):  # what is too large for a double is not struck off
+        doubt = 8.0 * EPSILON * (np.abs(fall) + multiplier * np.abs(rise))
+        left = ~(fall + multiplier * rise - doubt > slack)
     left[base] = True
     open_ = np.flatnonzero(np.add.reduceat(left, instance.first[:-1], dtype=np.int64) > 1)
     if open_.size == 0:
@@ -71,7 +72,7 @@ def core(relaxation: Relaxation, known: Indices, bound: float) -> Core | None:
 
 def _intervals(fall: Array, rise: Array, left: NDArray[np.bool_], first: Indices) -> tuple[Array, Array]:
     """(G,) the multipliers between which a menu keeps its option: the best rates of dearer and of cheaper options."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         rate = -fall / rise
     dearer, cheaper = left & (rise > 0.0), left & (rise < 0.0)
     below = np.maximum.reduceat(np.where(dearer, rate, 0.0), first[:-1])

@@ -15,7 +15,7 @@ from zetaplan.solvers.menus.greedy import improved
 from zetaplan.solvers.menus.relaxation import relax
 from zetaplan.solvers.menus.sweep import Limits, stages, sweep
 from zetaplan.spec.menus.answer import ChoiceSolution, ChoiceStatus, Stage, Tree
-from zetaplan.spec.menus.choice import Choice, Indices
+from zetaplan.spec.menus.choice import Choice, Indices, nearest
 
 #: Options up to which the dual bound is computed in whole numbers; beyond, in doubles rounded downwards.
 WHOLE = 20_000
@@ -63,7 +63,7 @@ def _one_budget(instance: Choice, limits: Limits, gap: float) -> ChoiceSolution:
 def lower_bound(instance: Choice, multipliers: tuple[Fraction, ...]) -> Fraction:
     """D(lambda), or for many options a double that it is not below."""
     if instance.losses.size > WHOLE:
-        return Fraction(instance.dual_bound(np.array([float(m) for m in multipliers])))
+        return Fraction(instance.dual_bound(np.array([nearest(m) for m in multipliers])))
     return instance.dual(multipliers)
 
 
@@ -92,4 +92,4 @@ def answer(
     """The solution that takes these rows."""
     status = ChoiceStatus.OPTIMAL if proved else ChoiceStatus.GAP
     best = total(instance, rows) if proved else bound
-    return ChoiceSolution(instance, instance.options_of(rows), float(multiplier), best, status, "exact", tree)
+    return ChoiceSolution(instance, instance.options_of(rows), nearest(multiplier), best, status, "exact", tree)

@@ -19,7 +19,7 @@ import numpy as np
 from zetaplan.errors import InfeasibleError, SpecError
 from zetaplan.solvers.menus.exact import answer, rounded_down
 from zetaplan.spec.menus.answer import ChoiceSolution, Stage, Tree
-from zetaplan.spec.menus.choice import Array, Choice, Indices, integers
+from zetaplan.spec.menus.choice import Array, Choice, Indices, integers, nearest
 
 MOST = 100_000  # points of a Pareto front
 
@@ -105,7 +105,7 @@ def choice_frontier(instance: Choice) -> ChoiceFrontier:
     spent = accumulate((s.rise for s in steps), initial=sum(costs[row] for row in cheapest.tolist()))
     lost = accumulate((-s.fall for s in steps), initial=sum(losses[row] for row in cheapest.tolist()))
     exact_spent, exact_lost = ([Fraction(n, unit) for n in ns] for ns, unit in zip((spent, lost), units, strict=True))
-    rates = np.array([float(s.rate) for s in steps])
+    rates = np.array([nearest(s.rate) for s in steps])
     budgets, values = (np.array([float(v) for v in vs]) for vs in (exact_spent, exact_lost))
     return ChoiceFrontier(instance, budgets, values, rates, steps, exact_spent, exact_lost, cheapest)
 

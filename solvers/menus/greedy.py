@@ -8,7 +8,7 @@ import numpy as np
 
 from zetaplan.solvers.menus.relaxation import Relaxation, Steps, relax
 from zetaplan.spec.menus.answer import ChoiceSolution, ChoiceStatus, Stage, Tree
-from zetaplan.spec.menus.choice import Choice, Indices
+from zetaplan.spec.menus.choice import Choice, Indices, nearest
 
 ROUNDS = 8  # of exchanges before the exact search
 
@@ -20,10 +20,10 @@ def solve_greedy(instance: Choice) -> ChoiceSolution:
     """
     relaxed = relax(instance)
     rows = _filled(relaxed.steps, relaxed)
-    bound = instance.dual_bound(np.array([float(relaxed.multiplier)]))
+    bound = instance.dual_bound(np.array([nearest(relaxed.multiplier)]))
     proof = Tree(((Stage(((relaxed.multiplier,),)),),))
     return ChoiceSolution(
-        instance, instance.options_of(rows), float(relaxed.multiplier), bound, ChoiceStatus.GAP, "greedy", proof
+        instance, instance.options_of(rows), nearest(relaxed.multiplier), bound, ChoiceStatus.GAP, "greedy", proof
     )
 
 

@@ -78,7 +78,8 @@ def hull_steps(instance: Choice) -> Steps:
     leads[:] = True
     leads[first] = False
     end = rows[leads]
-    rate = (losses[start] - losses[end]) / (costs[end] - costs[start])
+    with np.errstate(over="ignore"):
+        rate = (losses[start] - losses[end]) / (costs[end] - costs[start])
     order = np.argsort(-rate, kind="stable")
     return Steps(instance, costs, rows[first], start[order], end[order], rate[order])
 

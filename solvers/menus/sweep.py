@@ -114,10 +114,9 @@ def _hopeful(core: Core, states: _States, t: int, best: int) -> NDArray[np.bool_
     keep: NDArray[np.bool_] = ~negative(_plus(states.room, core.roomiest[:, t : t + 1]))
     for multiplier in (float(core.below[t]), float(core.above[t])):
         if multiplier < np.inf:
-            doubt = (
-                abs(goal) + np.abs(loss) + multiplier * np.abs(room) + core.size[0, t] + multiplier * core.size[1, t]
-            )
-            keep &= loss - multiplier * room <= goal + 8.0 * EPSILON * doubt
+            with np.errstate(over="ignore", invalid="ignore"):  # what is too large for a double is kept
+                doubt = abs(goal) + np.abs(loss) + core.size[0, t] + multiplier * (np.abs(room) + core.size[1, t])
+                keep &= ~(loss - multiplier * room > goal + 8.0 * EPSILON * doubt)
     return keep
 
 

@@ -64,7 +64,8 @@ class ChoiceSolution:
 
     choice : (K,) the place of each block's option in its menu. multiplier : (M,) >= 0, the fall of the relaxation's
         value per unit of each budget (a float where there is one budget).
-    bound : no feasible choice has a smaller objective (-inf where the method proves none). proof : of optimality, or
+    bound : no feasible choice has a smaller objective (-inf where the method proves none; of an optimum its objective,
+        which is rounded once). proof : of optimality, or
         of the bound; None where the method gives none.
 
     Examples:

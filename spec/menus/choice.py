@@ -12,6 +12,7 @@ It is not a separable convex program: the decision is an index. For every multip
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -43,6 +44,14 @@ def integers(values: Array) -> tuple[list[int], int]:
     left = np.where(whole, np.maximum(places + bits, 0), 0)
     pairs = zip((whole >> np.minimum(right, 63)).tolist(), left.tolist(), strict=True)
     return [n << shift for n, shift in pairs], bits
+
+
+def nearest(value: Fraction) -> float:
+    """The nearest finite double: a rate of denormal costs may be larger than any."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.copysign(sys.float_info.max, value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,13 +125,14 @@ class Choice:
     def dual_bound(self, multipliers: Array) -> float:
         """A double that D(lambda) is not below, at most K (M + 3) roundings under it. multipliers : (M,) >= 0."""
         doubt = (multipliers.size + 3) * EPSILON
-        size = np.abs(self.losses) + self.costs @ multipliers
-        least = self.least(np.nextafter(self.priced(multipliers) - doubt * size, -np.inf)).tolist()
-        spent = [
-            float(np.nextafter(-m * b * (1.0 + doubt), -np.inf)) for m, b in zip(multipliers, self.budgets, strict=True)
-        ]
-        total = math.fsum([*least, *spent])
-        return math.nextafter(total, -math.inf)
+        with np.errstate(over="ignore", invalid="ignore"):
+            size = np.abs(self.losses) + self.costs @ multipliers
+            least = self.least(np.nextafter(self.priced(multipliers) - doubt * size, -np.inf))
+            spent = np.nextafter(-multipliers * self.budgets * (1.0 + doubt), -np.inf)
+        terms = np.append(least, spent)
+        if not np.isfinite(terms).all():  # too large for doubles: no price proves at least something
+            return self.dual_bound(np.zeros_like(multipliers))
+        return math.nextafter(math.fsum(terms.tolist()), -math.inf)
 
     def dual(self, multipliers: Sequence[Fraction]) -> Fraction:
         """D(lambda) exactly: no feasible choice has a smaller objective. multipliers : (M,) >= 0, rational."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -15,12 +13,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from zetaplan.errors import InfeasibleError, SpecError
 from zetaplan.spec.menus.choice import Array, Choice, Indices
-
-Block = int | str
-Option = int | str
+from zetaplan.spec.menus.given import (
+    Block,
+    Menus,
+    Option,
+    check_numbers,
+    check_shape,
+    read_budgets,
+    read_labels,
+    read_menus,
+    read_names,
+)
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
-LARGEST = 1e300  # of a sum of absolute values: every total is then a double
 
 
 def choice(
@@ -53,12 +58,12 @@ def choice(
         >>> zp.solve(zp.choice([[9, 1], [4, 1]], [[2, 4], [2, 4]], budget=8, pins={1: 0})).choice
         array([1, 0])
     """
-    budgets = _budgets(budget)
-    loss, sizes = _flat("losses", losses, names)
-    cost, widths = _flat("costs", costs, names, budgets.size)
-    _check_shape(sizes, widths)
-    menus = _Menus(loss[:, 0], cost, sizes, _names(names, sizes.size), _labels(options, sizes))
-    _check_numbers(menus, budgets)
+    budgets = read_budgets(budget)
+    loss, sizes = read_menus("losses", losses, names)
+    cost, widths = read_menus("costs", costs, names, budgets.size)
+    check_shape(sizes, widths)
+    menus = Menus(loss[:, 0], cost, sizes, read_names(names, sizes.size), read_labels(options, sizes))
+    check_numbers(menus, budgets)
     allowed = _allowed(menus, pins, forbid)
     decision, members = _tie(menus, groups)
     return _merged(menus, budgets, allowed, decision, members)
@@ -69,19 +74,19 @@ def with_losses(instance: Choice, losses: Sequence[ArrayLike] | NDArray[Any]) ->
 
     Raises SpecError for numbers that are none, or menus of other sizes.
     """
-    flat, sizes = _flat("losses", losses, instance.names)
+    flat, sizes = read_menus("losses", losses, instance.names)
     expected = np.array([len(labels) for labels in instance.labels])
     if sizes.size != expected.size or (sizes != expected).any():
         raise SpecError(f"losses: expected {expected.size} menus of the sizes of the instance's")
-    menus = _Menus(flat[:, 0], np.zeros((flat.size, 1)), sizes, instance.names, instance.labels)
-    _check_numbers(menus, instance.budgets)
+    menus = Menus(flat[:, 0], np.zeros((flat.size, 1)), sizes, instance.names, instance.labels)
+    check_numbers(menus, instance.budgets)
     leaders, sizes = np.unique(instance.decision, return_index=True, return_counts=True)[1:]
     tied = [np.flatnonzero(instance.decision == g).tolist() for g in np.flatnonzero(sizes > 1)]
     total = _tied_losses(menus, tied)
     return replace(instance, losses=_frozen(total[menus.first[leaders][instance.owner] + instance.option]))
 
 
-def _tied_losses(menus: _Menus, groups: list[list[int]]) -> Array:
+def _tied_losses(menus: Menus, groups: list[list[int]]) -> Array:
     """(n,) the losses, those of a group's first block the sums of the group's, rounded once."""
     total, first = menus.losses.copy(), menus.first
     for places in groups:
@@ -90,165 +95,7 @@ def _tied_losses(menus: _Menus, groups: list[list[int]]) -> Array:
     return total
 
 
-@dataclass(frozen=True, eq=False)
-class _Menus:
-    """The menus as given, flat: losses (n,), costs (n, M), sizes (K,)."""
-
-    losses: Array
-    costs: Array
-    sizes: Indices
-    names: Sequence[str]
-    labels: Sequence[Sequence[str]]
-
-    @cached_property
-    def first(self) -> Indices:
-        return np.concatenate(([0], np.cumsum(self.sizes)))
-
-    @cached_property
-    def places(self) -> dict[str, int]:
-        return {name: k for k, name in enumerate(self.names)}
-
-    def place(self, block: Block, argument: str) -> int:
-        """The place of a block given by name or place."""
-        if isinstance(block, str):
-            if block not in self.places:
-                raise SpecError(f"{argument}: no block is called {block!r}; the names begin with {self.names[:5]}")
-            return self.places[block]
-        return _index(block, len(self.names), f"{argument}: block {block!r}")
-
-    def option(self, k: int, option: Option, argument: str) -> int:
-        """The place of an option of block k, given by label or place."""
-        where = f"{argument}[{self.names[k]!r}]"
-        if isinstance(option, str):
-            if option not in self.labels[k]:
-                raise SpecError(f"{where} = {option!r}: expected one of {', '.join(self.labels[k])}")
-            return list(self.labels[k]).index(option)
-        return _index(option, int(self.sizes[k]), f"{where} = {option!r}")
-
-
-def _index(value: Any, size: int, where: str) -> int:
-    try:
-        place = operator.index(value)
-    except TypeError:
-        raise SpecError(f"{where}: expected a name or a whole number") from None
-    if isinstance(value, bool) or not 0 <= place < size:
-        raise SpecError(f"{where}: expected a place between 0 and {size - 1}")
-    return place
-
-
-def _budgets(budget: ArrayLike) -> Array:
-    try:
-        budgets = np.atleast_1d(np.array(budget, dtype=np.float64))
-    except (TypeError, ValueError):
-        raise SpecError(f"budget = {str(budget)[:60]}: expected a number, or one number per budget") from None
-    if budgets.ndim != 1 or budgets.size == 0 or not np.isfinite(budgets).all():
-        raise SpecError(f"budget = {str(budget)[:60]}: expected a finite number, or a list of them, one per budget")
-    if (budgets < 0.0).any():
-        raise SpecError(f"budget = {float(budgets.min()):g}: expected at least 0, as costs are")
-    return budgets
-
-
-def _flat(name: str, menus: Any, names: Sequence[str] | None, budgets: int = 1) -> tuple[Array, Indices]:
-    """(n, M) numbers and (K,) sizes of menus given as K sequences or as one array."""
-    numeric = isinstance(menus, np.ndarray) and menus.dtype.kind in "fiu" and menus.ndim == (2 if budgets == 1 else 3)
-    if numeric and menus.size:
-        return menus.astype(np.float64).reshape(-1, budgets), np.full(menus.shape[0], menus.shape[1])
-    if isinstance(menus, str) or not isinstance(menus, Sequence | np.ndarray) or len(menus) == 0:
-        raise SpecError(f"{name}: expected one menu for each block, got {str(menus)[:60]!r}")
-    rows = [_menu(name, k, menu, names, budgets) for k, menu in enumerate(menus)]
-    return np.concatenate(rows), np.array([len(row) for row in rows])
-
-
-def _menu(name: str, k: int, menu: ArrayLike, names: Sequence[str] | None, budgets: int) -> Array:
-    where = f"{name}[{names[k] if names is not None and k < len(names) else k!r}]"
-    try:
-        row = np.array(menu, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise SpecError(f"{where}: expected numbers, got {str(menu)[:60]}") from None
-    if row.size == 0:
-        raise SpecError(f"{where}: the menu is empty; expected at least one option")
-    if row.ndim == 1 and budgets == 1:
-        row = row[:, np.newaxis]
-    if row.ndim != 2 or row.shape[1] != budgets:
-        expected = "a list of numbers" if budgets == 1 else f"{budgets} numbers per option, one for each budget"
-        raise SpecError(f"{where}: expected {expected}, got shape {row.shape}")
-    return row
-
-
-def _check_shape(losses: Indices, costs: Indices) -> None:
-    if losses.size != costs.size:
-        raise SpecError(f"costs: expected {losses.size} menus, as many as losses has, got {costs.size}")
-    different = np.flatnonzero(losses != costs)
-    if different.size:
-        k = int(different[0])
-        raise SpecError(f"costs[{k}]: expected {losses[k]} options, as many as losses[{k}] has, got {costs[k]}")
-
-
-def _check_numbers(menus: _Menus, budgets: Array) -> None:
-    _refuse(menus, "losses", menus.losses, ~np.isfinite(menus.losses), "expected a finite number; forbid the option")
-    for column in menus.costs.T:
-        bad = ~((column >= 0.0) & (column < math.inf))
-        _refuse(menus, "costs", column, bad, "expected a finite number of at least 0")
-    with np.errstate(over="ignore"):
-        largest = {"losses": np.abs(menus.losses).sum(), "costs": menus.costs.sum() + budgets.sum()}
-    for name, total in largest.items():
-        if not total < LARGEST:
-            raise SpecError(f"{name}: they add up to {total:g}, more than {LARGEST:g}; give them in a larger unit")
-
-
-def _refuse(menus: _Menus, name: str, values: Array, bad: NDArray[np.bool_], expected: str) -> None:
-    if not bad.any():
-        return
-    row = int(np.argmax(bad))
-    k = int(np.searchsorted(menus.first, row, side="right")) - 1
-    j = row - int(menus.first[k])
-    raise SpecError(f"{name}[{menus.names[k]!r}][{menus.labels[k][j]!r}] = {values[row]:g}: {expected}")
-
-
-def _names(names: Sequence[str] | None, blocks: int) -> tuple[str, ...]:
-    if names is None:
-        return _numbered(blocks)
-    if isinstance(names, str) or len(names) != blocks or not all(isinstance(name, str) for name in names):
-        raise SpecError(f"names: expected {blocks} strings, one for each block, got {str(names)[:60]}")
-    return _different("names", tuple(names))
-
-
-def _labels(options: Any, sizes: Indices) -> tuple[tuple[str, ...], ...]:
-    if options is None:
-        return tuple(_numbered(size) for size in sizes.tolist())
-    if isinstance(options, str) or not isinstance(options, Sequence) or len(options) == 0:
-        raise SpecError(f"options: expected labels, or one list of labels for each block, got {str(options)[:60]!r}")
-    shared = all(isinstance(label, str) for label in options)
-    rows = [options] * sizes.size if shared else list(options)
-    if len(rows) != sizes.size:
-        raise SpecError(f"options: expected {sizes.size} lists of labels, one for each block, got {len(rows)}")
-    common = _different("options", tuple(options)) if shared else None
-    labels = tuple(common if common is not None else _row_of_labels(k, row) for k, row in enumerate(rows))
-    for k, (row, size) in enumerate(zip(labels, sizes.tolist(), strict=True)):
-        if len(row) != size:
-            raise SpecError(f"options: block {k} has {size} options and {len(row)} labels")
-    return labels
-
-
-def _row_of_labels(k: int, row: Any) -> tuple[str, ...]:
-    if isinstance(row, str) or not all(isinstance(label, str) for label in row):
-        raise SpecError(f"options[{k}]: expected a list of strings, got {str(row)[:60]!r}")
-    return _different(f"options[{k}]", tuple(row))
-
-
-def _different(argument: str, words: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(words)) < len(words):
-        twice = next(word for place, word in enumerate(words) if word in words[:place])
-        raise SpecError(f"{argument}: {twice!r} is there twice; expected different ones")
-    return words
-
-
-@lru_cache
-def _numbered(count: int) -> tuple[str, ...]:
-    return tuple(map(str, range(count)))
-
-
-def _allowed(menus: _Menus, pins: Mapping[Block, Option], forbid: Mapping[Block, Any]) -> NDArray[np.bool_]:
+def _allowed(menus: Menus, pins: Mapping[Block, Option], forbid: Mapping[Block, Any]) -> NDArray[np.bool_]:
     """(n,) whether an option of a block is neither forbidden nor passed over by a pin."""
     allowed = np.ones(menus.losses.size, dtype=np.bool_)
     first = menus.first
@@ -267,7 +114,7 @@ def _allowed(menus: _Menus, pins: Mapping[Block, Option], forbid: Mapping[Block,
     return allowed
 
 
-def _tie(menus: _Menus, groups: Iterable[Collection[Block]]) -> tuple[Indices, list[list[int]]]:
+def _tie(menus: Menus, groups: Iterable[Collection[Block]]) -> tuple[Indices, list[list[int]]]:
     """(K,) the decision that every block belongs to, in the order of first blocks; and the groups of several blocks."""
     leader = np.arange(menus.sizes.size)
     tied: list[list[int]] = []
@@ -289,7 +136,7 @@ def _tie(menus: _Menus, groups: Iterable[Collection[Block]]) -> tuple[Indices, l
 
 
 def _merged(
-    menus: _Menus, budgets: Array, allowed: NDArray[np.bool_], decision: Indices, groups: list[list[int]]
+    menus: Menus, budgets: Array, allowed: NDArray[np.bool_], decision: Indices, groups: list[list[int]]
 ) -> Choice:
     """The instance: one menu per decision, without the options that are ruled out."""
     losses, costs, first = _tied_losses(menus, groups), menus.costs.copy(), menus.first

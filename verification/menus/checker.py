@@ -56,7 +56,7 @@ def check_certificate(source: dict[str, Any] | str | os.PathLike[str]) -> Verdic
         _need(options <= set().union(*parts), f"proof: the parts of node {number} do not cover menu {k}", 1)
         for part, child in zip(parts, _list(fields["children"], "children", len(parts), len(parts)), strict=True):
             place = _index(child, "children", len(nodes))
-            _need(place > number and places[place] is None, f"proof: node {place} comes before its parent, or has two")
+            _need(places[place] is None, f"proof: node {place} comes before its parent, or has two of them")
             _toil(work, 10 * (len(here) + len(part)))
             places[place] = here | {k: options & part}
     better = f"no choice within the budgets is better{f' by more than {gap:.3g}' if gap else ''}"
