@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -24,10 +25,14 @@ from zetaplan.solvers.weightless import settle
 from zetaplan.spec.checks import LARGEST, in_range
 from zetaplan.spec.derivation import Derivation, derive
 from zetaplan.spec.instance import Array, Instance, check_feasible
+from zetaplan.spec.menus.choice import Choice
 from zetaplan.spec.solution import Solution, Status
 from zetaplan.spec.stationary import excess, plan_at
 from zetaplan.spec.summation import exact_dot
 from zetaplan.spec.values import Value
+
+if TYPE_CHECKING:
+    from zetaplan.solvers.menus.frontier import ChoiceFrontier
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +103,15 @@ class Frontier(Value):
         return quotient(numerator, rise * denominator)
 
 
-def frontier(instance: Instance) -> Frontier:
+@overload
+def frontier(instance: Instance) -> Frontier: ...
+
+
+@overload
+def frontier(instance: Choice) -> ChoiceFrontier: ...
+
+
+def frontier(instance: Instance | Choice) -> Frontier | ChoiceFrontier:
     """The whole trade-off curve of an instance's program and data; its own limit is one point of it.
 
     O(K log K) for the construction. Raises SpecError for a program of several terms, whose plan does not
@@ -111,6 +124,10 @@ def frontier(instance: Instance) -> Frontier:
         >>> path.at(6.0).x
         array([1., 5.])
     """
+    if isinstance(instance, Choice):
+        from zetaplan.solvers.menus.frontier import choice_frontier
+
+        return choice_frontier(instance)
     derivations = derive(instance.program)
     if len(derivations) != 1:
         raise SpecError(f"{instance.program.name} has {len(derivations)} terms: the frontier is for programs of one")
