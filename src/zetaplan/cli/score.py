@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zetaplan.cli.options import Json, Model, Quiet
+from zetaplan._outputs import Output, claim, of_schema
+from zetaplan.cli.options import Force, Json, Model, Quiet
 from zetaplan.cli.output import show, tell
 from zetaplan.jobs.options import ScoreOptions
 
@@ -19,6 +20,7 @@ def score(
     model: Model,
     options: ScoreOptions,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the scores are written.")] = Path("scores.json"),
+    force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -28,6 +30,7 @@ def score(
     from zetaplan.plans.notes import prediction_note, ranking_warning
     from zetaplan.reports.tables import scores_table
 
+    claim([Output(out, of_schema("scores"))], [model, *options.data, *options.held_out], force=force)
     scores = pipelines.score(model, options, progress=not (quiet or as_json))
     if scores is None:
         return

@@ -83,6 +83,7 @@ def calibrate(model: str, options: CalibrateOptions, *, progress: bool) -> tuple
     text = _text(loaded, options.data, options, _as_given)
     found = loss_curves(loaded, options.method, text, levels=sorted(options.level), progress=progress)
     return found, {
+        "schema": "zetaplan.calibration/1",
         "model": loaded.name,
         "model_sha256": loaded.sha256,
         "method": options.method,
@@ -102,7 +103,11 @@ def evaluate(model: str, options: EvaluateOptions, *, progress: bool, seen: Plac
 
     items = _items(options, seen)
     loaded = _loaded(model, options, progress, seen)
-    facts: dict[str, Any] = {"model": loaded.name, "model_sha256": loaded.sha256}
+    facts: dict[str, Any] = {
+        "schema": "zetaplan.evaluation/1",
+        "model": loaded.name,
+        "model_sha256": loaded.sha256,
+    }
     if options.text:
         facts["perplexity"] = _perplexity(loaded, Path(seen(options.text)), options, progress)
     if options.choices:
