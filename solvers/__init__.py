@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, cast
 
-from zetaplan.errors import SpecError
+from zetaplan.errors import SpecError, require, shown
 from zetaplan.spec.instance import Instance
 from zetaplan.spec.solution import Solution, Status
 
@@ -34,8 +34,9 @@ def solve(instance: Instance, method: str = "exact", **options: Any) -> Solution
         >>> zp.solve(inst, method="cvxpy", solver="CLARABEL").x.round(3)
         array([1., 5.])
     """
-    if method not in METHODS:
-        raise SpecError(f"method = {method!r}: expected one of {', '.join(METHODS)}")
+    require(instance, Instance, "instance", "make one with zetaplan.allocation, or another program")
+    if not isinstance(method, str) or method not in METHODS:
+        raise SpecError(f"method = {shown(method)}: expected one of {', '.join(METHODS)}")
     return _solver(method)(instance, **options)
 
 

@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from zetaplan.errors import SpecError
+from zetaplan.errors import SpecError, require, shown
 from zetaplan.solvers.weightless import settle
 from zetaplan.spec.derivation import Derivation, derive
 from zetaplan.spec.instance import Array, Channel, Instance, check_feasible
@@ -95,7 +95,7 @@ class Frontier:
         return self.instance.program.sign * (self.slack - limit) <= 0.0
 
     def _checked(self, limit: float) -> float:
-        number, program = float(limit), self.instance.program
+        number, program = _number(limit), self.instance.program
         if not math.isfinite(number) or (number < 0.0 and program.limit.is_nonnegative):
             raise SpecError(f"{program.limit_argument} = {number}: expected a finite number of at least 0")
         if program.sign * self._pieces.excess(number, self._pieces.reach)[0] < 0:
@@ -111,6 +111,13 @@ class Frontier:
             return float(self.prices[min(j, self.prices.size - 1)])
         numerator, denominator = self._pieces.excess(limit, constant)
         return _quotient(numerator, rise * denominator)
+
+
+def _number(limit: float) -> float:
+    try:
+        return float(limit)
+    except (TypeError, ValueError, OverflowError):
+        raise SpecError(f"limit = {shown(limit)}: expected a number") from None
 
 
 class _Bends(NamedTuple):
@@ -135,6 +142,7 @@ def frontier(instance: Instance) -> Frontier:
         >>> path.at(6.0).x
         array([1., 5.])
     """
+    require(instance, Instance, "instance", "make one with zetaplan.allocation, or another program")
     derivations = derive(instance.program)
     if len(derivations) != 1:
         raise SpecError(f"{instance.program.name} has {len(derivations)} terms: the frontier is for programs of one")

@@ -16,13 +16,14 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from zetaplan.errors import InfeasibleError, SpecError
+from zetaplan.errors import InfeasibleError, SpecError, shown
 from zetaplan.spec.program import Program, Scalar, Term
 from zetaplan.spec.summation import exact_dot, exact_sum, rational_dot
 
 Array = NDArray[np.float64]
 Arrayish = ArrayLike
 
+LARGE = 1e300  # no sum of so large numbers is a double
 EPSILON = float(np.finfo(np.float64).eps)
 
 
@@ -194,7 +195,7 @@ def pruning_target(
     if not 0.0 <= share <= 1.0:
         raise SpecError(f"sparsity = {share:g}: expected a share of the parameters between 0 and 1")
     n, u = _broadcast("sizes", sizes, layers), _broadcast("upper", upper, layers)
-    if not (n.max() < math.inf and u.max() < math.inf):
+    if layers == 0 or not (abs(n).max() < LARGE and abs(u).max() < LARGE):
         return 0.0  # declare() names the offending entry
     target, rough = share * exact_sum(n), float(n @ u)
     if abs(target - rough) > (layers + 4) * EPSILON * (target + rough):
@@ -260,8 +261,8 @@ def _knob(scalar: Scalar, value: float) -> float:
 def _number(name: str, value: float) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
-        raise SpecError(f"{name} = {value!r}: expected a number") from None
+    except (TypeError, ValueError, OverflowError):
+        raise SpecError(f"{name} = {shown(value)}: expected a number") from None
     if not math.isfinite(number):
         raise SpecError(f"{name} = {number}: expected a finite number")
     return number
@@ -287,8 +288,8 @@ def _vector(name: str, values: Arrayish) -> Array:
 def _numbers(name: str, values: Arrayish) -> Array:
     try:
         return np.array(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise SpecError(f"{name}: expected numbers, got {type(values).__name__}: {str(values)[:60]}") from None
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: a tensor that requires a gradient
+        raise SpecError(f"{name}: expected numbers, got {type(values).__name__}: {shown(values)}") from None
 
 
 def _broadcast(name: str, values: Arrayish, layers: int) -> Array:
@@ -304,8 +305,11 @@ def _broadcast(name: str, values: Arrayish, layers: int) -> Array:
 
 def _data(term: Term, values: Arrayish, layers: int) -> Array:
     vector = _broadcast(term.argument, values, layers)
-    if not (vector.min() > 0.0 and vector.max() < math.inf):
-        _name_first(term.argument, vector, ~((vector > 0.0) & (vector < math.inf)), "expected a finite number above 0")
+    if not (vector.min() > 0.0 and vector.max() < LARGE):
+        bad = ~((vector > 0.0) & (vector < math.inf))
+        if bad.any():
+            _name_first(term.argument, vector, bad, "expected a finite number above 0")
+        _name_first(term.argument, vector, vector >= LARGE, f"expected a number below {LARGE:g}; choose another unit")
     return _frozen(vector)
 
 

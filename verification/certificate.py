@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from zetaplan.errors import SpecError
+from zetaplan.errors import SpecError, require, shown
 from zetaplan.spec.derivation import Derivation, derive
 from zetaplan.spec.instance import Array, Channel, Instance
 from zetaplan.spec.solution import Solution
@@ -141,6 +141,10 @@ def certify(instance: Instance, solution: Solution, exact: bool = False) -> Cert
         >>> [condition.name for condition in zp.certify(inst, claim).conditions if not condition.ok]
         ['stationarity', 'duality gap']
     """
+    require(instance, Instance, "instance", "make one with zetaplan.allocation, or another program")
+    require(solution, Solution, "solution", "give what zetaplan.solve returns")
+    if exact is not False and exact is not True:
+        raise SpecError(f"exact = {shown(exact)}: expected True or False")
     if exact:
         from zetaplan.verification.exact import certify_exactly
 

@@ -9,7 +9,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
-from zetaplan.errors import SpecError
+from zetaplan.errors import SpecError, shown
 
 #: Largest file that is read, in bytes; a plan of 10,000 layers takes about 8 MB.
 SIZE_LIMIT = 64 * 2**20
@@ -70,7 +70,7 @@ def text_of(path: Path) -> str:
 def path_of(value: object, argument: str = "path") -> Path:
     """The path that a caller names. Raises SpecError for what is no path, and for an empty one."""
     if not isinstance(value, str | os.PathLike) or not (text := os.fspath(value)) or not isinstance(text, str):
-        raise SpecError(f"{argument} = {value!r}: expected the name of a file")
+        raise SpecError(f"{argument} = {shown(value)}: expected the name of a file")
     return Path(text)
 
 

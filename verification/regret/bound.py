@@ -23,7 +23,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from zetaplan.errors import SpecError
+from zetaplan.errors import SpecError, require
 from zetaplan.spec.constants import Constants, constants
 from zetaplan.spec.instance import Array, Arrayish, Instance, weights
 from zetaplan.spec.solution import Solution
@@ -96,6 +96,8 @@ def regret_bound(
         >>> bound.value >= zp.regret(inst, sol, [1.1, 2.7]).value
         True
     """
+    require(instance, Instance, "instance", "make one with zetaplan.allocation, or another program")
+    require(solution, Solution, "solution", "give what zetaplan.solve returns")
     if kind not in get_args(Kind):
         raise SpecError(f"kind = {kind!r}: expected one of {', '.join(get_args(Kind))}")
     if kind != "dual-endpoint":

@@ -37,7 +37,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from zetaplan.errors import SpecError
+from zetaplan.errors import SpecError, shown
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import EPSILON, Array, Arrayish, Instance, weights
 
@@ -129,6 +129,8 @@ def decision_box(instance: Instance, low: Arrayish, high: Arrayish, normalised: 
 
 def quality_ends(instance: Instance, low: Arrayish, high: Arrayish, normalised: bool) -> Array:
     """The lowest and the highest share of every layer, (2, K). Raises SpecError for a box that is none."""
+    if normalised is not False and normalised is not True:
+        raise SpecError(f"normalised = {shown(normalised)}: expected True or False")
     below, above = vector("low", low, instance), vector("high", high, instance)
     if (below > above).any():
         k = int(np.flatnonzero(below > above)[0])
@@ -170,7 +172,10 @@ def dual_ends(
 
 def vector(name: str, values: Arrayish, instance: Instance) -> Array:
     """One number >= 0 per layer. Raises SpecError for anything else."""
-    found = np.asarray(values, np.float64)
+    try:
+        found = np.array(values, np.float64)
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: a tensor that requires a gradient
+        raise SpecError(f"{name} = {shown(values)}: expected numbers") from None
     if found.shape != instance.quality.shape:
         raise SpecError(f"{name}: expected {instance.quality.size} numbers, one per layer, got shape {found.shape}")
     wrong = ~(np.isfinite(found) & (found >= 0.0))

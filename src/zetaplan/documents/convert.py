@@ -25,7 +25,7 @@ from zetaplan.documents.schemas.plan import (
 )
 from zetaplan.documents.schemas.scores import LayerScore, ScoresFile
 from zetaplan.drift.cost import Cost
-from zetaplan.errors import SpecError
+from zetaplan.errors import SpecError, require
 from zetaplan.plans.amounts import in_total, per_layer
 from zetaplan.plans.kinds import kind_for, kind_of
 from zetaplan.plans.plan import Plan
@@ -72,6 +72,7 @@ def load_scores(path: str | os.PathLike[str]) -> Scores:
 
 def scores_document(scores: Scores) -> ScoresFile:
     """The scores as the document that `save_scores` writes."""
+    require(scores, Scores, "scores", "give what zetaplan.score or zetaplan.load_scores returns")
     columns = {name: getattr(scores, name).tolist() for name in (*MEASURES, *ENCLOSURE)}
     columns |= {name: _cells(getattr(scores, name), len(scores.names)) for name in OPTIONAL}
     rows = zip(*columns.values(), strict=True)
@@ -123,6 +124,7 @@ def save_plan(plan: Plan, path: str | os.PathLike[str]) -> Path:
 
 def plan_document(plan: Plan) -> PlanFile:
     """The plan as the document that `save_plan` writes, sealed with its own sha256."""
+    require(plan, Plan, "plan", "give what zetaplan.allocate or zetaplan.prune returns")
     scores = scores_document(plan.scores)
     return checked(
         PlanFile,

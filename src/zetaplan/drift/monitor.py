@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from zetaplan.errors import SpecError
+from zetaplan.errors import SpecError, require, shown
 from zetaplan.plans.plan import Plan
 from zetaplan.scoring.scores import Scores
 from zetaplan.solvers import solve
@@ -69,8 +69,9 @@ class Monitor:
 
     def __init__(self, plan: Plan, *, tolerance: float = 0.01) -> None:
         """tolerance : tolerated regret, as a share > 0 of the plan's objective at its own scores, else SpecError."""
-        if not 0.0 < tolerance < math.inf:
-            raise SpecError(f"tolerance = {tolerance}: expected a share of the objective above 0, such as 0.01")
+        require(plan, Plan, "plan", "give what zetaplan.allocate or zetaplan.prune returns")
+        if not isinstance(tolerance, int | float) or not 0.0 < tolerance < math.inf:
+            raise SpecError(f"tolerance = {shown(tolerance)}: expected a share of the objective above 0, such as 0.01")
         self.plan = plan
         self.solution = plan.solution
         self.tolerated = tolerance * abs(plan.solution.objective)

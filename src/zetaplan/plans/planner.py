@@ -16,7 +16,7 @@ import numpy as np
 from zetaplan import __version__
 from zetaplan._records import checked
 from zetaplan.drift.cost import stated_costs
-from zetaplan.errors import CertificateError, SpecError
+from zetaplan.errors import CertificateError, SpecError, require
 from zetaplan.plans.bounds import feasible, grouped, least_of_all, requirements
 from zetaplan.plans.kind import Kind
 from zetaplan.plans.kinds import kind_for, kind_of
@@ -109,6 +109,7 @@ def prune(scores: Scores, **options: Any) -> Plan:
 
 def make_plan(scores: Scores, kind: Kind, options: PlanOptions) -> Plan:
     """The plan of a kind under all requirements: the optimum, its whole units, its proof, and what drift can cost."""
+    require(scores, Scores, "scores", "give what zetaplan.score returns; read a file with zetaplan.load_scores")
     scores = grouped(scores, options.groups)
     request = request_of(kind, options)
     required = requirements(
