@@ -266,8 +266,8 @@ def _interval_facts(values: ArrayLike) -> dict[str, float | None]:
 def _item(line: str, place: str, template: str) -> Item:
     try:
         record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ScoringError(f"choices: {place} is not JSON ({error.msg})") from error
+    except (ValueError, RecursionError) as error:
+        raise ScoringError(f"choices: {place} is not JSON ({error})") from error
     prompt = _prompt(record) if isinstance(record, Mapping) else None
     if prompt is None:
         raise ScoringError(f"choices: {place} has neither ctx nor sentence1 and sentence2")
