@@ -118,7 +118,7 @@ def conduct(campaign: Campaign, out: Path, jobs: int = 1, resume: bool = False) 
     done = len(mine) - len(missing)
     yield done, len(mine)
     os.environ.update(SINGLE)
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+    with multiprocessing.get_context("spawn").Pool(jobs, _hush) as pool:
         for _ in pool.imap_unordered(_work, missing):
             done += 1
             yield done, len(mine)
@@ -136,6 +136,13 @@ def _finished(path: Path) -> Tally:
         return Tally.read(json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SpecError(f"{path} is no chunk of an audit; remove it, and go on with --resume") from error
+
+
+def _hush() -> None:
+    """Leave the terminal to the progress of the audit: some solvers print whatever they are told."""
+    silent = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(silent, stream)
 
 
 def _work(task: tuple[Campaign, Path, int]) -> None:

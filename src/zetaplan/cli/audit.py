@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zetaplan._outputs import Output, begins, claim, of_schema
+from zetaplan._plural import counted
 from zetaplan.cli.options import Force
 from zetaplan.errors import CertificateError
 
@@ -55,7 +56,7 @@ def audit(
     _follow(conduct(campaign, out, jobs, resume), campaign, quiet or as_json)
     tally, missing = collect(campaign, out)
     if missing:
-        typer.echo(f"{missing} chunks are still with other ranks; the last one writes the report", err=True)
+        typer.echo(f"{counted(missing, 'chunk')} missing, with other ranks; the last one writes the report", err=True)
         return
     files = publish(campaign, tally, out)
     _tell_counts(campaign, tally, files, as_json, quiet)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from zetaplan._outputs import Output, claim, of_schema, task_files
+from zetaplan._plural import counted
 from zetaplan.cli.options import Force, Json, Model, Quiet
 from zetaplan.cli.output import show, tell
 from zetaplan.jobs.options import EvaluateOptions
@@ -44,11 +45,11 @@ def _outputs(out: Path | None, task: str | None) -> list[Output]:
 def _words(facts: dict[str, Any]) -> list[str]:
     lines = []
     if p := facts.get("perplexity"):
-        windows = f"{p['scored']:,} tokens, {p['length']} a window, stride {p['stride']}"
+        windows = f"{counted(p['scored'], 'token')}, {p['length']} a window, stride {p['stride']}"
         lines += [f"perplexity {p['value']:.3f} ({windows}); loss per token {_spread(p['loss'])}"]
     for key, who in (("multiple_choice", ""), ("lm_eval", ", by lm-eval")):
         if a := facts.get(key):
-            where = f"on {len(a['items'])} items{who}"
+            where = f"on {counted(len(a['items']), 'item')}{who}"
             lines += [f"accuracy ({name}) {_spread(a[name])} {where}" for name in ("sum", "normalised")]
     return lines
 

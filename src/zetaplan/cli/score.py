@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zetaplan._outputs import Output, claim, of_schema
+from zetaplan._plural import counted
 from zetaplan.cli.options import Force, Json, Model, Quiet
 from zetaplan.cli.output import show, tell
 from zetaplan.jobs.options import ScoreOptions
@@ -38,7 +39,12 @@ def score(
     show(scores_document(scores).text(), scores_table(scores), as_json, quiet)
     found = (ranking_warning(scores), prediction_note(scores), _sketch_note(scores))
     notes = [f"note: {note}" for note in found if note]
-    tell("\n".join([*notes, f"scores of {len(scores.names)} {scores.blocks} written to {out}"]), quiet or as_json)
+    tell(
+        "\n".join(
+            [*notes, f"scores of {counted(len(scores.names), scores.blocks.removesuffix('s'))} written to {out}"]
+        ),
+        quiet or as_json,
+    )
 
 
 def _sketch_note(scores: Scores) -> str | None:

@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from zetaplan.documents.schemas.scores import LayerScore, ScoresFile
 from zetaplan.drift.cost import Cost
 from zetaplan.errors import SpecError, require
 from zetaplan.plans.amounts import in_total, per_layer
+from zetaplan.plans.bounds import require_range
 from zetaplan.plans.kinds import kind_for, kind_of
 from zetaplan.plans.plan import Plan
 from zetaplan.plans.whole import Rounded, Whole
@@ -98,7 +98,7 @@ def scores_value(document: ScoresFile) -> Scores:
         for name in MEASURES
     }
     optional: dict[str, Any] = {name: _column([getattr(layer, name) for layer in layers]) for name in OPTIONAL}
-    return Scores(
+    scores = Scores(
         names=tuple(layer.name for layer in layers),
         low=_or_gain([layer.low for layer in layers], columns["gain"]),
         high=_or_gain([layer.high for layer in layers], columns["gain"]),
@@ -110,6 +110,8 @@ def scores_value(document: ScoresFile) -> Scores:
         **columns,
         **optional,
     )
+    require_range(scores)
+    return scores
 
 
 def save_plan(plan: Plan, path: str | os.PathLike[str]) -> Path:
@@ -206,7 +208,7 @@ def plan_value(document: PlanFile) -> Plan:
         regret=tuple(regret_value(data, document.names) for data in document.regret),
         warnings=document.warnings,
         created=document.created,
-        versions=MappingProxyType(document.versions),
+        versions=dict(document.versions),
     )
 
 

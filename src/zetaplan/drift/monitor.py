@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from zetaplan._plural import counted
 from zetaplan.errors import SpecError, require, shown
 from zetaplan.plans.plan import Plan
 from zetaplan.scoring.scores import Scores
@@ -100,7 +101,7 @@ class Monitor:
         if not isinstance(scores, Scores):
             return scores
         if scores.names != self.plan.names:
-            raise SpecError(f"scores: expected the {len(self.plan.names)} blocks of the plan in their order")
+            raise SpecError(f"scores: expected the {counted(len(self.plan.names), 'block')} of the plan in their order")
         return scores.counted(self.plan.request.gain)
 
 
