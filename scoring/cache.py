@@ -7,6 +7,7 @@ anew and written over.
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
@@ -21,6 +22,7 @@ import torch
 from filelock import FileLock
 from torch import nn
 
+from zetaplan.scoring.folders import writing
 from zetaplan.scoring.model.gguf import cache_folder
 from zetaplan.scoring.scores import Scores
 from zetaplan.scoring.text.sequences import Batch, digest
@@ -62,8 +64,8 @@ class Run:
         """The folder of the pairs: of this run, or a fresh one that nobody will look for."""
         if self.folder:
             return self.folder / "runs" / key_of(self.facts)
-        cache_folder().mkdir(parents=True, exist_ok=True)
-        return Path(mkdtemp(prefix="pairs-", dir=cache_folder()))
+        with writing(cache_folder()):
+            return Path(mkdtemp(prefix="pairs-", dir=cache_folder()))
 
     @contextmanager
     def taken(self, first: bool) -> Iterator[None]:
@@ -71,9 +73,13 @@ class Run:
         if self.folder is None or not first:
             yield
             return
-        (self.folder / "locks").mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / "locks" / key_of(self.facts)):  # given up by the system where a run is killed
+        lock = FileLock(self.folder / "locks" / key_of(self.facts))  # given up by the system where a run is killed
+        with writing(self.folder / "locks"):
+            lock.acquire()
+        try:
             yield
+        finally:
+            lock.release()
 
     def numbers(self, compute: Callable[[], Any], **more: Any) -> Any:
         """What JSON can say under these further facts: as it was kept, or computed and kept."""
@@ -82,7 +88,7 @@ class Run:
         file = self.folder / "blocks" / f"{key_of({**self.facts, **more})}.json"
         if (found := _read(file)) is None:
             found = compute()
-            _write(file, found)
+            _remember(file, found)
         return found
 
     def finished(self, name: str, **more: Any) -> Scores | None:
@@ -121,7 +127,7 @@ def finished(folder: Path, key: str) -> Scores | None:
 
 def keep(folder: Path, key: str, scores: Scores) -> None:
     """Put scores under their key, whole or not at all."""
-    _write(_file(folder, key), {field.name: _plain(getattr(scores, field.name)) for field in fields(scores)})
+    _remember(_file(folder, key), {field.name: _plain(getattr(scores, field.name)) for field in fields(scores)})
 
 
 def _read(file: Path) -> Any:
@@ -130,6 +136,14 @@ def _read(file: Path) -> Any:
         return found["content"] if found["sha256"] == key_of(found["content"]) else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def _remember(file: Path, content: Any) -> None:
+    """Write what was computed. A full disk must not cost the result, so a failure is a warning."""
+    try:
+        _write(file, content)
+    except OSError as error:
+        warnings.warn(f"cache: {file} cannot be written: {error}; the result is not remembered", stacklevel=2)
 
 
 def _write(file: Path, content: Any) -> None:

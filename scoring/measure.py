@@ -7,79 +7,74 @@ every surrogate that is a function of G; a matrix-free one goes back to the mode
 import copy
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from os import PathLike
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
+from zetaplan._signature import takes
 from zetaplan.errors import ScoringError
+from zetaplan.scoring.arguments import as_device, network_of
+from zetaplan.scoring.backward.activations import bytes_per_token
 from zetaplan.scoring.backward.footprint import as_bytes
-from zetaplan.scoring.backward.pass_result import Statistics, observed, require_sketchable
+from zetaplan.scoring.backward.pass_result import (
+    Statistics,
+    fitting_batch,
+    found_surrogates,
+    observed,
+    require_shardable,
+    require_sketchable,
+)
 from zetaplan.scoring.backward.sketch import Sketch
 from zetaplan.scoring.cache import VERSIONS, Run
-from zetaplan.scoring.curvature import Curvature, MatrixFree, find_curvature
+from zetaplan.scoring.curvature import Curvature
 from zetaplan.scoring.curvature._damping import Damping
 from zetaplan.scoring.distributed import Ranks, joined, sharded
 from zetaplan.scoring.evaluate_blocks import Subject, answers
 from zetaplan.scoring.model.blocks import left_out, partition
+from zetaplan.scoring.model.coverage import uncovered, without
+from zetaplan.scoring.model.eval_mode import placed
 from zetaplan.scoring.model.load import LoadedModel, as_dtype
+from zetaplan.scoring.provenance import data_provenance, model_provenance
 from zetaplan.scoring.scores import Scores, Vector
+from zetaplan.scoring.settings import ScoreSettings
 from zetaplan.scoring.text.sequences import Batch, Sequences, checked_batches, digest
-
-#: Relative width of an enclosure at which Lanczos stops.
-WIDTH = 1e-3
-
-Batches = Sequences | Mapping[str, Tensor] | Iterable[Mapping[str, Tensor]]
+from zetaplan.scoring.text.sequences import Batches as Batches
 
 
+@takes(ScoreSettings)
 def score(
-    model: LoadedModel | nn.Module,
-    batches: Batches,
-    *,
-    blocks: str = "layers",
-    curvature: str = "block-fisher",
-    damping: Damping = Damping(),  # noqa: B008  a frozen value
-    width: float = WIDTH,
-    device: str | torch.device | None = None,
-    dtype: str | torch.dtype | None = None,
-    batch_size: int | None = None,
-    held_out: Batches | None = None,
-    memory: str | int | None = None,
-    sketch: int | None = None,
-    cache: bool | str | PathLike[str] = False,
-    distributed: bool = False,
-    shard: bool = False,
-    progress: bool = False,
+    model: LoadedModel | nn.Module, batches: Batches, *, curvature: str = "block-fisher", **settings: Any
 ) -> Scores:
     """The gain zeta^2 of every block of a causal language model.
 
     Args:
         model: a loaded model, or a decoder-only transformers model; it is left as it was found.
-        batches: sequences, or one or more batches with input_ids (B, T) and optionally attention_mask and labels
-            (B, T), padded on either side; labels default to the ids, and none counts where the mask is 0. N over all
-            batches at least 2.
+        batches: sequences, or one or more batches: input_ids (B, T) alone, or with attention_mask and labels (B, T) in
+            a dictionary, padded on either side; labels default to the ids, and none counts where the mask is 0. N over
+            all batches at least 2, ids of the model's vocabulary, T at most its max_position_embeddings.
         blocks: "layers", every decoder layer with all its parameters, or "modules", every linear of the decoder layers.
         curvature: the surrogate of H, one of `curvature_names()`.
-        damping: how tau is chosen.
+        damping: how tau is chosen; a number > 0 is tau itself, for all blocks.
         width: at least 0; relative width of the enclosure at which a surrogate that is evaluated step by step stops.
         device: where to compute; by default where the model is.
         dtype: precision of the pass; by default the model's. Per-sequence gradients are float32 at least.
-        batch_size: sequences per pass, for memory; None: as given, and all of a `Sequences` at once.
+        batch_size: at most so many sequences per pass. None: batches as given, all of a `Sequences` at once, or fewer
+            where they would need more than half of the free memory; the gain changes by rounding alone.
         held_out: text that is not scored; if given, every block takes its step -(H + tau I)^-1 g alone, and `decrease`
             and `held_out_decrease` say what the loss did. One more pass, and 2K evaluations of the loss.
         memory: bytes beyond the plain pass, or "2GB": pairs that do not fit wait on the disk, which changes no number.
+            None: half of the free memory, and in all never more than one batch of all sequences takes.
         sketch: r: keep random projections to r dimensions instead of the pairs (see `sketch`). Unbiased, and the
             provenance says how far off each gain may be. For block-fisher, gradient and mc-fisher.
         cache: True, or a folder: scores by content, so that the same run again returns at once. Batches, where there
             are several, are kept on the disk as they finish: a run that was killed goes on from there.
         distributed: share the work among the processes that torchrun started; without effect where it started none.
         shard: share the weights too, with `distributed` (fully sharded data parallel); for one-pass surrogates.
-        progress: show a progress bar.
+        progress: show the memory that the run is estimated to need, and a progress bar.
 
     Raises:
         ScoringError: the architecture, the data or the numbers do not allow a score; the message names the culprit.
@@ -89,109 +84,67 @@ def score(
         >>> found.gain.shape, bool((found.gain <= 1.0).all())
         ((3,), True)
     """
-    return score_each(
-        model,
-        batches,
-        curvatures=(curvature,),
-        blocks=blocks,
-        damping=damping,
-        width=width,
-        device=device,
-        dtype=dtype,
-        batch_size=batch_size,
-        held_out=held_out,
-        memory=memory,
-        sketch=sketch,
-        cache=cache,
-        distributed=distributed,
-        shard=shard,
-        progress=progress,
-    )[curvature]
+    return score_each(model, batches, curvatures=(curvature,), **settings)[curvature]
 
 
+@takes(ScoreSettings)
 def score_each(
-    model: LoadedModel | nn.Module,
-    batches: Batches,
-    *,
-    curvatures: Sequence[str],
-    blocks: str = "layers",
-    damping: Damping = Damping(),  # noqa: B008  a frozen value
-    width: float = WIDTH,
-    device: str | torch.device | None = None,
-    dtype: str | torch.dtype | None = None,
-    batch_size: int | None = None,
-    held_out: Batches | None = None,
-    memory: str | int | None = None,
-    sketch: int | None = None,
-    cache: bool | str | PathLike[str] = False,
-    distributed: bool = False,
-    shard: bool = False,
-    progress: bool = False,
+    model: LoadedModel | nn.Module, batches: Batches, *, curvatures: Sequence[str], **settings: Any
 ) -> dict[str, Scores]:
     """Scores by several surrogates from the same pass; arguments and errors as for `score`."""
-    started = time.perf_counter()
-    surrogates = {name: find_curvature(name) for name in curvatures}
-    projection = None if sketch is None else Sketch(sketch)
-    if projection:
-        require_sketchable(surrogates.values(), held_out is not None)
-    if not (math.isfinite(width) and width >= 0):
-        raise ScoringError(f"width: expected a finite number >= 0, got {width}")
-    shard = shard and distributed
+    asked = ScoreSettings(**settings)
+    given, surrogates = network_of(model), found_surrogates(curvatures)
+    if asked.sketch is not None:
+        require_sketchable(surrogates.values(), asked.held_out is not None)
+    shard = asked.shard and asked.distributed
     if shard:
-        _require_shardable(surrogates, held_out is not None)
-    given = model.model if isinstance(model, LoadedModel) else model
-    target = torch.empty(0, device=device or next(given.parameters()).device).device  # "cuda" by its number
+        require_shardable(surrogates, asked.held_out is not None)
+    target = as_device(asked.device if asked.device is not None else next(given.parameters()).device)
     task = _Task(
         model=model,
-        network=_placed(given, None if shard else target, as_dtype(dtype)),
+        network=placed(given, None if shard else target, as_dtype(asked.dtype)),
         batches=batches,
-        held_out=held_out,
-        batch_size=batch_size,
         surrogates=surrogates,
-        blocks=blocks,
-        damping=damping,
-        width=width,
-        memory=as_bytes(memory),
-        sketch=projection,
-        cache=cache,
+        settings=asked,
+        damping=Damping.of(asked.damping),
+        memory=as_bytes(asked.memory),
+        sketch=None if asked.sketch is None else Sketch(asked.sketch),
         shard=shard,
-        progress=progress,
-        started=started,
+        started=time.perf_counter(),
     )
-    with joined(distributed, target) as ranks:
+    with joined(asked.distributed, target) as ranks:
         return _scored(task, ranks)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Task:
-    """What `score_each` was asked for, once it is known to make sense; `network` computes it, placed and typed."""
+    """What `score_each` was asked for, checked; `network` computes it, placed and typed."""
 
     model: LoadedModel | nn.Module
     network: nn.Module
     batches: Batches
-    held_out: Batches | None
-    batch_size: int | None
     surrogates: Mapping[str, type[Curvature]]
-    blocks: str
+    settings: ScoreSettings
     damping: Damping
-    width: float
     memory: int | None
     sketch: Sketch | None
-    cache: bool | str | PathLike[str]
     shard: bool
-    progress: bool
     started: float
 
 
 def _scored(task: _Task, ranks: Ranks) -> dict[str, Scores]:
     """The scores as they were kept, or measured. Whatever holds the group of processes is local to this function."""
-    data = checked_batches(
-        task.batches, _even_share(task.batches, ranks) if task.batch_size is None else task.batch_size
-    )
-    fresh = None if task.held_out is None else checked_batches(task.held_out, task.batch_size)
+    network, size = task.network, task.settings.batch_size
+    data = checked_batches(task.batches, size or _even_share(task.batches, ranks), network)
+    parts = partition(network, task.settings.blocks)
+    carried = 0.0 if task.shard else bytes_per_token(network, parts, data)
+    if size is None and ranks.alone:
+        size = fitting_batch(network, parts, data, task.surrogates.values(), task.sketch, carried)
+        data = checked_batches(task.batches, size, network) if size else data
+    fresh = None if task.settings.held_out is None else checked_batches(task.settings.held_out, size, network)
     names, sketch = sorted(task.surrogates), task.sketch and asdict(task.sketch)
-    run = Run.of(task.cache, task.network, data, blocks=task.blocks, curvatures=names, sketch=sketch)
-    asked = {"damping": asdict(task.damping), "width": task.width, "held_out": fresh and digest(fresh)}
+    run = Run.of(task.settings.cache, task.network, data, blocks=task.settings.blocks, curvatures=names, sketch=sketch)
+    asked = {"damping": asdict(task.damping), "width": task.settings.width, "held_out": fresh and digest(fresh)}
 
     def kept() -> dict[str, Scores]:
         """All of them, or none: every rank has to have them."""
@@ -202,23 +155,32 @@ def _scored(task: _Task, ranks: Ranks) -> dict[str, Scores]:
     if found := kept():
         return found
     with run.taken(ranks.rank == 0):
-        found = kept() or _measured(task, data, fresh, run, ranks)
+        found = kept() or _measured(task, data, fresh, run, ranks, carried)
         for scores in found.values():
             run.keep(scores, **asked)
         return found
 
 
 def _measured(
-    task: _Task, data: Sequence[Batch], held_out: Sequence[Batch] | None, run: Run, ranks: Ranks
+    task: _Task,
+    data: Sequence[Batch],
+    held_out: Sequence[Batch] | None,
+    run: Run,
+    ranks: Ranks,
+    carried: float,
 ) -> dict[str, Scores]:
-    network, parts = task.network, partition(task.network, task.blocks)
+    network, parts = task.network, partition(task.network, task.settings.blocks)
     ranks.require(len(parts), len(data), task.shard)
+    missed = uncovered(network, parts, data[0])
+    parts = without(parts, missed)
     unplaced = left_out(network, parts)
     if task.shard:
         network = sharded(copy.deepcopy(network), ranks)
-        parts = partition(network, task.blocks)
+        parts = without(partition(network, task.settings.blocks), missed)
     surrogates = task.surrogates.values()
-    seen = observed(network, parts, data, surrogates, run, task.memory, task.sketch, ranks, task.progress)
+    seen = observed(
+        network, parts, data, surrogates, run, task.memory, task.sketch, ranks, task.settings.progress, carried
+    )
     names = tuple(part.name for part in parts)
     common: dict[str, Any] = {
         "names": names,
@@ -226,15 +188,15 @@ def _measured(
         "parameters": np.array([part.parameters for part in parts]),
         "linear_parameters": np.array([part.linear_parameters for part in parts]),
         "rank_parameters": np.array([part.rank_parameters for part in parts]),
-        "blocks": task.blocks,
+        "blocks": task.settings.blocks,
         "loss": float(seen.losses.mean()),
         "left_out": unplaced,
     }
     provenance = {
-        **_model_provenance(task.model, network),
-        **_data_provenance(task.batches, data),
+        **model_provenance(task.model, network),
+        **data_provenance(task.batches, data),
         "damping": asdict(task.damping),
-        "width": task.width,
+        "width": task.settings.width,
         "sketch": task.sketch and asdict(task.sketch),
         "memory": seen.memory,
         "ranks": ranks.size,
@@ -246,11 +208,11 @@ def _measured(
         data=data,
         held_out=held_out,
         damping=task.damping,
-        width=task.width,
+        width=task.settings.width,
         seen=seen,
         run=run,
         ranks=ranks,
-        progress=task.progress,
+        progress=task.settings.progress,
     )
     found = {}
     for name, surrogate in task.surrogates.items():
@@ -269,24 +231,6 @@ def _even_share(batches: Batches, ranks: Ranks) -> int | None:
     return None if ranks.alone or not isinstance(batches, Sequences) else math.ceil(len(batches) / ranks.size)
 
 
-def _require_shardable(surrogates: Mapping[str, type[Curvature]], held_out: bool) -> None:
-    for name, surrogate in surrogates.items():
-        if issubclass(surrogate, MatrixFree):
-            raise ScoringError(f"shard: {name} multiplies by H on whole weights; use a one-pass surrogate, or no shard")
-    if held_out:
-        raise ScoringError("shard: held_out takes steps in whole weights; leave one of the two out")
-
-
-def _placed(model: nn.Module, device: torch.device | None, dtype: torch.dtype | None) -> nn.Module:
-    if all(dtype in (None, p.dtype) and device in (None, p.device) for p in model.parameters()):
-        return model
-    placed = copy.deepcopy(model).to(device)  # the caller's model stays as it is
-    if dtype:
-        for value in placed.state_dict(keep_vars=True).values():  # not what is made anew, as the angles of positions
-            value.data = value.data.to(dtype) if value.is_floating_point() else value.data
-    return placed
-
-
 def _gradient_norms(names: tuple[str, ...], statistics: Statistics, ranks: Ranks) -> Vector:
     own = ranks.share(next(iter(statistics.values())))
     norms = ranks.column(np.array([statistic.gradient_norm for statistic in own]), len(names))
@@ -294,23 +238,3 @@ def _gradient_norms(names: tuple[str, ...], statistics: Statistics, ranks: Ranks
         if not np.isfinite(norm):
             raise ScoringError(f"model: the gradient of block {name!r} is not finite; try dtype float32")
     return norms
-
-
-def _model_provenance(model: LoadedModel | nn.Module, network: nn.Module) -> dict[str, Any]:
-    first = next(network.parameters())
-    return {
-        "model": model.name if isinstance(model, LoadedModel) else type(model).__name__,
-        "model_sha256": model.sha256 if isinstance(model, LoadedModel) else None,
-        "dtype": str(first.dtype).removeprefix("torch."),
-        "device": str(first.device),
-    }
-
-
-def _data_provenance(batches: object, data: Sequence[Batch]) -> dict[str, Any]:
-    return {
-        "data": batches.description if isinstance(batches, Sequences) else "batches given as tensors",
-        "data_sha256": digest(data),
-        "sequences": sum(len(batch["labels"]) for batch in data),
-        "length": max(batch["labels"].shape[1] for batch in data),
-        "batch_size": max(len(batch["labels"]) for batch in data),
-    }

@@ -80,6 +80,11 @@ class Scores:
                 value.flags.writeable = False
         object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle and copy, which cannot take the read-only view of the provenance: it is made anew."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return type(self), tuple({**values, "provenance": dict(self.provenance)}.values())
+
     @property
     def quality(self) -> Vector:
         """q_k = zeta_k^2 / sum_j zeta_j^2, on the simplex (arXiv 2603.00910, Section 2)."""

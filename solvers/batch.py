@@ -4,13 +4,16 @@
 
 Solve as if all free layers were interior; those that leave the box on the prevailing side stay there in the
 solution, so fix them and repeat (Bitran & Hax 1981, Kiwiel 2008). Every pass fixes a layer of every row that is not
-solved yet. The last quotient of each row is taken again with sums that lose nothing (Dekker 1971, Knuth 1969).
+solved yet. The last quotient of each row is taken again with sums that lose nothing (Dekker 1971, Knuth 1969). Where
+the sides that it was computed from are its own, it is the solution; every other row is solved alone.
 """
 
 from __future__ import annotations
 
 import torch
 
+from zetaplan.solvers.exact import TAME, solve_exact
+from zetaplan.solvers.knapsack import DOUBT, MISSED
 from zetaplan.spec.batch import Batch
 from zetaplan.spec.derivation import PRICE, Derivation, derive
 from zetaplan.spec.program import MULTIPLIER
@@ -20,29 +23,50 @@ EPSILON = torch.finfo(torch.float64).eps
 
 
 def solve_rows(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """(x, multiplier): plans (N, K) and the price of each constraint (N,), 0 where it is slack."""
+    """(x, multiplier): plans (N, K) and the price of each constraint (N,), 0 where it is slack.
+
+    A row whose answer depends on rounding (a layer at a bound, a limit that is just met, powers beyond the doubles) is
+    solved alone by `solve_exact`, so that every row is what `solve` gives.
+    """
     (derivation,) = derive(batch.program)
     p, r, lower, upper = _equation(batch, derivation)
     start = batch.evaluate(
         derivation.price.subs(PRICE, derivation.total_price), multiplier=torch.zeros_like(batch.limit)
     )
     unpriced = _at(p, r, lower, upper, start.expand(batch.limit.shape))
-    slack = _satisfied(batch, unpriced)
-    u = _solve(batch.data, p, r, lower, upper, batch.limit, batch.uses)
+    slack, certain = _satisfied(batch, unpriced)
+    u, solved = _solve(batch.data, p, r, lower, upper, batch.limit)
     multiplier = batch.evaluate(derivation.inverse_price.subs(PRICE, MULTIPLIER), multiplier=u).clamp(min=0.0)
-    x = torch.where(slack[:, None], _settle(batch, derivation, unpriced), _at(p, r, lower, upper, u))
-    return x, torch.where(slack, 0.0, multiplier)
+    x = torch.where(slack[:, None], unpriced, _at(p, r, lower, upper, u))
+    multiplier = torch.where(slack, 0.0, multiplier)
+    met = ((batch.data * x).sum(1) - batch.limit).abs() <= MISSED * batch.limit.abs()
+    certain &= torch.where(slack, not _shares(batch, derivation), solved & met) & _in_range(derivation, p)
+    for n in certain.logical_not().nonzero().flatten().tolist():
+        alone = solve_exact(batch.instance(n))
+        x[n], multiplier[n] = x.new_tensor(alone.x), alone.multiplier
+    return x, multiplier
 
 
-def _satisfied(batch: Batch, x: torch.Tensor) -> torch.Tensor:
-    """Which plans satisfy the coupling constraint, (N,); summed without error only where rounding could decide."""
+def _satisfied(batch: Batch, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which plans satisfy the coupling constraint, and of which of them rounding leaves no doubt, (N,) both."""
     use = (batch.data * x).sum(1)
-    surplus = batch.limit - batch.term.usage * use
-    doubtful = surplus.abs() <= x.shape[1] * EPSILON * (use.abs() + batch.limit.abs())
-    doubtful &= use.isfinite()
-    if bool(doubtful.any()):
-        surplus[doubtful] = exact_rest(batch.term.usage * batch.data[doubtful], x[doubtful], batch.limit[doubtful])
-    return batch.program.sign * surplus >= 0.0
+    surplus = batch.program.sign * (batch.limit - batch.term.usage * use)
+    certain = surplus.abs() > x.shape[1] * EPSILON * (use.abs() + batch.limit.abs())
+    return surplus >= 0.0, certain | use.isinf()
+
+
+def _shares(batch: Batch, derivation: Derivation) -> bool:
+    """Do weightless layers share a target that costs nothing (`solvers.weightless`)?"""
+    if batch.weightless is None or batch.uses:
+        return False
+    return float(batch.evaluate(derivation.total_price - MULTIPLIER)) == 0.0
+
+
+def _in_range(derivation: Derivation, p: torch.Tensor) -> torch.Tensor:
+    """Which rows have slopes with room for sums, (N,)."""
+    if not derivation.has_powers:
+        return torch.ones_like(p[:, 0], dtype=torch.bool)
+    return ((p > 1.0 / TAME) & (p < TAME)).all(1)
 
 
 def _equation(batch: Batch, derivation: Derivation) -> tuple[torch.Tensor, ...]:
@@ -60,28 +84,10 @@ def _at(p: torch.Tensor, r: torch.Tensor, lower: torch.Tensor, upper: torch.Tens
     return torch.clamp(p * u[:, None] + r, lower, upper)
 
 
-def _settle(batch: Batch, derivation: Derivation, x: torch.Tensor) -> torch.Tensor:
-    """Weightless layers share a target that costs nothing at one level, as `solvers.weightless` does."""
-    free = batch.weightless
-    if free is None or batch.uses or float(batch.evaluate(derivation.total_price - MULTIPLIER)) != 0.0:
-        return x
-    lower, upper = torch.where(free, batch.lower, x), torch.where(free, batch.upper, x)
-    one, zero = torch.ones_like(x), torch.zeros_like(x)
-    level = _solve(batch.data, one, zero, lower, upper, batch.limit, last=False)
-    short = (batch.data * lower).sum(1) < batch.limit
-    return torch.where(short[:, None], _at(one, zero, lower, upper, level), lower)
-
-
 def _solve(
-    a: torch.Tensor,
-    p: torch.Tensor,
-    r: torch.Tensor,
-    lower: torch.Tensor,
-    upper: torch.Tensor,
-    limit: torch.Tensor,
-    last: bool,
-) -> torch.Tensor:
-    """The price of every row, (N,)."""
+    a: torch.Tensor, p: torch.Tensor, r: torch.Tensor, lower: torch.Tensor, upper: torch.Tensor, limit: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The price of every row, and whether every layer is, beyond the doubt of rounding, on its side of the box."""
     moving, constant = p, r
     while True:
         u = (limit - (a * constant).sum(1)) / (a * moving).sum(1)
@@ -93,23 +99,12 @@ def _solve(
         if not bool(fixed.any()):
             break
         constant, moving = torch.where(fixed, y, constant), moving.masked_fill(fixed, 0.0)
-    rate = (a * moving).sum(1)
-    u = _rest(a, constant, limit) / rate
-    vertex = rate == 0.0
-    if bool(vertex.any()):
-        u[vertex] = _vertex(p[vertex], r[vertex], lower[vertex], upper[vertex], constant[vertex], last)
-    return u
-
-
-def _vertex(
-    p: torch.Tensor, r: torch.Tensor, lower: torch.Tensor, upper: torch.Tensor, x: torch.Tensor, last: bool
-) -> torch.Tensor:
-    """Every layer stands at a bound: u lies between the last cap reached and the next floor to be left."""
-    movable = lower < upper
-    floor = torch.where(movable & (x == lower), (lower - r) / p, torch.inf).amin(1)
-    cap = torch.where(movable & (x == upper), (upper - r) / p, -torch.inf).amax(1)
-    first, second = (floor, cap) if last else (cap, floor)
-    return torch.where(first.isfinite(), first, second)
+    u = _rest(a, constant, limit) / (a * moving).sum(1)
+    moved = p * u[:, None]
+    x, doubt = moved + r, DOUBT * (moved.abs() + r.abs())
+    inside = (x > lower + doubt) & (x < upper - doubt)
+    beyond = torch.where(constant == lower, x < lower - doubt, x > upper + doubt) | (lower == upper)
+    return u, torch.where(moving > 0.0, inside, beyond).all(1) & (moving > 0.0).any(1) & u.isfinite()
 
 
 def _rest(a: torch.Tensor, b: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:

@@ -1,44 +1,76 @@
 """Algorithms 1 and 2 of the paper, generic over every declared program: bisection on the multiplier.
 
-The use of the resource, sum_k r(x_k(lambda)), is monotone in lambda, so the multiplier of a binding
-constraint is bracketed by doubling and then halved down to rounding: O(K log 1/eps).
+The use of the resource, sum_k r(x_k(lambda)), is monotone in lambda. Doubles >= 0 are ordered as the integers of their
+bits, so halving those integers finds the least multiplier that satisfies the constraint in 63 steps of O(K).
 """
 
 from __future__ import annotations
 
 import math
+import struct
+from collections.abc import Callable
 
+import numpy as np
+
+from zetaplan.errors import SolverError, SpecError
+from zetaplan.solvers.knapsack import MISSED
 from zetaplan.solvers.weightless import settle
-from zetaplan.spec.instance import Instance
+from zetaplan.spec.checks import number
+from zetaplan.spec.instance import Array, Instance
 from zetaplan.spec.solution import Solution, Status
 from zetaplan.spec.stationary import excess, plan_at
 
-LARGEST = math.ldexp(1.0, 1000)
-SMALLEST = math.ldexp(1.0, -1000)
+SMALLEST = 1e-290  # of a multiplier: times a cost it is still a double of full precision
 
 
-def solve_bisection(instance: Instance, *, tolerance: float = 2.0**-52) -> Solution:
-    """The optimum by bisection on lambda, until the bracket is `tolerance` wide, relative to the multiplier."""
+def solve_bisection(instance: Instance, *, tolerance: float = 0.0) -> Solution:
+    """The optimum by bisection on lambda, for programs of any number of terms.
+
+    tolerance : >= 0, width of the last bracket relative to the multiplier; 0 goes on to neighbouring doubles.
+
+    Raises SpecError for a bad tolerance, and SolverError where the multiplier is positive but below 1e-290, the end
+    of the range of doubles.
+    """
+    if number("tolerance", tolerance) < 0.0:
+        raise SpecError(f"tolerance = {tolerance:g}: expected at least 0")
     x = plan_at(instance, 0.0)
     if excess(instance, x) <= 0.0:
         return Solution(instance, settle(instance, x), 0.0, Status.SLACK, "bisection")
-    low, high = _bracket(instance)
-    while high - low > tolerance * high:
-        middle = 0.5 * (low + high)
-        if not low < middle < high:
+    below, multiplier = _bracket(lambda price: excess(instance, plan_at(instance, price)) <= 0.0, tolerance)
+    if multiplier < SMALLEST:
+        name = instance.program.limit_argument
+        raise SolverError(
+            f"{name} = {instance.limit:g}: the multiplier is below {SMALLEST:g}, the range of doubles; "
+            f"move the {name} away from where it costs nothing"
+        )
+    return Solution(instance, _between(instance, below, multiplier), multiplier, Status.BINDING, "bisection")
+
+
+def _between(instance: Instance, below: float, above: float) -> Array:
+    """The plan at the upper multiplier; where it leaves some of a small limit, the plan between both that does not."""
+    spent, spared = plan_at(instance, below), plan_at(instance, above)
+    too_much, left = excess(instance, spent), -excess(instance, spared)
+    if left <= MISSED * abs(instance.limit) or not math.isfinite(too_much):
+        return spared
+    x: Array = np.clip(spared + left / (left + too_much) * (spent - spared), instance.lower, instance.upper)
+    return x
+
+
+def _bracket(holds: Callable[[float], bool], tolerance: float) -> tuple[float, float]:
+    """Two multipliers around the least one at which a monotone condition holds; the upper one may be infinite."""
+    low, high = 0, _bits(math.inf)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(_double(middle)) else (middle, high)
+        below, above = _double(low), _double(high)
+        if math.isfinite(above) and above - below <= tolerance * above:
             break
-        if excess(instance, plan_at(instance, middle)) > 0.0:
-            low = middle
-        else:
-            high = middle
-    return Solution(instance, plan_at(instance, high), high, Status.BINDING, "bisection")
+    return _double(low), _double(high)
 
 
-def _bracket(instance: Instance) -> tuple[float, float]:
-    """Multipliers on either side, a factor of two apart."""
-    high = 1.0
-    while excess(instance, plan_at(instance, high)) > 0.0 and high < LARGEST:
-        high *= 2.0
-    while excess(instance, plan_at(instance, high / 2.0)) <= 0.0 and high > SMALLEST:
-        high /= 2.0
-    return high / 2.0, high
+def _bits(value: float) -> int:
+    return int(struct.unpack("<q", struct.pack("<d", value))[0])
+
+
+def _double(bits: int) -> float:
+    return float(struct.unpack("<d", struct.pack("<q", bits))[0])

@@ -1,28 +1,32 @@
-"""The finite exact algorithm (method 5.2), for every declared program.
+"""The exact algorithm (method 5.2), for every declared program: finitely many steps, right to rounding.
 
     x_k = clip(slope_k u + offset_k, l_k, u_k),      sum_k d_k x_k = R
 
 Either the constraint is slack at lambda = 0, or the price u solves the equation. With one term the equation is
-piecewise linear in u and solved by one quotient. With several, each term has its own price u_t(lambda): the
-breakpoints of all terms are sorted, the piece is found by halving, and on it one smooth equation in lambda is left.
+piecewise linear in u and solved by one quotient. With several, each term has its own price u_t(lambda) and no quotient
+gives lambda: it is found by halving the doubles, to the last bit. So it is where powers of the data leave the range of
+doubles (m^p with p near 1).
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from zetaplan.solvers import knapsack
+from zetaplan.solvers.bisection import solve_bisection
 from zetaplan.solvers.knapsack import Knapsack
 from zetaplan.solvers.weightless import settle
 from zetaplan.spec.derivation import Derivation, derive
 from zetaplan.spec.instance import EPSILON, Array, Channel, Instance
 from zetaplan.spec.solution import Solution, Status
-from zetaplan.spec.stationary import excess, plan_at
+from zetaplan.spec.stationary import excess
 
+TAME = 1e70
 LARGE = 2**16  # layers; up to here a sort is quicker than starting the compiled loops
 
 
@@ -33,20 +37,44 @@ def solve_exact(instance: Instance, near: float | None = None) -> Solution:
     near : a multiplier near the optimum's, where one is known: Newton's method starts there and needs no sort. It
     decides how long the solver takes, not what it finds. Not used for many layers, nor for several terms.
     """
-    derivations = derive(instance.program)
-    if len(derivations) > 1:
-        return _several_terms(instance, derivations)
-    (derivation,), (channel,), scalars = derivations, instance.channels, instance.scalars
+    derivations, scalars = derive(instance.program), instance.scalars
+    if len(derivations) > 1 or not tame(derivations[0], instance.channels[0], scalars):
+        return replace(solve_bisection(instance), method="exact")
+    (derivation,), (channel,) = derivations, instance.channels
     if instance.quality.size > LARGE:
         problem, solve = _layers(derivation, channel, instance.limit, scalars)
     else:
         start = None if near is None else derivation.price_at(near, scalars)
-        problem, solve = _knapsack(derivation, channel, instance.limit, scalars), partial(knapsack.solve, start=start)
+        problem, solve = equation(instance), partial(knapsack.solve, start=start)
     unpriced = derivation.price_at(0.0, scalars)
     if _slack(instance, problem, unpriced):
         return Solution(instance, settle(instance, problem.at(unpriced)), 0.0, Status.SLACK, "exact")
     price = solve(problem)
-    return Solution(instance, problem.at(price), derivation.multiplier_at(price, scalars), Status.BINDING, "exact")
+    return Solution(
+        instance, plan(instance, problem, price), derivation.multiplier_at(price, scalars), Status.BINDING, "exact"
+    )
+
+
+def plan(instance: Instance, problem: Any, price: float) -> Array:
+    """x(u) at the price that solves the equation.
+
+    slope u + offset is rounded in proportion to both, which a small limit does not forgive: where it shows, x is
+    refined.
+    """
+    x: Array = problem.at(price)
+    met = knapsack.meets(instance.resource, x, instance.limit)
+    return x if met else knapsack.refined(equation(instance), price)
+
+
+def tame(derivation: Derivation, channel: Channel, scalars: tuple[float, ...]) -> bool:
+    """Are all slopes in the range of doubles, with room for sums? Powers such as w^(1 / (1 - p)) may leave it."""
+    if not derivation.has_powers:
+        return True
+    weight, data = channel.weight[channel.weight > 0.0], channel.data
+    ends = np.array([[weight.min()], [weight.max()]]), np.array([data.min(), data.max()])
+    with np.errstate(all="ignore"):
+        slopes = derivation.slope_of(0.0, 0.0, *ends, *scalars)  # monotone in both, so its extremes are at the ends
+    return bool(((slopes > 1.0 / TAME) & (slopes < TAME)).all())
 
 
 def _slack(instance: Instance, problem: Any, u: float) -> bool:
@@ -58,15 +86,16 @@ def _slack(instance: Instance, problem: Any, u: float) -> bool:
     return excess(instance, problem.at(u)) <= 0.0
 
 
-def _knapsack(derivation: Derivation, channel: Channel, limit: float, scalars: tuple[float, ...]) -> Knapsack:
-    """The equation for the price u."""
-    slope, offset = derivation.affine(channel, scalars)
+def equation(instance: Instance) -> Knapsack:
+    """The equation for the price u, of a program of one term."""
+    (derivation,), (channel,) = derive(instance.program), instance.channels
+    slope, offset = derivation.line(channel, instance.scalars)
     lower, upper = channel.lower, channel.upper
     if not channel.weight.all():
         weightless = channel.weight == 0.0
         slope, offset = np.where(weightless, 1.0, slope), np.where(weightless, 0.0, offset)
         lower, upper = _pinned(derivation, channel)
-    return Knapsack(channel.data, slope, offset, lower, upper, limit, last=derivation.uses)
+    return Knapsack(channel.data, slope, offset, lower, upper, instance.limit, last=derivation.uses)
 
 
 def _pinned(derivation: Derivation, channel: Channel) -> tuple[Array, Array]:
@@ -91,39 +120,3 @@ def _layers(derivation: Derivation, channel: Channel, limit: float, scalars: tup
         return bracketing.Piece(some.data, numerator, denominator, scale, offset, lower, upper)
 
     return bracketing.Layers(piece, channel.data.size, limit, derivation.uses), bracketing.solve
-
-
-def _several_terms(instance: Instance, derivations: tuple[Derivation, ...]) -> Solution:
-    unpriced = plan_at(instance, 0.0)
-    if excess(instance, unpriced) <= 0.0:
-        return Solution(instance, unpriced, 0.0, Status.SLACK, "exact")
-    multiplier = _root(instance, derivations)
-    return Solution(instance, plan_at(instance, multiplier), multiplier, Status.BINDING, "exact")
-
-
-def _root(instance: Instance, derivations: tuple[Derivation, ...]) -> float:
-    """The multiplier of a program of several terms: the piece by halving, then its one equation."""
-    from scipy.optimize import brentq  # slow to import, and only needed here
-
-    points = _breakpoints(instance, derivations)
-    low, high = 0, points.size - 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if excess(instance, plan_at(instance, points[middle])) > 0.0 else (low, middle)
-    ends = float(points[low]), float(points[high])
-    if excess(instance, plan_at(instance, ends[1])) == 0.0:
-        return ends[1]
-    root = brentq(lambda multiplier: excess(instance, plan_at(instance, multiplier)), *ends, xtol=1e-300, rtol=1e-15)
-    return float(root)
-
-
-def _breakpoints(instance: Instance, derivations: tuple[Derivation, ...]) -> Array:
-    """Where a layer enters or leaves its box, as multipliers, increasing, from 0 to where every layer is spared."""
-    points = [np.zeros(1)]
-    with np.errstate(all="ignore"):
-        for derivation, channel in zip(derivations, instance.channels, strict=True):
-            slope, offset = derivation.line(channel, instance.scalars)
-            prices = (np.concatenate((channel.lower, channel.upper)) - np.tile(offset, 2)) / np.tile(slope, 2)
-            points.append(derivation.multiplier_of(0.0, prices, 0.0, 0.0, *instance.scalars))
-    values = np.concatenate(points)
-    return np.unique(values[np.isfinite(values) & (values >= 0.0)])

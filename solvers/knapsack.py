@@ -22,6 +22,8 @@ Sides = NDArray[np.int8]
 
 FLOOR, INTERIOR, CAP = -1, 0, 1
 REFINEMENTS = 8  # quadratic from nearby; rounding moves a layer across its bound once or twice; beyond that, search
+MISSED = 1e-12  # of the limit: far above what summing up a plan rounds, far below what a certificate tolerates
+PASSES = 20  # the range of doubles, sixteen digits at a time
 DOUBT = 2.0**-48  # a price is right to some ten roundings; nearer to a bound than this, the side is not certain
 
 
@@ -62,6 +64,26 @@ def solve(knapsack: Knapsack, start: float | None = None) -> float:
             return u if _certain(knapsack, side, u) else _search(knapsack)
         side = refined
     return _search(knapsack)
+
+
+def refined(knapsack: Knapsack, u: float) -> Array:
+    """The plan at the price u that solves the equation, free of what rounds p u + r.
+
+    The equation is solved again for the distance from u, with p u + r in the place of r: sixteen digits more each time.
+    """
+    x = knapsack.at(u)
+    for _ in range(PASSES):
+        if not np.isfinite(u) or meets(knapsack.a, x, knapsack.limit):
+            break
+        knapsack = knapsack._replace(r=knapsack.p * u + knapsack.r)
+        u = solve(knapsack, start=0.0)
+        x = knapsack.at(u)
+    return x
+
+
+def meets(a: Array, x: Array, limit: float) -> bool:
+    """Does the plan use the limit, up to what summing up rounds?"""
+    return abs(float(a @ x) - limit) <= MISSED * abs(limit)
 
 
 def _near(knapsack: Knapsack) -> float:

@@ -1,6 +1,6 @@
 """The plan whose proved worst case is least: min over x and lambda of the largest gap over a box of scores.
 
-With two weights per decision, one at each end e, and t times a divisor taken off (see `verification.dual_ends`),
+With two weights per decision, one at each end e, and t times a divisor taken off (see `verification.regret.dual_ends`),
 
     Phi_t(x, lambda) = sum max_e [f_e(x) - d_e(lambda) - t parts_e] + sigma lambda R - t rest
     d_e(lambda) = min_y f_e(y) + sigma lambda r y

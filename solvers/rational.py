@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from flint import fmpq
@@ -43,7 +44,11 @@ class ExactOptimum:
     floor: Indices
     cap: Indices
     unique: bool
-    _plan: _Plan
+    _plan: _Plan | None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The numbers alone: the equation behind the plan holds compiled functions, which cannot be pickled."""
+        return self.__dict__ | {"x": self.x, "_plan": None}
 
     @property
     def binding(self) -> bool:
@@ -52,7 +57,7 @@ class ExactOptimum:
     @cached_property
     def x(self) -> tuple[Fraction, ...]:
         """The plan, K fractions; built when first asked for, as each may have as many digits as the multiplier."""
-        return tuple(map(_fraction, self._plan.x))
+        return tuple(map(_fraction, self._plan.x)) if self._plan else ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,24 @@
-"""The reference: the declared program handed to cvxpy, expression by expression, and solved by a general solver.
+"""The reference: the declared program handed to cvxpy and solved by a general solver.
 
-It shares nothing with the other methods but the declaration. A general solver works with absolute tolerances,
-so the objective is divided by the mean weight and the resource by the limit before it sees them.
+It shares nothing with the other methods but the declaration, and there are two ways to pose a program. *declared* is
+the objective translated expression by expression (cones of exponentials and powers). *quadratic* is the convex
+quadratic program with the same minimiser, where there is one; general solvers come a million times closer to that.
+
+With f(x) = w h(x) + (declared price) r(x) every layer inside its box is optimal at the same total price
+
+    pi(x) = -sigma w h'(x) / d
+
+and so at the same level u, for u = pi or u = 1 / pi. Where one of them is affine, u = a x + b, a layer inside its box
+satisfies d (a x + b) = d u: the stationarity of
+
+    minimise   sum_k |d_k a_k| x_k^2 / 2 + s d_k (b_k - u_0) x_k    subject to the same limit and box,     s = sign(a)
+
+with the level u_0 of the declared price alone; without one, 1 / pi has no largest level and the limit is met with
+equality as far as the box allows. For allocation, u = 1 / pi and X_k = c_k m_k give, up to a constant,
+sum_k (X_k + c_k)^2 / (2 gamma w_k) with sum_k X_k = B; pruning is its own quadratic program.
+
+A general solver works with absolute tolerances, so resource and objective are divided by their sizes, layer by layer
+in the quadratic program. Tolerances are tried from the tightest on; `Solution.method` names the one reached.
 """
 
 from __future__ import annotations
@@ -10,66 +27,195 @@ import math
 import operator
 import warnings
 from collections.abc import Callable, Mapping
-from functools import reduce
-from typing import Any
+from dataclasses import dataclass
+from functools import cache, reduce
+from typing import Any, Literal
 
 import cvxpy as cp
 import numpy as np
 import sympy as sp
 
 from zetaplan.errors import SolverError
-from zetaplan.spec.instance import Channel, Instance
+from zetaplan.spec.instance import Array, Channel, Instance
+from zetaplan.spec.program import Program
 from zetaplan.spec.solution import Solution, Status
 
-# Clarabel's defaults (1e-8) leave errors of 1e-5 in the plan: the gap is quadratic in them.
-TIGHT = {"CLARABEL": {"tol_gap_abs": 1e-12, "tol_gap_rel": 1e-12, "tol_feas": 1e-12}}
+# At its default, 1e-8, Clarabel leaves errors of 1e-5 in the plan: the gap is quadratic in them.
+TOLERANCES = {
+    "quadratic": (1e-15, 1e-14, 1e-13, 1e-12, 1e-10, 1e-8),
+    "declared": (1e-14, 1e-12, 1e-10, 1e-8),
+}
+STEPS = {"quadratic": 0.99, "declared": 0.9}  # of the way to the edge of the cone; 0.99 loses many exponential ones
+
+Formulation = Literal["quadratic", "declared"]
 
 
-def solve_cvxpy(instance: Instance, *, solver: str = "CLARABEL", **options: Any) -> Solution:
-    """The optimum by any solver that cvxpy has installed, with that solver's own options.
+@dataclass(frozen=True, eq=False)
+class Posed:
+    """A cvxpy problem. rows : the plan, one array (K,) per term, and multiplier : of the limit, both after a solve."""
+
+    name: Formulation
+    problem: cp.Problem
+    rows: Callable[[], list[Array]]
+    multiplier: Callable[[], float]
+
+
+def solve_cvxpy(
+    instance: Instance, *, solver: str = "CLARABEL", formulation: Formulation | None = None, **options: Any
+) -> Solution:
+    """The optimum by any solver that cvxpy has installed.
+
+    formulation : "quadratic" or "declared"; the quadratic one where the program has one, if not given. options : the
+    solver's own; without any, Clarabel is asked for the tightest of TOLERANCES and, where it fails, for the next.
 
     Raises SolverError with the solver's words where it is not installed, fails or finds no plan.
     """
     if solver not in cp.installed_solvers():
         raise SolverError(f"solver = {solver!r} is not installed; cvxpy finds {', '.join(cp.installed_solvers())}")
-    problem, variables, unit = declare(instance)
-    try:
-        with warnings.catch_warnings():  # "may be inaccurate" is said by the status
-            warnings.simplefilter("ignore", UserWarning)
-            problem.solve(solver=solver, **(TIGHT.get(solver, {}) | options))
-    except cp.error.SolverError as failure:
-        raise SolverError(
-            f"{solver} failed on {instance.program.name}, K = {instance.quality.size}: {failure}"
-        ) from None
-    if problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
-        raise SolverError(f"{solver} says {problem.status}; the instance is feasible, so try method='exact'")
-    rows = [np.clip(x.value, c.lower, c.upper) for x, c in zip(variables, instance.channels, strict=True)]
-    multiplier = max(float(problem.constraints[0].dual_value), 0.0) * unit
+    posed = pose(instance, formulation)
+    reached = _solve(posed, instance, solver, options)
+    rows = [np.clip(x, c.lower, c.upper) for x, c in zip(posed.rows(), instance.channels, strict=True)]
+    multiplier = max(posed.multiplier(), 0.0)
     accurate = Status.SLACK if multiplier == 0.0 else Status.BINDING
-    status = accurate if problem.status == cp.OPTIMAL else Status.INACCURATE
-    return Solution(instance, rows[0] if len(rows) == 1 else np.stack(rows), multiplier, status, f"cvxpy:{solver}")
+    status = accurate if posed.problem.status == cp.OPTIMAL else Status.INACCURATE
+    method = f"cvxpy:{solver}, {posed.name}{reached}"
+    return Solution(instance, rows[0] if len(rows) == 1 else np.stack(rows), multiplier, status, method)
 
 
-def declare(instance: Instance) -> tuple[cp.Problem, list[cp.Variable], float]:
-    """The cvxpy problem, its variables (one of shape (K,) per term), and the unit of its first dual variable."""
+def pose(instance: Instance, formulation: Formulation | None = None) -> Posed:
+    """The problem for cvxpy. Raises SolverError where a quadratic one is asked for and there is none."""
+    quadratic = _quadratic(instance) if formulation != "declared" else None
+    if quadratic is None and formulation == "quadratic":
+        raise SolverError(f"{instance.program.name} has no equivalent quadratic program; use formulation='declared'")
+    return quadratic or _declared(instance)
+
+
+def _solve(posed: Posed, instance: Instance, solver: str, options: dict[str, Any]) -> str:
+    """Solve with the first tolerance that the solver reaches; which it was, in words."""
+    ladder = TOLERANCES[posed.name] if solver == "CLARABEL" and not options else (None,)
+    failure = "no tolerance was reached"
+    for tolerance in ladder:
+        chosen = options if tolerance is None else _clarabel(tolerance, posed.name)
+        try:
+            with warnings.catch_warnings():  # "may be inaccurate" is said by the status
+                warnings.simplefilter("ignore", UserWarning)
+                posed.problem.solve(solver=solver, **chosen)
+        except cp.error.SolverError as error:
+            failure = str(error)
+            continue
+        failure = posed.problem.status
+        if failure == cp.OPTIMAL or (failure == cp.OPTIMAL_INACCURATE and tolerance == ladder[-1]):
+            return "" if tolerance is None else f", tolerance {tolerance:g}"
+    raise SolverError(
+        f"{solver} failed on {instance.program.name}, K = {instance.quality.size}: {failure}; the instance is "
+        "feasible, so use method='exact'"
+    )
+
+
+def _clarabel(tolerance: float, formulation: Formulation) -> dict[str, float]:
+    limits = dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), tolerance)
+    return limits | {"max_step_fraction": STEPS[formulation]}
+
+
+@cache
+def _level(program: Program) -> tuple[int, sp.Expr, sp.Expr] | None:
+    """(power, a, b) with pi^power = a x + b and power 1 or -1; None where there is no such power."""
+    if len(program.terms) > 1:
+        return None
+    (term,) = program.terms
+    slope = term.weight * sp.diff(term.objective, term.weight, term.decision)
+    price = -program.sign * slope / sp.diff(term.resource, term.decision)
+    for power in (1, -1):
+        level = sp.expand(sp.simplify(price**power))
+        if level.is_polynomial(term.decision) and sp.degree(level, term.decision) == 1:
+            return power, level.coeff(term.decision, 1), level.coeff(term.decision, 0)
+    return None
+
+
+def _declared_price(program: Program, knobs: Mapping[sp.Symbol, float]) -> float:
+    """What the objective itself charges for the resource: f without its weighted part."""
+    (term,) = program.terms
+    rest = term.objective - term.weight * sp.diff(term.objective, term.weight)
+    price = program.sign * sp.diff(rest, term.decision) / sp.diff(term.resource, term.decision)
+    return float(sp.simplify(price).subs(knobs))
+
+
+def _quadratic(instance: Instance) -> Posed | None:
+    """The equivalent quadratic program over the layers that can move; None where there is none, or no such layer."""
+    program = instance.program
+    found = _level(program)
+    if found is None:
+        return None
+    power, slope, offset = found
+    (channel,), (term,) = instance.channels, program.terms
+    knobs = dict(zip((scalar.symbol for scalar in program.scalars), instance.scalars, strict=True))
+    price, spared = _declared_price(program, knobs), channel.lower if program.costs(term) else channel.upper
+    free = (channel.weight > 0.0) & (channel.lower < channel.upper)
+    if not free.any():
+        return None
+    values = knobs | {term.weight: channel.weight[free], term.data: channel.data[free]}
+    a, b = (np.broadcast_to(translate(part, values), free.sum()) for part in (slope, offset))
+    d, lower, upper = channel.data[free], channel.lower[free], channel.upper[free]
+    left = instance.limit - float(channel.data[~free] @ spared[~free])
+    reach = min(max(left, float(d @ lower)), float(d @ upper))
+    highest = price**power if price > 0.0 or power > 0 else math.inf
+
+    sign, scale = math.copysign(1.0, a[0]), 1.0 / np.sqrt(d * np.abs(a))
+    size = float(np.linalg.norm(d * scale))
+    unit = abs(reach) / size or 1.0
+    y = cp.Variable(d.size)
+    use, ends = (d * scale / size) @ y, (lower / (scale * unit), upper / (scale * unit))
+    priced = b if math.isinf(highest) else b - highest
+    cost = 0.5 * cp.sum_squares(y) + (sign * d * priced * scale / unit) @ y
+    limit = reach / (size * unit)
+    coupling = use == limit if math.isinf(highest) else (use <= limit if program.sign > 0 else use >= limit)
+    problem = cp.Problem(cp.Minimize(cost), [coupling, *_box(y, *ends)])
+
+    def rows() -> list[Array]:
+        x = np.array(spared)
+        x[free] = scale * unit * y.value
+        return [x]
+
+    def multiplier() -> float:
+        dual = float(coupling.dual_value) * unit / size
+        level = -sign * dual if math.isinf(highest) else highest - sign * program.sign * dual
+        return level**power - price if level > 0.0 and reach == left else 0.0
+
+    return Posed("quadratic", problem, rows, multiplier)
+
+
+def _declared(instance: Instance) -> Posed:
+    """The program as it is declared, in shares: a unit of every variable uses the same part of the resource."""
     channels, program = instance.channels, instance.program
-    variables = [cp.Variable(instance.quality.size, name=str(channel.term.decision)) for channel in channels]
-    scale = 1.0 / float(np.mean(instance.weight))
-    volume = max(abs(instance.limit), float(min(np.min(channel.data) for channel in channels)))
+    volume = max(abs(instance.limit), *(float(np.mean(channel.data)) for channel in channels))
+    units = [volume / (channel.data * channel.data.size) for channel in channels]
+    shares = [cp.Variable(channel.data.size, name=str(channel.term.decision)) for channel in channels]
+    plan = [cp.multiply(unit, share) for unit, share in zip(units, shares, strict=True)]
+    scale = 1.0 / float(np.sum(instance.weight))
     cost = sum(
         cp.sum(scale * translate(channel.term.objective, _values(instance, channel, x)))
-        for channel, x in zip(channels, variables, strict=True)
+        for channel, x in zip(channels, plan, strict=True)
     )
-    use = sum(channel.term.usage * (channel.data / volume) @ x for channel, x in zip(channels, variables, strict=True))
-    limit = instance.limit / volume
+    use = sum(channel.term.usage * cp.sum(share) for channel, share in zip(channels, shares, strict=True))
+    limit = instance.limit / volume * shares[0].size
     coupling = use <= limit if program.sense == "<=" else use >= limit
-    box = [constraint for channel, x in zip(channels, variables, strict=True) for constraint in _box(channel, x)]
-    return cp.Problem(cp.Minimize(cost), [coupling, *box]), variables, 1.0 / (scale * volume)
+    pairs = zip(channels, units, shares, strict=True)
+    box = [part for c, unit, share in pairs for part in _box(share, c.lower / unit, c.upper / unit)]
+    problem = cp.Problem(cp.Minimize(cost), [coupling, *box])
+
+    def rows() -> list[Array]:
+        return [unit * share.value for unit, share in zip(units, shares, strict=True)]
+
+    def multiplier() -> float:
+        dual = float(coupling.dual_value)
+        return dual / scale / volume * instance.quality.size
+
+    return Posed("declared", problem, rows, multiplier)
 
 
-def _box(channel: Channel, x: cp.Variable) -> list[cp.Constraint]:
-    capped = np.flatnonzero(channel.upper < math.inf)
-    return [x >= channel.lower] + ([x[capped] <= channel.upper[capped]] if capped.size else [])
+def _box(x: cp.Variable, lower: Array, upper: Array) -> list[cp.Constraint]:
+    capped = np.flatnonzero(upper < math.inf)
+    return [x >= lower] + ([x[capped] <= upper[capped]] if capped.size else [])
 
 
 def _values(instance: Instance, channel: Channel, x: cp.Variable) -> dict[sp.Symbol, Any]:

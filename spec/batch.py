@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, cast
 import sympy as sp
 
 from zetaplan.errors import InfeasibleError, SpecError
-from zetaplan.spec.instance import knobs
+from zetaplan.spec import checks
+from zetaplan.spec.instance import Instance, check_feasible, knobs
 from zetaplan.spec.program import MULTIPLIER, Program, Term
+from zetaplan.spec.values import FrozenMap
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +31,7 @@ class Batch:
     """N instances of K layers: float64 tensors of shape (N, K), limit of shape (N,); see `Instance`."""
 
     program: Program
+    quality: torch.Tensor
     weight: torch.Tensor
     data: torch.Tensor
     limit: torch.Tensor
@@ -65,8 +68,15 @@ class Batch:
 
     def rows(self, index: slice) -> Batch:
         """Some of the instances."""
-        names = ("weight", "data", "limit", "lower", "upper")
+        names = ("quality", "weight", "data", "limit", "lower", "upper")
         return replace(self, **{name: getattr(self, name)[index] for name in names})
+
+    def instance(self, n: int) -> Instance:
+        """One of the instances, in numpy, with the same doubles."""
+        columns = (self.quality, self.weight, self.data, self.lower, self.upper)
+        quality, weight, data, lower, upper = (column[n].cpu().numpy().copy() for column in columns)
+        limit = float(self.limit[n])
+        return Instance(self.program, quality, weight, data, limit, lower, upper, FrozenMap(self.parameters))
 
 
 @cache
@@ -111,13 +121,17 @@ def declare_batch(
     term, values = program.terms[0], knobs(program, parameters or {})
     gains = _gains(quality, device)
     d = _within(term.argument, _like(term.argument, data, gains), gains.shape, above=0.0)
-    low = _within("lower", _like("lower", term.lower if lower is None else lower, gains), gains.shape, least=term.lower)
+    _within(term.argument, d, gains.shape, least=checks.LEAST, most=checks.LARGEST)
+    floors = _like("lower", term.lower if lower is None else lower, gains)
+    low = _within("lower", floors, gains.shape, least=term.lower, most=checks.LARGEST)
     high = _capped(_like("upper", term.upper if upper is None else upper, gains), low, term, gains.shape)
     q = gains / gains.sum(1, keepdim=True)
     exponent = values[next(scalar.name for scalar in program.scalars if scalar.symbol == term.exponent)]
     weight = q if exponent == 1.0 else q**exponent
+    light = (weight < checks.LIGHTEST) & (q > 0.0)
+    _name_first("quality", q, light, f"0, or a share whose power {term.exponent} is at least {checks.LIGHTEST:g}")
     d, low, high = (column.expand(gains.shape) for column in (d, low, high))
-    batch = Batch(program, weight, d, _limits(program, limits, gains), low, high, values)
+    batch = Batch(program, q, weight, d, _limits(program, limits, gains), low, high, values)
     _check_feasible(batch)
     return batch
 
@@ -125,21 +139,28 @@ def declare_batch(
 def _gains(quality: Any, device: Any) -> torch.Tensor:
     import torch
 
-    gains = torch.as_tensor(quality, dtype=torch.float64, device=device)
+    gains = _tensor("quality", quality, torch.float64, device)
     if gains.ndim != 2 or not gains.numel():
         raise SpecError(f"quality: expected one row of gains per instance, shape (N, K), got {tuple(gains.shape)}")
     _within("quality", gains, least=0.0)
     empty = gains.amax(1) == 0.0
     if bool(empty.any()):
         raise SpecError(f"quality[{int(empty.nonzero()[0])}]: all layers are zero; check the scores")
-    return gains / gains.amax(1, keepdim=True)
+    return torch.ldexp(gains, -torch.frexp(gains.amax(1, keepdim=True)).exponent)  # a power of two changes no bit
+
+
+def _tensor(name: str, values: Any, dtype: Any, device: Any) -> torch.Tensor:
+    import torch
+
+    try:
+        return torch.as_tensor(values, dtype=dtype, device=device)
+    except (TypeError, ValueError, OverflowError):
+        raise SpecError(f"{name}: expected numbers, got {type(values).__name__}: {str(values)[:60]}") from None
 
 
 def _like(name: str, values: Any, gains: torch.Tensor) -> torch.Tensor:
     """As a tensor that broadcasts to the gains; not expanded yet, so that one number is checked once."""
-    import torch
-
-    given = torch.as_tensor(values, dtype=gains.dtype, device=gains.device)
+    given = _tensor(name, values, gains.dtype, gains.device)
     try:
         given.expand(gains.shape)
     except RuntimeError:
@@ -149,13 +170,20 @@ def _like(name: str, values: Any, gains: torch.Tensor) -> torch.Tensor:
 
 
 def _within(
-    name: str, values: torch.Tensor, shape: Any = None, above: float = -math.inf, least: float = -math.inf
+    name: str,
+    values: torch.Tensor,
+    shape: Any = None,
+    above: float = -math.inf,
+    least: float = -math.inf,
+    most: float = math.inf,
 ) -> torch.Tensor:
-    if float(values.amin()) > above and float(values.amin()) >= least and float(values.amax()) < math.inf:
+    low, high = float(values.amin()), float(values.amax())
+    if low > above and low >= least and high < math.inf and high <= most:
         return values
     every = values.expand(shape or values.shape)
     expected = f"above {above:g}" if above > -math.inf else f"of at least {least:g}"
     _name_first(name, every, ~((every > above) & (every >= least) & (every < math.inf)), f"a finite number {expected}")
+    _name_first(name, every, every > most, f"at most {most:g}; choose another unit")
     return values
 
 
@@ -165,18 +193,18 @@ def _capped(upper: torch.Tensor, lower: torch.Tensor, term: Term, shape: Any) ->
         _name_first("upper", every, ~(every <= term.upper), f"at most {term.upper:g}")
     if not bool((lower <= upper).all()):
         _name_first("upper", every, ~(lower <= every), "at least the floor; lower the floor or raise the cap")
+    large = (every > checks.LARGEST) & every.isfinite()
+    _name_first("upper", every, large, f"at most {checks.LARGEST:g}, or infinity")
     return upper
 
 
 def _limits(program: Program, limits: Any, gains: torch.Tensor) -> torch.Tensor:
-    import torch
-
-    values = torch.as_tensor(limits, dtype=gains.dtype, device=gains.device)
+    values = _tensor("limits", limits, gains.dtype, gains.device)
     if values.shape not in ((), (len(gains),)):
         raise SpecError(f"limits: expected one number or {len(gains)} of them, got shape {tuple(values.shape)}")
     values = values.expand(len(gains))
     least = 0.0 if program.limit.is_nonnegative else -math.inf
-    return _within(program.limit_argument, values, least=least)
+    return _within(program.limit_argument, values, least=least, most=checks.LARGEST)
 
 
 def _name_first(name: str, values: torch.Tensor, bad: torch.Tensor, expected: str) -> None:
@@ -187,15 +215,16 @@ def _name_first(name: str, values: torch.Tensor, bad: torch.Tensor, expected: st
 
 
 def _check_feasible(batch: Batch) -> None:
-    """Up to rounding; a limit that rounding alone puts out of reach is met by the box itself."""
+    """Rows that rounding leaves in doubt are decided in exact arithmetic."""
     usage, sign = batch.term.usage, batch.program.sign
     reach = usage * (batch.data * (batch.lower if batch.uses else batch.upper)).sum(1)
-    scale = reach.abs() + batch.limit.abs()
-    bad = sign * (reach - batch.limit) > batch.data.shape[1] * ROUNDING * scale
-    if bool(bad.any()):
-        n = int(bad.nonzero()[0])
-        name = batch.program.limit_argument
-        what = "the box alone needs" if batch.uses else "the caps allow at most"
-        raise InfeasibleError(
-            f"{name}[{n}] = {float(batch.limit[n]):g}: {what} {float(reach[n]):g}; change one of them"
-        )
+    doubt = batch.data.shape[1] * ROUNDING * (reach.abs() + batch.limit.abs())
+    for n in (sign * (reach - batch.limit) >= -doubt).nonzero().flatten().tolist():
+        try:
+            check_feasible(batch.instance(n))
+        except InfeasibleError:
+            name = batch.program.limit_argument
+            what = "the box alone needs" if batch.uses else "the caps allow at most"
+            raise InfeasibleError(
+                f"{name}[{n}] = {float(batch.limit[n]):g}: {what} {float(reach[n]):g}; change one of them"
+            ) from None

@@ -19,10 +19,11 @@ import numpy as np
 from zetaplan.errors import require
 from zetaplan.spec.derivation import Derivation, Function, derive
 from zetaplan.spec.instance import Array, Channel, Instance
+from zetaplan.spec.values import Value
 
 
 @dataclass(frozen=True, eq=False)
-class Constants:
+class Constants(Value):
     """Arrays of the plan's shape, one entry per decision; infinite where a derivative has no bound.
 
     Examples:

@@ -29,6 +29,7 @@ from zetaplan.spec.instance import Array, Channel
 from zetaplan.spec.program import MULTIPLIER, Program, Term
 
 PRICE = sp.Symbol("pi", positive=True)
+SMALLEST = float(np.finfo(np.float64).tiny)
 
 Function = Callable[..., Any]  # (x, multiplier, weight, data, *scalars) -> array or float
 
@@ -127,6 +128,11 @@ class Derivation:
         return (self.slope * self.price + self.offset).subs(PRICE, self.total_price)
 
     @cached_property
+    def combined_form(self) -> sp.Expr:
+        """The closed form with its powers combined, (w / (c pi))^e: the factors w^e and c^e alone may overflow."""
+        return _combined(self.closed_form)
+
+    @cached_property
     def dual(self) -> sp.Expr:
         """min_x L(x, lambda) of one layer between its bounds; with sigma lambda R taken off, the dual function."""
         return sp.simplify(self.lagrangian.subs(self.term.decision, self.closed_form))
@@ -194,7 +200,7 @@ class Derivation:
 
     @cached_property
     def slope_of(self) -> Function:
-        return self._compile(self.slope)
+        return self._compile(_combined(self.slope))
 
     @cached_property
     def offset_of(self) -> Function:
@@ -218,10 +224,10 @@ class Derivation:
         """lambda >= 0 at a price u."""
         return max(float(self.multiplier_of(0.0, np.float64(price), 0.0, 0.0, *scalars)), 0.0)
 
-    def affine(self, channel: Channel, scalars: tuple[float, ...]) -> tuple[Array, Array | float]:
-        """(slope, offset) of every layer: (K,), and (K,) or one number; not finite where a layer has no weight."""
-        slope = self.slope_of(0.0, 0.0, channel.weight, channel.data, *scalars)
-        return slope, self.offset_of(0.0, 0.0, channel.weight, channel.data, *scalars)
+    @cached_property
+    def has_powers(self) -> bool:
+        """Is the slope anything but a quotient of weight and data, or the same for all layers?"""
+        return self._quotient[1] == 0 and bool(self.slope.free_symbols & {self.term.weight, self.term.data})
 
     @cached_property
     def _quotient(self) -> tuple[Function, int]:
@@ -239,28 +245,40 @@ class Derivation:
         scale, direction = self._quotient
         if direction == 0:
             slope, offset = self.line(channel, scalars)
-            return 1.0, np.array(slope), np.ones_like(channel.data), np.where(channel.weight > 0.0, offset, 0.0)
+            numerator = np.array(slope, dtype=np.float64)  # a slope of 1 is an integer
+            return 1.0, numerator, np.ones_like(channel.data), np.where(channel.weight > 0.0, offset, 0.0)
         numerator, denominator = (channel.weight, channel.data)[::direction]
         offset = _constant(float(self.offset_of(0.0, 0.0, 0.0, 0.0, *scalars)), channel.data.size)
         return float(scale(0.0, 0.0, 0.0, 0.0, *scalars)), numerator, denominator, offset
 
     def line(self, channel: Channel, scalars: tuple[float, ...]) -> tuple[Array, Array]:
-        """As `affine`, both (K,)."""
-        with np.errstate(divide="ignore"):
-            slope, offset = self.affine(channel, scalars)
+        """(slope, offset) of every layer, both (K,); not finite where a layer has no weight."""
+        arguments = (0.0, 0.0, channel.weight, channel.data, *scalars)
+        with np.errstate(all="ignore"):
+            slope, offset = self.slope_of(*arguments), self.offset_of(*arguments)
         return np.broadcast_to(slope, channel.weight.shape), np.broadcast_to(offset, channel.weight.shape)
+
+    @cached_property
+    def _stationary(self) -> Function:
+        return self._compile(self.combined_form)
 
     def stationary(self, multiplier: float, channel: Channel, scalars: tuple[float, ...]) -> Array:
         """x(lambda) clipped to the box: the minimiser of the Lagrangian of every layer, shape (K,).
 
         A layer without weight has nothing to lose: it stands at the end of its box that spares the resource.
         """
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            slope, offset = self.affine(channel, scalars)
-            x = slope * self.price_at(multiplier, scalars) + offset
+        price = float(self.declared_price_of(*scalars)) + multiplier
+        with np.errstate(all="ignore"):
+            x = self._stationary(0.0, np.float64(multiplier), channel.weight, channel.data, *scalars)
+        if self.offset == 0 and 0.0 < price < np.inf:  # positive, if too small for a double: m^(p-1) is infinite at 0
+            x = np.maximum(x, SMALLEST)
         if not channel.weight.all():
             x = np.where(channel.weight > 0.0, x, channel.lower if self.uses else channel.upper)
         return np.minimum(np.maximum(x, channel.lower), channel.upper)
+
+
+def _combined(expression: sp.Expr) -> sp.Expr:
+    return sp.powsimp(expression, combine="base", force=True)
 
 
 @lru_cache(maxsize=4)

@@ -10,20 +10,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from types import MappingProxyType
 from typing import NamedTuple, NoReturn
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
-from zetaplan.errors import InfeasibleError, SpecError, shown
+from zetaplan.errors import InfeasibleError, SpecError
+from zetaplan.spec import checks
+from zetaplan.spec.checks import Array as Array
+from zetaplan.spec.checks import Arrayish as Arrayish
 from zetaplan.spec.program import Program, Scalar, Term
-from zetaplan.spec.summation import exact_dot, exact_sum, rational_dot
+from zetaplan.spec.summation import exact_dot, rational_dot
+from zetaplan.spec.values import FrozenMap, Value
 
-Array = NDArray[np.float64]
-Arrayish = ArrayLike
-
-LARGE = 1e300  # no sum of so large numbers is a double
 EPSILON = float(np.finfo(np.float64).eps)
 
 
@@ -38,7 +36,7 @@ class Channel(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Instance:
+class Instance(Value):
     """A program and its data: float64 arrays of shape (K,), or (T, K) where the program has T > 1 terms.
 
     quality : (K,) on the simplex. weight : quality ** exponent. resource : costs or sizes, > 0.
@@ -111,12 +109,12 @@ def declare(
     instance = Instance(
         program=program,
         quality=q,
-        weight=weights(program, q, values),
+        weight=_weights(program, q, values),
         resource=_stack(d),
         limit=_limit(program, limit),
         lower=_stack(low),
         upper=_stack(high),
-        parameters=MappingProxyType(values),
+        parameters=FrozenMap(values),
     )
     check_feasible(instance)
     return instance
@@ -138,11 +136,11 @@ def rebuild(
     its checks, the quality must sum to one and the weight be quality ** exponent, both to rounding.
     """
     data, low, high = (
-        list(np.atleast_2d(_numbers(name, values)))
+        list(np.atleast_2d(checks.numbers(name, values)))
         for name, values in (("resource", resource), ("lower", lower), ("upper", upper))
     )
     checked = declare(program, quality, data, limit, low, high, parameters)
-    q, w = _vector("quality", quality), _numbers("weight", weight)
+    q, w = checks.vector("quality", quality), checks.numbers("weight", weight)
     if not np.allclose(checked.quality, q, rtol=1e-12, atol=0.0):
         raise SpecError(f"quality: expected shares that sum to 1, got a sum of {q.sum():.17g}")
     if w.shape != checked.weight.shape or not np.allclose(checked.weight, w, rtol=1e-12, atol=0.0):
@@ -158,12 +156,12 @@ def with_quality(instance: Instance, quality: Arrayish) -> Instance:
     q = normalise(quality)
     if q.shape != instance.quality.shape:
         raise SpecError(f"quality: expected {instance.quality.size} gains, one per layer, got {q.size}")
-    return replace(instance, quality=q, weight=weights(instance.program, q, instance.parameters))
+    return replace(instance, quality=q, weight=_weights(instance.program, q, instance.parameters))
 
 
 def normalise(quality: Arrayish) -> Array:
     """Gains >= 0 of shape (K,) as shares that sum to one. Scaling all gains by a power of two changes no bit."""
-    q = _vector("quality", quality)
+    q = checks.vector("quality", quality)
     if q.size == 0:
         raise SpecError("quality: expected one gain per layer, got none")
     low, top = float(q.min()), float(q.max())
@@ -176,34 +174,6 @@ def normalise(quality: Arrayish) -> Array:
         raise SpecError(f"quality: all {q.size} layers are zero, so no layer is better than another; check the scores")
     q = np.ldexp(q, -math.frexp(top)[1])
     return _frozen(q / q.sum())
-
-
-def pruning_target(
-    sparsity: float | None, target: float | None, quality: Arrayish, sizes: Arrayish, upper: Arrayish
-) -> float:
-    """The number of parameters to remove: the target itself, or a global sparsity in [0, 1] (0.5 if neither is given).
-
-    Where the sparsity asks for what the caps allow up to rounding, it is what they allow: 0.51 under caps of 0.51
-    is a plan, not an error.
-    """
-    if sparsity is not None and target is not None:
-        raise SpecError("sparsity and target: give one of the two, not both")
-    if target is not None:
-        return target
-    layers = int(np.size(_numbers("quality", quality)))
-    share = _number("sparsity", 0.5 if sparsity is None else sparsity)
-    if not 0.0 <= share <= 1.0:
-        raise SpecError(f"sparsity = {share:g}: expected a share of the parameters between 0 and 1")
-    n, u = _broadcast("sizes", sizes, layers), _broadcast("upper", upper, layers)
-    if layers == 0 or not (abs(n).max() < LARGE and abs(u).max() < LARGE):
-        return 0.0  # declare() names the offending entry
-    target, rough = share * exact_sum(n), float(n @ u)
-    if abs(target - rough) > (layers + 4) * EPSILON * (target + rough):
-        return target
-    reach = exact_dot(n, u)
-    if abs(target - reach) > 4.0 * EPSILON * target:
-        return target
-    return reach if Fraction(reach) <= rational_dot(n, u) else math.nextafter(reach, 0.0)
 
 
 def check_feasible(instance: Instance) -> None:
@@ -249,101 +219,71 @@ def knobs(program: Program, given: Mapping[str, float]) -> dict[str, float]:
 
 
 def _knob(scalar: Scalar, value: float) -> float:
-    number = _number(scalar.name, value)
+    number = checks.number(scalar.name, value)
     low = max(scalar.above, 0.0)
     strict = scalar.positive or scalar.above >= 0.0
     if number < low or (strict and number == low) or number >= scalar.below:
         below = f" and below {scalar.below:g}" if scalar.below < math.inf else ""
         raise SpecError(f"{scalar.name} = {number:g}: expected {'above' if strict else 'at least'} {low:g}{below}")
-    return number
-
-
-def _number(name: str, value: float) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise SpecError(f"{name} = {shown(value)}: expected a number") from None
-    if not math.isfinite(number):
-        raise SpecError(f"{name} = {number}: expected a finite number")
-    return number
+    if not scalar.least <= number <= scalar.most:
+        raise SpecError(f"{scalar.name} = {number:g}: expected a number between {scalar.least:g} and {scalar.most:g}")
+    return checks.in_range(scalar.name, number, checks.LEAST)
 
 
 def _limit(program: Program, value: float) -> float:
-    number = _number(program.limit_argument, value)
+    number = checks.number(program.limit_argument, value)
     if number < 0.0 and program.limit.is_nonnegative:
         raise SpecError(f"{program.limit_argument} = {number:g}: expected at least 0")
-    return number
-
-
-def _vector(name: str, values: Arrayish) -> Array:
-    """A finite float64 vector; the caller's array is never shared, so it cannot change under the instance."""
-    vector = _numbers(name, values)
-    if vector.ndim != 1:
-        raise SpecError(f"{name}: expected one number per layer, shape (K,), got shape {vector.shape}")
-    if not np.isfinite(vector).all():
-        _name_first(name, vector, ~np.isfinite(vector), "expected a finite number; find out which layer's score broke")
-    return vector
-
-
-def _numbers(name: str, values: Arrayish) -> Array:
-    try:
-        return np.array(values, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: a tensor that requires a gradient
-        raise SpecError(f"{name}: expected numbers, got {type(values).__name__}: {shown(values)}") from None
-
-
-def _broadcast(name: str, values: Arrayish, layers: int) -> Array:
-    vector = _numbers(name, values)
-    if vector.ndim == 0:
-        return np.full(layers, vector)
-    if vector.shape != (layers,):
-        raise SpecError(
-            f"{name}: expected one number or {layers} of them, as many as quality has layers, got shape {vector.shape}"
-        )
-    return vector
+    return checks.in_range(program.limit_argument, number)
 
 
 def _data(term: Term, values: Arrayish, layers: int) -> Array:
-    vector = _broadcast(term.argument, values, layers)
-    if not (vector.min() > 0.0 and vector.max() < LARGE):
+    vector = checks.broadcast(term.argument, values, layers)
+    if not (vector.min() > 0.0 and vector.max() < math.inf):
         bad = ~((vector > 0.0) & (vector < math.inf))
-        if bad.any():
-            _name_first(term.argument, vector, bad, "expected a finite number above 0")
-        _name_first(term.argument, vector, vector >= LARGE, f"expected a number below {LARGE:g}; choose another unit")
+        checks.name_first(term.argument, vector, bad, "expected a finite number above 0")
+    checks.all_in_range(term.argument, vector, checks.LEAST)
     return _frozen(vector)
 
 
 def _lower(term: Term, values: Arrayish, layers: int) -> Array:
-    vector = _broadcast("lower", values, layers)
+    vector = checks.broadcast("lower", values, layers)
     if not (vector.min() >= term.lower and vector.max() < math.inf):
         bad = ~((vector >= term.lower) & (vector < math.inf))
-        _name_first("lower", vector, bad, f"expected a finite number of at least {term.lower:g}")
+        checks.name_first("lower", vector, bad, f"expected a finite number of at least {term.lower:g}")
+    checks.all_in_range("lower", vector)
     return _frozen(vector)
 
 
 def _upper(term: Term, values: Arrayish, lower: Array, layers: int) -> Array:
-    vector = _broadcast("upper", values, layers)
+    vector = checks.broadcast("upper", values, layers)
     if not vector.max() <= term.upper:
-        _name_first("upper", vector, ~(vector <= term.upper), f"expected at most {term.upper:g}")
+        checks.name_first("upper", vector, ~(vector <= term.upper), f"expected at most {term.upper}")
     if not (vector >= lower).all():
         k = int(np.flatnonzero(~(vector >= lower))[0])
         raise SpecError(
             f"lower[{k}] = {lower[k]:g} is above upper[{k}] = {vector[k]:g}: "
             f"lower the floor or raise the cap of layer {k}"
         )
+    checks.all_in_range("upper", vector)
     return _frozen(vector)
-
-
-def _name_first(name: str, vector: Array, bad: NDArray[np.bool_], expected: str) -> NoReturn:
-    k = int(np.flatnonzero(bad)[0])
-    more = int(bad.sum()) - 1
-    raise SpecError(f"{name}[{k}] = {vector[k]:g}: {expected}" + (f" ({more} more like it)" if more else ""))
 
 
 def weights(program: Program, quality: Array, values: Mapping[str, float]) -> Array:
     """w = q^e, a row for each term where there are several; values: the knobs by name."""
     exponents = {scalar.symbol: values[scalar.name] for scalar in program.scalars}
     return _stack([_power(quality, exponents[term.exponent]) for term in program.terms])
+
+
+def _weights(program: Program, quality: Array, values: Mapping[str, float]) -> Array:
+    """As `weights`, for gains given by the user: a weight that a double cannot resolve is refused."""
+    found = weights(program, quality, values)
+    for term, row in zip(program.terms, np.atleast_2d(found), strict=True):
+        light = (row < checks.LIGHTEST) & (quality > 0.0)
+        if light.any():
+            least = f"whose power {term.exponent} is at least {checks.LIGHTEST:g}"
+            checks.name_first("quality", quality, light, f"expected 0, or a share {least}; set the gain to 0")
+    return found
 
 
 def _power(quality: Array, exponent: float) -> Array:

@@ -35,7 +35,8 @@ def layer(name: str) -> sp.Symbol:
 class Scalar:
     """A knob of the program: one number for all layers, with its default.
 
-    The symbol carries the sign (positive or nonnegative); `above` and `below`, where given, are strict bounds.
+    The symbol carries the sign (positive or nonnegative); `above` and `below`, where given, are strict bounds of the
+    mathematics. least, most : the range in which doubles resolve the program, where it is narrower.
     `argument` is its name in calls and files where that is not the symbol's.
     """
 
@@ -44,6 +45,8 @@ class Scalar:
     argument: str = ""
     above: float = -math.inf
     below: float = math.inf
+    least: float = -math.inf
+    most: float = math.inf
 
     @cached_property
     def name(self) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zetaplan.spec.instance import Instance
+from zetaplan.spec.values import Value
 
 
 class Status(Enum):
@@ -31,7 +32,7 @@ class Status(Enum):
 
 
 @dataclass(frozen=True, eq=False)
-class Solution:
+class Solution(Value):
     """A claimed optimum of an instance.
 
     x : (K,) the plan, in the decision's unit (shape (T, K) for a program of T terms).

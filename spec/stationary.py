@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import Array, Instance
 from zetaplan.spec.summation import exact_dot
+
+LARGE = 2.0**900  # a factor of 2**27 below the largest double is needed to split a product without error
 
 
 def plan_at(instance: Instance, multiplier: float) -> Array:
@@ -19,10 +23,14 @@ def plan_at(instance: Instance, multiplier: float) -> Array:
 
 
 def excess(instance: Instance, x: Array) -> float:
-    """sigma (sum_k r(x_k) - R), its sign exact: positive where the coupling constraint is violated."""
-    if not np.isfinite(x).all():
-        return np.inf
-    use = [channel.term.usage * channel.data for channel in instance.channels]
-    return instance.program.sign * exact_dot(
-        np.concatenate((*use, [-1.0])), np.concatenate((*instance.rows(x), [instance.limit]))
-    )
+    """sigma (sum_k r(x_k) - R), its sign exact: positive where the coupling constraint is violated.
+
+    Infinite where the plan or its use is beyond 2**900, far above every limit.
+    """
+    data = np.concatenate([channel.term.usage * channel.data for channel in instance.channels])
+    plan = np.concatenate(instance.rows(x))
+    with np.errstate(over="ignore", invalid="ignore"):
+        largest = float(np.maximum(np.abs(plan), np.abs(data * plan)).max())
+    if not largest < LARGE:
+        return math.inf
+    return instance.program.sign * exact_dot(np.append(data, -1.0), np.append(plan, instance.limit))

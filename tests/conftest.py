@@ -19,6 +19,16 @@ settings.load_profile("zetaplan")
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--cases", type=int, default=16, help="How many drawn cases a differential test compares.")
+
+
+@pytest.fixture(scope="session")
+def cases(request: pytest.FixtureRequest) -> int:
+    """How many drawn cases a differential test compares."""
+    return int(request.config.getoption("--cases"))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real texts and published tables; it is not part of the repository."""

@@ -51,6 +51,8 @@ def honest() -> dict[str, Document]:
     documents = {name: certificate(instance) for name, instance in instances.items()}
     tied = TWO | {"weight": [0.5, 0.25]}
     documents["a tie counted as inside"] = _forged(tied, 1.0, [1.0, 0.0], (1, 4), interior=[0, 1])
+    spent = _forged(TWO, 0.0, [2.0**-52, 0.0], (1, 2), floor=[0, 1])
+    documents["a budget of 0 that rounding exceeds"] = spent | {"claim": spent["claim"] | {"coupling": 2.0**-52}}
     return {name: json.loads(json.dumps(document)) for name, document in documents.items()}
 
 
@@ -158,6 +160,8 @@ def broken_conditions() -> Iterator[tuple[str, str, Document]]:
     over = _forged(two, 2.0, [1.0 + 1e-10, 1.0], (1, 4), interior=[0, 1])
     yield "a budget exceeded", "coupling", over | {"claim": over["claim"] | {"coupling": 0.0}}
     yield "a miss beyond tolerance", "coupling", over | {"claim": over["claim"] | {"coupling": 1e-3}}
+    dear = _forged(two | {"resource": [1.0, 1e12]}, 10.0, [10.0, 1e-10], (1, 22), interior=[0], floor=[1])
+    yield "ten times the budget on a dear layer", "coupling", dear | {"claim": dear["claim"] | {"coupling": 100.1}}
     wrong = _forged(two, 2.0, [1.0, 1.0], (1, 4), interior=[0, 1])
     yield "a price off", "price", wrong | {"price": 0.2500001}
     yield "a price too low", "price", wrong | {"price": 0.2499999}
@@ -254,9 +258,12 @@ CHECKERS: list[tuple[str, str, str]] = [
     ("floors not kept", "_need(low <= x and (high", "_need((high"),
     ("caps not kept", "low <= x and (high is None or x <= high)", "low <= x"),
     ("the box is open", "low <= x and", "low < x and"),
-    ("coupling dropped", "_need(excess <= coupling <= TOLERANCE * volume,", "_need(True,"),
-    ("coupling not tolerated", "excess <= coupling <= TOLERANCE * volume", "excess <= coupling"),
-    ("coupling not measured", "excess <= coupling <= TOLERANCE * volume", "coupling <= TOLERANCE * volume"),
+    ("coupling dropped", "_need(excess <= coupling <= TOLERANCE * c.limit + ROUNDING * moved,", "_need(True,"),
+    ("coupling not tolerated", "excess <= coupling <= TOLERANCE * c.limit + ROUNDING * moved", "excess <= coupling"),
+    ("coupling not measured", "excess <= coupling <= TOLERANCE * c.limit", "coupling <= TOLERANCE * c.limit"),
+    ("coupling relative to a unit of the dearest layer", "c.limit + ROUNDING * moved", "(c.limit + moved)"),
+    ("no rounding of what a plan uses", " + ROUNDING * moved", ""),
+    ("no rounding of slope u + offset", "a * (x + (x != bound))", "a * x"),
     ("coupling of targets as of budgets", "excess = c.sign * (", "excess = ("),
     ("price dropped", "_need(abs(c.price - c.multiplier) <= price <= TOLERANCE * c.pi,", "_need(True,"),
     ("price not tolerated", "<= price <= TOLERANCE * c.pi,", "<= price,"),
@@ -294,7 +301,7 @@ CHECKERS: list[tuple[str, str, str]] = [
     ("booleans for numbers", "type(v) in (int, float)", "isinstance(v, (int, float))"),
     ("infinite numbers", "low <= v <= HUGE", "low <= v"),
     ("extra fields", "set(document) == FIELDS", "set(document) >= FIELDS"),
-    ("any schema", '_need(document["schema"] == "zetaplan.certificate/1",', "_need(True,"),
+    ("any schema", '_need(str(document["schema"]) == "zetaplan.certificate/1",', "_need(True,"),
     ("extra claims", "set(claim) == set(CLAIMS)", "set(claim) >= set(CLAIMS)"),
     ("extra parameters", "set(knobs) == {declared, strength}", "set(knobs) >= {declared, strength}"),
     (

@@ -102,31 +102,46 @@ def tiny_llama_dir(folder: Path, **config: object) -> Path:
 ARCHITECTURES = ("gemma", "gemma2", "gemma3", "gpt2", "llama", "mistral", "mixtral", "phi", "phi3", "qwen2", "qwen3")
 
 
-def tiny_architecture(kind: str, *, seed: int = 0) -> PreTrainedModel:
-    """A random model of two decoder layers of one of `ARCHITECTURES`, vocabulary 23, in float64."""
-    if kind == "gpt2":
-        return in_float64(tiny_gpt2(hidden=8, vocabulary=23, seed=seed))
+#: More of them, each with a norm, an attention or experts of its own.
+SHIPPED = (*ARCHITECTURES, "cohere", "gpt_neox", "granite", "nemotron", "olmo", "olmo2", "qwen3_moe", "stablelm")
+EXPERTS = {
+    "mixtral": {"num_local_experts": 3, "num_experts_per_tok": 2},
+    "qwen3_moe": {"num_experts": 3, "num_experts_per_tok": 2, "moe_intermediate_size": 8},
+}
+
+
+def shipped(
+    kind: str, *, seed: int = 0, dtype: torch.dtype = torch.float32, vocabulary: int = 23, layers: int = 2
+) -> PreTrainedModel:
+    """A random model of one of `SHIPPED` as transformers build it, of 8 hidden channels."""
     torch.manual_seed(seed)
+    if kind == "gpt2":
+        return tiny_gpt2(layers=layers, hidden=8, vocabulary=vocabulary, seed=seed).to(dtype)
     settings: dict[str, object] = {
-        "vocab_size": 23,
+        "vocab_size": vocabulary,
         "hidden_size": 8,
         "intermediate_size": 12,
-        "num_hidden_layers": 2,
+        "num_hidden_layers": layers,
         "num_attention_heads": 2,
         "num_key_value_heads": 1,
         "head_dim": 4,
         "max_position_embeddings": 64,
         "initializer_range": 0.3,
         "bos_token_id": None,
-        "eos_token_id": 22,
-        "pad_token_id": 22,
+        "eos_token_id": vocabulary - 1,
+        "pad_token_id": vocabulary - 1,
+        **EXPERTS.get(kind, {}),
     }
     if kind == "gemma3":
         kind, settings = "gemma3_text", {**settings, "sliding_window": 4}
-    if kind == "mixtral":
-        settings = {**settings, "num_local_experts": 3, "num_experts_per_tok": 2}
     if kind == "phi":
         settings = {name: value for name, value in settings.items() if name not in ("head_dim", "num_key_value_heads")}
-    config = AutoConfig.for_model(kind, **settings)
-    experts = {"experts_implementation": "eager"} if kind == "mixtral" else {}  # the grouped one knows no float64
-    return in_float64(AutoModelForCausalLM.from_config(config, **experts).eval())
+    return AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **settings), dtype=dtype).eval()
+
+
+def tiny_architecture(kind: str, *, seed: int = 0) -> PreTrainedModel:
+    """A random model of two decoder layers of one of `ARCHITECTURES`, vocabulary 23, in float64."""
+    model = shipped(kind, seed=seed)
+    if kind in EXPERTS:
+        model.set_experts_implementation("eager")  # the grouped one knows no float64
+    return in_float64(model)

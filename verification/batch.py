@@ -1,17 +1,21 @@
 """The conditions of `certificate`, for many plans at once, in torch: one residual per instance and condition.
 
-The same quotients without unit, from the same declaration; no solver is imported here.
+The same quotients without unit, from the same declaration; only the use of the resource is summed with rounding, which
+its volume counts. No solver is imported here.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import sympy as sp
 import torch
 
 from zetaplan.spec.batch import Batch
-from zetaplan.spec.derivation import Derivation, derive
+from zetaplan.spec.derivation import SMALLEST, Derivation, derive
+from zetaplan.spec.instance import EPSILON
 from zetaplan.spec.program import MULTIPLIER
-from zetaplan.verification.certificate import TOLERANCE
+from zetaplan.verification.claim import LEAST, ROUNDING, TOLERANCE, UNITS
 
 CONDITIONS = (
     "coupling",
@@ -27,21 +31,19 @@ CONDITIONS = (
 def residuals(batch: Batch, x: torch.Tensor, multiplier: torch.Tensor) -> torch.Tensor:
     """By how much each claim misses each condition, (N, 7) in the order of CONDITIONS; NaN where it is no number."""
     (derivation,) = derive(batch.program)
-    unit = x.abs().clamp(min=1.0)
     price = batch.evaluate(derivation.total_price - MULTIPLIER)
-    use = batch.data * x
-    excess = batch.program.sign * (batch.term.usage * use.sum(1) - batch.limit)
-    volume = (batch.data * unit).sum(1) + batch.limit.abs()
-    share = _relative(multiplier.abs(), multiplier.abs() + price)
-    wrong, missed = _gradient(batch, derivation, x, multiplier, unit)
+    excess = batch.program.sign * (batch.term.usage * (batch.data * x).sum(1) - batch.limit)
+    share = torch.where(multiplier.isinf(), 1.0, _relative(multiplier.abs(), multiplier.abs() + price))
+    gradient = _gradient(batch, derivation, x, multiplier)
+    volume = _volume(batch, derivation, x, gradient)
+    scale = _scale(batch.limit.abs(), volume)
     columns = (
-        _relative(excess.clamp(min=0.0), volume),
-        (torch.maximum(batch.lower - x, x - batch.upper) / unit).amax(1).clamp(min=0.0),
+        _relative(excess.clamp(min=0.0), scale),
+        _outside(batch, x),
         _relative((-multiplier).clamp(min=0.0), multiplier.abs() + price),
-        wrong,
-        missed,
-        share * _relative(excess.abs(), volume),
-        _gap(batch, derivation, x, multiplier, volume),
+        *_misses(batch, x, gradient),
+        share * _relative(excess.abs(), scale),
+        _gap(batch, derivation, x, multiplier, gradient, excess, volume),
     )
     return torch.stack(columns, 1)
 
@@ -59,40 +61,101 @@ def _weighted(batch: Batch, expression: sp.Expr, x: object, multiplier: object) 
     return torch.where(batch.weightless, batch.evaluate(expression.subs(batch.term.weight, 0), x, multiplier), values)
 
 
-def _gradient(
-    batch: Batch, derivation: Derivation, x: torch.Tensor, multiplier: torch.Tensor, unit: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+class _Gradient(NamedTuple):
+    """The plans that x may be the rounding of; what each layer gains by falling to the one, by rising to the other."""
+
+    low: torch.Tensor
+    high: torch.Tensor
+    falls: torch.Tensor
+    rises: torch.Tensor
+
+
+def _gradient(batch: Batch, derivation: Derivation, x: torch.Tensor, multiplier: torch.Tensor) -> _Gradient:
+    size = x.abs()
+    slip = UNITS * (torch.nextafter(size, torch.full_like(size, torch.inf)) - size)
+    low, high = torch.maximum(x - slip, batch.lower), torch.minimum(x + slip, batch.upper)
+    falls, rises = (_slope(batch, derivation, end, multiplier) for end in (low, high))
+    return _Gradient(low, high, falls, -rises)
+
+
+def _slope(batch: Batch, derivation: Derivation, x: torch.Tensor, multiplier: torch.Tensor) -> torch.Tensor:
+    """dL/dx over the sum of the absolute values of its terms; its sign where that is infinite."""
+    slope = _weighted(batch, derivation.stationarity, x, multiplier[:, None]).expand(x.shape)
+    magnitude = _weighted(batch, derivation.absolute_stationarity, x, multiplier[:, None]) + LEAST * (1.0 + batch.data)
+    slope = torch.where(slope.isinf(), slope.sign(), slope / magnitude)
+    sigma = batch.program.sign * batch.term.usage
+    return torch.where(multiplier.isinf()[:, None], sigma * multiplier.sign()[:, None], slope)
+
+
+def _volume(batch: Batch, derivation: Derivation, x: torch.Tensor, gradient: _Gradient) -> torch.Tensor:
+    """What rounding can touch of the resource, the sum's own rounding included, (N,)."""
+    inside = (x > batch.lower) | (gradient.falls < ROUNDING)
+    inside &= ((x < batch.upper) | (gradient.rises < ROUNDING)) & (batch.weight > 0.0)
+    offset = batch.evaluate(derivation.offset).abs()
+    summed = (batch.data * x.abs()).sum(1) + batch.limit.abs()
+    return torch.where(inside, batch.data * (x.abs() + offset), 0.0).sum(1) + EPSILON / ROUNDING * summed
+
+
+def _outside(batch: Batch, x: torch.Tensor) -> torch.Tensor:
+    bound = torch.clamp(x, batch.lower, batch.upper)
+    return torch.where(bound == x, 0.0, (x - bound).abs() / torch.maximum(x.abs(), bound.abs())).amax(1)
+
+
+def _misses(batch: Batch, x: torch.Tensor, gradient: _Gradient) -> tuple[torch.Tensor, torch.Tensor]:
     """The worst wrong sign of a box multiplier, and the worst miss of stationarity, both (N,)."""
-    gradient = _weighted(batch, derivation.stationarity, x, multiplier[:, None])
-    gradient = _relative(gradient, _weighted(batch, derivation.absolute_stationarity, x, multiplier[:, None]))
+    unit = x.abs().clamp(min=1.0)
     up, down = x - batch.lower, batch.upper - x
     floor, cap = up <= TOLERANCE * unit, down <= TOLERANCE * unit
-    wrong = torch.where(floor & ~cap, -gradient, torch.where(cap & ~floor, gradient, 0.0))
-    distance = torch.where(gradient > 0.0, up, down).abs() / unit
-    missed = torch.where(floor | cap, 0.0, torch.minimum(gradient.abs(), distance))
-    return wrong.amax(1).clamp(min=0.0), missed.amax(1)
+    wrong = torch.where(floor & ~cap, gradient.rises, torch.where(cap & ~floor, gradient.falls, 0.0))
+    distance = torch.where(gradient.falls > 0.0, up, down).abs() / unit
+    missed = torch.minimum(torch.maximum(gradient.falls, gradient.rises), distance)
+    missed = torch.where(floor | cap, 0.0, missed)
+    return wrong.amax(1).clamp(min=0.0), missed.amax(1).clamp(min=0.0)
 
 
 def _gap(
-    batch: Batch, derivation: Derivation, x: torch.Tensor, multiplier: torch.Tensor, volume: torch.Tensor
+    batch: Batch,
+    derivation: Derivation,
+    x: torch.Tensor,
+    multiplier: torch.Tensor,
+    gradient: _Gradient,
+    excess: torch.Tensor,
+    volume: torch.Tensor,
 ) -> torch.Tensor:
-    """F(x) - D(lambda) over the size of what it adds up, the spending at its price included, (N,)."""
-    cheapest = _cheapest(batch, derivation, multiplier.clamp(min=0.0)[:, None])
-    price = batch.program.sign * multiplier
-    terms = (
-        _weighted(batch, batch.term.objective, x, 0.0),
-        -_weighted(batch, batch.term.objective, cheapest, 0.0),
-        -(price[:, None] * batch.term.usage * batch.data) * cheapest,
+    """F(x) - D(lambda) over what it is relative to, (N,)."""
+    optimal = ((gradient.falls <= 0.0) | (gradient.low <= batch.lower)) & (
+        (gradient.rises <= 0.0) | (gradient.high >= batch.upper)
     )
-    rest = price * batch.limit
-    gap = rest + (terms[0] + terms[1] + terms[2]).sum(1)
-    scale = rest.abs() + sum(term.abs().sum(1) for term in terms) + multiplier.abs() * volume
-    return torch.where(scale.isfinite(), _relative(gap.abs(), scale), torch.inf)
+    cheapest = torch.where(optimal, x, _cheapest(batch, derivation, multiplier.clamp(min=0.0)[:, None]))
+    price = batch.evaluate(derivation.total_price - MULTIPLIER)
+    value, least = (_weighted(batch, batch.term.objective, plan, 0.0) for plan in (x, cheapest))
+    moved = batch.program.sign * batch.term.usage * batch.data * (x - cheapest)
+    losses = value - least + _product(multiplier[:, None], moved)
+    gap = losses.sum(1) - _product(multiplier, excess)
+    use = _product(multiplier.abs()[:, None] + price, batch.data * (x.abs() + cheapest.abs()))
+    sizes = torch.where(x == cheapest, 0.0, value.abs() + least.abs() + use).sum(1)
+    scale = _scale(value.sum(1).abs(), sizes + _product(multiplier.abs(), volume))
+    scale = scale + LEAST * (x.shape[1] + batch.limit.abs())
+    relative = torch.where(multiplier.isinf(), gap.abs(), _relative(gap.abs(), scale))
+    return torch.where(gap.isfinite(), relative, torch.inf)
+
+
+def _scale(amount: torch.Tensor, volume: torch.Tensor) -> torch.Tensor:
+    return amount + ROUNDING / TOLERANCE * volume
+
+
+def _product(factor: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """The product, with 0 inf = 0."""
+    return torch.where((values == 0.0) | (factor == 0.0), 0.0, factor * values)
 
 
 def _cheapest(batch: Batch, derivation: Derivation, multiplier: torch.Tensor) -> torch.Tensor:
-    """The minimiser of the Lagrangian, layer by layer."""
-    x = torch.clamp(batch.evaluate(derivation.closed_form, 0.0, multiplier), batch.lower, batch.upper)
+    """The minimiser of the Lagrangian, layer by layer, as `Derivation.stationary`."""
+    x = batch.evaluate(derivation.combined_form, 0.0, multiplier)
+    if derivation.offset == 0:
+        price = batch.evaluate(derivation.total_price - MULTIPLIER) + multiplier
+        x = torch.where((price > 0.0) & price.isfinite(), x.clamp(min=SMALLEST), x)
+    x = torch.clamp(x, batch.lower, batch.upper)
     if batch.weightless is None:
         return x
     return torch.where(batch.weightless, batch.lower if batch.uses else batch.upper, x)

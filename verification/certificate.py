@@ -11,42 +11,31 @@ lambda that satisfies them is optimal, whoever proposed it. With L = f + sigma l
     complementarity   lambda (sum_k r(x_k) - R) = 0
     duality gap       F(x) - D(lambda) = 0,  D(lambda) = sum_k min_x L_k(x, lambda) - sigma lambda R
 
-Every residual is a quotient without unit: the amount by which a condition is missed over the size of what it
-adds up, every decision counted as one unit at least. No solver is imported here.
+Every residual is a quotient without unit. Three things are never held against a claim: that a multiplier or a
+gradient below the least double is 0, that x is rounded (a layer is judged by the signs of g within four units in the
+last place of x), and that slope u + offset is. Feasibility is relative to the limit, the gap to the objective. No
+solver is imported here.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Literal, NamedTuple, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zetaplan.errors import SpecError, require, shown
-from zetaplan.spec.derivation import Derivation, derive
-from zetaplan.spec.instance import Array, Channel, Instance
+from zetaplan.spec.derivation import derive
+from zetaplan.spec.instance import Array, Instance
 from zetaplan.spec.solution import Solution
+from zetaplan.spec.stationary import excess
+from zetaplan.verification.claim import LEAST, ROUNDING, Claim, product
+from zetaplan.verification.claim import TOLERANCE as TOLERANCE
+from zetaplan.verification.condition import Condition as Condition
 
 if TYPE_CHECKING:
     from zetaplan.verification.exact import ExactCertificate
-
-TOLERANCE = 1e-9  # a million times the rounding of a double, a thousandth of what any plan can resolve
-
-
-@dataclass(frozen=True)
-class Condition:
-    """One condition: by how much it is missed (relative, no unit), what was tolerated, and what it means."""
-
-    name: str
-    residual: float
-    tolerance: float
-    meaning: str
-
-    @property
-    def ok(self) -> bool:
-        return self.residual <= self.tolerance  # false for NaN
 
 
 @dataclass(frozen=True)
@@ -70,53 +59,6 @@ class Certificate:
     @property
     def failures(self) -> tuple[Condition, ...]:
         return tuple(condition for condition in self.conditions if not condition.ok)
-
-
-@dataclass(frozen=True)
-class _Claim:
-    """One term of the claim, with what the declaration implies for it."""
-
-    derivation: Derivation
-    channel: Channel
-    x: Array
-    multiplier: float
-    scalars: tuple[float, ...]
-
-    @property
-    def gradient(self) -> Array:
-        """dL/dx over the sum of the absolute values of its terms: between -1 and 1, shape (K,)."""
-        arguments = (self.x, self.multiplier, self.channel.weight, self.channel.data, *self.scalars)
-        gradient = np.broadcast_to(self.derivation.lagrangian_gradient(*arguments), self.x.shape)
-        magnitude = np.broadcast_to(self.derivation.magnitude(*arguments), self.x.shape)
-        relative: Array = np.divide(gradient, magnitude, out=np.zeros_like(self.x), where=magnitude != 0.0)
-        return relative
-
-    @property
-    def at_floor(self) -> NDArray[np.bool_]:
-        return self.x - self.channel.lower <= TOLERANCE * self.unit
-
-    @property
-    def at_cap(self) -> NDArray[np.bool_]:
-        return self.channel.upper - self.x <= TOLERANCE * self.unit
-
-    @property
-    def unit(self) -> Array:
-        """The decision's own unit is fixed by the program (the 1 of log(1 + m), the whole of a fraction)."""
-        return np.maximum(1.0, np.abs(self.x))
-
-    @property
-    def use(self) -> Array:
-        """r(x_k), signed."""
-        return self.channel.term.usage * self.channel.data * self.x
-
-    def objective(self, x: Array) -> Array:
-        values = self.derivation.objective(x, 0.0, self.channel.weight, self.channel.data, *self.scalars)
-        return np.broadcast_to(values, x.shape)
-
-    @property
-    def cheapest(self) -> Array:
-        """The minimiser of the Lagrangian, layer by layer."""
-        return self.derivation.stationary(max(self.multiplier, 0.0), self.channel, self.scalars)
 
 
 @overload
@@ -154,21 +96,22 @@ def certify(instance: Instance, solution: Solution, exact: bool = False) -> Cert
         raise SpecError(f"solution.x has shape {x.shape}, the instance has {instance.weight.shape}")
     multiplier = float(solution.multiplier)
     claims = [
-        _Claim(derivation, channel, row, multiplier, instance.scalars)
+        Claim(derivation, channel, row, multiplier, instance.scalars)
         for derivation, channel, row in zip(derive(instance.program), instance.channels, instance.rows(x), strict=True)
     ]
     with np.errstate(all="ignore"):  # a broken claim gives NaN, and NaN satisfies nothing
-        gap, scale = _gap(instance, claims)
+        spending = _spending(instance, x, claims)
+        gap, scale = _gap(instance, claims, spending)
         conditions = (
-            _coupling(instance, claims),
+            _coupling(instance, spending),
             _box(claims),
             _multiplier(claims),
             _box_multipliers(claims),
             _stationarity(claims),
-            _complementarity(instance, claims),
+            _complementarity(claims, spending),
             Condition(
                 "duality gap",
-                abs(gap) / scale if scale else abs(gap),
+                _relative(abs(gap), scale),
                 TOLERANCE,
                 "no plan within the constraints can be better than this one by more than the gap",
             ),
@@ -176,38 +119,53 @@ def certify(instance: Instance, solution: Solution, exact: bool = False) -> Cert
     return Certificate(conditions, gap)
 
 
-def _spending(instance: Instance, claims: list[_Claim]) -> tuple[float, float]:
-    """sigma (sum r - R), and the size of what it adds up; a plan is as accurate as its unit, not as a tiny x."""
-    use = math.fsum(float(claim.use.sum()) for claim in claims)
-    volume = math.fsum(float(claim.channel.data @ claim.unit) for claim in claims) + abs(instance.limit)
-    return instance.program.sign * (use - instance.limit), volume
+class _Spending(NamedTuple):
+    """sigma (sum r - R), free of rounding; what it is relative to; and the sum of what rounding can touch."""
+
+    excess: float
+    scale: float
+    volume: float
 
 
-def _coupling(instance: Instance, claims: list[_Claim]) -> Condition:
-    excess, volume = _spending(instance, claims)
+def _spending(instance: Instance, x: Array, claims: list[Claim]) -> _Spending:
+    volume = math.fsum(claim.volume for claim in claims)
+    return _Spending(excess(instance, x), _scale(abs(instance.limit), volume), volume)
+
+
+def _scale(amount: float, volume: float) -> float:
+    """TOLERANCE of it is TOLERANCE of the amount, and what the rounding of the volume can do."""
+    return amount + ROUNDING / TOLERANCE * volume
+
+
+def _coupling(instance: Instance, spending: _Spending) -> Condition:
     kept = "the budget is not exceeded" if instance.program.sense == "<=" else "the target is met"
-    return Condition("coupling", _relative(_positive(excess), volume), TOLERANCE, kept)
+    return Condition("coupling", _relative(_positive(spending.excess), spending.scale), TOLERANCE, kept)
 
 
-def _box(claims: list[_Claim]) -> Condition:
-    outside = [
-        np.maximum(claim.channel.lower - claim.x, claim.x - claim.channel.upper) / claim.unit for claim in claims
-    ]
+def _box(claims: list[Claim]) -> Condition:
+    """Relative to x or to the bound, whichever is larger: a floor of 0 is kept by no negative number."""
+    outside = []
+    for claim in claims:
+        bound = np.clip(claim.x, claim.channel.lower, claim.channel.upper)
+        size = np.maximum(np.abs(claim.x), np.abs(bound))
+        outside.append(np.divide(np.abs(claim.x - bound), size, out=np.zeros_like(size), where=size != 0.0))
     return Condition("box", _worst(outside), TOLERANCE, "every layer is between its floor and its cap")
 
 
-def _multiplier(claims: list[_Claim]) -> Condition:
+def _multiplier(claims: list[Claim]) -> Condition:
     multiplier = claims[0].multiplier
     price = claims[0].derivation.declared_price_of(*claims[0].scalars)
     residual = _relative(_positive(-multiplier), abs(multiplier) + price)
     return Condition("multiplier", residual, TOLERANCE, "the price of the resource is not negative")
 
 
-def _box_multipliers(claims: list[_Claim]) -> Condition:
-    wrong = []
-    for claim in claims:
-        gradient, floor, cap = claim.gradient, claim.at_floor, claim.at_cap
-        wrong.append(np.where(floor & ~cap, -gradient, np.where(cap & ~floor, gradient, 0.0)))
+def _box_multipliers(claims: list[Claim]) -> Condition:
+    wrong = [
+        np.where(
+            claim.at_floor & ~claim.at_cap, claim.rises, np.where(claim.at_cap & ~claim.at_floor, claim.falls, 0.0)
+        )
+        for claim in claims
+    ]
     return Condition(
         "box multipliers",
         _worst(wrong),
@@ -216,15 +174,14 @@ def _box_multipliers(claims: list[_Claim]) -> Condition:
     )
 
 
-def _stationarity(claims: list[_Claim]) -> Condition:
+def _stationarity(claims: list[Claim]) -> Condition:
     """A layer that the gradient pushes towards a bound is as far from stationary as it is from that bound."""
     missed = []
     for claim in claims:
-        gradient = claim.gradient
-        goal = np.where(gradient > 0.0, claim.channel.lower, claim.channel.upper)
+        goal = np.where(claim.falls > 0.0, claim.channel.lower, claim.channel.upper)
         distance = np.abs(claim.x - goal) / claim.unit
         inside = ~(claim.at_floor | claim.at_cap)
-        missed.append(np.where(inside, np.minimum(np.abs(gradient), distance), 0.0))
+        missed.append(np.where(inside, np.minimum(np.maximum(claim.falls, claim.rises), distance), 0.0))
     return Condition(
         "stationarity",
         _worst(missed),
@@ -233,32 +190,30 @@ def _stationarity(claims: list[_Claim]) -> Condition:
     )
 
 
-def _complementarity(instance: Instance, claims: list[_Claim]) -> Condition:
-    excess, volume = _spending(instance, claims)
+def _complementarity(claims: list[Claim], spending: _Spending) -> Condition:
     multiplier = abs(claims[0].multiplier)
     price = claims[0].derivation.declared_price_of(*claims[0].scalars)
-    share = _relative(multiplier, multiplier + price)
+    share = 1.0 if math.isinf(multiplier) else _relative(multiplier, multiplier + price)
     return Condition(
         "complementary slackness",
-        share * _relative(abs(excess), volume),
+        share * _relative(abs(spending.excess), spending.scale),
         TOLERANCE,
         "a resource with a price is used to the full",
     )
 
 
-def _gap(instance: Instance, claims: list[_Claim]) -> tuple[float, float]:
-    """F(x) - D(lambda), and the size of what it adds up, the spending at its price included."""
-    sign, multiplier = instance.program.sign, claims[0].multiplier
-    terms = [np.array([sign * multiplier * instance.limit])]
-    for claim in claims:
-        cheapest = claim.cheapest
-        price = sign * multiplier * claim.channel.term.usage * claim.channel.data
-        terms += [claim.objective(claim.x), -claim.objective(cheapest), -price * cheapest]
-    values = np.concatenate(terms)
-    if not np.isfinite(values).all():
+def _gap(instance: Instance, claims: list[Claim], spending: _Spending) -> tuple[float, float]:
+    """F(x) - D(lambda) = sum_k (L_k(x_k) - min L_k) - lambda (excess), and what it is relative to."""
+    multiplier = claims[0].multiplier
+    losses = np.concatenate([claim.losses for claim in claims] + [product(-multiplier, np.array([spending.excess]))])
+    if not np.isfinite(losses).all():
         return math.inf, 1.0
-    _, volume = _spending(instance, claims)
-    return math.fsum(values.tolist()), float(np.abs(values).sum()) + abs(multiplier) * volume
+    if math.isinf(multiplier):  # the least use of the resource, and no other plan is allowed
+        return math.fsum(losses.tolist()), 1.0
+    objective = math.fsum(float(claim.objective(claim.x).sum()) for claim in claims)
+    sizes = math.fsum(float(claim.sizes.sum()) for claim in claims) + abs(multiplier) * spending.volume
+    least = LEAST * (losses.size + abs(instance.limit))
+    return math.fsum(losses.tolist()), _scale(abs(objective), sizes) + least
 
 
 def _relative(amount: float, scale: float) -> float:

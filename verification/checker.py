@@ -2,8 +2,7 @@
 
 For  minimise sum_k f(x_k)  subject to  sum_k a_k x_k <= R (or >= R),  l_k <= x_k <= h_k,  with f convex, x* is optimal
 if a multiplier makes the slope g_k = f'(x_k) +- multiplier a_k of the Lagrangian >= 0 at every floor, <= 0 at every cap
-and 0 in between. As g_k rises with x_k, its signs at l_k and h_k prove on which side x*_k lies, and its signs around
-the claimed x_k how far off x*_k is. The data are doubles taken at their word; every comparison is one of fractions.
+and 0 inside. As g_k rises, signs at l_k and h_k prove where x*_k is, those around x_k how far x_k is, in fractions.
 """
 
 import json
@@ -11,13 +10,15 @@ import math
 import os
 import re
 import sys
+from decimal import ROUND_CEILING, Context
 from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 BYTES, LAYERS, DIGITS = 32 * 2**20, 20_000, 8192  # the largest file, plan, and (plus 32 per layer) multiplier
 TINY, BELOW, HUGE = 2.0**-1074, 1 - 2.0**-53, sys.float_info.max  # the least double, the last below 1, the largest
-TOLERANCE, GRID = Fraction(1e-9), 2**1100  # relative: what still counts as optimal; sums are rounded up to 1 / GRID
+TOLERANCE, ROUNDING = Fraction(1e-9), Fraction(2) ** -49  # of the limit: still optimal; of x + 1 inside a box: a double
+GRID, UP = 2**1100, Context(prec=2, rounding=ROUND_CEILING)  # sums are rounded up to 1 / GRID, and what is printed
 
 # The declared price, the strength s; +1 for a budget, -1 for a target; the largest x; the power p; f'(x) without the
 # priced part; (S, A) such that g = 0 at x = (S pi**p + A) / a, where pi = declared price + multiplier.
@@ -54,11 +55,12 @@ class Verdict(NamedTuple):
 def check_certificate(source: dict[str, Any] | str | os.PathLike[str]) -> Verdict:
     """Prove a certificate, or the one under the key "proof" of a plan; a dict or a path. Raises CertificateError."""
     document = source if isinstance(source, dict) else _read(source)
-    proof = _proof(document) if document.get("schema") == "zetaplan.plan/1" else document
+    plan = isinstance(document, dict) and str(document.get("schema")) == "zetaplan.plan/1"
+    proof = _proof(document) if plan else document
     case = _parse(proof)
     _check_optimum(case)
     _check_plan(case)
-    claims = tuple(sentence.format(float(case.claim[name])) for name, sentence in CLAIMS.items())
+    claims = tuple(sentence.format(UP.create_decimal(float(case.claim[name]))) for name, sentence in CLAIMS.items())
     return Verdict(proof["program"], claims, tuple(case.free))
 
 
@@ -69,17 +71,15 @@ def _need(condition: bool, message: str, status: int = 2) -> None:
         raise error
 
 
-def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
-    _need(os.path.isfile(path), f"{path}: not a regular file")
+def _read(path: str | os.PathLike[str]) -> Any:
     try:
+        _need(os.path.isfile(os.fspath(path)), "not a regular file")
         with open(path, "rb") as stream:
             data = stream.read(BYTES + 1)
         _need(len(data) <= BYTES, f"larger than {BYTES} bytes")
-        document = json.loads(data.decode(), object_pairs_hook=_unique, parse_int=float)
-        _need(isinstance(document, dict), "expected a JSON object")
-    except (OSError, RecursionError, ValueError) as error:
+        return json.loads(data.decode(), object_pairs_hook=_unique, parse_int=float)
+    except (OSError, RecursionError, TypeError, ValueError) as error:
         raise CertificateError(f"{path}: {error}") from None
-    return document  # type: ignore[no-any-return]
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def _proof(plan: dict[str, Any]) -> Any:
         beside = {key: data[key] for key in ("program", "limit", *VECTORS) if key != "plan"}
         beside["parameters"] = {key: data["parameters"][key] for key in proof["parameters"]}
         same = proof == proof | beside | {"plan": solution["x"], "price": solution["multiplier"]}
-    except (KeyError, TypeError):
+    except (LookupError, RecursionError, TypeError, ValueError):
         raise CertificateError("plan: no instance, solution and proof") from None
     _need(same, "proof: it is about other data than the plan's", 1)
     return proof
@@ -110,7 +110,7 @@ def _numbers(values: Any, name: str, low: float = 0.0, optional: bool = False) -
 
 def _parse(document: Any) -> SimpleNamespace:
     _need(isinstance(document, dict) and set(document) == FIELDS, f"expected the keys {', '.join(sorted(FIELDS))}")
-    _need(document["schema"] == "zetaplan.certificate/1", "schema: expected zetaplan.certificate/1")
+    _need(str(document["schema"]) == "zetaplan.certificate/1", "schema: expected zetaplan.certificate/1")
     name, knobs, claim, text = (document[key] for key in ("program", "parameters", "claim", "multiplier"))
     _need(isinstance(name, str) and name in PROGRAMS, f"program: expected one of {', '.join(PROGRAMS)}")
     declared, strength, sign, top, power, slope, line = PROGRAMS[name]
@@ -170,8 +170,8 @@ def _check_plan(c: SimpleNamespace) -> None:
         _need(low <= x and (high is None or x <= high), f"box: layer {k} is outside its box", 1)
     distance, coupling, price, gap = (c.claim[name] for name in CLAIMS)
     excess = c.sign * (_total([a * x for a, x in zip(c.a, c.x, strict=True)]) - c.limit)
-    volume = _total([a * max(x, 1) for a, x in zip(c.a, c.x, strict=True)]) + c.limit
-    _need(excess <= coupling <= TOLERANCE * volume, "coupling: missed by more than claimed or tolerated", 1)
+    moved = _total([a * (x + (x != bound)) for a, x, bound in zip(c.a, c.x, c.bound, strict=True)])
+    _need(excess <= coupling <= TOLERANCE * c.limit + ROUNDING * moved, "coupling: missed by more than claimed", 1)
     _need(abs(c.price - c.multiplier) <= price <= TOLERANCE * c.pi, "price: off by more than claimed or tolerated", 1)
     scale = 2 ** max(0, 256 + c.pi.denominator.bit_length() - c.pi.numerator.bit_length())
     about = Fraction(math.floor(c.pi * scale), scale), Fraction(math.ceil(c.pi * scale), scale)

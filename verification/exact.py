@@ -29,7 +29,8 @@ from zetaplan.errors import SpecError
 from zetaplan.spec.instance import Instance
 from zetaplan.spec.rational import CAP, FLOOR, INTERIOR, RationalInstance, Sides, fraction, fractions, rational, total
 from zetaplan.spec.solution import Solution
-from zetaplan.verification.certificate import TOLERANCE, Condition
+from zetaplan.verification.claim import ROUNDING, TOLERANCE
+from zetaplan.verification.condition import Condition
 
 BITS = 128  # of the price where a distance is bounded; the checker takes more, so that it never finds a larger one
 
@@ -97,10 +98,16 @@ class _Claim:
 
     @cached_property
     def sides(self) -> list[int]:
-        """Every layer's side; one without weight spares the resource."""
+        """Every layer's side. A layer without weight spares the resource; a pinned one, which is at both of its bounds,
+        stands at the one that its gradient pushes it against."""
         spare = FLOOR if self.truth.uses else CAP
         known = dict(zip(self.truth.weighted, self.weighted_sides, strict=True))
-        return [known.get(k, spare) for k in range(len(self.x))]
+        bounds = enumerate(zip(self.truth.lower, self.truth.upper, strict=True))
+        pinned = {k: self._pushed_against(k) for k, (low, high) in bounds if low == high}
+        return [pinned.get(k, known.get(k, spare)) for k in range(len(self.x))]
+
+    def _pushed_against(self, k: int) -> int:
+        return FLOOR if self.truth.gradient_of(k, self.truth.lower[k], self.multiplier) >= 0 else CAP
 
     @cached_property
     def free(self) -> set[int]:
@@ -138,8 +145,11 @@ class _Claim:
 
     @property
     def volume(self) -> fmpq:
-        """What the excess is relative to: a unit of everything, or the plan where it is larger, and the limit."""
-        return total([a * max(x, fmpq(1)) for a, x in zip(self.truth.data, self.x, strict=True)]) + self.truth.limit
+        """What the excess is relative to: the limit, and what rounding can do to layers that are off their bounds."""
+        bounds = {FLOOR: self.truth.lower, CAP: self.truth.upper}
+        layers = enumerate(zip(self.truth.data, self.x, self.sides, strict=True))
+        touched = [a * (x + (side == INTERIOR or x != bounds[side][k])) for k, (a, x, side) in layers]
+        return self.truth.limit + fraction(ROUNDING) / fraction(TOLERANCE) * total(touched)
 
     @property
     def gap(self) -> fmpq:

@@ -50,13 +50,11 @@ def enclosures() -> str:
     """Coverage in one clause."""
     found = _load("enclosures")
     names = dict.fromkeys(row["surrogate"] for row in found["table"])
-    widest = max(
-        row["median_relative_width"] for row in found["table"] if row["steps"] == 60 and row["dtype"] != "bfloat16"
-    )
+    low, high = found["damping"]
     return (
-        f"{found['misses']} misses in {found['cases']:,} cases (`{found['command']}`; {', '.join(names)}; three "
-        f"precisions, 1 to 60 steps; after 60 steps the median relative width is at most {widest:.1e} in float32 and "
-        "float64)"
+        f"{found['misses']} misses in {found['cases']:,} cases (`{found['command']}`; {len(found['architectures'])} "
+        f"architectures; {', '.join(names)}; three precisions; 1 to 60 steps; damping of {low:.0e} to {high:.0e} "
+        f"of the mean curvature; relative widths from {found['narrowest']:.0e} up)"
     )
 
 

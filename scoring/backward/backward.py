@@ -17,6 +17,7 @@ from zetaplan.scoring.backward.per_sequence import Pair, Pairs, moved
 from zetaplan.scoring.backward.sketch import Sketch
 from zetaplan.scoring.distributed import Ranks
 from zetaplan.scoring.model.blocks import Block
+from zetaplan.scoring.model.causal import require_no_leak, told
 from zetaplan.scoring.model.losses import require_finite, sequence_losses
 from zetaplan.scoring.text.sequences import Batch
 
@@ -99,9 +100,10 @@ def _losses(
         return known
     for capture in captures:
         capture.begin((data[number]["labels"].shape[0], data[number]["labels"].shape[1]))
-    losses = sequence_losses(model, data[number])
-    require_finite(losses, model, sum(len(batch["labels"]) for batch in data[:number]))
-    (losses @ weights[number].to(losses)).backward()  # type: ignore[no-untyped-call]
+    with told(model):
+        losses = sequence_losses(model, data[number])
+        require_finite(losses, model, sum(len(batch["labels"]) for batch in data[:number]))
+        (losses @ weights[number].to(losses)).backward()  # type: ignore[no-untyped-call]
     for capture in captures:
         capture.require()
     found = losses.detach().cpu().double()
@@ -110,13 +112,15 @@ def _losses(
 
 
 def _probe(model: nn.Module, batch: Batch, tokens: int = 16) -> None:
-    """Two forward passes of one short sequence must agree, else the scores would not repeat."""
+    """Two passes of one short sequence must agree, so that scores repeat, and no token may see a later one."""
     short = {name: value[:1, :tokens].clone() for name, value in batch.items()}
     short["labels"] = short["input_ids"].clone()
-    with captured(model, ()), torch.no_grad():
+    with captured(model, ()), torch.no_grad(), told(model):
         first, second = (sequence_losses(model, short) for _ in range(2))
     if not torch.allclose(first, second, rtol=torch.finfo(first.dtype).eps ** 0.5, atol=0, equal_nan=True):
         raise ScoringError(
             f"model: two passes of the same sequence gave the losses {first.item()} and {second.item()}; the "
             "model draws random numbers in evaluation mode, switch that off before scoring"
         )
+    with captured(model, ()), torch.no_grad(), told(model):
+        require_no_leak(model, short["input_ids"].to(next(model.parameters()).device))

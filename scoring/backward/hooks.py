@@ -125,7 +125,7 @@ class Capture:
         if not self.met:
             raise ScoringError(
                 f"model: module {self.name!r} met 0 of {self.shape[0]} sequences that went through the model: "
-                "its output is unused; it cannot be scored"
+                "it is not called, its weight is used apart from it, or its output is unused; it cannot be scored"
             )
 
 

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.backward.per_sequence import Pair, Pairs, Tensors, moved
+from zetaplan.scoring.folders import writing
 
 CPU = torch.device("cpu")
 INDEX, LOSSES = "index.json", "losses"
@@ -107,35 +108,29 @@ class Spilled(Store):
         self._names = set(names)
         self._working: Path | None = None
         self._digests: dict[str, str] = {}
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ScoringError(f"cache: {folder} cannot be made: {error}; set ZETAPLAN_CACHE to a folder") from error
-        self._finished = {batch for batch in batches if self._intact(self._path(batch))}
+        with writing(folder):
+            self._finished = {batch for batch in batches if self._intact(self._path(batch))}
 
     def put(self, name: str, pair: Pair) -> None:
         if self._working is None:
-            self._working = Path(tempfile.mkdtemp(prefix=".incomplete-", dir=self._folder))
+            with writing(self._folder):
+                self._working = Path(tempfile.mkdtemp(prefix=".incomplete-", dir=self._folder))
         self._write(name, named(pair))
 
     def _write(self, name: str, tensors: dict[str, Tensor]) -> None:
         assert self._working is not None  # noqa: S101  put comes first
         content = save({key: value.detach().cpu().contiguous() for key, value in tensors.items()})
         self._digests[name] = hashlib.sha256(content).hexdigest()
-        try:
+        with writing(self._folder):
             self._file(self._working, name).write_bytes(content)
-        except OSError as error:
-            raise ScoringError(
-                f"cache: {self._folder} takes no more: {error}; free some room, set ZETAPLAN_CACHE to a larger disk, "
-                "or give sketch"
-            ) from error
 
     def finish(self, batch: int, losses: Tensor) -> None:
         self._write(LOSSES, {LOSSES: losses})
         assert self._working is not None  # noqa: S101  put comes first
-        (self._working / INDEX).write_text(json.dumps(self._digests))
-        shutil.rmtree(self._path(batch), ignore_errors=True)  # what is there was found damaged
-        os.rename(self._working, self._path(batch))
+        with writing(self._folder):
+            (self._working / INDEX).write_text(json.dumps(self._digests))
+            shutil.rmtree(self._path(batch), ignore_errors=True)  # what is there was found damaged
+            os.rename(self._working, self._path(batch))
         self._working, self._digests = None, {}
         self._finished.add(batch)
 

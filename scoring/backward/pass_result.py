@@ -4,21 +4,27 @@ Where the pairs wait follows from the memory that is granted, from the cache and
 `store` and `sketch`.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+import shutil
+import sys
+import weakref
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from zetaplan.errors import ScoringError
+from zetaplan.scoring.arguments import listed, require_name, shown
 from zetaplan.scoring.backward.backward import backward_pass
-from zetaplan.scoring.backward.footprint import Footprint, footprint
-from zetaplan.scoring.backward.pair_store import Held, Spilled, Store
+from zetaplan.scoring.backward.footprint import PRODUCT, Footprint, fitting_size, footprint
+from zetaplan.scoring.backward.free_memory import free_memory, room_on
+from zetaplan.scoring.backward.pair_store import CPU, Held, Spilled, Store
 from zetaplan.scoring.backward.per_sequence import Pairs
 from zetaplan.scoring.backward.sketch import Sketch, mean_products
 from zetaplan.scoring.backward.statistics import Gram, Statistic, take_in
 from zetaplan.scoring.cache import Run
-from zetaplan.scoring.curvature import Curvature, MatrixFree, OnePass
+from zetaplan.scoring.curvature import Curvature, MatrixFree, OnePass, find_curvature
 from zetaplan.scoring.distributed import Ranks
 from zetaplan.scoring.model.blocks import Block
 from zetaplan.scoring.text.sampling import rows
@@ -58,6 +64,15 @@ def kinds_of(surrogates: Iterable[type[Curvature]]) -> set[type[Statistic]]:
     return {surrogate.statistic for surrogate in surrogates if issubclass(surrogate, OnePass)} or {Gram}
 
 
+def found_surrogates(names: Sequence[str]) -> dict[str, type[Curvature]]:
+    """The surrogates by their names. Raises ScoringError for none, or for an unknown name."""
+    if not (wanted := listed(names)):
+        raise ScoringError(f"curvatures: expected one or more names, got {shown(names)}")
+    for name in wanted:
+        require_name("curvature", name)
+    return {name: find_curvature(name) for name in wanted}
+
+
 def require_sketchable(surrogates: Iterable[type[Curvature]], held_out: bool) -> None:
     """Raise unless the surrogates, and what else is asked, follow from products of gradients alone."""
     for surrogate in surrogates:
@@ -70,6 +85,32 @@ def require_sketchable(surrogates: Iterable[type[Curvature]], held_out: bool) ->
         raise ScoringError("sketch: held_out needs the whole gradients for the steps; leave one of the two out")
 
 
+def require_shardable(surrogates: Mapping[str, type[Curvature]], held_out: bool) -> None:
+    """Raise if a surrogate, or what else is asked, needs whole weights."""
+    for name, surrogate in surrogates.items():
+        if issubclass(surrogate, MatrixFree):
+            raise ScoringError(f"shard: {name} multiplies by H on whole weights; use a one-pass surrogate, or no shard")
+    if held_out:
+        raise ScoringError("shard: held_out takes steps in whole weights; leave one of the two out")
+
+
+def fitting_batch(
+    model: nn.Module,
+    parts: Sequence[Block],
+    data: Sequence[Batch],
+    surrogates: Collection[type[Curvature]],
+    sketch: Sketch | None,
+    carried: float,
+) -> int | None:
+    """The most sequences of a batch that fit in what is free; None where the batches fit as they are."""
+    first = next(model.parameters())
+    products = [surrogate for surrogate in surrogates if issubclass(surrogate, MatrixFree)]
+    if products:  # with tangents, and in float64
+        carried *= PRODUCT * 8 / first.dtype.itemsize
+    needed = footprint(model, parts, data, kinds_of(surrogates), products, sketch, Ranks(), carried)
+    return fitting_size(carried, data, needed, room_on(first.device))
+
+
 def observed(
     model: nn.Module,
     parts: Sequence[Block],
@@ -80,14 +121,19 @@ def observed(
     sketch: Sketch | None,
     ranks: Ranks,
     progress: bool,
+    carried: float = 0.0,
 ) -> Observation:
-    """One pass; arguments and errors as for `score`."""
+    """One pass; arguments and errors as for `score`. carried : bytes per token of the pass, see `activations`."""
     sequences, kinds = sum(len(batch["labels"]) for batch in data), kinds_of(surrogates)
     places = [labelled_places(batch) for batch in data]
     batches, weights = rows(model, data, any(kind.drawn for kind in kinds), ranks)
     matrix_free = [surrogate for surrogate in surrogates if issubclass(surrogate, MatrixFree)]
-    needed = footprint(model, parts, batches, kinds, matrix_free, sketch, ranks)
+    needed = footprint(model, parts, batches, kinds, matrix_free, sketch, ranks, carried, len(batches) - len(data))
+    free = free_memory(CPU)
     store = _store(parts, batches, run, needed, memory, ranks)
+    if progress:
+        size = max(len(batch["labels"]) for batch in batches)
+        tqdm.write(needed.words(isinstance(store, Held), size, free), file=sys.stderr)
     filled: list[Statistics] = [
         {kind: [kind(sequences) for _ in parts] for kind in kinds} for _ in range(sketch.repeats if sketch else 1)
     ]
@@ -106,8 +152,10 @@ def observed(
         alone=ranks.alone,
         memory={
             "limit": memory,
+            "free": free,
             "pairs": "disk" if isinstance(store, Spilled) else "memory",
             "estimate": {
+                "pass": needed.passing,
                 "pairs": needed.held,
                 "module": needed.turn,
                 "statistics": needed.kept,
@@ -122,9 +170,12 @@ def _store(
     parts: Sequence[Block], batches: Sequence[Batch], run: Run, needed: Footprint, memory: int | None, ranks: Ranks
 ) -> Store:
     needed.require_least(memory)
-    if len(batches) > 1 and (run.folder or not needed.fits(memory)):
-        names = [name for part in parts for name in part.modules]
-        return Spilled(run.pairs(), ranks.share(range(len(batches))), names)
+    if len(batches) > 1 and (run.folder or not needed.fits(memory, room_on(CPU))):
+        names, folder = [name for part in parts for name in part.modules], run.pairs()
+        store = Spilled(folder, ranks.share(range(len(batches))), names)
+        if run.folder is None:  # nobody will look for it, however the run ends
+            weakref.finalize(store, shutil.rmtree, folder, ignore_errors=True)
+        return store
     return Held(len(batches), early=ranks.alone)
 
 

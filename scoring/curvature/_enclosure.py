@@ -6,9 +6,12 @@ With the residual r = g - (H + tau I) x, and a > 0 below the spectrum of H + tau
 
 whatever x is. Both are taken in float64 at the multiple of x for which r'x = 0, the best of all; x = 0 says |g|^2 / a.
 
-The rounding of the products is measured, at x and at random signs u as long as x. That of the model's precision: by how
-much it differs from float64. That of float64 itself, in which a model may compute some things in float32 still: by the
-lack of linearity |H(x + u) - Hx - Hu|.
+zeta^2 is the gain of the model in real arithmetic: parameters and buffers are the numbers that are stored, in whatever
+type, operations are exact, and a cast to a narrower type changes nothing. The reference computes in float64 throughout
+(see `precision`), and its rounding is measured: g and H v are computed again with the result of every operation changed
+at random by up to 64 units in the last place, and what that changes is granted. For products this is done at x + u and
+x - u, with random signs u as long as x, against Hx and Hu, so that a lack of linearity counts too. The error of the
+model's own precision is how much its products at x and u differ from the reference.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,10 +25,19 @@ from zetaplan.scoring.curvature._products import LinearisedBlock
 BlockProduct = Callable[[LinearisedBlock, Tensor], Tensor]
 
 SEED = 20260303
-#: Relative error granted to sums, and to the gradient, in float64.
-ROUNDING = 1e-14
+#: Relative error granted to sums over the numbers of a block, in float64.
+ROUNDING = 1e-13
+#: How often the gradient is computed with its intermediate results changed.
+DRAWS = 2
 #: How far a measured error may underestimate that of other vectors.
 SAFETY = 4.0
+
+
+class Gradient(NamedTuple):
+    """g (d,) in float64, and what the error of its length is not above."""
+
+    value: Tensor
+    error: float
 
 
 class Measured(NamedTuple):
@@ -51,40 +63,51 @@ class Enclosed(NamedTuple):
     length: float
 
 
+def measured_gradient(block: LinearisedBlock) -> Gradient:
+    """g in float64, whatever the block's precision, and what it is worth."""
+    exact = block.in_float64()
+    value = exact.gradient()
+    changes = [float((exact.shaken(SEED + draw).gradient() - value).norm()) for draw in range(DRAWS)]
+    return Gradient(value, max(changes) + ROUNDING * float(value.norm()))
+
+
 def measured(product: BlockProduct, block: LinearisedBlock, v: Tensor) -> Measured:
     """H v for a vector (d,) in the block's precision, and what products in both precisions are worth."""
     exact, u = block.in_float64(), next(signs(block, SEED + 1))
     u *= v.norm() / u.norm()
     image, other = product(exact, v.double()), product(exact, u.double())
-    curved = float((product(exact, v.double() + u.double()) - image - other).norm())
+    changes = [
+        float((product(exact.shaken(SEED + draw), v.double() + sign * u.double()) - image - sign * other).norm())
+        for draw, sign in enumerate((1, -1))
+    ]
     rough = () if exact is block else ((v, image), (u, other))
     errors = [float((product(block, w).double() - truth).norm()) for w, truth in rough]
-    scale = SAFETY / float(v.double().norm())
-    return Measured(image, scale * curved, scale * max([curved, *errors]))
+    scale = 1 / float(v.double().norm())
+    return Measured(image, scale * max(changes), scale * max([SAFETY * error for error in errors] + changes))
 
 
 def enclosed(
-    product: BlockProduct, block: LinearisedBlock, gradient: Tensor, x: Tensor, tau: float, floor: float = 0.0
+    product: BlockProduct, block: LinearisedBlock, gradient: Gradient, x: Tensor, tau: float, floor: float = 0.0
 ) -> Enclosed:
     """The interval from x.
 
     Args:
         product: H v, on a block in either precision.
         block: the block.
-        gradient: g, (d,) in float64, not zero.
+        gradient: g, not zero.
         x: (d,) in the block's precision, with g'x > 0.
         tau: damping.
         floor: a number below every eigenvalue of H, above -tau.
     """
     image, exact, error = measured(product, block, x)
-    wide, a = x.double(), floor + tau
-    stretch = float(gradient @ wide) / float(wide @ image + tau * (wide @ wide))
+    (g, unsure), wide, a = gradient, x.double(), floor + tau
+    stretch = float(g @ wide) / float(wide @ image + tau * (wide @ wide))
     wide, image = stretch * wide, stretch * image
-    residual, length = gradient - image - tau * wide, float(wide.norm())
-    sums = ROUNDING * (float(gradient.norm()) + float(image.norm()) + tau * length)
-    missing = float(residual.norm()) + exact * length + sums
-    value, slack = float(gradient @ wide + residual @ wide), (exact * length + 2 * sums) * length
-    high = min(value + slack + missing**2 / a, float(gradient @ gradient) / a * (1 + ROUNDING))
+    residual, length = g - image - tau * wide, float(wide.norm())
+    sums = ROUNDING * (float(g.norm()) + float(image.norm()) + tau * length)
+    missing = float(residual.norm()) + unsure + exact * length + sums
+    value, slack = float(g @ wide + residual @ wide), (2 * unsure + exact * length + 2 * sums) * length
+    high = min(value + slack + missing**2 / a, (float(g.norm()) + unsure) ** 2 / a * (1 + ROUNDING))
     return Enclosed(max(value - slack, 0.0), high, wide, error, length + missing / a)
 
 

@@ -3,7 +3,8 @@
 Lanczos in the model's precision finds x, near (H + tau I)^-1 g. The enclosure is the meeting of two intervals: that of
 the residual of x in float64 (see `enclosure`), and Gauss and Gauss-Radau, widened by the measured error of the products
 that they come from (see `lanczos`); where products are as coarse as in bfloat16, the first alone. It is of zeta^2 of
-the weights as they are, in real arithmetic, whichever precision the model computes in.
+the weights as they are stored, in real arithmetic, whichever precision the model computes in: what its code takes in
+float32 or less (norms, softmax, angles of positions, logits) the reference takes in float64, and measures its rounding.
 """
 
 import math
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from zetaplan.scoring.curvature import MatrixFree
-from zetaplan.scoring.curvature._enclosure import ROUNDING, SEED, enclosed, signs
+from zetaplan.scoring.curvature._enclosure import SEED, Gradient, enclosed, measured_gradient, signs
 from zetaplan.scoring.curvature._lanczos import Krylov, Product, lanczos
 from zetaplan.scoring.curvature._products import LinearisedBlock
 
@@ -85,12 +86,11 @@ class KrylovCurvature(MatrixFree):
         return self._solved[tau]
 
     @cached_property
-    def _gradient(self) -> Tensor:
-        """g in float64."""
-        return self.block.in_float64().gradient()
+    def _gradient(self) -> Gradient:
+        return measured_gradient(self.block)
 
     def _solve(self, tau: float) -> _Solved:
-        start = self._gradient.to(self.block.dtype)
+        start = self._gradient.value.to(self.block.dtype)
         if not start.any():
             return _Solved(0.0, 0.0, start)
         floor = self.lower_end(tau)
@@ -111,8 +111,9 @@ class KrylovCurvature(MatrixFree):
         if found.error > COARSE * krylov.largest():  # bfloat16: the residual alone, which is taken in float64
             return _Solved(found.low, found.high, found.x.to(self.block.dtype))
         gauss, radau = krylov.bounds(tau, floor, found.error + self.arithmetic(krylov))
-        rounded = self._gradient.to(self.block.dtype).double()  # from which Lanczos started
-        shift = float((self._gradient - rounded).norm()) + ROUNDING * float(self._gradient.norm())
+        value, unsure = self._gradient
+        first = krylov.basis[0].double()
+        shift = float((value - krylov.norm / first.norm() * first).norm()) + unsure  # from where Lanczos started
         moved = shift * (2 * found.length + shift / (floor + tau))  # |g'H~^-1 g - h'H~^-1 h| for h that far from g
         low, high = max(found.low, gauss - moved), min(found.high, radau + moved)
         return _Solved(low, max(low, high), found.x.to(self.block.dtype))

@@ -10,11 +10,16 @@ sum_t w_t CE(z_t, y_t). J_t is the Jacobian of z_t in the block's parameters, p_
 
 J v comes from forward-mode differentiation along v (Wengert 1964), J' u from the backward pass of the same forward,
 the Hessian from differentiating the gradient twice (Pearlmutter 1994). One batch is in memory at a time.
+
+A block over float64 computes in float64 throughout, also where the model's code asks for float32 (see `precision`): as
+near to real arithmetic on the stored numbers as rounding lets it, and `shaken` shows how near. Where p_t is all but
+e_y, 1 - p_y is the sum of the others, so that no digits cancel.
 """
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -24,6 +29,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from zetaplan.errors import ScoringError
+from zetaplan.scoring.curvature._precision import float64_throughout, shaken
 from zetaplan.scoring.model.eval_mode import frozen
 from zetaplan.scoring.model.losses import shifted_logits
 from zetaplan.scoring.text.sequences import IGNORED, Batch
@@ -41,12 +47,14 @@ class LinearisedBlock:
         parameters: the block's parameters by qualified name, in the order of the vectors.
         batches: N sequences in all.
         exact: gives the same model in float64; blocks of one model share it, for a copy is as large as the model.
+        shake: the seed by which results of operations are changed at random; None leaves them.
     """
 
     model: nn.Module
     parameters: Mapping[str, nn.Parameter]
     batches: Sequence[Batch]
     exact: Callable[[], nn.Module] | None = None
+    shake: int | None = None
 
     @property
     def dimension(self) -> int:
@@ -75,6 +83,10 @@ class LinearisedBlock:
         model = self.exact() if self.exact else in_float64(self.model)
         return LinearisedBlock(model, {name: model.get_parameter(name) for name in self.parameters}, self.batches)
 
+    def shaken(self, seed: int) -> "LinearisedBlock":
+        """The same block with the result of every operation changed at random, by some units in the last place."""
+        return replace(self, shake=seed)
+
     def gradient(self) -> Tensor:
         """g, shape (d,)."""
         return self._sum(self._gradient)
@@ -93,7 +105,10 @@ class LinearisedBlock:
 
     def _sum(self, of_batch: Callable[[Batch], Tensor]) -> Tensor:
         total = torch.zeros(self.dimension, dtype=self.dtype, device=self.device)
-        with frozen(self.model), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):  # the one that differentiates twice
+        wide: AbstractContextManager[None] = float64_throughout() if self.dtype == torch.float64 else nullcontext()
+        rough: AbstractContextManager[None] = nullcontext() if self.shake is None else shaken(self.shake)
+        math = sdpa_kernel(SDPBackend.MATH)  # the one that differentiates twice
+        with frozen(self.model), plain_experts(self.model), torch.enable_grad(), math, wide, rough:
             try:
                 for batch in self.batches:
                     total += of_batch(batch)
@@ -135,10 +150,7 @@ class LinearisedBlock:
 
     def _loss(self, batch: Batch, parameters: Mapping[str, Tensor]) -> Tensor:
         logits, labels = self._outputs(batch, parameters)
-        losses = nn.functional.cross_entropy(
-            logits.flatten(0, 1), labels.flatten(), reduction="none", ignore_index=IGNORED
-        )
-        return losses @ self._weights(labels).flatten().to(losses)
+        return (cross_entropy(logits, labels) * self._weights(labels)).sum()
 
     def _weights(self, labels: Tensor) -> Tensor:
         """w_t, (B, T), zero where there is no label."""
@@ -161,12 +173,41 @@ def in_float64(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model).double()
 
 
+@contextmanager
+def plain_experts(model: nn.Module) -> Iterator[None]:
+    """Experts one after the other, for their grouped kernel lacks float64 and forward mode; afterwards as it was."""
+    chosen: dict[str, str | None] = getattr(model, "get_experts_implementation", dict)()
+    if {None, "eager"}.issuperset(chosen.values()):
+        yield
+        return
+    model.set_experts_implementation("eager")  # type: ignore[operator]
+    try:
+        yield
+    finally:
+        model.set_experts_implementation(chosen)  # type: ignore[operator]
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """log sum_c exp(z_c) - z_y (...,) of logits (..., V), accurate with its derivatives where it is all but zero.
+
+    With m the likeliest token, it is z_m - z_y + log1p(sum_{c != m} exp(z_c - z_m)): nothing cancels if y = m.
+    """
+    likeliest, label = logits.argmax(-1, keepdim=True), labels.clamp(min=0)[..., None]
+    gaps = logits - logits.gather(-1, likeliest)
+    others = gaps.exp().scatter(-1, likeliest, 0.0).sum(-1)
+    missed = torch.where(likeliest == label, 0.0, -gaps.gather(-1, label))
+    return others.log1p() + missed[..., 0]
+
+
 def _of_softmax(p: Tensor, labels: Tensor, tangent: Tensor) -> Tensor:
-    """(diag p - p p') Jv."""
-    return p * (tangent - (p * tangent).sum(-1, keepdim=True))
+    """(diag p - p p') Jv, the same for Jv less any constant: here its entry at the likeliest token."""
+    moved = tangent - tangent.gather(-1, p.argmax(-1, keepdim=True))
+    return p * (moved - (p * moved).sum(-1, keepdim=True))
 
 
 def _of_labels(p: Tensor, labels: Tensor, tangent: Tensor) -> Tensor:
-    """r r' Jv with r = p - e_y."""
-    residual = p.scatter_add(-1, labels.clamp(min=0)[..., None], -torch.ones_like(p[..., :1]))
-    return residual * (residual * tangent).sum(-1, keepdim=True)
+    """r r' Jv with r = p - e_y, whose entries add up to zero."""
+    label = labels.clamp(min=0)[..., None]
+    others = p.scatter(-1, label, 0.0)
+    along = (others * (tangent - tangent.gather(-1, label))).sum(-1, keepdim=True)
+    return others.scatter(-1, label, -others.sum(-1, keepdim=True)) * along

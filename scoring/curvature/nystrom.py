@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from zetaplan.scoring.curvature import MatrixFree
-from zetaplan.scoring.curvature._enclosure import ROUNDING, SEED, enclosed
+from zetaplan.scoring.curvature._enclosure import ROUNDING, SEED, Gradient, enclosed, measured_gradient
 from zetaplan.scoring.curvature._products import LinearisedBlock
 
 #: r, the number of products; and how many columns are in float64 at once.
@@ -47,38 +47,46 @@ class Nystrom(MatrixFree):
         image += ((seen - seen.mT) / 2 + shift).to(omega) @ omega  # as a symmetric matrix has it, and shifted
         lower = torch.linalg.cholesky(_symmetric(seen) + shift)
         self._basis, triangle = _factored(image.mT)
-        self._turn, singular, _ = torch.linalg.svd(torch.linalg.solve_triangular(lower, triangle.mT, upper=False).mT)
+        root = torch.linalg.cholesky(_symmetric(_products(self._basis, self._basis)))  # the basis is rounded
+        right = torch.linalg.solve_triangular(lower, triangle.mT @ root, upper=False)
+        turn, singular, _ = torch.linalg.svd(right.mT)
+        self._turn = torch.linalg.solve_triangular(root.mT, turn, upper=True)  # U = basis' turn
         self._values = (singular.square() - self._shift).clamp(min=0)
-        self._inside = self._turn.mT @ _products(self._basis, self._gradient[None])[:, 0]  # U = basis' turn
-        self._outside = max(float(self._gradient @ self._gradient - self._inside @ self._inside), 0.0)
+        g = self._gradient.value
+        self._inside = self._turn.mT @ _products(self._basis, g[None])[:, 0]
+        self._outside = max(float(g @ g - self._inside @ self._inside), 0.0)
         self.trace = float(self._values.sum())
 
     def gain(self, tau: float) -> float:
         return float((self._inside.square() / (self._values + tau)).sum()) + self._outside / tau
 
     def enclosure(self, tau: float) -> tuple[float, float]:
-        if not self._gradient.any():
+        if not self._gradient.value.any():
             return 0.0, 0.0
         gain, step = self.gain(tau), self.step(tau)
         found = enclosed(lambda block, v: block.ggn(v), self._block, self._gradient, -step, tau)
         wrong = self._shift + math.sqrt(2 * self.rank) * found.error
-        above = self.gain(tau - wrong) if wrong < tau else math.inf
-        above += ROUNDING * float(self._gradient @ self._gradient) / tau
+        above = self._above(tau - wrong) if wrong < tau else math.inf
         return min(found.low, gain), max(gain, min(found.high, above))
+
+    def _above(self, tau: float) -> float:
+        """The gain at that damping, of any gradient that g may stand for."""
+        g, unsure = self._gradient
+        length = float(g.norm())
+        return self.gain(tau) + (unsure * (2 * length + unsure) + ROUNDING * length**2) / tau
 
     def effective_dimension(self, tau: float) -> float:
         return float((self._values / (self._values + tau)).sum())
 
     def step(self, tau: float) -> Tensor:
         kept = 1 / (self._values + tau) - 1 / tau
-        x = (self._gradient / tau).to(self._basis)
+        x = (self._gradient.value / tau).to(self._basis)
         x += (self._turn @ (kept * self._inside)).to(self._basis) @ self._basis
         return -x
 
     @cached_property
-    def _gradient(self) -> Tensor:
-        """g in float64."""
-        return self._block.in_float64().gradient()
+    def _gradient(self) -> Gradient:
+        return measured_gradient(self._block)
 
 
 def _factored(columns: Tensor) -> tuple[Tensor, Tensor]:

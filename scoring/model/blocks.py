@@ -1,16 +1,20 @@
 """Blocks k = 1..K: disjoint groups of the parameters of the decoder layers.
 
-"layers": one block per decoder layer, with all its parameters. "modules": one block per linear of the decoder
-layers. What belongs to no block (embeddings, final norm, head; for "modules" the norms) is left out, by name.
+"layers": one block per decoder layer, with the parameters of all its modules. "modules": one block per linear of the
+decoder layers. What belongs to no block (embeddings, final norm, head; for "modules" the norms) is left out, by name.
+So are parameters that a module owns beside submodules with parameters (the state matrix of a mixer, attention sinks):
+no estimator sees their use apart from that of the submodules.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.backward.per_sequence import LINEAR
+from zetaplan.scoring.model.causal import require_causal
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,8 @@ def left_out(model: nn.Module, blocks: Iterable[Block]) -> tuple[str, ...]:
 
 
 def decoder_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The decoder layers by qualified name, in order."""
+    """The decoder layers by qualified name, in order; raises ScoringError if the model is no causal language model."""
+    require_causal(model)
     config = getattr(model, "config", None)
     depth = getattr(config.get_text_config(), "num_hidden_layers", None) if config is not None else None
     stacks = [
@@ -110,10 +115,25 @@ def decoder_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
 
 def _owners(prefix: str, layer: nn.Module) -> dict[str, nn.Module]:
     modules = ((f"{prefix}.{name}" if name else prefix, module) for name, module in layer.named_modules())
-    return {name: module for name, module in modules if next(module.parameters(recurse=False), None) is not None}
+    return {name: module for name, module in modules if _has(module, recurse=False) and not _has_below(module)}
+
+
+def _has(module: nn.Module, recurse: bool = True) -> bool:
+    return next(module.parameters(recurse=recurse), None) is not None
+
+
+def _has_below(module: nn.Module) -> bool:
+    return any(map(_has, module.children()))
+
+
+def has_matrices(module: nn.Module) -> bool:
+    """Whether plans count its weights: a linear, or experts."""
+    return bool(_matrices(module))
 
 
 def _matrices(module: nn.Module) -> list[tuple[int, int, int]]:
+    if isinstance(module, _ConvNd):
+        return []  # the last dimension of its weight is that of the kernel
     if isinstance(module, LINEAR):
         rows, columns = module.get_parameter("weight").shape
         return [(1, columns, rows)]

@@ -1,8 +1,10 @@
 """A model as it is measured: in evaluation mode, no parameter asking for a gradient; afterwards as it was."""
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 
@@ -19,3 +21,14 @@ def frozen(model: nn.Module) -> Iterator[None]:
             module.training = mode
         for parameter, mode in trainable:
             parameter.requires_grad_(mode)
+
+
+def placed(model: nn.Module, device: torch.device | None, dtype: torch.dtype | None) -> nn.Module:
+    """The model on a device and of a type, in a copy unless it is so already; None: as it is."""
+    if all(dtype in (None, p.dtype) and device in (None, p.device) for p in model.parameters()):
+        return model
+    placed = copy.deepcopy(model).to(device)  # the caller's model stays as it is
+    if dtype:
+        for value in placed.state_dict(keep_vars=True).values():  # not what is made anew, as the angles of positions
+            value.data = value.data.to(dtype) if value.is_floating_point() else value.data
+    return placed

@@ -6,8 +6,11 @@ run would take for a model.
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -17,15 +20,17 @@ import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from zetaplan.errors import ScoringError
+from zetaplan.scoring.folders import writing
+from zetaplan.scoring.model.causal import few, one_line
 
 
 def converted(file: Path, cache: str | PathLike[str] | None = None) -> tuple[Path, str]:
     """The model folder of a GGUF file, converted on first use, and the file's sha256."""
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise ScoringError(f"model: there is no file {file}")
     sha256 = sha256_of(file)
     folder = (Path(cache) if cache else cache_folder()) / "gguf" / sha256
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # false, not an error, where the cache cannot be read
         _convert(file, folder)
     return folder, sha256
 
@@ -44,13 +49,14 @@ def sha256_of(file: Path) -> str:
 
 
 def _convert(file: Path, folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".incomplete-", dir=folder.parent))
+    with writing(folder.parent):
+        temporary = Path(tempfile.mkdtemp(prefix=".incomplete-", dir=folder.parent))
     try:
         model, tokenizer = _dequantised(file)
-        model.save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
-        _rename(temporary, folder)
+        with writing(folder.parent):
+            model.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
+            _rename(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -69,14 +75,66 @@ def _dequantised(file: Path) -> tuple[Any, Any]:
     config = getattr(transformers, "GgufConfig", None)
     options = {"quantization_config": config(dequantize=True)} if config else {}
     where = {"gguf_file": file.name, "local_files_only": True}
-    try:
-        model = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **where, **options)
+    with _told(file):
+        architecture, blocks, names = _contents(file)
+    _require_blocks(file, blocks, names)
+    with _told(file):
+        model, report = AutoModelForCausalLM.from_pretrained(
+            file.parent, dtype=torch.float32, output_loading_info=True, **where, **options
+        )
+        unused = _unused(architecture, model, names)
+    for what, names in (("lacks tensors of", report["missing_keys"]), ("stores tensors that are not used in", unused)):
+        if names:
+            raise ScoringError(f"model: {file} {what} the model: {few(names)}; download or convert it again")
+    with _told(file):
         tokenizer = AutoTokenizer.from_pretrained(file.parent, **where)
-    except ImportError as error:
-        raise ScoringError(f"model: reading GGUF needs pip install 'zetaplan[gguf]': {error}") from error
-    except Exception as error:  # the reader raises bare errors of many kinds for a damaged file
-        raise ScoringError(f"model: {file} is damaged or no GGUF model: {type(error).__name__}: {error}") from error
     # The weights are plain now; left in the config, this would have the folder read as quantised.
     model.hf_quantizer = None
     model.config.__dict__.pop("quantization_config", None)
     return model, tokenizer
+
+
+@contextmanager
+def _told(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise ScoringError(f"model: reading GGUF needs pip install 'zetaplan[gguf]': {one_line(error)}") from error
+    except Exception as error:  # the readers raise bare errors of many kinds for a damaged file
+        raise ScoringError(f"model: {file} is damaged or no GGUF model: {one_line(error)}") from error
+
+
+def _contents(file: Path) -> tuple[str, int, list[str]]:
+    """The architecture, the number of blocks in the header, and the names of the tensors; no tensor is read."""
+    from gguf import GGUFReader
+
+    reader = GGUFReader(file)
+    architecture = reader.fields["general.architecture"].contents()
+    blocks = reader.fields[f"{architecture}.block_count"].contents()
+    return architecture, int(blocks), [tensor.name for tensor in reader.tensors]
+
+
+def _require_blocks(file: Path, blocks: int, names: Iterable[str]) -> None:
+    """Before anything is converted: transformers would fill absent blocks with random numbers, and drop others."""
+    stored = {int(found[1]) for name in names if (found := re.match(r"blk\.(\d+)\.", name))}
+    if absent := sorted(set(range(blocks)) - stored):
+        raise ScoringError(
+            f"model: {file} declares {blocks} blocks and stores {len(stored)}: block {absent[0]} is missing; download "
+            "or convert it again, and join a split file first (llama-gguf-split --merge)"
+        )
+    if beyond := sorted(stored - set(range(blocks))):
+        raise ScoringError(
+            f"model: {file} declares {blocks} blocks and stores {len(stored)}: block {beyond[0]} would not be used; "
+            "convert the model again"
+        )
+
+
+def _unused(architecture: str, model: Any, names: Iterable[str]) -> list[str]:
+    """Tensors of blocks that transformers has no place for. Stacks of experts are left to it: it divides them."""
+    from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor, get_gguf_hf_weights_map
+
+    processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)(config=model.config.to_dict())
+    known = get_gguf_hf_weights_map(model, processor)
+    stems = {name.removesuffix(".weight") for name in known}
+    blocks = [name for name in names if name.startswith("blk.") and not re.search(r"_(exps|projs)\.", name)]
+    return [name for name in blocks if name.removesuffix(".weight") not in stems]

@@ -5,7 +5,9 @@ sha256 of its weights.
 """
 
 import hashlib
-from collections.abc import Iterator
+import os
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -16,11 +18,15 @@ from typing import Any, Literal
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from safetensors import safe_open
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from zetaplan.errors import ScoringError
+from zetaplan.scoring.arguments import as_device, require_path, require_switch, shown
+from zetaplan.scoring.model.blocks import decoder_layers
+from zetaplan.scoring.model.causal import REMEDY, few, one_line, require_causal_config
 from zetaplan.scoring.model.gguf import converted, sha256_of
 
 SMOLLM2 = "smollm2"
@@ -68,18 +74,24 @@ def load_model(
         progress: show the progress bars of transformers, worth it for the first use of a GGUF file.
 
     Raises:
-        ScoringError: nothing there, not a model, incomplete or damaged weights.
+        ScoringError: nothing there, not a causal language model, an adapter that is not merged, weights that are
+            damaged or do not fit the config in either direction, or a device that torch does not see.
 
     Examples:
         >>> _ = model.save_pretrained("tiny"), tokenizer.save_pretrained("tiny")
         >>> zp.load_model("tiny").name
         'tiny'
     """
+    require_path("model", source)
+    require_switch(progress=progress)
+    if cache is not None:
+        require_path("cache", cache)
+    place, number = as_device(device), as_dtype(dtype)
     with _progress_bars(progress):
         folder, name, sha256, kind = _locate(source, cache)
-        model = _read_model(folder, source, as_dtype(dtype))
+        model = _read_model(folder, source, number)
         tokenizer = _read_tokenizer(folder, source)
-    return LoadedModel(model.to(device).eval(), tokenizer, name, sha256, str(source), kind)
+    return LoadedModel(model.to(place).eval(), tokenizer, name, sha256, str(source), kind)
 
 
 @contextmanager
@@ -93,11 +105,11 @@ def _progress_bars(show: bool) -> Iterator[None]:
 
 
 def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
-    """The torch dtype of a name; floating types only."""
+    """The torch dtype of a name; floating types that can compute only, so none of one byte."""
     found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if dtype is None or (isinstance(found, torch.dtype) and found.is_floating_point):
+    if dtype is None or (isinstance(found, torch.dtype) and found.is_floating_point and found.itemsize > 1):
         return found
-    raise ScoringError(f"dtype: expected float32, bfloat16, float64 or a floating torch dtype, got {dtype!r}")
+    raise ScoringError(f"dtype: expected float32, bfloat16, float64 or a floating torch dtype, got {shown(dtype)}")
 
 
 def _locate(source: str | PathLike[str], cache: str | PathLike[str] | None) -> tuple[Path, str, str, Kind]:
@@ -105,9 +117,11 @@ def _locate(source: str | PathLike[str], cache: str | PathLike[str] | None) -> t
     if path.suffix == ".gguf":
         folder, sha256 = converted(path, cache)
         return folder, path.stem, sha256, "gguf"
-    if path.is_dir():
+    if os.path.isdir(path):  # false, not an error, for a name that no path can have
+        require_model_folder(path)
         return path, path.resolve().name, _weights_sha256(path), "directory"
     folder = _hub_snapshot(str(source))
+    require_model_folder(folder)
     return folder, str(source), _weights_sha256(folder), "hub"
 
 
@@ -133,10 +147,26 @@ def _hub_snapshot(name: str) -> Path:
         ) from error
 
 
-def _weights_sha256(folder: Path) -> str:
-    files = sorted(folder.glob("*.safetensors"))
+def require_model_folder(folder: Path) -> None:
+    """Raise ScoringError unless the folder is that of a causal language model, as far as its configuration shows."""
+    if (folder / "adapter_config.json").is_file():
+        raise ScoringError(
+            f"model: {folder} holds a PEFT adapter (adapter_config.json) that is not merged; merge it into its base "
+            "model with merge_and_unload(), save that with save_pretrained, and give the new folder"
+        )
     if not (folder / "config.json").is_file():
         raise ScoringError(f"model: {folder} is not a model directory: it has no config.json")
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # the library raises bare errors of many kinds for a damaged folder
+        raise ScoringError(f"model: {folder} has no usable config.json: {one_line(error)}") from error
+    require_causal_config(config, folder)
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise ScoringError(f"model: {folder} ({config.model_type}) is no causal language model; {REMEDY}")
+
+
+def _weights_sha256(folder: Path) -> str:
+    files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise ScoringError(
             f"model: {folder} has no *.safetensors; other weight formats can run code when loaded and are refused; "
@@ -159,17 +189,45 @@ def _read_model(folder: Path, source: object, dtype: torch.dtype | None) -> Any:
             output_loading_info=True,
         )
     except Exception as error:  # the library raises bare errors of many kinds for a damaged folder
-        raise ScoringError(f"model: transformers cannot load {source}: {type(error).__name__}: {error}") from error
-    # transformers only warns, and fills the gap with random numbers.
+        raise ScoringError(f"model: transformers cannot load {source}: {one_line(error)}") from error
+    # transformers only warns, and fills the gap with random numbers or drops what is too much.
     for problem in ("missing_keys", "mismatched_keys"):
         if report[problem]:
-            names = ", ".join(map(str, sorted(report[problem])))
-            raise ScoringError(f"model: the weights of {source} do not fit its config: {problem} {names}")
+            raise ScoringError(
+                f"model: the weights of {source} do not fit its config: {problem} {few(report[problem])}"
+            )
+    _require_all_used(model, report["unexpected_keys"], folder, source)
     return model
+
+
+def _require_all_used(model: Any, unused: Iterable[str], folder: Path, source: object) -> None:
+    """Raise ScoringError if one of these stored tensors is in the list of decoder layers, at any depth."""
+    names = [name for name, _ in decoder_layers(model)]
+    stack, layers = names[0].rpartition(".")[0], len(names)
+    if lost := [name for name in set(unused) - _constants(folder) if _is_in(name, stack)]:
+        raise ScoringError(
+            f"model: {source} stores tensors of decoder layers that its config of {layers} layers does not use: "
+            f"{few(lost)}; correct config.json, or convert the model again"
+        )
+
+
+def _constants(folder: Path) -> set[str]:
+    """Stored causal masks (1, 1, T, T) and scalars, which old checkpoints hold beside their weights."""
+    shapes: dict[str, list[int]] = {}
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, "pt") as tensors:
+            shapes |= {name: tensors.get_slice(name).get_shape() for name in tensors.keys()}  # noqa: SIM118  no dict
+    return {name for name, shape in shapes.items() if len(shape) in (0, 4)}
+
+
+def _is_in(name: str, stack: str) -> bool:
+    """Whether the tensor is of a numbered layer of the stack; either name may lack the prefix of the base model."""
+    prefix = re.split(r"\.\d+\.", name, maxsplit=1)[0]
+    return prefix != name and (f".{stack}".endswith(f".{prefix}") or f".{prefix}".endswith(f".{stack}"))
 
 
 def _read_tokenizer(folder: Path, source: object) -> Any:
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # as above
-        raise ScoringError(f"model: transformers cannot load the tokenizer of {source}: {error}") from error
+        raise ScoringError(f"model: transformers cannot load the tokenizer of {source}: {one_line(error)}") from error

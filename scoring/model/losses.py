@@ -22,7 +22,13 @@ def shifted_logits(model: Callable[..., Any], batch: Batch, device: torch.device
     """Logits (B, T, V), float32 at least, and the label (B, T) that each place predicts, -100 where there is none."""
     inputs = {name: value.to(device) for name, value in batch.items()}
     labels = functional.pad(inputs.pop("labels")[:, 1:], (0, 1), value=IGNORED)
-    logits = model(**inputs, use_cache=False).logits
+    output = model(**inputs, use_cache=False)
+    logits = getattr(output, "logits", None)
+    if not isinstance(logits, Tensor):
+        raise ScoringError(
+            f"model: it returns {type(output).__name__} without logits, so it has no loss; load the causal language "
+            "model with its head (AutoModelForCausalLM)"
+        )
     return logits.to(torch.promote_types(logits.dtype, torch.float32)), labels
 
 

@@ -8,8 +8,9 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from zetaplan.errors import ScoringError
+from zetaplan.scoring.model.causal import one_line
 from zetaplan.scoring.model.gguf import converted
-from zetaplan.scoring.model.load import SMOLLM2, _hub_snapshot, _locate, _smollm2_file
+from zetaplan.scoring.model.load import SMOLLM2, _hub_snapshot, _locate, _smollm2_file, require_model_folder
 
 
 def skeleton(source: str | PathLike[str]) -> Any:
@@ -21,12 +22,13 @@ def skeleton(source: str | PathLike[str]) -> Any:
         ScoringError: nothing there, or no config of a causal language model.
     """
     folder = _folder(source)
+    require_model_folder(folder)
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, trust_remote_code=False).eval()
     except Exception as error:  # the library raises bare errors of many kinds for a damaged folder
-        raise ScoringError(f"model: {source} has no usable config.json: {type(error).__name__}: {error}") from error
+        raise ScoringError(f"model: {source} has no usable config.json: {one_line(error)}") from error
 
 
 def _folder(source: str | PathLike[str]) -> Path:

@@ -1,17 +1,23 @@
 """Sequences of tokens: ids (N, T), the mask of padding, and the labels that the loss is taken over."""
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zetaplan.errors import ScoringError
-
-IGNORED = -100  # the label that transformers leave out of the loss
+from zetaplan.scoring.arguments import listed, shown
+from zetaplan.scoring.text.limits import IGNORED as IGNORED
+from zetaplan.scoring.text.limits import fitting
 
 Batch = dict[str, Tensor]
+WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+MOST = 2**31 - 1  # what a tokenizer takes as a length
 KNOWN = ("input_ids", "attention_mask", "labels")
 
 
@@ -44,27 +50,47 @@ class Sequences:
         return {"input_ids": self.input_ids, "attention_mask": self.attention_mask, "labels": self.labels}
 
 
-def checked_batches(
-    batches: Sequences | Mapping[str, Tensor] | Iterable[Mapping[str, Tensor]], size: int | None = None
-) -> list[Batch]:
+#: What `score` takes as text.
+Batches = Sequences | Tensor | Mapping[str, Tensor] | Iterable[Tensor | Mapping[str, Tensor]]
+
+
+def checked_batches(batches: Batches, size: int | None = None, model: nn.Module | None = None) -> list[Batch]:
     """Batches with input_ids, attention_mask and labels, int64, padded on the right, of at most `size` sequences each.
 
+    Args:
+        batches: sequences, or one or more batches; a batch may be the ids (B, T), or those of one sequence (T,), alone.
+        size: batches of more sequences are split into parts as equal as can be; the last is the largest.
+        model: the model that they are for, whose vocabulary and positions they have to keep to.
+
     Raises:
-        ScoringError: no batch, fewer than two sequences, wrong shapes, a sequence without a label to predict, or
-            something beside these three that would be ignored.
+        ScoringError: no batch, fewer than two sequences, wrong types or shapes, a sequence without a label to predict,
+            something beside these three that would be ignored, or what the model cannot take.
     """
-    if size is not None and size < 1:
-        raise ScoringError(f"batch_size: expected at least 1, got {size}")
+    if size is not None:
+        size = require_count("batch_size", size, 1)
     if isinstance(batches, Sequences):
         batches = batches.batch
-    given = [_completed(batch) for batch in ([batches] if isinstance(batches, Mapping) else batches)]
+    given = [_completed(batch) for batch in _listed(batches)]
     if sum(len(batch["labels"]) for batch in given) < 2:
         raise ScoringError("batches: at least two sequences are needed to tell gain from noise")
     for batch in given:
         empty = (batch["labels"][:, 1:] == IGNORED).all(1).nonzero().flatten().tolist()
         if empty:
             raise ScoringError(f"batches: sequence {empty[0]} of a batch has no label to predict; leave it out")
+    if model is not None:
+        given = [fitting(model, batch) for batch in given]
     return [part for batch in given for part in _split(batch, size or len(batch["labels"]))]
+
+
+def require_count(name: str, value: Any, least: int, why: str = "") -> int:
+    """The value as an int. Raises ScoringError unless it is a whole number from `least` to `MOST`; why: of `least`."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ScoringError(f"{name}: expected a whole number, at least {least}{why}, got {shown(value)}")
+    number = int(value)
+    if not least <= number <= MOST:
+        bound = f"at least {least}{why}" if number < least else f"at most {MOST:,}"
+        raise ScoringError(f"{name}: expected {bound}, got {shown(number)}")
+    return number
 
 
 def labelled_places(batch: Batch) -> Tensor:
@@ -73,22 +99,53 @@ def labelled_places(batch: Batch) -> Tensor:
     return (batch["attention_mask"] != 0) & torch.nn.functional.pad(to_come[:, 1:], (0, 1), value=False)
 
 
-def _completed(batch: Mapping[str, Tensor]) -> Batch:
-    if "input_ids" not in batch:
-        raise ScoringError(f"batches: a batch needs input_ids (B, T); it has {', '.join(batch) or 'nothing'}")
-    if unknown := set(batch) - set(KNOWN):
+def _listed(batches: object) -> list[object]:
+    found = [batches] if isinstance(batches, Mapping | Tensor) else listed(batches)
+    if found is None:
         raise ScoringError(
-            f"batches: {', '.join(sorted(unknown))} would be ignored; leave it out, and give packed sequences apart"
+            f"batches: expected sequences, or batches of token ids, got {shown(batches)}; read a file by read_sequences"
         )
-    ids = batch["input_ids"].long()
-    mask = batch.get("attention_mask", torch.ones_like(ids)).long()
-    labels = batch.get("labels", ids).long()
+    return found
+
+
+def _completed(given: object) -> Batch:
+    batch = {"input_ids": given} if isinstance(given, Tensor) else given
+    if not isinstance(batch, Mapping):
+        raise ScoringError(
+            f"batches: a batch is a {type(given).__name__}; expected a tensor of ids (B, T), or a dictionary with one "
+            "as input_ids"
+        )
+    if "input_ids" not in batch:
+        raise ScoringError(f"batches: a batch needs input_ids (B, T); it has {', '.join(map(str, batch)) or 'nothing'}")
+    if unknown := set(batch) - set(KNOWN):
+        names = ", ".join(sorted(map(str, unknown)))
+        raise ScoringError(f"batches: {names} would be ignored; leave it out, and give packed sequences apart")
+    ids = _whole_numbers("input_ids", batch["input_ids"])
+    mask = _whole_numbers("attention_mask", batch.get("attention_mask", torch.ones_like(ids)))
+    labels = _whole_numbers("labels", batch.get("labels", ids))
     if ids.ndim != 2 or not ids.shape == mask.shape == labels.shape:
         shapes = [tuple(value.shape) for value in (ids, mask, labels)]
         raise ScoringError(f"batches: input_ids, attention_mask and labels must share one shape (B, T), got {shapes}")
+    if not ids.numel():
+        raise ScoringError("batches: a batch has no tokens; leave it out")
+    if not ((mask == 0) | (mask == 1)).all():
+        raise ScoringError("batches: attention_mask: expected 1 on tokens, 0 on padding; give packed sequences apart")
     return _padded_on_the_right(
         {"input_ids": ids, "attention_mask": mask, "labels": labels.masked_fill(mask == 0, IGNORED)}
     )
+
+
+def _whole_numbers(name: str, value: object) -> Tensor:
+    """(B, T) int64; one sequence (T,) as (1, T). A mask may be of any type whose values are whole."""
+    if not isinstance(value, Tensor):
+        raise ScoringError(f"batches: {name} is a {type(value).__name__}; expected a tensor (B, T): use torch.tensor")
+    if value.layout is not torch.strided or value.is_meta or value.is_nested or value.is_quantized:
+        raise ScoringError(f"batches: {name} is no dense tensor with values; expected a tensor (B, T)")
+    value = value.detach()
+    whole = value.long() if value.dtype in WHOLE or (name == "attention_mask" and not value.is_complex()) else None
+    if whole is None or not torch.equal(whole.to(value.dtype), value):
+        raise ScoringError(f"batches: {name} is of type {value.dtype}; expected whole numbers, as torch.int64")
+    return whole[None] if whole.ndim == 1 else whole
 
 
 def _padded_on_the_right(batch: Batch) -> Batch:
@@ -102,8 +159,12 @@ def _padded_on_the_right(batch: Batch) -> Batch:
 
 
 def _split(batch: Batch, size: int) -> list[Batch]:
-    parts = [torch.split(value, size) for value in batch.values()]
-    return [dict(zip(batch, rows, strict=True)) for rows in zip(*parts, strict=True)]
+    n = len(batch["labels"])
+    parts = math.ceil(n / size)
+    ends = [n * (part + 1) // parts for part in range(parts)]
+    return [
+        {name: value[start:end] for name, value in batch.items()} for start, end in zip([0, *ends], ends, strict=False)
+    ]
 
 
 def digest(batches: Iterable[dict[str, Tensor]]) -> str:

@@ -1,11 +1,10 @@
 """Real text as sequences of tokens.
 
-Plain text is cut into windows of T tokens that follow each other without overlap, a .jsonl file gives one
+Plain text is cut into windows of T tokens that follow each other without overlap, a file of JSON records gives one
 sequence per record; N of them are taken evenly spread over all that there is. No draw is random.
 """
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,11 @@ from typing import Any
 import torch
 
 from zetaplan.errors import ScoringError
-from zetaplan.scoring.text.sequences import IGNORED, Sequences, digest
+from zetaplan.scoring.arguments import listed, shown
+from zetaplan.scoring.text.records import counted, holds_records, read_plain, read_records
+from zetaplan.scoring.text.sequences import IGNORED, Sequences, digest, require_count
 
 PYDOC = "pydoc"
-FIELDS = ("text", "ctx", "sentence1", "sentence2")
 
 
 def read_sequences(
@@ -30,7 +30,8 @@ def read_sequences(
     """Read N = `sequences` sequences of at most T = `length` tokens.
 
     Args:
-        files: one or more UTF-8 files, plain text or .jsonl, or "pydoc" for the text of Python's own help topics.
+        files: one or more UTF-8 files, plain text or records (.jsonl, .ndjson, .json), or "pydoc" for the text of
+            Python's own help topics.
         tokenizer: a transformers tokenizer. Windows of plain text get no special tokens, records those that
             the tokenizer adds by default.
         sequences: N >= 1.
@@ -47,17 +48,17 @@ def read_sequences(
         >>> read.input_ids.shape
         torch.Size([4, 8])
     """
-    if sequences < 1:
-        raise ScoringError(f"sequences: expected at least 1, got {sequences}")
-    if length < 2:
-        raise ScoringError(f"length: expected at least 2 tokens, since the loss predicts the next one, got {length}")
-    sources = [files] if isinstance(files, str | PathLike) else list(files)
+    sequences = require_count("sequences", sequences, 1)
+    length = require_count("length", length, 2, " tokens, since the loss predicts the next one")
+    sources = _sources(files)
+    _require_tokenizer(tokenizer)
+    _require_field(field, sources)
     rows = [row for source in sources for row in _rows(source, tokenizer, length, field)]
     names = tuple(str(source) for source in sources)
     if len(rows) < sequences:
         raise ScoringError(
-            f"files: {', '.join(names)} give {len(rows)} sequences of {length} tokens, {sequences} are asked for; "
-            "give more text, or ask for fewer or shorter sequences"
+            f"files: {', '.join(names)} give {counted(len(rows), 'sequence')} of {length} tokens, {sequences} "
+            f"{'is' if sequences == 1 else 'are'} asked for; give more text, or ask for fewer or shorter sequences"
         )
     chosen = [rows[index * len(rows) // sequences] for index in range(sequences)]
     description = f"{sequences} of {len(rows)} sequences of at most {length} tokens from {', '.join(names)}"
@@ -83,64 +84,53 @@ def sequences_between(
 
 
 def _rows(source: str | PathLike[str], tokenizer: Any, length: int, field: str | None) -> list[list[int]]:
-    path = Path(source)
-    if path.suffix == ".jsonl":
-        return _record_rows(path, tokenizer, length, field)
-    text = _pydoc_text() if str(source) == PYDOC else _read(path)
+    if holds_records(source):
+        return _record_rows(Path(source), tokenizer, length, field)
+    text = _pydoc_text() if str(source) == PYDOC else read_plain(source, "files")
     ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
     if len(ids) < length:
         raise ScoringError(
-            f"files: {source} has {len(ids)} tokens, one sequence needs {length}; give more text or a smaller length"
+            f"files: {source} has {counted(len(ids), 'token')}, one sequence needs {length}; give more text or a "
+            "smaller length"
         )
     return [ids[start : start + length] for start in range(0, len(ids) - length + 1, length)]
 
 
 def _record_rows(path: Path, tokenizer: Any, length: int, field: str | None) -> list[list[int]]:
-    places, texts = zip(*_records(path, field), strict=True) if _read(path).strip() else ((), ())
-    if not texts:
-        raise ScoringError(f"files: {path} holds no records")
-    rows = tokenizer(list(texts), truncation=True, max_length=length)["input_ids"]
-    for place, row in zip(places, rows, strict=True):
+    records = read_records(path, "files")
+    texts = [record.text(field, "files") for record in records]
+    rows = tokenizer(texts, truncation=True, max_length=length)["input_ids"]
+    for record, row in zip(records, rows, strict=True):
         if len(row) < 2:
-            raise ScoringError(f"files: {place} has {len(row)} tokens; at least 2 are needed to predict one")
+            raise ScoringError(
+                f"files: {record.place} has {counted(len(row), 'token')}; at least 2 are needed to predict one; leave "
+                "the record out"
+            )
     return rows  # type: ignore[no-any-return]
 
 
-def _records(path: Path, field: str | None) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(_read(path).splitlines(), start=1):
-        if line.strip():
-            place = f"{path}, line {number}"
-            yield place, _record_text(_parse(line, place), field, place)
+def _sources(files: object) -> list[str | PathLike[str]]:
+    sources = [files] if isinstance(files, str | PathLike) else listed(files)
+    if not sources or not all(isinstance(source, str | PathLike) and str(source) for source in sources):
+        raise ScoringError(f"files: expected one or more paths, got {shown(files)}")
+    return sources
 
 
-def _parse(line: str, place: str) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
+def _require_tokenizer(tokenizer: Any) -> None:
+    if not (callable(tokenizer) and hasattr(tokenizer, "pad_token_id")):
         raise ScoringError(
-            f"files: {place} is not JSON ({error.msg}); a .jsonl file has one object per line"
-        ) from error
-    if not isinstance(record, dict):
-        raise ScoringError(f"files: {place} is a {type(record).__name__}; expected an object with a text field")
-    return record
-
-
-def _record_text(record: dict[str, Any], field: str | None, place: str) -> str:
-    fields = (field,) if field else (FIELDS[:1] if "text" in record else FIELDS[1:])
-    texts = [record[name] for name in fields if isinstance(record.get(name), str)]
-    if not texts:
-        raise ScoringError(
-            f"files: {place} has none of the text fields {', '.join(fields)}; it has {', '.join(record)}; "
-            "name the right one with `field`"
+            f"tokenizer: expected a transformers tokenizer, got {type(tokenizer).__name__}; a loaded model has one as "
+            "`model.tokenizer`"
         )
-    return "\n".join(texts)
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ScoringError(f"files: cannot read {path} as UTF-8 text: {error}") from error
+def _require_field(field: object, sources: Sequence[str | PathLike[str]]) -> None:
+    if field is None:
+        return
+    if not (isinstance(field, str) and field):
+        raise ScoringError(f"field: expected the name of a field, got {shown(field)}")
+    if not any(map(holds_records, sources)):
+        raise ScoringError(f"field: {field!r} names a field of records, and {sources[0]} is plain text; leave it out")
 
 
 def _pydoc_text() -> str:
@@ -151,7 +141,7 @@ def _pydoc_text() -> str:
 
 def _padded(rows: list[list[int]], tokenizer: Any, sources: tuple[str, ...], description: str) -> Sequences:
     width = max(map(len, rows))
-    filler = next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
+    filler = next((i for i in (tokenizer.pad_token_id, getattr(tokenizer, "eos_token_id", None)) if i is not None), 0)
     ids = torch.tensor([row + [filler] * (width - len(row)) for row in rows])
     mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
     labels = ids.masked_fill(mask == 0, IGNORED)

@@ -25,6 +25,7 @@ from zetaplan.spec.instance import Array, Instance
 from zetaplan.spec.solution import Solution
 from zetaplan.spec.stationary import excess, plan_at
 from zetaplan.spec.summation import rational_dot
+from zetaplan.spec.values import Value
 
 Groups = Sequence[Sequence[int]]
 
@@ -34,7 +35,7 @@ OUTWARD = 2.0**-46  # what a sum of K terms, each a few operations, may be wrong
 
 
 @dataclass(frozen=True, eq=False)
-class IntegerSolution:
+class IntegerSolution(Value):
     """A plan in whole units and what it gives away.
 
     x : (K,) int64. objective : the program's, at x. bound : no plan, whole or not, is below it (the Lagrangian dual at

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import sympy as sp
 
-from zetaplan.spec.instance import Arrayish, Instance, declare, pruning_target
-from zetaplan.spec.programs.pruning import PRUNING, bits, eta, n, rho, w
+from zetaplan.spec.instance import Arrayish, Instance, declare
+from zetaplan.spec.programs.pruning import PRUNING, bits, eta, n, pruning_target, rho, w
 
 BARRIER_PRUNING = replace(
     PRUNING,

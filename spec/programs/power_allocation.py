@@ -18,7 +18,7 @@ POWER_ALLOCATION = replace(
     name="power_allocation",
     summary="capacity with the utility m^p, under a budget",
     terms=(replace(ALLOCATION.terms[0], objective=alpha * c * m - gamma * w * m**p),),
-    scalars=(*ALLOCATION.scalars, Scalar(p, 0.5, below=1.0)),
+    scalars=(*ALLOCATION.scalars, Scalar(p, 0.5, below=1.0, least=0.0001, most=0.9999)),
 )
 
 
@@ -34,7 +34,7 @@ def power_allocation(
     lower: Arrayish = 0.0,
     upper: Arrayish = math.inf,
 ) -> Instance:
-    """Declare an allocation with the utility m^p; 0 < p < 1, everything else as in `allocation`.
+    """Declare an allocation with the utility m^p; 0.0001 <= p <= 0.9999, everything else as in `allocation`.
 
     Examples:
         >>> inst = zp.power_allocation([1, 2], costs=1.0, budget=5.0, p=0.5)

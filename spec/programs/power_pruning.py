@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import sympy as sp
 
-from zetaplan.spec.instance import Arrayish, Instance, declare, pruning_target
+from zetaplan.spec.instance import Arrayish, Instance, declare
 from zetaplan.spec.program import Scalar
-from zetaplan.spec.programs.pruning import PRUNING, bits, eta, n, rho, w
+from zetaplan.spec.programs.pruning import PRUNING, bits, eta, n, pruning_target, rho, w
 
 p = sp.Symbol("p", positive=True)
 
@@ -17,7 +17,7 @@ POWER_PRUNING = replace(
     name="power_pruning",
     summary="sparsity with the penalty rho^p, up to a global target",
     terms=(replace(PRUNING.terms[0], objective=bits * n * (1 - rho) + eta * w * rho**p),),
-    scalars=(*PRUNING.scalars, Scalar(p, 2.0, above=1.0)),
+    scalars=(*PRUNING.scalars, Scalar(p, 2.0, above=1.0, least=1.0001, most=100.0)),
 )
 
 
@@ -34,7 +34,7 @@ def power_pruning(
     lower: Arrayish = 0.0,
     upper: Arrayish = 1.0,
 ) -> Instance:
-    """Declare a pruning with the penalty rho^p; p > 1, everything else as in `pruning`.
+    """Declare a pruning with the penalty rho^p; 1.0001 <= p <= 100, everything else as in `pruning`.
 
     Examples:
         >>> inst = zp.power_pruning([1, 8], sizes=1.0, target=0.6, p=4.0)

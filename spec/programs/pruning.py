@@ -6,10 +6,17 @@ always binds and eta cancels: the plan depends on quality, sizes, target and kap
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
+import numpy as np
 import sympy as sp
 
-from zetaplan.spec.instance import Arrayish, Instance, declare, pruning_target
+from zetaplan.errors import SpecError
+from zetaplan.spec import checks
+from zetaplan.spec.instance import EPSILON, Arrayish, Instance, declare
 from zetaplan.spec.program import Program, Scalar, Term, layer
+from zetaplan.spec.summation import exact_dot, exact_sum, rational_dot
 
 rho, w, n = layer("rho"), layer("w"), layer("n")
 bits = sp.Symbol("b", nonnegative=True)
@@ -68,3 +75,31 @@ def pruning(
     """
     limit = pruning_target(sparsity, target, quality, sizes, upper)
     return declare(PRUNING, quality, (sizes,), limit, (lower,), (upper,), {"bits": bits, "eta": eta, "kappa": kappa})
+
+
+def pruning_target(
+    sparsity: float | None, target: float | None, quality: Arrayish, sizes: Arrayish, upper: Arrayish
+) -> float:
+    """The number of parameters to remove: the target itself, or a global sparsity in [0, 1] (0.5 if neither is given).
+
+    Where the sparsity asks for what the caps allow up to rounding, it is what they allow: 0.51 under caps of 0.51
+    is a plan, not an error.
+    """
+    if sparsity is not None and target is not None:
+        raise SpecError("sparsity and target: give one of the two, not both")
+    if target is not None:
+        return target
+    layers = int(np.size(checks.numbers("quality", quality)))
+    share = checks.number("sparsity", 0.5 if sparsity is None else sparsity)
+    if not 0.0 <= share <= 1.0:
+        raise SpecError(f"sparsity = {share:g}: expected a share of the parameters between 0 and 1")
+    n, u = checks.broadcast("sizes", sizes, layers), checks.broadcast("upper", upper, layers)
+    if layers == 0 or not (abs(n).max() <= checks.LARGEST and abs(u).max() <= checks.LARGEST):
+        return 0.0  # declare() names the offending entry
+    target, rough = share * exact_sum(n), float(n @ u)
+    if abs(target - rough) > (layers + 4) * EPSILON * (target + rough):
+        return target
+    reach = exact_dot(n, u)
+    if abs(target - reach) > 4.0 * EPSILON * target:
+        return target
+    return reach if Fraction(reach) <= rational_dot(n, u) else math.nextafter(reach, 0.0)

@@ -20,7 +20,7 @@ from .errors import ScoringError as ScoringError
 from .errors import SolverError as SolverError
 from .errors import SpecError as SpecError
 from .errors import ZetaplanError as ZetaplanError
-from .evaluate.perplexity import multiple_choice as multiple_choice
+from .evaluate.choices import multiple_choice as multiple_choice
 from .evaluate.perplexity import perplexity as perplexity
 from .exports import Export as Export
 from .exports import export as export

@@ -1,10 +1,14 @@
-"""YAML as the tools read and write it: plain values, nothing that runs."""
+"""YAML and JSON as the tools read and write them: plain values, nothing that runs, and no key that hides another."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 import yaml
+
+from zetaplan.errors import SpecError
 
 
 def dumped(value: dict[str, Any]) -> bytes:
@@ -14,9 +18,37 @@ def dumped(value: dict[str, Any]) -> bytes:
 
 
 def parsed(data: bytes) -> dict[str, Any]:
-    """The mapping that the text holds; empty if it holds none."""
+    """The mapping that the text holds; empty if it holds none. Raises SpecError for a key that is there twice."""
     try:
-        value = yaml.safe_load(data)
+        value = _Once(data).get_single_data()
     except (yaml.YAMLError, UnicodeDecodeError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def parsed_json(data: bytes) -> dict[str, Any]:
+    """As `parsed`, for JSON."""
+    try:
+        value = json.loads(data, object_pairs_hook=_once)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+class _Once(yaml.SafeLoader):
+    """The safe loader, where a key that is there twice is an error: of the two, tools see only the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        found: dict[Hashable, Any] = super().construct_mapping(node, deep)
+        if len(found) < len(node.value):
+            _once((key.value, None) for key, _ in node.value)
+        return found
+
+
+def _once(pairs: Iterable[tuple[Hashable, Any]]) -> dict[Hashable, Any]:
+    found: dict[Hashable, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise SpecError(f"{key!r} is in the file twice, and the first would be ignored; keep one")
+        found[key] = value
+    return found

@@ -198,7 +198,7 @@ def test_where_nothing_is_proved_it_says_so() -> None:
     cost = Cost(("a",), math.inf, np.zeros(1), "the sky falls", "drift")
     assert str(cost) == "If the sky falls, no bound on what the plan loses is proved"
     much = Cost(("a",), 23.21, np.ones(1), "the sky falls", "drift")
-    assert str(much) == "If the sky falls, the plan loses at most 2,321% of the best objective, 100% of that by a"
+    assert str(much) == "If the sky falls, the plan loses at most 2,322% of the best objective, 100% of that by a"
     assert not cost.shares.any()
 
 

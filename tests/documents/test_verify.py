@@ -8,13 +8,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import zetaplan as zp
 from tests.made import edited
+from zetaplan._digits import at_least, at_most, percent_at_most
 from zetaplan.documents.convert import scores_document
 from zetaplan.documents.io import load
 from zetaplan.documents.schemas.plan import PlanFile
@@ -159,6 +164,35 @@ def test_the_standard_library_alone_proves_a_plan(plans: dict[str, Plan], progra
     bad = subprocess.run(line, capture_output=True, text=True, check=False)
     assert (bad.returncode, bad.stdout) == (1, "")
     assert "proof: it is about other data than the plan's" in bad.stderr
+
+
+@pytest.mark.parametrize("lost", [1, 4])
+def test_ranks_removed_from_a_plan_that_says_optimal_are_found(
+    plans: dict[str, Plan], lost: int, tmp_path: Path
+) -> None:
+    """Every figure of the forgery follows from its own data, digests included; only the claim is false."""
+    plan = plans["allocation"]
+    assert plan.rounded.optimal
+    units = plan.rounded.units.copy()
+    units[units.argmax()] -= lost
+    forged = replace(plan, rounded=replace(plan.rounded, units=units))
+    document = load(forged.save(tmp_path / "plan.json"), PlanFile)
+    assert {failure.name for failure in check(document).failures} == {"whole optimum"}
+    honest = replace(forged, rounded=replace(forged.rounded, optimal=False))
+    assert check(load(honest.save(tmp_path / "plan.json"), PlanFile)).valid  # claims the gap alone
+
+
+def test_a_division_by_remainders_cannot_say_optimal(plans: dict[str, Plan], tmp_path: Path) -> None:
+    forged = replace(plans["pruning"], rounded=replace(plans["pruning"].rounded, optimal=True))
+    document = load(forged.save(tmp_path / "plan.json"), PlanFile)
+    assert {failure.name for failure in check(document).failures} == {"whole optimum"}
+
+
+@given(st.floats(0.0, 1e300), st.integers(1, 6))
+def test_bounds_are_printed_on_the_safe_side(value: float, digits: int) -> None:
+    assert Fraction(at_most(value, digits)) >= Fraction(value) >= Fraction(at_least(value, digits))
+    percent = percent_at_most(value).rstrip("%").replace(",", "")
+    assert Fraction(percent) >= 100 * Fraction(value)
 
 
 def test_a_verdict_without_proof_is_refused(plan_file: Path) -> None:

@@ -20,8 +20,10 @@ from typer.testing import CliRunner, Result
 from tests.tiny_models import byte_tokenizer, in_float64, tiny_gpt2, tiny_llama, tiny_llama_dir
 from zetaplan.cli.app import app
 from zetaplan.errors import ScoringError, SpecError
+from zetaplan.evaluate.choices import Answers, Item, multiple_choice, read_items
+from zetaplan.evaluate.interval import mean_interval
 from zetaplan.evaluate.lm_eval import by_lm_eval, write_task
-from zetaplan.evaluate.perplexity import Answers, Item, mean_interval, multiple_choice, perplexity, read_items, windows
+from zetaplan.evaluate.perplexity import perplexity, windows
 from zetaplan.scoring import LoadedModel
 
 TOKENS = torch.randint(0, 250, (83,), generator=torch.Generator().manual_seed(5))
@@ -129,13 +131,21 @@ def test_items_are_read_in_both_forms(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ("{", "line 1 is not JSON"),
-        ("[1]", "has neither ctx nor sentence1 and sentence2"),
-        ('{"sentence1": "a", "choices": ["b", "c"], "gold": 0}', "has neither ctx nor sentence1 and sentence2"),
+        ("[1]", "line 1 is a list; expected an object"),
+        ('{"text": "a", "choices": ["b", "c"], "gold": 0}', "none of the text fields ctx, sentence1, sentence2"),
+        ('{"sentence1": "a", "choices": ["b", "c"], "gold": 0}', "line 1 has no field 'sentence2'"),
+        ('{"ctx": null, "choices": ["b", "c"], "gold": 0}', "line 1: field 'ctx' is null; expected a text"),
+        ('{"ctx": " ", "choices": ["b", "c"], "gold": 0}', "line 1 has an empty prompt"),
+        (
+            r'{"ctx": "\ud83d", "choices": ["b", "c"], "gold": 0}',
+            r"field 'ctx' has \\ud83d at character 0, half",
+        ),
+        (r'{"ctx": "a", "choices": ["b", "\ud83d"], "gold": 0}', r"line 1: a choice has \\ud83d at character 0, half"),
         ('{"ctx": "a", "choices": ["b"], "gold": 0}', "expected a list of at least two texts in `choices`"),
         ('{"ctx": "a", "choices": ["b", ""], "gold": 0}', "expected a list of at least two texts in `choices`"),
         ('{"ctx": "a", "choices": ["b", "c"], "gold": 2}', "expected gold from 0 to 1, got 2"),
         ('{"ctx": "a", "choices": ["b", "c"], "gold": true}', "expected gold from 0 to 1, got True"),
-        ("", "holds 0 items"),
+        ("", "holds no records"),
     ],
 )
 def test_bad_items_are_refused(line: str, message: str, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,61 +14,26 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 from torch import nn
 from typer.testing import CliRunner
 
-from tests.made import made_scores
+from tests.exports.exporting import LAYERS, MODELS, SPARSITY, everywhere, plan_for
 from tests.tiny_models import byte_tokenizer, save_model, tiny_gpt2, tiny_llama
 from zetaplan.cli.app import app
 from zetaplan.errors import CertificateError, SpecError
 from zetaplan.exports import check_file, export, format_names, format_of
-from zetaplan.exports.job import _divided, job_of
-from zetaplan.exports.targets import Entry, Module, by_position, check, linears, modules_of
+from zetaplan.exports.job import job_of
+from zetaplan.exports.targets import Module, linears, modules_of, outline
 from zetaplan.models.apply import apply_pruning
+from zetaplan.plans.kinds import kind_names, kind_of
 from zetaplan.plans.plan import Plan
-from zetaplan.plans.planner import allocate, prune
-from zetaplan.scoring import Scores
+from zetaplan.plans.planner import allocate
 
 NO_COMPRESSOR = (
     "llmcompressor is not installed, so its own reading is not compared; 0.14 wants transformers up to 5.17, "
     "so it needs an environment of its own beside the pinned 5.23"
 )
-LAYERS = 12  # layer 1 is not layer 11
-MODELS: dict[str, Callable[..., nn.Module]] = {"llama": tiny_llama, "gpt2": tiny_gpt2}
-RANKS = ("peft", "axolotl", "mola")
-SPARSITY = ("llm-compressor", "alphapruning", "torch-prune")
-
-
-def scores_of(model: nn.Module, blocks: str = "layers") -> Scores:
-    """Unequal gains for every block of the model, with its true sizes."""
-    found = linears(modules_of(model))
-    keys = [module.block if blocks == "layers" else module.name for module in found]
-    names = tuple(dict.fromkeys(keys))
-    weights = np.array([sum(m.weights for m, key in zip(found, keys, strict=True) if key == name) for name in names])
-    ranks = np.array(
-        [sum(m.inputs + m.outputs for m, key in zip(found, keys, strict=True) if key == name) for name in names]
-    )
-    gain = np.random.default_rng(5).gamma(0.5, size=len(names))
-    one = np.ones(len(names))
-    return made_scores(
-        names=names,
-        gain=gain,
-        low=gain,
-        high=gain,
-        noise_floor=None,
-        cross_fitted=None,
-        standard_error=one,
-        gradient_norm=one,
-        effective_dimension=one,
-        damping=one,
-        parameters=weights,
-        linear_parameters=weights,
-        rank_parameters=ranks,
-        blocks=blocks,
-    )
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -80,16 +44,6 @@ def model(request: pytest.FixtureRequest) -> nn.Module:
 @pytest.fixture(scope="module")
 def llama() -> nn.Module:
     return tiny_llama(layers=LAYERS)
-
-
-def plan_for(model: nn.Module, to: str, blocks: str = "layers") -> Plan:
-    if to in RANKS:
-        return allocate(scores_of(model, blocks), mean_rank=3, expert_rank=4 if to == "mola" else None)
-    return prune(scores_of(model, blocks), sparsity=0.5, upper=0.9)
-
-
-def everywhere(model: nn.Module) -> Plan:
-    return allocate(scores_of(model), mean_rank=3, lower=1)
 
 
 @pytest.mark.parametrize("blocks", ["layers", "modules"])
@@ -158,7 +112,7 @@ def test_llm_compressor_itself_takes_the_planned_shares(llama: nn.Module, blocks
     modifier.on_calibration_start(state, None)
     taken = {name.rstrip("."): modifier._module_sparsities[module] for module, name in modifier._module_names.items()}
     modifier.remove_hooks()
-    assert taken == {name: share for name, share in job_of(plan, modules_of(llama)).shares.items() if share}
+    assert taken == {name: share for name, share in job_of(plan, outline(llama)).shares.items() if share}
 
 
 @pytest.mark.slow
@@ -221,7 +175,7 @@ def test_mola_has_one_entry_per_layer_and_routes_to_experts_that_exist(model: nn
     assert plan.rounded.used == sum(4 * m.inputs * n + 4 * m.outputs * n for m, n in _by_linear(plan, model))
     with pytest.raises(SpecError, match=r"this plan counts ranks; plan kind 'experts'"):
         export(plan_for(model, "peft"), to="mola", model=model)
-    with pytest.raises(SpecError, match=r"counts experts, not ranks: export it to mola"):
+    with pytest.raises(SpecError, match=r"takes plans of ranks, this plan counts experts"):
         export(plan, to="peft", model=model)
 
 
@@ -258,70 +212,12 @@ def test_every_format_reads_back_and_names_what_was_changed(llama: nn.Module, to
     assert any("would be ignored" in problem.words for problem in found)
 
 
-def test_a_vector_of_another_length_is_named(llama: nn.Module, tmp_path: Path) -> None:
-    np.save(tmp_path / "v.npy", np.linspace(0, 1, 7 * LAYERS + 1), allow_pickle=False)
-    _, [found] = check_file(tmp_path / "v.npy", llama)
-    assert str(found) == "ratios: ratios[84]: would be ignored: the tool finds no module of this name"
-    np.save(tmp_path / "v.npy", np.linspace(0, 1, 7 * LAYERS - 1), allow_pickle=False)
-    _, [found] = check_file(tmp_path / "v.npy", llama)
-    assert str(found) == "ratios: model.layers.11.mlp.down_proj: no entry sets this module"
-
-
-@pytest.mark.parametrize(
-    ("pattern", "said"),
-    [
-        ({"layers.1.*q_proj": 4}, r"layers\.1\.\*q_proj: would hit model\.layers\.10\.self_attn\.q_proj"),
-        ({"^q_proj": 4}, r"\^q_proj: would be ignored: the tool finds no module"),
-        ({"model.layers.1": 4}, r"model\.layers\.1: would be ignored"),
-        ({"base_model.model.model.layers.1.self_attn.q_proj": 4}, "would be ignored"),
-        ({"q_proj": 4, "layers.3.self_attn.q_proj": 8}, r"'q_proj' stands before it and takes model\.layers\.3"),
-        ({r"layers\.3\.mlp\.up_proj": 4}, "would be ignored"),  # no target
-    ],
-)
-def test_keys_that_peft_only_warns_of(llama: nn.Module, pattern: dict[str, int], said: str, tmp_path: Path) -> None:
-    config = {"peft_type": "LORA", "r": 2, "target_modules": ["q_proj", "v_proj"], "rank_pattern": pattern}
-    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
-    _, found = check_file(tmp_path / "adapter_config.json", llama)
-    assert found
-    assert re.search(said, str(found[0]))
-
-
-@given(keys=st.lists(st.sampled_from(["q_proj", "layers.1.*", r"^model\.layers\.1\.self_attn\.q_proj", "1", "x"])))
-def test_the_first_match_wins_as_in_peft(keys: list[str]) -> None:
-    from peft.utils.other import get_pattern_key
-
-    names = [f"model.layers.{k}.self_attn.{p}" for k in range(LAYERS) for p in ("q_proj", "k_proj")]
-    ranks = {key: i + 1.0 for i, key in enumerate(dict.fromkeys(keys))}
-    entries = [Entry(key, rank, rf"(.*\.)?({key})") for key, rank in ranks.items()]
-    taken = {name: ranks.get(get_pattern_key(list(ranks), name)) for name in names}
-    wanted = {name: rank for name, rank in taken.items() if rank}
-    ignored = [key for key in ranks if ranks[key] not in taken.values()]
-    assert [problem.key for problem in check(entries, names, wanted)] == ignored
-
-
-@given(amount=st.integers(0, 10**12), sizes=st.lists(st.integers(1, 10**9), min_size=1, max_size=9))
-def test_a_layer_is_divided_to_the_unit(amount: int, sizes: list[int]) -> None:
-    amount = min(amount, sum(sizes))
-    parts = _divided(amount, sizes)
-    assert sum(parts) == amount
-    for part, size in zip(parts, sizes, strict=True):
-        assert 0 <= part <= size
-        assert abs(part - amount * size / sum(sizes)) < 1 + 1e-6
-
-
-def test_positions_beyond_the_names_hit_nothing() -> None:
-    entries = by_position("sparsity", [0.1, 0.2, 0.3], ["a", "b"])
-    assert [str(p) for p in check(entries, ["a", "b"])] == [
-        "sparsity[2]: would be ignored: the tool finds no module of this name"
-    ]
-
-
 def test_a_plan_of_another_model_is_refused(llama: nn.Module, tmp_path: Path) -> None:
     plan = plan_for(llama, "peft")
     with pytest.raises(
         CertificateError, match=r"model\.layers\.2: would be ignored: the model has no decoder layer or"
     ):
-        job_of(plan, modules_of(tiny_llama(layers=2)))
+        job_of(plan, outline(tiny_llama(layers=2)))
     with pytest.raises(
         CertificateError, match=r"the plan counts 256 parameters per rank, the linears of this model have 512"
     ):
@@ -333,7 +229,7 @@ def test_a_plan_of_another_model_is_refused(llama: nn.Module, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("to", "blocks", "said"),
     [
-        ("alphapruning", "layers", "takes plans of pruning, this is one of allocation"),
+        ("alphapruning", "layers", "takes plans of weights, this plan counts"),
         ("yaml", "layers", "expected one of alphapruning, axolotl, csv, json"),
         ("mola", "modules", "takes one per layer; plan over layers"),
     ],
@@ -359,23 +255,10 @@ def test_conv1d_is_refused_where_it_would_be_passed_over() -> None:
             export(plan_for(gpt2, to), to=to, model=gpt2)
 
 
-def test_a_plan_is_checked_by_its_names(llama: nn.Module, tmp_path: Path) -> None:
-    file = plan_for(llama, "peft").save(tmp_path / "plan.json")
-    assert check_file(file, llama) == ("plan", ())
-    with pytest.raises(CertificateError, match=r"model\.layers\.2: would be ignored"):
-        check_file(file, tiny_llama(layers=2))
-
-
-def test_a_file_of_no_known_format(tmp_path: Path, llama: nn.Module) -> None:
-    (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(SpecError, match="is of no known format; known are alphapruning"):
-        check_file(tmp_path / "notes.txt", llama)
-
-
 @pytest.mark.parametrize("to", format_names())
 def test_every_format_keeps_the_contract(to: str) -> None:
     form: Any = format_of(to)
-    assert form.PROGRAM in (None, "allocation", "pruning")
+    assert form.COUNTS in {None, *(kind_of(name).counts for name in kind_names())}
     assert form.FILE
     assert (form.__doc__ or "").strip()
 
@@ -387,7 +270,7 @@ def test_the_command_writes_and_says_how_to_use_it(llama: nn.Module, tmp_path: P
     out = tmp_path / "adapter_config.json"
     done = CliRunner().invoke(app, ["export", str(plan), "--to", "peft", "--model", str(folder), "-o", str(out)])
     assert done.exit_code == 0, done.output
-    assert "every entry hits what it means" in done.output
+    assert "every entry matches exactly its modules" in done.output
     assert check_file(out, str(folder)) == ("peft", ())
     for file in (plan, out):
         fits = CliRunner().invoke(app, ["apply", str(folder), str(file), "--check"])

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner, Result
 
-from benchmarks import pruning
 from tests.tiny_models import in_float64, tiny_gpt2, tiny_llama, tiny_llama_dir
 from zetaplan.cli.app import app
 from zetaplan.errors import ScoringError, SpecError
@@ -198,11 +197,6 @@ def test_every_entry_that_would_be_ignored_is_named() -> None:
         apply_pruning(tiny_llama(layers=3, hidden=32), plan, "magnitude")
 
 
-def test_inputs_that_are_all_zero_are_refused() -> None:
-    with pytest.raises(ScoringError, match="all zero or not finite"):
-        SparseGPT().prune(torch.ones(2, 3), 2, torch.zeros(3, 3), groups=False)
-
-
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
@@ -265,8 +259,10 @@ def test_scores_of_other_weights_are_noted(saved: tuple[Path, Path], tmp_path: P
     assert "note: the plan follows from scores of other weights" in done.stdout
 
 
-def test_the_page_of_experiments_holds_the_table_of_its_result() -> None:
-    page = pruning.PAGE.read_text(encoding="utf-8")
-    cells = json.loads(pruning.RESULT.read_text(encoding="utf-8"))["cells"]
-    assert pruning.with_table(page, cells) == page
-    assert all(found["sparsity"] == 0.5 for row in cells.values() for found in row.values())
+def test_the_command_computes_where_it_is_told(saved: tuple[Path, Path], tmp_path: Path) -> None:
+    model, plan = saved
+    options = ("--method", "magnitude", "--out", tmp_path / "pruned")
+    wrong = run("apply", model, plan, *options, "--device", "nonsense")
+    assert wrong.exit_code == 2
+    assert "device = 'nonsense': torch cannot compute there; use cpu, or a device that it sees" in wrong.stderr
+    assert run("apply", model, plan, *options, "--device", "cpu").exit_code == 0

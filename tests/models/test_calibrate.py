@@ -106,3 +106,9 @@ def test_the_command_writes_the_curves_and_says_the_kappa(tmp_path: Path, monkey
     assert found["levels"] == [0.6, 0.9]
     assert found["kappa"] == pytest.approx(0.25)
     assert np.shape(found["rise"]) == (3, 2)
+
+
+def test_a_device_that_is_not_there_is_refused_in_one_line(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["calibrate", str(tiny_llama_dir(tmp_path)), "--device", "nonsense"])
+    assert done.exit_code == 2
+    assert "device = 'nonsense': torch cannot compute there; use cpu, or a device that it sees" in done.stderr

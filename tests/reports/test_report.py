@@ -14,6 +14,7 @@ import pytest
 
 import zetaplan as zp
 from tests.made import LAYERS, made_scores
+from zetaplan._digits import at_most
 from zetaplan.drift.cost import drift_sentence
 from zetaplan.errors import SpecError
 from zetaplan.plans.plan import Plan
@@ -94,7 +95,7 @@ def test_whole_units_are_told_in_both_files(plans: dict[str, Plan], program: str
     for text in (html(plan), markdown(plan)):
         row = next(line for line in text.splitlines() if "in total" in line)
         assert total in row
-        assert f"within {plan.rounded.gap:.2g}" in text
+        assert f"within {at_most(plan.rounded.gap)}" in text
         assert all(word in text for word in ("requested", "relaxed", "rounded", "achieved"))
     [relaxed, whole] = [Report(plan, "p").rows[2].amounts[i] for i in (1, 2)]
     assert (relaxed, whole) == (f"{plan.solution.x[2]:.4f}", f"{plan.rounded.units[2]:,}")

@@ -6,7 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.decoders import tiny_decoder
 from tests.tiny_models import ARCHITECTURES, tiny_architecture, tiny_llama
+from zetaplan.errors import ScoringError
 from zetaplan.scoring import Damping, curvature_names, score, score_each
 from zetaplan.scoring.model.blocks import partition
 
@@ -161,3 +163,60 @@ def test_a_linear_called_twice_in_one_pass_adds_both():
 def test_the_list_of_surrogates_is_that_of_the_folder():
     matrix_free = {"ggn", "hessian", "nystrom", "token-fisher"}
     assert set(curvature_names()) == set(ONE_PASS) | matrix_free
+
+
+#: Of each kind, what the estimators leave out of its layers: convolutions used by their weight, states, sinks, routers.
+LEFT_OUT = {
+    "lfm2": set(),
+    "qwen3_5_text": {
+        "linear_attn.A_log",
+        "linear_attn.conv1d.weight",
+        "linear_attn.dt_bias",
+        "linear_attn.norm.weight",
+    },
+    "mamba2": {"mixer.A_log", "mixer.D", "mixer.dt_bias", "mixer.conv1d.weight", "mixer.conv1d.bias"},
+    "gpt_oss": {"self_attn.sinks"},
+    "gemma3n_text": {"altup.correct_output_scale", "altup.router_norm.weight"},
+    "gemma4_text": set(),
+    "lfm3": {"conv.conv.weight"},
+    "rwkv": {f"{part}.time_mix_{way}" for part in ("attention", "feed_forward") for way in ("key", "receptance")}
+    | {"attention.time_mix_value", "attention.time_decay", "attention.time_first"},
+    "minimax_m2": {"mlp.gate.weight"},
+}
+
+
+@pytest.mark.parametrize("kind", LEFT_OUT)
+def test_unmodified_models_are_scored_on_what_is_covered_and_the_rest_is_listed(kind):
+    """In float32: the dense solve over the covered parameters of every layer."""
+    model, batch = tiny_decoder(kind), text()
+    found = score(model, batch, damping=TAU)
+    inside = {name.removeprefix(f"{block}.") for block in found.names for name in found.left_out if f"{block}." in name}
+    assert inside == LEFT_OUT[kind]
+    for k, part in enumerate(partition(model, "layers")):
+        covered = {name: p for name, p in part.named_parameters.items() if name not in found.left_out}
+        assert found.parameters[k] == sum(p.numel() for p in covered.values())
+        rows = dense_rows(model, batch, list(covered.values())).astype(np.float64)
+        products = rows @ rows.T
+        gain = np.linalg.solve(products + len(rows) * TAU.value * np.eye(len(rows)), products.sum(1)).sum() / len(rows)
+        assert found.gain[k] == pytest.approx(gain, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["lfm2", "qwen3_5_text", "mamba2"])
+def test_a_convolution_is_no_stack_of_experts(kind):
+    model = tiny_decoder(kind)
+    for part in partition(model, "layers"):
+        linears = sum(module.weight.numel() for module in part.modules.values() if isinstance(module, torch.nn.Linear))
+        assert part.linear_parameters == linears > 0
+    found = score(model, text(), blocks="modules", damping=TAU)
+    assert not any("conv1d" in name or name.endswith("conv.conv") for name in found.names)
+
+
+@pytest.mark.parametrize("kind", ["mamba", "jetmoe", "llama4_text"])
+def test_a_matrix_that_no_estimator_covers_is_refused_by_its_name(kind):
+    reasons = {
+        "mamba": r"'backbone.layers.0.mixer.dt_proj' met 0 of 4 sequences .*: it is not called, its weight is used",
+        "jetmoe": r"'model.layers.0.self_attention.experts.input_linear' \(JetMoeParallelExperts\) owns parameters",
+        "llama4_text": r"'model.layers.1.feed_forward.experts' met 144 rows where 4 sequences of 9 tokens went through",
+    }
+    with pytest.raises(ScoringError, match=reasons[kind]):
+        score(tiny_decoder(kind), text())

@@ -125,7 +125,7 @@ def test_nystrom_sees_less_curvature_and_so_promises_more(dtype):
 
 @pytest.mark.parametrize("name", ["ggn", "token-fisher", "nystrom"])
 def test_score_hands_it_all_on(name):
-    model = in_float64(tiny_llama(hidden=4, vocabulary=11))
+    model = in_float64(tiny_llama(layers=1, hidden=4, vocabulary=11))
     data = {"input_ids": random_ids() % 11}
     found = score(model, data, curvature=name, held_out=data)
     assert (found.low <= found.gain).all()

@@ -1,15 +1,15 @@
-"""Products of one block against dense float64 matrices from torch.func, and against curvlinops."""
+"""Products of one block against dense float64 matrices (see tests.wide_models), and against curvlinops."""
 
 import copy
 
 import numpy as np
 import pytest
 import torch
-from torch.func import functional_call, jacrev
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tests.scoring.test_score import random_ids
-from tests.tiny_models import in_float64, tiny_gpt2, tiny_llama
+from tests.tiny_models import tiny_gpt2, tiny_llama
+from tests.wide_models import dense as dense_truth
+from tests.wide_models import wide
 from zetaplan.scoring.curvature._products import LinearisedBlock
 from zetaplan.scoring.model.blocks import partition
 from zetaplan.scoring.text.sequences import checked_batches
@@ -29,7 +29,7 @@ def data(size=None):
 
 @pytest.fixture(scope="module", params=sorted(MODELS))
 def block(request):
-    model = in_float64(MODELS[request.param](layers=2, hidden=4, vocabulary=11))
+    model = MODELS[request.param](layers=2, hidden=4, vocabulary=11).double()
     ids = data()
     for batch in ids:
         batch["input_ids"] %= 11
@@ -41,40 +41,7 @@ def block(request):
 @pytest.fixture(scope="module")
 def dense(block):
     """g, H, Gauss-Newton and per-token Fisher, each sequence alone and unpadded, written out from the definitions."""
-    names = list(block.parameters)
-    sizes = [p.numel() for p in block.parameters.values()]
-    theta = torch.cat([p.detach().flatten() for p in block.parameters.values()])
-    [batch] = block.batches
-
-    def logits(vector, row):
-        n = int(batch["attention_mask"][row].sum())
-        pieces = vector.split(sizes)
-        shaped = {name: piece.view_as(block.parameters[name]) for name, piece in zip(names, pieces, strict=True)}
-        inputs = {"input_ids": batch["input_ids"][row : row + 1, :n], "use_cache": False}
-        places = [t for t in range(n - 1) if batch["labels"][row, t + 1] != -100]
-        return functional_call(block.model, shaped, kwargs=inputs).logits[0, places], batch["labels"][row][1:][places]
-
-    def loss(vector):
-        total = 0.0
-        for row in range(3):
-            z, y = logits(vector, row)
-            total = total - z.log_softmax(-1).gather(1, y[:, None]).mean() / 3
-        return total
-
-    d = len(theta)
-    with sdpa_kernel(SDPBackend.MATH):
-        second = torch.autograd.functional.hessian(loss, theta)  # torch.func is wrong on a layer norm's weights
-    ggn, tokens = torch.zeros(d, d, dtype=torch.float64), torch.zeros(d, d, dtype=torch.float64)
-    for row in range(3):
-        z, y = logits(theta, row)
-        jacobian = jacrev(lambda v, row=row: logits(v, row)[0])(theta)
-        for z_t, y_t, j in zip(z, y, jacobian, strict=True):
-            p = z_t.softmax(-1).detach()
-            ggn += j.T @ (p.diag() - p.outer(p)) @ j / (3 * len(z))
-            residual = p.clone()
-            residual[y_t] -= 1
-            tokens += torch.outer(j.T @ residual, j.T @ residual) / (3 * len(z))
-    return {"gradient": jacrev(loss)(theta), "hessian": second, "ggn": ggn, "token_fisher": tokens}
+    return dense_truth(wide(block.model), list(block.parameters), block.batches)
 
 
 def test_gradient(block, dense):
@@ -129,8 +96,7 @@ def test_curvlinops_agrees(name, operator, tiny):
     On unpadded sequences of one length the mean over sequences is the mean over tokens, which curvlinops takes.
     """
     curvlinops = pytest.importorskip("curvlinops", reason="curvlinops-for-pytorch is not installed")
-    model = in_float64(tiny(layers=1, hidden=4, vocabulary=11))
-    model.set_attn_implementation("eager")
+    model = wide(tiny(layers=1, hidden=4, vocabulary=11))
     ids = random_ids(sequences=3, length=6) % 11
     part = partition(model, "modules")[2]
     block = LinearisedBlock(model, part.named_parameters, checked_batches({"input_ids": ids}))

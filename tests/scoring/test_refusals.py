@@ -2,7 +2,17 @@
 
 import pytest
 import torch
+from peft import IA3Config, LoHaConfig, LoraConfig, PromptTuningConfig, get_peft_model
 from torch import nn
+from transformers import (
+    BertConfig,
+    BertGenerationConfig,
+    BertGenerationDecoder,
+    BertLMHeadModel,
+    LlamaForSequenceClassification,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from tests.tiny_models import tiny_llama
 from zetaplan.errors import ScoringError
@@ -66,14 +76,15 @@ def test_a_gradient_that_is_not_finite_names_the_module(model):
     refuse(model, "gradient at module 'model.layers.1.mlp.down_proj' is not finite")
 
 
-def test_a_module_used_twice(model):
+def test_a_norm_used_twice_is_left_out_by_name(model):
     layers = model.model.layers
     layers[1].input_layernorm = layers[0].input_layernorm
-    refuse(
-        model, "module 'model.layers.0.input_layernorm' is used twice in one pass, which is supported for linears only"
-    )
-    layers[1] = layers[0]
-    refuse(model, "is used twice in one pass, which is supported for linears only")
+    found = score(model, (IDS,))
+    assert "model.layers.0.input_layernorm.weight" in found.left_out
+    assert "model.layers.0.post_attention_layernorm.weight" not in found.left_out
+    named = dict(model.named_parameters())
+    outside = sum(named[name].numel() for name in found.left_out)
+    assert sum(found.parameters) + outside == sum(parameter.numel() for parameter in named.values())
 
 
 def test_a_weight_tied_to_the_embedding(model):
@@ -163,3 +174,58 @@ def test_the_model_is_restored_after_a_failure(model):
     refuse(model, "not finite")
     assert [(m.training, len(m._forward_hooks)) for m in model.modules()] == hooks
     assert all(p.requires_grad for p in model.parameters())
+
+
+def test_an_encoder_is_refused():
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    encoder = BertLMHeadModel(BertConfig(vocab_size=23, **sizes))
+    refuse(encoder, r"BertLMHeadModel \(bert\) is an encoder: with is_decoder = False every place sees")
+    decoder = BertLMHeadModel(BertConfig(vocab_size=23, is_decoder=True, **sizes))
+    assert (score(decoder, (IDS,)).gain > 0).all()
+    known_by_a_pass = BertGenerationDecoder(BertGenerationConfig(vocab_size=23, **sizes))
+    refuse(known_by_a_pass, "the last token changes the logits of earlier places in BertGenerationDecoder")
+    translator = T5ForConditionalGeneration(
+        T5Config(vocab_size=23, d_model=16, d_kv=8, d_ff=16, num_layers=2, num_heads=2, decoder_start_token_id=0)
+    )
+    refuse(
+        translator,
+        r"T5ForConditionalGeneration \(t5\) is an encoder-decoder; give a decoder-only causal",
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_a_model_that_looks_ahead_is_refused_whatever_its_configuration(model, dtype):
+    model.model.layers[0].register_forward_hook(lambda module, args, output: output + output.roll(-1, dims=1))
+    refuse(model.to(dtype), "the last token changes the logits of earlier places in LlamaForCausalLM, so it is")
+
+
+def test_a_model_without_a_head_is_refused(model):
+    refuse(model.model, "LlamaModel has no language-model head, so it predicts no token; give a decoder-only causal")
+    classifier = LlamaForSequenceClassification(model.config)
+    refuse(classifier, "LlamaForSequenceClassification has no language-model head")
+
+
+ADAPTERS = [LoraConfig(r=2), IA3Config(), LoHaConfig(r=2), PromptTuningConfig(num_virtual_tokens=2)]
+
+
+@pytest.mark.parametrize("config", ADAPTERS, ids=lambda config: type(config).__name__)
+def test_an_adapter_that_is_not_merged_is_refused(model, config):
+    config.task_type = "CAUSAL_LM"
+    if hasattr(config, "target_modules"):
+        config.target_modules = ["q_proj", "v_proj", "down_proj"]
+    if isinstance(config, IA3Config):
+        config.feedforward_modules = ["down_proj"]
+    adapted = get_peft_model(model, config)
+    for given in (adapted, adapted.base_model)[: 1 if isinstance(config, PromptTuningConfig) else 2]:
+        refuse(given, r"PEFT adapter that is not merged, .*; merge it into the weights first: model = model.merge_")
+    if isinstance(config, LoraConfig):
+        merged = adapted.merge_and_unload()
+        assert len(score(merged, (IDS,), blocks="modules").names) == 14
+
+
+def test_what_the_code_of_a_model_raises_is_one_line(model):
+    def broken(module, args):
+        raise KeyError("a name\nand more")
+
+    model.model.layers[1].register_forward_pre_hook(broken)
+    refuse(model, r"^model: a pass of LlamaForCausalLM fails: KeyError: 'a name\\nand more'$")

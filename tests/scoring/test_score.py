@@ -1,7 +1,11 @@
 """`score` on whole models against dense truths: sequences one by one through autograd, then a d x d solve."""
 
+import copy
 import gc
+import pickle
 import weakref
+from dataclasses import fields
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -215,7 +219,30 @@ def test_quality_is_the_share_of_the_gain(model, batch):
 
 
 def test_scores_are_frozen(model, batch):
+    require_frozen(score(model, [batch]))
+
+
+@pytest.mark.parametrize(
+    "travelled",
+    [
+        copy.copy,
+        copy.deepcopy,
+        lambda value: pickle.loads(pickle.dumps(value)),  # noqa: S301  our own bytes
+        lambda value: get_context("spawn").Pool(1).apply(copy.copy, (value,)),
+    ],
+    ids=["copy", "deepcopy", "pickle", "spawn"],
+)
+def test_scores_travel(model, batch, travelled):
     scores = score(model, [batch])
+    found = travelled(scores)
+    for item in fields(scores):
+        mine, other = getattr(scores, item.name), getattr(found, item.name)
+        assert type(mine) is type(other)
+        np.testing.assert_equal(other, mine)
+    require_frozen(found)
+
+
+def require_frozen(scores):
     with pytest.raises(ValueError, match="read-only"):
         scores.gain[0] = 1.0
     with pytest.raises(TypeError):

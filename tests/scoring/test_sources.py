@@ -280,7 +280,7 @@ def refuse(message, *args, **options):
 
 
 def test_short_text_is_refused_with_counts(text, tokenizer):
-    refuse(r"text\.txt has 1000 tokens, one sequence needs 1001", text, tokenizer, sequences=1, length=1001)
+    refuse(r"text\.txt has 1,000 tokens, one sequence needs 1001", text, tokenizer, sequences=1, length=1001)
     refuse("give 50 sequences of 20 tokens, 51 are asked for", text, tokenizer, sequences=51, length=20)
 
 
@@ -297,9 +297,9 @@ def test_malformed_records(tmp_path, tokenizer):
     file.write_text('["a list"]\n')
     refuse(r"r\.jsonl, line 1 is a list; expected an object", file, tokenizer, sequences=1)
     file.write_text('{"question": "what?"}\n')
-    refuse(r"line 1 has none of the text fields ctx, sentence1, sentence2; it has question", file, tokenizer)
+    refuse(r"line 1 has none of the text fields text, ctx, sentence1, sentence2; it has 'question'", file, tokenizer)
     file.write_text('{"text": "a"}\n')
-    refuse(r"line 1 has 1 tokens; at least 2 are needed", file, tokenizer, sequences=1)
+    refuse(r"line 1 has 1 token; at least 2 are needed", file, tokenizer, sequences=1)
     file.write_text("\n")
     refuse(r"r\.jsonl holds no records", file, tokenizer, sequences=1)
 

@@ -18,7 +18,9 @@ from zetaplan.spec.programs.allocation import allocation
 from zetaplan.spec.programs.precision import precision
 from zetaplan.spec.programs.pruning import pruning
 from zetaplan.verification.regret.adversary import worst_case_floor
-from zetaplan.verification.regret.dual_ends import Box, decision_box, dual_ends, mixed
+from zetaplan.verification.regret.boxes import Box, decision_box
+from zetaplan.verification.regret.dual_ends import dual_ends
+from zetaplan.verification.regret.quotient import mixed
 
 
 def drawn(name: str, seed: int) -> tuple[Instance, np.ndarray, np.ndarray]:

@@ -9,12 +9,18 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+import zetaplan as zp
 from tests import mutants
 from tests.mutants import Document
 from zetaplan.verification import checker
@@ -152,6 +158,47 @@ def test_refuses_what_is_no_certificate(word: str, value: Any) -> None:
         check_certificate(value)
     assert refusal.value.status == 2
     assert "\n" not in str(refusal.value)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.floats(0.0, sys.float_info.max))
+def test_bounds_are_printed_rounded_up(value: float) -> None:
+    """Two digits, never below the bound and less than a tenth above it."""
+    printed = Fraction(format(checker.UP.create_decimal(value), ".2g"))
+    assert Fraction(value) <= printed <= Fraction(value) * Fraction(11, 10)
+
+
+def test_the_gap_of_a_plan_is_printed_rounded_up() -> None:
+    claim = GOOD["claim"] | {"gap": 0.130155}
+    assert check_certificate(GOOD | {"claim": claim}).claims[-1] == "no plan is better by more than 0.14"
+
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(sorted(checker.FIELDS)), inner),
+)
+OBJECTS = [None, 0, 7, 1.5, b"x", (), {1, 2}, object(), int, len, np.zeros(3), Path("\0"), "a\0b", "", Fraction(1), ...]
+
+
+@settings(max_examples=300, deadline=None)
+@given(ANY, st.sampled_from([*checker.FIELDS, "proof", "instance", "solution"]))
+def test_any_value_is_refused_by_the_one_error(value: Any, key: str) -> None:
+    for source in (value, GOOD | {key: value}, plan_of(GOOD) | {key: value}, {"schema": "zetaplan.plan/1", key: value}):
+        with suppress(CertificateError):
+            check_certificate(source)
+
+
+@pytest.mark.parametrize("value", OBJECTS, ids=repr)
+def test_any_object_is_refused_by_the_one_error(value: Any) -> None:
+    with pytest.raises(CertificateError):
+        check_certificate(value)
+    with pytest.raises(zp.CertificateError):
+        zp.check_certificate(value)
+    for key in (*checker.FIELDS, "proof", "instance", "solution"):
+        with suppress(CertificateError):
+            check_certificate(GOOD | {key: value})
+        with suppress(CertificateError):
+            check_certificate(plan_of(GOOD) | {key: value})
 
 
 def test_free_layers_are_told() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests import mutants
 from tests.strategies import instances, random_instance
+from tests.wide import wide_instance
 from zetaplan.errors import SpecError
 from zetaplan.solvers import solve
 from zetaplan.solvers.exact import solve_exact
@@ -56,6 +57,23 @@ def test_valid_means_accepted_whatever_the_claim(instance: Instance, seed: int, 
     price = solution.multiplier * (1 + noise * rng.standard_normal())
     certificate = certify_exactly(instance, Solution(instance, x, price))
     assert certificate.valid == accepted(certificate)
+
+
+PINNED = [
+    allocation([2, 3], 1, 0, upper=[math.inf, 0]),
+    pruning([4, 4, 0.5, 3], 3, target=9, lower=[1, 0, 0, 0], upper=[1, 1, 1, 0]),
+    *(wide_instance(seed, name) for seed in range(60) for name in sorted(checker.PROGRAMS)),
+]
+
+
+def test_pinned_layers_zero_weights_and_limits_at_the_edges_are_proved_and_the_checker_agrees() -> None:
+    for instance in PINNED:
+        solution = solve_exact(instance)
+        for factor in (1.0, 0.0, 0.5, 2.0, 1e3):
+            claim = replace(solution, multiplier=factor * solution.multiplier)
+            certificate = certify_exactly(instance, claim)
+            assert certificate.valid == accepted(certificate), (instance, factor)
+            assert certificate.valid or factor != 1.0, (instance, certificate.failures)
 
 
 @pytest.mark.parametrize("seed", range(40))

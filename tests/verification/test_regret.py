@@ -22,7 +22,7 @@ from zetaplan.spec.programs.pruning import pruning
 from zetaplan.spec.solution import Solution
 from zetaplan.verification.certificate import certify
 from zetaplan.verification.regret.bound import NEEDS, Kind, box_constants, regret_bound
-from zetaplan.verification.regret.dual_ends import quality_ends
+from zetaplan.verification.regret.boxes import quality_ends
 
 K = 8
 ROUNDING = 1e-11

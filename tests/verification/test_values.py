@@ -21,7 +21,8 @@ from zetaplan.verification.checker import CertificateError, check_certificate
 from zetaplan.verification.conformance import conformance
 from zetaplan.verification.enclosure import enclose
 from zetaplan.verification.regret.bound import NEEDS, regret_bound
-from zetaplan.verification.regret.dual_ends import decision_box, dual_ends
+from zetaplan.verification.regret.boxes import decision_box
+from zetaplan.verification.regret.dual_ends import dual_ends
 from zetaplan.verification.regret.relative import relative_regret
 
 LOW, HIGH = [0.9, 2.7, 0.0], [1.1, 3.3, 1.0]

@@ -19,7 +19,9 @@ from __future__ import annotations
 import numpy as np
 
 from zetaplan.spec.instance import Array, Instance
-from zetaplan.verification.regret.dual_ends import Box, lagrangian, mixed, rounding
+from zetaplan.verification.regret.boxes import Box
+from zetaplan.verification.regret.lagrangian import lagrangian, rounding
+from zetaplan.verification.regret.quotient import mixed
 
 
 def worst_case_floor(instance: Instance, box: Box, chances: Array, multiplier: float, answers: Array) -> float:

@@ -27,7 +27,8 @@ from zetaplan.errors import SpecError, require
 from zetaplan.spec.constants import Constants, constants
 from zetaplan.spec.instance import Array, Arrayish, Instance, weights
 from zetaplan.spec.solution import Solution
-from zetaplan.verification.regret.dual_ends import dual_ends, quality_ends, regret_boxes
+from zetaplan.verification.regret.boxes import quality_ends, regret_boxes
+from zetaplan.verification.regret.dual_ends import dual_ends
 
 Kind = Literal["dual-endpoint", "separable", "variational", "theorem-4"]
 

@@ -9,7 +9,8 @@ import numpy as np
 from zetaplan.spec.instance import Array, Arrayish, Instance
 from zetaplan.spec.solution import Solution
 from zetaplan.verification.certificate import certify
-from zetaplan.verification.regret.dual_ends import dual_ends, relative_boxes
+from zetaplan.verification.regret.boxes import relative_boxes
+from zetaplan.verification.regret.dual_ends import dual_ends
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,7 +39,7 @@ def apply(
     removed = counted(sum(block["removed"] for block in facts["blocks"]), "weight")
     blocks = counted(len(facts["blocks"]), "block")
     lines = [f"{removed} of {blocks} removed ({facts['sparsity']:.2%}) by {options.method}"]
-    lines += [f"note: {facts['note']}"] if facts["note"] else []
+    lines += [f"note: {note}" for note in (facts["note"], *facts["notes"]) if note]
     tell("\n".join([*lines, f"written: {out}"]), quiet or as_json)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from zetaplan._digits import at_most
 from zetaplan._plural import counted
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def summary(plan: Plan) -> str:
     lines = [
         f"{plan.instance.program.name}: {layers}, all {conditions} conditions of optimality hold",
         f"in whole units ({plan.whole_unit}): {plan.rounded.used:,.10g} of {plan.instance.limit:,.10g} "
-        f"{plan.resource_unit}, within {plan.rounded.gap:.2g} of the best possible objective",
+        f"{plan.resource_unit}, within {at_most(plan.rounded.gap)} of the best possible objective",
     ]
     drift = drift_sentence(plan.regret)
     notes = [*plan.warnings, *([drift] if drift else [])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from zetaplan._digits import at_most
 from zetaplan.cli.options import Json, PlanPath, Quiet
 from zetaplan.cli.output import show, tell
 from zetaplan.errors import CertificateError
@@ -16,9 +17,16 @@ def verify(plan: PlanPath, as_json: Json = False, quiet: Quiet = False) -> None:
     from zetaplan.documents.verify import check
     from zetaplan.reports.tables import verdict_table
 
-    verdict = check(load(plan, PlanFile))
+    document = load(plan, PlanFile)
+    verdict = check(document)
     facts = {"plan": str(plan), "valid": verdict.valid, "checks": [asdict(found) for found in verdict.checks]}
     show(facts, verdict_table(verdict), as_json, quiet)
     if not verdict.valid:
         raise CertificateError(f"{plan} is refused: {', '.join(failure.name for failure in verdict.failures)}")
-    tell(f"{plan} holds: proved optimal for its program, in fractions too; nothing was changed", quiet or as_json)
+    whole = document.rounded
+    units = (
+        "no plan in whole units is better" if whole.optimal else f"whole units are within {at_most(whole.gap)} of it"
+    )
+    how = "in fractions too" if document.proof.schema_ == "zetaplan.certificate/1" else "by an enclosure"
+    proved = f"nothing was changed; the plan is proved optimal for its program, {how}"
+    tell(f"{plan} holds: {proved}; {units}", quiet or as_json)

@@ -125,7 +125,12 @@ def save_plan(plan: Plan, path: str | os.PathLike[str]) -> Path:
 
 
 def plan_document(plan: Plan) -> PlanFile:
-    """The plan as the document that `save_plan` writes, sealed with its own sha256."""
+    """The plan as the document that `save_plan` writes, sealed with its own sha256.
+
+    Examples:
+        >>> zp.plan_document(zp.allocate(scores, mean_rank=4)).schema_
+        'zetaplan.plan/1'
+    """
     require(plan, Plan, "plan", "give what zetaplan.allocate or zetaplan.prune returns")
     scores = scores_document(plan.scores)
     return checked(

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from zetaplan._digits import at_most
 from zetaplan._files import path_of
 from zetaplan.documents.convert import certificate_data, plan_value, regret_data, rounded_data
 from zetaplan.documents.io import load
@@ -118,6 +119,7 @@ def _meaning(document: PlanFile, plan: Plan) -> Iterator[Check]:
     yield _whole_units(plan)
     yield _whole_limit(plan)
     yield _whole_gap(document.rounded, rounded_data(plan))
+    yield _whole_optimum(plan)
     yield _regret(document.regret, regret_data(_costs(plan)))
     yield _labels(document, plan)
 
@@ -191,7 +193,7 @@ def _enclosure(plan: Plan, stored: EnclosureProof) -> Check:
     found, failures = prove(plan.instance, plan.solution)
     if found is None:
         return Check("proof", False, f"the optimum, enclosed anew, fails {failures[0].name}")
-    detail = f"enclosed by Arb: each layer is within {stored.distance:.2g} max(1, x) of the optimum"
+    detail = f"enclosed by Arb: each layer is within {at_most(stored.distance)} max(1, x) of the optimum"
     return Check("proof", found == stored, detail)
 
 
@@ -215,8 +217,23 @@ def _whole_gap(stored: RoundedData, derived: RoundedData) -> Check:
     same = (stored.layers, stored.total) == (derived.layers, derived.total) and all(
         abs(getattr(stored, figure) - getattr(derived, figure)) <= allowed for figure in figures
     )
-    detail = f"the objective in whole units, {derived.objective:.6g}, is within {derived.gap:.2g} of the best possible"
+    detail = (
+        f"the objective in whole units, {derived.objective:.6g}, is within {at_most(derived.gap)} of the best possible"
+    )
     return Check("whole gap", same, detail)
+
+
+def _whole_optimum(plan: Plan) -> Check:
+    """That no plan in whole units is better is derived anew, by solving for it again."""
+    rounded = plan.rounded
+    if not rounded.optimal:
+        return Check("whole optimum", True, "the file does not claim that no plan in whole units is better")
+    best = plan.kind.whole.round(plan.solution, rounded.step)
+    if not best.optimal:
+        return Check("whole optimum", False, f"{best.method} do not prove that no plan in whole units is better")
+    same = rounded.objective <= best.objective + ROUNDING * abs(best.objective)
+    detail = f"no plan in whole units is better: found anew by {best.method}, with the objective {best.objective:.6g}"
+    return Check("whole optimum", same, detail)
 
 
 def _regret(stored: tuple[RegretData, ...], derived: tuple[RegretData, ...]) -> Check:

@@ -9,8 +9,8 @@ from typing import Literal
 
 import numpy as np
 
+from zetaplan._digits import percent_at_most
 from zetaplan.drift.intervals import Intervals, Source, enclosure_intervals, expected_intervals, measured_intervals
-from zetaplan.drift.intervals import percent as _percent
 from zetaplan.errors import CertificateError
 from zetaplan.scoring.gain import Gain
 from zetaplan.scoring.scores import Scores
@@ -57,7 +57,7 @@ class Cost:
         loses = "loses" if self.exact else "loses at most"
         if self.share < ROUNDING:
             return f"If {self.meaning}, the plan loses nothing"
-        return f"If {self.meaning}, the plan {loses} {_percent(self.share)} of the best objective{self._most}"
+        return f"If {self.meaning}, the plan {loses} {percent_at_most(self.share)} of the best objective{self._most}"
 
     @property
     def _most(self) -> str:

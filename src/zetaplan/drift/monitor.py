@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from zetaplan._digits import at_most
 from zetaplan._plural import counted
 from zetaplan.errors import SpecError, require, shown
 from zetaplan.plans.plan import Plan
@@ -54,7 +55,7 @@ class Reading:
     def __str__(self) -> str:
         strength = "is" if self.solved else "is at most"
         verdict = "the plan holds" if self.within else "the plan gives way to the optimum for these scores"
-        return f"regret {strength} {self.regret:.3g}, {self.tolerated:.3g} is tolerated: {verdict}"
+        return f"regret {strength} {at_most(self.regret, 3)}, {self.tolerated:.3g} is tolerated: {verdict}"
 
 
 class Monitor:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from zetaplan._digits import at_most
 from zetaplan.errors import CertificateError, SpecError, require, shown
 from zetaplan.solvers import solve
 from zetaplan.solvers.minimax import minimax
@@ -17,7 +18,9 @@ from zetaplan.spec.solution import Solution, Status
 from zetaplan.verification.certificate import Certificate, certify
 from zetaplan.verification.regret.adversary import worst_case_floor
 from zetaplan.verification.regret.bound import RegretBound, regret_bound
-from zetaplan.verification.regret.dual_ends import decision_box, dual_ends, mixed, quality_ends
+from zetaplan.verification.regret.boxes import decision_box, quality_ends
+from zetaplan.verification.regret.dual_ends import dual_ends
+from zetaplan.verification.regret.quotient import mixed
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +72,7 @@ class Robust:
         paid = f"at the nominal scores it costs {self.cost.value:.4g} ({self.cost.share:.2%} of the best objective)"
         if self.worst is None or self.before is None:
             return f"the plan minimises the worst objective; {paid}"
-        worst = f"at most {self.worst.value:.4g} instead of {self.before.value:.4g}"
+        worst = f"at most {at_most(self.worst.value, 4)} instead of {self.before.value:.4g}"
         return f"in the worst case the plan loses {worst}; {paid}"
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from zetaplan._files import write
 from zetaplan._yaml import dumped
 from zetaplan.errors import SpecError
-from zetaplan.evaluate.perplexity import Answers, Item
+from zetaplan.evaluate.choices import Answers, Item
 from zetaplan.scoring import LoadedModel
 
 TASK = "zetaplan_choices"

@@ -18,7 +18,7 @@ from zetaplan.documents.verify import load_plan
 from zetaplan.errors import CertificateError, SpecError, require, shown
 from zetaplan.exports import formats
 from zetaplan.exports.job import Format, Group, job_of
-from zetaplan.exports.targets import Problem, check, modules_of
+from zetaplan.exports.targets import Problem, check, outline
 from zetaplan.plans.kinds import kind_names, kind_of
 from zetaplan.plans.plan import Plan
 
@@ -79,11 +79,11 @@ def export(plan: Plan, *, to: str, model: str | nn.Module | None = None) -> Expo
         )
     if model is None and form.MODEL:
         raise SpecError(f"to = {to!r}: is written for the modules of a model; name it with model (--model)")
-    modules = () if model is None else modules_of(model)
-    job = job_of(plan, modules)
+    known = None if model is None else outline(model)
+    job = job_of(plan, known)
     data = form.write(job)
-    if modules:
-        refuse(problems(form.read(data, modules) or (), form.settings(job)), to)
+    if known:
+        refuse(problems(form.read(data, known) or (), form.settings(job)), to)
     return Export(to, data, form.FILE, form.usage(job, form.FILE))
 
 
@@ -99,13 +99,13 @@ def check_file(path: str | os.PathLike[str], model: str | nn.Module) -> tuple[st
 
     Raises SpecError for a file of no known format, CertificateError for a plan that does not fit the model.
     """
-    modules = modules_of(model)
+    known = outline(model)
     if is_plan(path):
-        job_of(load_plan(path), modules)
+        job_of(load_plan(path), known)
         return "plan", ()
     data = contents(Path(path))
     for name in format_names():
-        if (groups := format_of(name).read(data, modules)) is not None:
+        if (groups := format_of(name).read(data, known)) is not None:
             return name, problems(groups)
     raise SpecError(f"{path} is of no known format; known are {', '.join(format_names())} and plans of zetaplan")
 
@@ -120,10 +120,12 @@ def problems(groups: Sequence[Group], wanted: Mapping[str, Mapping[str, float]] 
     return tuple(
         Problem(f"{group.name}: {problem.key}", problem.words)
         for group in groups
-        for problem in check(
-            group.entries, group.modules, wanted[group.name] if wanted is not None else None, complete=group.complete
-        )
+        for problem in (*group.found, *_by_entry(group, (wanted or {}).get(group.name)))
     )
+
+
+def _by_entry(group: Group, wanted: Mapping[str, float] | None) -> tuple[Problem, ...]:
+    return check(group.entries, group.modules, wanted, complete=group.complete, ordered=group.ordered)
 
 
 def refuse(found: Sequence[Problem], what: str) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from zetaplan.errors import CertificateError, SpecError
-from zetaplan.exports.targets import Entry, Module, linears
+from zetaplan.exports.targets import Entry, Module, Outline, Problem, linears
 from zetaplan.plans.bounds import TIE
+from zetaplan.plans.divide import divide
 
 if TYPE_CHECKING:
     from zetaplan.plans.plan import Plan
@@ -16,14 +17,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What is written. units : ranks, or weights to remove, by linear; by the plan's own names where no model is given.
-
-    modules : all modules of the model, in its order; empty where no model is given.
-    """
+    """What is written. units : ranks, or weights to remove, by linear; without a model, by the plan's own names."""
 
     plan: Plan
-    modules: tuple[Module, ...]
+    model: Outline | None
     units: Mapping[str, int]
+
+    @property
+    def modules(self) -> tuple[Module, ...]:
+        """All modules of the model, in its order; empty where no model is given."""
+        return self.model.modules if self.model else ()
 
     @property
     def removes(self) -> bool:
@@ -38,12 +41,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Group:
-    """Entries that a tool reads together, and the names of the modules that it matches them against."""
+    """Entries that a tool reads together, and the names of the modules that it matches them against.
+
+    complete, ordered : as `targets.check` takes them. found : what is wrong beside what the entries show.
+    """
 
     name: str
     entries: tuple[Entry, ...]
     modules: tuple[str, ...]
     complete: bool = False
+    ordered: bool = True
+    found: tuple[Problem, ...] = ()
 
 
 class Format(Protocol):
@@ -63,29 +71,29 @@ class Format(Protocol):
     def write(self, job: Job) -> bytes:
         """The file."""
 
-    def read(self, data: bytes, modules: Sequence[Module]) -> tuple[Group, ...] | None:
+    def read(self, data: bytes, model: Outline) -> tuple[Group, ...] | None:
         """What the tool would understand; None if the file is not of this format."""
 
     def usage(self, job: Job, file: str) -> str:
         """How the tool takes the file."""
 
 
-def job_of(plan: Plan, modules: Sequence[Module]) -> Job:
+def job_of(plan: Plan, model: Outline | None) -> Job:
     """The plan on the linears of the model, to the unit; without a model, by the plan's own names.
 
     Raises CertificateError, naming the entry, where the model has no such block or one of another size.
     """
-    if not modules:
-        return Job(plan, (), dict(zip(plan.names, plan.rounded.units.tolist(), strict=True)))
-    units: dict[str, int] = {}
+    if model is None:
+        return Job(plan, None, dict(zip(plan.names, plan.rounded.units.tolist(), strict=True)))
+    modules, units = model.modules, dict[str, int]()
     rows = zip(plan.names, plan.rounded.units.tolist(), plan.instance.resource.tolist(), strict=True)
     for name, amount, resource in rows:
         members = _members(name, modules)
         _check_size(plan, name, members, resource)
         sizes = [module.weights for module in members]
-        parts = _divided(amount, sizes) if plan.kind.whole.shares else [amount] * len(members)
+        parts = divide(amount, sizes) if plan.kind.whole.shares else [amount] * len(members)
         units |= zip((module.name for module in members), parts, strict=True)
-    return Job(plan, tuple(modules), {m.name: units[m.name] for m in linears(modules) if m.name in units})
+    return Job(plan, model, {m.name: units[m.name] for m in linears(modules) if m.name in units})
 
 
 def by_block(job: Job) -> dict[str, int]:
@@ -118,13 +126,3 @@ def _check_size(plan: Plan, name: str, members: Sequence[Module], resource: floa
         unit = "weights" if removes else "parameters per rank"
         counted = f"the plan counts {resource:,.10g} {unit}, the linears of this model have {size:,}"
         raise CertificateError(f"{name}: {counted}: another model, or experts in one tensor")
-
-
-def _divided(amount: int, sizes: Sequence[int]) -> list[int]:
-    """The amount in proportion to the sizes, by largest remainders; ties go to the first."""
-    whole = sum(sizes)
-    parts = [amount * size // whole for size in sizes]
-    order = sorted(range(len(sizes)), key=lambda i: -(amount * sizes[i] % whole))
-    for i in order[: amount - sum(parts)]:
-        parts[i] += 1
-    return parts

@@ -6,6 +6,7 @@ entry that matches nothing is ignored, mostly in silence; one that matches too m
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,17 +19,27 @@ if TYPE_CHECKING:
     from torch import nn
 
 NOTHING = "(?!)"  # the pattern that no name matches
+OTHER = "~"  # stands in no name and in no class of digits or letters
 
 
 @dataclass(frozen=True)
 class Module:
-    """A module of the model. block : its decoder layer, or "". inputs, outputs : of a linear, otherwise 0."""
+    """A module of the model.
+
+    classes : the names of its class and of those it derives from, in the order in which Python looks them up.
+    block : its decoder layer, or "". inputs, outputs : of a linear, otherwise 0.
+    """
 
     name: str
-    kind: str
+    classes: tuple[str, ...]
     block: str
     inputs: int
     outputs: int
+
+    @property
+    def kind(self) -> str:
+        """The name of its class."""
+        return self.classes[0]
 
     @property
     def weights(self) -> int:
@@ -50,15 +61,19 @@ class Entry:
     @cached_property
     def regex(self) -> re.Pattern[str]:
         """Raises SpecError where the file holds no regular expression."""
-        try:
-            return re.compile(self.pattern)
-        except re.error as error:
-            raise SpecError(f"{self.key!r} is not a regular expression: {error}; correct the entry") from error
+        return require_regex(self.pattern, self.key)
 
-    @cached_property
-    def numbers(self) -> frozenset[str]:
-        """The numbers that stand in the key: the layers that it means, if it names any."""
-        return frozenset(re.findall(r"\d+", re.sub(r"\[.*?\]|\{.*?\}", "", self.key)))
+    def hits(self, name: str) -> bool:
+        """Whether the tool applies the entry to the module of this name, unless an earlier entry takes it."""
+        return self.regex.fullmatch(name) is not None
+
+
+def require_regex(pattern: str, key: str | None = None) -> re.Pattern[str]:
+    """The pattern, compiled. key : as the file writes it. Raises SpecError where it is no regular expression."""
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise SpecError(f"{key or pattern!r} is not a regular expression: {error}; correct the entry") from error
 
 
 @dataclass(frozen=True)
@@ -78,36 +93,53 @@ def check(
     wanted: Mapping[str, float] | None = None,
     *,
     complete: bool = False,
+    ordered: bool = True,
 ) -> tuple[Problem, ...]:
     """What is wrong with the entries, in their order; empty if each hits the modules it means, and nothing else.
 
     modules : the names that the tool looks at. wanted : the value that each module is to get, where that is known;
-    otherwise an entry that names numbers must hit only modules with one of them (layer 1 is not layer 11).
-    complete : whether a module that no entry hits is a problem too.
+    otherwise an entry that names a layer must not hit others whose numbers only contain that one (1 is not 11).
+    complete : whether a module that no entry hits is a problem too. ordered : whether the first of several entries that
+    hit a module decides alone, so that an entry which is never first is ignored.
     """
     owner: dict[str, Entry] = {}
     problems: list[Problem] = []
     for entry in entries:
-        hits = [name for name in modules if entry.regex.fullmatch(name)]
+        hits = [name for name in modules if entry.hits(name)]
         fresh = [name for name in hits if name not in owner]
-        problems += _unheard(entry, hits, fresh, owner)
+        if not hits:
+            problems.append(Problem(entry.key, "would be ignored: the tool finds no module of this name"))
+        elif ordered and not fresh:
+            earlier = f"{owner[hits[0]].key!r} stands before it and takes {hits[0]}"
+            problems.append(Problem(entry.key, f"would be ignored: {earlier}"))
         owner |= dict.fromkeys(fresh, entry)
     problems += _strays(owner) if wanted is None else _deviations(owner, wanted)
     expected = modules if complete else (wanted or ())
     return (*problems, *(Problem(name, "no entry sets this module") for name in expected if name not in owner))
 
 
-def _unheard(entry: Entry, hits: list[str], fresh: list[str], owner: Mapping[str, Entry]) -> Iterator[Problem]:
-    if not hits:
-        yield Problem(entry.key, "would be ignored: the tool finds no module of this name")
-    elif not fresh:
-        yield Problem(entry.key, f"would be ignored: {owner[hits[0]].key!r} stands before it and takes {hits[0]}")
-
-
 def _strays(owner: Mapping[str, Entry]) -> Iterator[Problem]:
     for name, entry in owner.items():
-        if entry.numbers and entry.numbers.isdisjoint(re.findall(r"\d+", name)):
+        if any(_only_begins(entry, name, number) for number in re.finditer(r"\d{2,}", name)):
             yield Problem(entry.key, f"would hit {name}, which it does not name")
+
+
+def _only_begins(entry: Entry, name: str, number: re.Match[str]) -> bool:
+    """Whether the entry names another number at this place, a part of this one, and hits this one by a wildcard.
+
+    It does if it hits the name with that part for the number, alone and followed by anything, but not with anything
+    or any digit for the number: `1.*` names layer 1 and hits 11; `1[01]` names both, and `.*` and `[0-9]+` name none.
+    """
+    before, digits, after = name[: number.start()], number.group(), name[number.end() :]
+    others = [digit for digit in "0123456789" if digit not in digits]
+    if entry.hits(f"{before}{OTHER}{after}") or all(entry.hits(f"{before}{digit}{after}") for digit in others):
+        return False
+    parts = ((i, j) for i in range(len(digits)) for j in range(i + 1, len(digits) + 1) if j - i < len(digits))
+    return any(
+        entry.hits(f"{before}{digits[i:j]}{after}")
+        and entry.hits(f"{before}{OTHER * (i > 0)}{digits[i:j]}{OTHER * (j < len(digits))}{after}")
+        for i, j in parts
+    )
 
 
 def _deviations(owner: Mapping[str, Entry], wanted: Mapping[str, float]) -> Iterator[Problem]:
@@ -118,27 +150,65 @@ def _deviations(owner: Mapping[str, Entry], wanted: Mapping[str, float]) -> Iter
             yield Problem(entry.key, f"would set {name} to {entry.value:g} instead of {wanted[name]:g}")
 
 
-def modules_of(model: str | nn.Module) -> tuple[Module, ...]:
-    """All modules in the order of `named_modules`, from the model itself or, without weights, from where it lies.
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """A model as the tools match names against it. network : the model; only names, kinds and shapes are read."""
 
-    model : a transformers model, or a name that `zetaplan score` takes. Raises ScoringError for a model that cannot be
-    read.
-    """
+    network: nn.Module
+
+    @cached_property
+    def modules(self) -> tuple[Module, ...]:
+        """All modules in the order of `named_modules`."""
+        return tuple(_modules(self.network))
+
+    @cached_property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of all parameters, in the order of their modules."""
+        named = ((name, module.named_parameters(recurse=False)) for name, module in self.network.named_modules())
+        return tuple(f"{name}.{key}" for name, found in named for key, _ in found)
+
+    @property
+    def head(self) -> str:
+        """The name of the output layer, or "" where the model has none."""
+        head = getattr(self.network, "get_output_embeddings", lambda: None)()
+        return next((name for name, module in self.network.named_modules() if module is head), "")
+
+    def bare(self) -> nn.Module:
+        """A copy on the meta device, to be changed at will; it shares nothing with the model and holds no weights."""
+        from torch.nn import Parameter
+
+        tensors: dict[int, object] = {
+            id(p): Parameter(p.to("meta"), p.requires_grad) for p in self.network.parameters()
+        }
+        tensors |= {id(b): b.to("meta") for b in self.network.buffers()}
+        return copy.deepcopy(self.network, tensors)
+
+
+def outline(model: str | nn.Module) -> Outline:
+    """The model itself or, without weights, what `zetaplan score` would load. Raises ScoringError if unreadable."""
+    from zetaplan.scoring.model.meta_model import skeleton
+
+    return Outline(skeleton(model) if isinstance(model, str) else model)
+
+
+def _modules(network: nn.Module) -> Iterator[Module]:
     from torch.nn import Linear
     from transformers.pytorch_utils import Conv1D
 
     from zetaplan.scoring.model.blocks import layer_blocks
-    from zetaplan.scoring.model.meta_model import skeleton
 
-    network = skeleton(model) if isinstance(model, str) else model
     blocks = [block.name for block in layer_blocks(network)]
-    found = []
     for name, module in network.named_modules():
         block = next((block for block in blocks if f"{name}.".startswith(f"{block}.")), "")
         shape = tuple(module.get_parameter("weight").shape) if isinstance(module, Linear | Conv1D) else (0, 0)
-        inputs, outputs = shape if type(module).__name__ == "Conv1D" else shape[::-1]
-        found.append(Module(name, type(module).__name__, block, inputs, outputs))
-    return tuple(found)
+        inputs, outputs = shape if isinstance(module, Conv1D) else shape[::-1]
+        classes = tuple(cls.__name__ for cls in type(module).__mro__ if cls is not object)
+        yield Module(name, classes, block, inputs, outputs)
+
+
+def modules_of(model: str | nn.Module) -> tuple[Module, ...]:
+    """All modules of `outline(model)`."""
+    return outline(model).modules
 
 
 def linears(modules: Sequence[Module]) -> list[Module]:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from zetaplan._records import Record
 
-TEXTS = "A text or .jsonl file, or 'pydoc' for Python's own help texts; repeatable."
+TEXTS = "A text, or a file of records (.jsonl, .json), or 'pydoc' for Python's own help texts; repeatable."
 DEVICE = "Where to compute: cpu, cuda, cuda:1, mps."
 DTYPE = "float32, bfloat16 or float64; as stored if not given."
 
@@ -17,6 +17,9 @@ class ScoreOptions(Record):
     """How a model is scored."""
 
     data: tuple[str, ...] = Field(("pydoc",), min_length=1, description=TEXTS)
+    field: str | None = Field(
+        None, description="The field of a record that holds its text; text, ctx or sentence1 if not given."
+    )
     sequences: int = Field(32, description="How many sequences are scored.")
     length: int = Field(128, description="Tokens per sequence.")
     blocks: Literal["layers", "modules"] = Field("layers", description="Decoder layers, or each linear.")
@@ -53,6 +56,9 @@ class ApplyOptions(Record):
 
     method: str = Field("wanda", description="How weights are chosen; see `zetaplan list pruners`.")
     data: tuple[str, ...] = Field(("pydoc",), min_length=1, description=f"Calibration text. {TEXTS}")
+    field: str | None = Field(
+        None, description="The field of a record that holds its text; text, ctx or sentence1 if not given."
+    )
     sequences: int = Field(32, description="How many sequences calibrate.")
     length: int = Field(128, description="Tokens per sequence.")
     structure: Literal["unstructured", "2:4"] = Field(
@@ -67,6 +73,9 @@ class CalibrateOptions(Record):
 
     method: str = Field("wanda", description="How weights are chosen; see `zetaplan list pruners`.")
     data: tuple[str, ...] = Field(("pydoc",), min_length=1, description=f"Text to measure on. {TEXTS}")
+    field: str | None = Field(
+        None, description="The field of a record that holds its text; text, ctx or sentence1 if not given."
+    )
     sequences: int = Field(8, description="How many sequences of the text.")
     length: int = Field(128, description="Tokens per sequence.")
     level: tuple[float, ...] = Field((0.5, 0.7), min_length=1, description="A sparsity to prune to; repeatable.")
@@ -84,7 +93,10 @@ class ExportOptions(Record):
 class EvaluateOptions(Record):
     """What is measured of a model: perplexity on a text, accuracy on multiple choice, or both."""
 
-    text: str | None = Field(None, description="A UTF-8 text for perplexity.")
+    text: str | None = Field(
+        None, description="A UTF-8 text for perplexity; the texts of records (.jsonl, .json) are joined."
+    )
+    field: str | None = Field(None, description="The field of a record that holds its text, or an item's prompt.")
     choices: str | None = Field(
         None, description="A .jsonl file: ctx (or sentence1, sentence2), choices, 0-based gold."
     )

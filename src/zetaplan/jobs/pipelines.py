@@ -14,7 +14,7 @@ from zetaplan.jobs.options import ApplyOptions, CalibrateOptions, EvaluateOption
 
 if TYPE_CHECKING:
     from zetaplan.documents.verify import Verdict
-    from zetaplan.evaluate.perplexity import Item
+    from zetaplan.evaluate.choices import Item
     from zetaplan.models.calibrate import LossCurves
     from zetaplan.plans.plan import Plan
     from zetaplan.scoring import LoadedModel, Scores, Sequences
@@ -145,7 +145,7 @@ def calibrate(model: str, options: CalibrateOptions, *, progress: bool) -> tuple
 @_hushed
 def evaluate(model: str, options: EvaluateOptions, *, progress: bool, seen: Place = _as_given) -> dict[str, Any]:
     """Perplexity and accuracies of a model, as plain values with an entry per window and item."""
-    from zetaplan.evaluate import perplexity as evaluation
+    from zetaplan.evaluate import choices
 
     items = _items(options, seen)
     _require_texts([options.text] if options.text else [], seen)
@@ -158,14 +158,14 @@ def evaluate(model: str, options: EvaluateOptions, *, progress: bool, seen: Plac
     if options.text:
         facts["perplexity"] = _perplexity(loaded, Path(seen(options.text)), options, progress)
     if options.choices:
-        answers = evaluation.multiple_choice(loaded, items, progress=progress)
+        answers = choices.multiple_choice(loaded, items, progress=progress)
         where = {"choices": options.choices, "template": options.template}
-        facts["multiple_choice"] = evaluation.answers_facts(answers) | where
+        facts["multiple_choice"] = choices.answers_facts(answers) | where
     if options.lm_eval:
         from zetaplan.evaluate.lm_eval import by_lm_eval
 
         theirs = by_lm_eval(loaded, items, Path(options.lm_eval), progress=progress)
-        facts["lm_eval"] = evaluation.answers_facts(theirs) | {"task": options.lm_eval}
+        facts["lm_eval"] = choices.answers_facts(theirs) | {"task": options.lm_eval}
     return facts
 
 
@@ -230,33 +230,45 @@ def _text(
     from zetaplan.scoring import read_sequences
 
     files = [seen(name) for name in data]
-    return read_sequences(files, loaded.tokenizer, sequences=options.sequences, length=options.length)
+    return read_sequences(
+        files, loaded.tokenizer, sequences=options.sequences, length=options.length, field=options.field
+    )
+
+
+def _field(options: ScoreOptions, files: Sequence[str]) -> str | None:
+    """The field that was named, where held-out text has records that it can be a field of."""
+    from zetaplan.scoring.text.records import holds_records
+
+    return options.field if any(map(holds_records, files)) else None
 
 
 def _held_out(loaded: LoadedModel, options: ScoreOptions, seen: Place) -> Sequences | None:
     """The text on which steps are checked: as given, or what lies between the scored sequences."""
     if options.held_out:
-        return _text(loaded, options.held_out, options, seen)
+        named = options.model_copy(update={"field": _field(options, options.held_out)})
+        return _text(loaded, options.held_out, named, seen)
     if not options.check:
         return None
     from zetaplan.scoring import sequences_between
 
     files = [seen(name) for name in options.data]
-    return sequences_between(files, loaded.tokenizer, sequences=options.sequences, length=options.length)
+    return sequences_between(
+        files, loaded.tokenizer, sequences=options.sequences, length=options.length, field=_field(options, files)
+    )
 
 
 def _items(options: EvaluateOptions, seen: Place) -> tuple[Item, ...]:
-    from zetaplan.evaluate.perplexity import read_items
+    from zetaplan.evaluate.choices import read_items
 
     if options.choices is None:
         return ()
-    return read_items(seen(options.choices), template=options.template, limit=options.items)
+    return read_items(seen(options.choices), template=options.template, limit=options.items, field=options.field)
 
 
 def _perplexity(loaded: LoadedModel, text: Path, options: EvaluateOptions, progress: bool) -> dict[str, Any]:
     from zetaplan.evaluate import perplexity as evaluation
 
-    ids = evaluation.read_tokens(text, loaded.tokenizer)[: options.tokens]
+    ids = evaluation.read_tokens(text, loaded.tokenizer, field=options.field)[: options.tokens]
     stride = options.length // 2 if options.stride is None else options.stride
     found = evaluation.perplexity(loaded, ids, length=options.length, stride=stride, progress=progress)
     return evaluation.perplexity_facts(found) | {"text": text.name}

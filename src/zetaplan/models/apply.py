@@ -19,9 +19,12 @@ from transformers.pytorch_utils import Conv1D
 from zetaplan.errors import ScoringError, SpecError
 from zetaplan.models.layer_pass import sweep
 from zetaplan.models.pruners import GROUP, Pruner, find_pruner
+from zetaplan.models.pruners.magnitude import Magnitude
+from zetaplan.plans.divide import divide
 from zetaplan.scoring import LoadedModel
 from zetaplan.scoring.measure import Batches
-from zetaplan.scoring.model.blocks import Block, layer_blocks, partition
+from zetaplan.scoring.model.blocks import Block, partition
+from zetaplan.scoring.model.eval_mode import frozen
 from zetaplan.scoring.text.sequences import checked_batches
 
 if TYPE_CHECKING:
@@ -43,11 +46,15 @@ class Removal:
 
 @dataclass(frozen=True)
 class Applied:
-    """A plan carried out: the method and structure, and one record per block of the plan, in its order."""
+    """A plan carried out: the method and structure, and one record per block of the plan, in its order.
+
+    notes : linears of which the calibration text showed too little to follow the method, and what was done.
+    """
 
     method: str
     structure: Structure
     blocks: tuple[Removal, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def sparsity(self) -> float:
@@ -127,25 +134,45 @@ def prune_blocks(
         _require_groups(parts, counts)
     targets = {name: count for block in parts for name, count in _divided(block, counts[block.name]).items()}
     removed: dict[str, int] = {}
-    with torch.no_grad(), tqdm(total=len(layer_blocks(model)), desc=method, unit="layer", disable=not progress) as bar:
+    unseen: dict[str, int | None] = {}
+    layers = len(partition(model, "layers"))
+    with frozen(model), torch.no_grad(), tqdm(total=layers, desc=method, unit="layer", disable=not progress) as bar:
         for layer, observed in observed_layers(model, pruner, targets, batches):
             for name, linear in linears_of(layer.modules).items():
                 if count := targets.get(name):
-                    removed[name] = prune_linear(name, linear, count, pruner, structure == "2:4", observed.get(name))
+                    seen = observed.get(name)
+                    removed[name] = prune_linear(name, linear, count, pruner, structure == "2:4", seen)
+                    if pruner.calibrated and (silent := _silent_inputs(pruner, seen)) != 0:
+                        unseen[name] = silent
             bar.update()
-    return Applied(method, structure, tuple(_removal(block, counts[block.name], removed) for block in parts))
+    records = tuple(_removal(block, counts[block.name], removed) for block in parts)
+    return Applied(method, structure, records, _notes(pruner, unseen))
+
+
+def _silent_inputs(pruner: Pruner, observed: Tensor | None) -> int | None:
+    """How many inputs were zero at every token; None if the linear received none."""
+    return None if observed is None else int((pruner.energy(observed) == 0).sum())
+
+
+def _notes(pruner: Pruner, unseen: Mapping[str, int | None]) -> tuple[str, ...]:
+    never = [repr(name) for name, inputs in unseen.items() if inputs is None]
+    silent = [f"{name!r} ({inputs:,})" for name, inputs in unseen.items() if inputs is not None]
+    fate = "their weights are set to zero beside those removed" if pruner.clears else "their weights go first"
+    return (
+        *([f"linears that the calibration text did not reach, pruned by magnitude: {', '.join(never)}"] * bool(never)),
+        *([f"inputs that are zero at every token, by linear; {fate}: {', '.join(silent)}"] * bool(silent)),
+    )
 
 
 def _divided(block: Block, count: int) -> dict[str, int]:
-    """The block's count over its linears in proportion to their sizes: cumulative shares, rounded down."""
+    """The block's count over its linears in proportion to their sizes, as exports divide it."""
     linears = linears_of(block.modules)
     sizes = [linear.get_parameter("weight").numel() for linear in linears.values()]
     if sum(sizes) != block.linear_parameters:
         raise ScoringError(f"model: {block.name!r} holds experts in one tensor, which cannot be pruned yet")
     if not 0 <= count <= sum(sizes):
         raise SpecError(f"counts[{block.name!r}] = {count}: expected between 0 and its {sum(sizes):,} linear weights")
-    ends = [count * sum(sizes[: i + 1]) // sum(sizes) for i in range(len(sizes))]
-    return dict(zip(linears, (end - start for start, end in zip([0, *ends], ends, strict=False)), strict=True))
+    return dict(zip(linears, divide(count, sizes), strict=True))
 
 
 def linears_of(modules: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
@@ -175,10 +202,13 @@ def _by_rows(linear: nn.Module) -> Tensor:
 def prune_linear(
     name: str, linear: nn.Module, count: int, pruner: Pruner, groups: bool, observed: Tensor | None
 ) -> int:
-    """Prune one linear in place; how many weights were removed."""
+    """Prune one linear in place, by magnitude if its inputs are unknown; how many weights were removed."""
     stored = _by_rows(linear)
     weight = stored.to(torch.promote_types(stored.dtype, torch.float32))
-    left, removed = pruner.prune(weight, count, observed, groups)
+    if observed is not None and not observed.isfinite().all():
+        raise ScoringError(f"model: the inputs of {name!r} are not finite; calibrate on other text, or in float32")
+    rule = Magnitude() if pruner.calibrated and observed is None else pruner
+    left, removed = rule.prune(weight, count, observed, groups)
     if not left.isfinite().all():
         raise ScoringError(f"model: {name!r} would not be finite after pruning; calibrate on other text, or in float32")
     stored.copy_(left)
@@ -197,7 +227,7 @@ def observed_layers(
 ) -> Iterator[tuple[Block, dict[str, Tensor]]]:
     """The decoder layers with what their linears were observed to receive, if the method wants to know."""
     if not pruner.calibrated:
-        return ((block, {}) for block in layer_blocks(model))
+        return ((block, {}) for block in partition(model, "layers"))
     if batches is None:
         raise ScoringError(f"batches: {type(pruner).__name__} needs a calibration text; give one, or use 'magnitude'")
-    return sweep(model, checked_batches(batches), pruner.observe, targets)
+    return sweep(model, checked_batches(batches, model=model), pruner.observe, targets)

@@ -26,7 +26,8 @@ from zetaplan.models.apply import linears_of, observed_layers, prune_linear
 from zetaplan.models.pruners import Pruner, find_pruner
 from zetaplan.scoring import LoadedModel
 from zetaplan.scoring.measure import Batches
-from zetaplan.scoring.model.blocks import layer_blocks
+from zetaplan.scoring.model.blocks import partition
+from zetaplan.scoring.model.eval_mode import frozen
 from zetaplan.scoring.model.losses import mean_loss
 from zetaplan.scoring.text.sequences import Batch, checked_batches
 
@@ -114,15 +115,22 @@ def loss_curves(
     """
     grid = checked_levels(levels)
     network, pruner = model.model if isinstance(model, LoadedModel) else model, find_pruner(method)
-    data, blocks = checked_batches(text), layer_blocks(network)
+    data, blocks = checked_batches(text, model=network), partition(network, "layers")
     linears = {name: linear for block in blocks for name, linear in linears_of(block.modules).items()}
-    before, rises = mean_loss(network, data), []
-    with torch.no_grad(), tqdm(total=len(blocks), desc="loss curves", unit="layer", disable=not progress) as bar:
+    rises: dict[str, list[float]] = {}
+    with (
+        frozen(network),
+        torch.no_grad(),
+        tqdm(total=len(blocks), desc="loss curves", unit="layer", disable=not progress) as bar,
+    ):
+        before = mean_loss(network, data)
         for block, observed in observed_layers(network, pruner, linears, text if calibration is None else calibration):
             own = linears_of(block.modules)
-            rises.append([_loss_without(network, own, pruner, observed, level, data) - before for level in grid])
+            losses = [_loss_without(network, own, pruner, observed, level, data) for level in grid]
+            rises[block.name] = [loss - before for loss in losses]
             bar.update()
-    return LossCurves(tuple(block.name for block in blocks), method, grid, np.array(rises))
+    names = tuple(block.name for block in blocks)
+    return LossCurves(names, method, grid, np.array([rises[name] for name in names]))
 
 
 def checked_levels(levels: Sequence[float]) -> NDArray[np.float64]:

@@ -48,6 +48,7 @@ def record(applied: Applied, plan: Plan, loaded: LoadedModel, text: Sequences | 
         "calibration": text.description if text else None,
         "calibration_sha256": text.sha256 if text else None,
         "note": "the plan follows from scores of other weights of this architecture" if other else None,
+        "notes": applied.notes,
         "sparsity": applied.sparsity,
         "blocks": [asdict(block) for block in applied.blocks],
     } | {"curvature": plan.scores.curvature, "program": plan.instance.program.name, "versions": dict(plan.versions)}

@@ -14,6 +14,7 @@ import numpy as np
 
 from zetaplan import __version__
 from zetaplan._records import checked
+from zetaplan._signature import takes
 from zetaplan.drift.cost import stated_costs
 from zetaplan.errors import CertificateError, SpecError, require
 from zetaplan.plans.bounds import feasible, grouped, least_of_all, require_range, requirements
@@ -26,7 +27,6 @@ from zetaplan.plans.options import PlanOptions
 from zetaplan.plans.plan import Plan
 from zetaplan.plans.proof import prove
 from zetaplan.plans.request import Request
-from zetaplan.plans.signature import takes
 from zetaplan.plans.whole import Rounded
 from zetaplan.scoring.scores import Scores
 from zetaplan.solvers import solve

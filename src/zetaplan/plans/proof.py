@@ -17,8 +17,9 @@ from pydantic import Field
 from zetaplan._records import Bounds, Record, Vector
 from zetaplan.spec.instance import Instance
 from zetaplan.spec.solution import Solution
-from zetaplan.verification.certificate import TOLERANCE, Condition, certify
+from zetaplan.verification.certificate import TOLERANCE, certify
 from zetaplan.verification.checker import PROGRAMS
+from zetaplan.verification.condition import Condition
 from zetaplan.verification.enclosure import Enclosure, enclose
 
 BITS = 128  # of the balls of an enclosure

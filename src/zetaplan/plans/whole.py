@@ -19,6 +19,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from zetaplan.errors import SpecError
+from zetaplan.plans.divide import by_remainders
 
 if TYPE_CHECKING:
     import numpy as np
@@ -185,14 +186,9 @@ def largest_remainders(relaxed: Solution) -> list[int]:
     instance = relaxed.instance
     sizes, caps = _whole(instance.resource), map(Fraction, instance.upper.tolist())
     shares = [size * Fraction(x) for size, x in zip(sizes, relaxed.x.tolist(), strict=True)]
-    counts = [math.floor(share) for share in shares]
-    above_cap = [count + 1 > cap * size for count, cap, size in zip(counts, caps, sizes, strict=True)]
-    order = sorted(range(len(counts)), key=lambda k: (above_cap[k], counts[k] - shares[k]))
+    over = [math.floor(share) + 1 > cap * size for share, cap, size in zip(shares, caps, sizes, strict=True)]
     total = max(math.ceil(Fraction(instance.limit)), math.floor(sum(shares)))
-    while lacking := total - sum(counts):  # once; more often only if the relaxed plan misses the target by K or more
-        for k in [k for k in order if counts[k] < sizes[k]][:lacking]:
-            counts[k] += 1
-    return counts
+    return by_remainders(shares, total, sizes, over)
 
 
 def _whole(sizes: Array) -> list[int]:

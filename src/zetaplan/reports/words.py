@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from zetaplan._digits import at_least, at_most
 from zetaplan.documents.convert import plan_document
 from zetaplan.drift.cost import drift_sentence
 from zetaplan.plans.notes import prediction_note
@@ -41,12 +42,12 @@ def amounts(plan: Plan) -> str:
 def whole(plan: Plan) -> str:
     """What whole units use, and what they are proved to lose at most."""
     rounded = plan.rounded
-    share = f" ({rounded.gap / abs(rounded.objective):.2g} of it)" if rounded.objective else ""
+    share = f" ({at_most(rounded.gap / abs(rounded.objective))} of it)" if rounded.objective else ""
     return (
         f"In whole units ({plan.whole_unit}, by {rounded.method}) the plan comes to {rounded.used:,.10g} of "
         f"{plan.instance.limit:,.10g} {plan.resource_unit}. Its objective, {rounded.objective:.6g}, is "
-        f"within {rounded.gap:.2g}{share} of the best possible: the multiplier proves that no plan, whole or not, "
-        f"is below {rounded.bound:.6g}"
+        f"within {at_most(rounded.gap)}{share} of the best possible: the multiplier proves that no plan, whole or not, "
+        f"is below {at_least(rounded.bound, 6)}"
     )
 
 
@@ -91,13 +92,13 @@ def proof(plan: Plan) -> str:
     if isinstance(proof, EnclosureProof):
         return (
             "The file also carries an enclosure of the optimum by interval arithmetic: every layer "
-            f"is within {proof.distance:.1e} (relative where above 1) of the optimum, where that is unique"
+            f"is within {at_most(proof.distance)} (relative where above 1) of the optimum, where that is unique"
         )
     claim = proof.claim
     return (
         "The file also carries a proof in fractions, of the doubles that it holds and without any tolerance: every "
-        f"layer is within {claim.distance:.1e} (relative where above 1) of the optimum, where that is unique, and "
-        f"no allowed plan has an objective that is better by more than {claim.gap:.1e}"
+        f"layer is within {at_most(claim.distance)} (relative where above 1) of the optimum, where that is unique, and "
+        f"no allowed plan has an objective that is better by more than {at_most(claim.gap)}"
     )
 
 

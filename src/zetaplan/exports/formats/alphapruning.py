@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
 from operator import mul
 
 import numpy as np
 
 from zetaplan.errors import SpecError
 from zetaplan.exports.job import Group, Job
-from zetaplan.exports.targets import Module, by_position, linears
+from zetaplan.exports.targets import Outline, Problem, by_position, linears
 
 COUNTS, MODEL, FILE = "weights", True, "zetaplan.npy"
 
@@ -36,17 +35,24 @@ def write(job: Job) -> bytes:
     return buffer.getvalue()
 
 
-def read(data: bytes, modules: Sequence[Module]) -> tuple[Group, ...] | None:
+def read(data: bytes, model: Outline) -> tuple[Group, ...] | None:
     if not data.startswith(b"\x93NUMPY"):
         return None
     try:
         values = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except Exception as error:  # numpy raises errors of many kinds for a damaged header
         raise SpecError(f"not a complete vector of numpy: {error}; write it anew") from error
     if values.ndim != 1 or values.dtype.kind not in "fiu":
         raise SpecError(f"expected one number per linear, got an array of shape {values.shape} and type {values.dtype}")
-    names = tuple(module.name for module in linears(modules) if module.kind == "Linear")
-    return (Group("ratios", by_position("ratios", values.tolist(), names), names, complete=True),)
+    names = tuple(module.name for module in linears(model.modules) if module.kind == "Linear")
+    found = tuple(
+        Problem(f"ratios[{i}]", f"is {value:g}: expected a finite score")
+        for i, value in enumerate(values.tolist())
+        if not math.isfinite(value)
+    )
+    if not found and values.size and values.min() == values.max():
+        found = (Problem("ratios", "raises an error: all are equal, and the tool's mapping divides by their spread"),)
+    return (Group("ratios", by_position("ratios", values.tolist(), names), names, complete=True, found=found),)
 
 
 def usage(job: Job, file: str) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
 
 from zetaplan.errors import SpecError
 from zetaplan.exports.formats.json import named, settings
 from zetaplan.exports.job import Group, Job
-from zetaplan.exports.targets import Module, literal
+from zetaplan.exports.targets import Outline, literal
 
 __all__ = ["COUNTS", "FILE", "MODEL", "read", "settings", "usage", "write"]
 
@@ -24,16 +23,16 @@ def write(job: Job) -> bytes:
     return text.getvalue().encode()
 
 
-def read(data: bytes, modules: Sequence[Module]) -> tuple[Group, ...] | None:
+def read(data: bytes, model: Outline) -> tuple[Group, ...] | None:
     header = ",".join(HEADER)
     if not data.startswith(f"{header}\n".encode()):
         return None
-    rows = list(csv.reader(io.StringIO(data.decode())))[1:]
     try:
+        rows = list(csv.reader(io.StringIO(data.decode()), strict=True))[1:]
         entries = tuple(literal(name, float(int(units))) for name, units in rows)
-    except ValueError as error:
+    except (ValueError, csv.Error) as error:
         raise SpecError(f"expected a name and a whole number in every row: {error}; correct the file") from error
-    return (Group("units", entries, named(modules)),)
+    return (Group("units", entries, named(model.modules)),)
 
 
 def usage(job: Job, file: str) -> str:

@@ -9,7 +9,7 @@ from zetaplan._files import canonical
 from zetaplan.documents.convert import plan_document
 from zetaplan.errors import SpecError
 from zetaplan.exports.job import Group, Job
-from zetaplan.exports.targets import Module, linears, literal
+from zetaplan.exports.targets import Module, Outline, linears, literal
 
 COUNTS, MODEL, FILE = None, False, "export.json"
 
@@ -25,7 +25,7 @@ def write(job: Job) -> bytes:
     return canonical({**head, "plan_sha256": plan_document(job.plan).sha256_, "units": dict(job.units)}).encode()
 
 
-def read(data: bytes, modules: Sequence[Module]) -> tuple[Group, ...] | None:
+def read(data: bytes, model: Outline) -> tuple[Group, ...] | None:
     try:
         value = json.loads(data)
     except ValueError:
@@ -35,7 +35,9 @@ def read(data: bytes, modules: Sequence[Module]) -> tuple[Group, ...] | None:
     units = value.get("units")
     if not isinstance(units, dict) or not all(isinstance(amount, int) for amount in units.values()):
         raise SpecError("units: expected a whole number for every name; correct the file")
-    return (Group("units", tuple(literal(name, float(amount)) for name, amount in units.items()), named(modules)),)
+    return (
+        Group("units", tuple(literal(name, float(amount)) for name, amount in units.items()), named(model.modules)),
+    )
 
 
 def usage(job: Job, file: str) -> str:

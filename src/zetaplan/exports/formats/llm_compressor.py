@@ -7,17 +7,24 @@ must be as long as what they match. Only nn.Linear is pruned there; a Conv1D wou
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from zetaplan._yaml import dumped, parsed
 from zetaplan.errors import SpecError
 from zetaplan.exports.job import Group, Job
-from zetaplan.exports.targets import Entry, Module, by_position, linears
+from zetaplan.exports.targets import NOTHING, Entry, Module, Outline, Problem, by_position, linears
 
 COUNTS, MODEL, FILE = "weights", True, "recipe.yaml"
 
-MODIFIERS = ("SparseGPTModifier", "WandaPruningModifier")
+SPARSE_GPT = "SparseGPTModifier"
+MODIFIERS = (SPARSE_GPT, "WandaPruningModifier")
+PRUNABLE = frozenset({"Linear", "Conv1d", "Conv2d", "Conv3d"})
+SETTINGS = frozenset(
+    {"sparsity", "sparsity_profile", "mask_structure", "owl_m", "owl_lmbda", "sequential_update", "targets", "ignore"}
+    | {"index", "group", "start", "end", "update"}
+    | {"block_size", "dampening_frac", "preserve_sparsity_mask", "offload_hessians"}
+)  # any other is an error there
 
 
 def settings(job: Job) -> dict[str, dict[str, float]]:
@@ -27,28 +34,24 @@ def settings(job: Job) -> dict[str, dict[str, float]]:
 
 def write(job: Job) -> bytes:
     shares = settings(job)["sparsity"]
-    if kind := next((module.kind for module in linears(job.modules) if module.kind != "Linear"), None):
+    if kind := next((module.kind for module in linears(job.modules) if "Linear" not in module.classes), None):
         raise SpecError(f"to = 'llm-compressor': it prunes nn.Linear only, this model has {kind}; use torch-prune")
+    if full := next((name for name, share in shares.items() if share == 1), None):
+        raise SpecError(f"to = 'llm-compressor': {full} loses all weights, which SparseGPT cannot; plan with upper < 1")
     modifier = {"mask_structure": "0:0", "targets": list(shares), "sparsity": list(shares.values())}
-    return dumped({"pruning_stage": {"pruning_modifiers": {"SparseGPTModifier": modifier}}})
+    return dumped({"pruning_stage": {"pruning_modifiers": {SPARSE_GPT: modifier}}})
 
 
-def read(data: bytes, modules: Sequence[Module]) -> tuple[Group, ...] | None:
-    found = next(_modifiers(parsed(data)), None)
-    if found is None:
+def read(data: bytes, model: Outline) -> tuple[Group, ...] | None:
+    recipe = parsed(data)
+    found = tuple(_modifiers(recipe))
+    if not found:
         return None
-    targets = tuple(map(_target, _listed(found.get("targets", ["Linear"]))))
-    pruned = [module for module in modules if module.kind == "Linear" or any(_inside(modules, module))]
-    kinds = {target.key for target in targets}
-    matched = [m.name for m in pruned if m.kind in kinds or any(t.regex.fullmatch(m.name) for t in targets)]
-    named = tuple(target for target in targets if target.key not in {module.kind for module in modules})
-    sparsity = found.get("sparsity")
-    values: list[Any] = sparsity if isinstance(sparsity, list) else [sparsity] * len(matched)
-    if not all(isinstance(value, int | float) for value in values):
-        raise SpecError("sparsity: expected a number, or one number per target; correct the recipe")
-    return (
-        Group("targets", named, tuple(module.name for module in pruned)),
-        Group("sparsity", by_position("sparsity", values, matched), tuple(matched), complete=True),
+    several = len(found) > 1
+    return tuple(
+        group
+        for number, (path, modifier) in enumerate(found, 1)
+        for group in _groups(f"{path[-1]} {number}: " if several else "", path, modifier, model)
     )
 
 
@@ -56,19 +59,67 @@ def usage(job: Job, file: str) -> str:
     return f"llmcompressor.oneshot(model=MODEL, recipe={file!r}, dataset=...); or put WandaPruningModifier in its place"
 
 
-def _modifiers(value: object) -> Iterator[dict[str, Any]]:
-    """The pruning modifiers of a recipe, at whatever depth."""
+def _modifiers(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
+    """The pruning modifiers of a recipe with the keys that lead to them, at whatever depth."""
     for key, inner in value.items() if isinstance(value, dict) else ():
-        if key in MODIFIERS and isinstance(inner, dict):
-            yield inner
-        yield from _modifiers(inner)
+        if key in MODIFIERS:
+            yield (*path, key), inner
+        else:
+            yield from _modifiers(inner, (*path, str(key)))
 
 
-def _listed(targets: object) -> list[str]:
-    found = [targets] if isinstance(targets, str) else targets
-    if not isinstance(found, list) or not all(isinstance(target, str) for target in found):
-        raise SpecError("targets: expected names, kinds of module, or 're:' and a regular expression")
-    return found
+def _groups(label: str, path: tuple[str, ...], modifier: object, model: Outline) -> Iterator[Group]:
+    """What the tool makes of one modifier: the modules that its targets match, then the linears pruned in each."""
+    if not isinstance(modifier, dict):
+        raise SpecError(f"{path[-1]}: expected its settings by name, got {modifier!r}; correct the recipe")
+    if len(path) != 3 or not path[0].endswith("_stage") or not path[1].endswith("_modifiers"):
+        known = "expected NAME_stage, then NAME_modifiers above it"
+        yield Group(f"{label}recipe", (), (), found=(Problem(path[-1], f"would be ignored: {known}"),))
+        return
+    targets = tuple(map(_target, _listed("targets", modifier.get("targets", ["Linear"]))))
+    ignore = tuple(map(_target, _listed("ignore", modifier.get("ignore", []))))
+    matched = [m for m in model.modules if any(_matches(target, m, m.name) for target in targets)]
+    given = modifier.get("sparsity")
+    values: list[Any] = given if isinstance(given, list) else [given] * len(matched)
+    owner = {inner.name: i for i, outer in enumerate(matched) for inner in _pruned(outer, model, ignore)}  # last wins
+    idle = [i for i, _ in zip(range(len(values)), matched, strict=False) if i not in owner.values()]
+    idle = idle if values is given or not owner else []
+    candidates = [pair for outer in matched for pair in _inner(outer, model)]
+    unknown = [key for key in modifier if key not in SETTINGS]
+    found = (
+        *(Problem(key, "raises an error: there is no such setting") for key in unknown),
+        *_wrong_values(path[-1], modifier, values if values is given else [given]),
+        *(Problem(f"sparsity[{i}]", f"would be ignored: it prunes nothing in {matched[i].name}") for i in idle),
+    )
+    names = _names(matched)
+    yield Group(f"{label}targets", tuple(_resolved(t, matched) for t in targets), names, ordered=False)
+    yield Group(f"{label}ignore", tuple(_ignoring(e, candidates) for e in ignore), _names(model.modules), ordered=False)
+    yield Group(f"{label}sparsity", by_position("sparsity", values, names), names, complete=True, found=found)
+
+
+def _wrong_values(kind: str, modifier: Mapping[str, Any], values: Sequence[Any]) -> Iterator[Problem]:
+    structure = str(modifier.get("mask_structure", "0:0"))
+    if not re.fullmatch(r"0:0|\d+:[1-9]\d*", structure):
+        yield Problem("mask_structure", f"raises an error: expected N:M, got {structure!r}")
+        return
+    if modifier.get("sparsity_profile") is not None:
+        return  # the tool works the values out itself
+    some, of = map(int, structure.split(":"))
+    for i, value in enumerate(values):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            yield Problem(f"sparsity[{i}]", f"is {value!r}: expected a share between 0 and 1")
+        elif some and value != some / of:
+            yield Problem(f"sparsity[{i}]", f"would be ignored: mask_structure {structure} removes {some / of:g}")
+        elif not some and value == 1 and kind == SPARSE_GPT:
+            yield Problem(f"sparsity[{i}]", "raises an error: SparseGPT cannot remove all weights of a linear")
+
+
+def _listed(field: str, names: object) -> list[str]:
+    if isinstance(names, str):
+        raise SpecError(f"{field} = {names!r}: the tool would read it letter by letter; write a list")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise SpecError(f"{field}: expected names, kinds of module, or 're:' and a regular expression")
+    return names
 
 
 def _target(target: str) -> Entry:
@@ -77,7 +128,37 @@ def _target(target: str) -> Entry:
     return Entry(target, 1.0, re.escape(target))
 
 
-def _inside(modules: Sequence[Module], outer: Module) -> Iterator[bool]:
-    """Whether the module holds linears: then the target stands for all of them."""
-    prefix = f"{outer.name}."
-    return (module.kind == "Linear" and module.name.startswith(prefix) for module in modules)
+def _matches(entry: Entry, module: Module, name: str) -> bool:
+    """Whether the entry matches the module by name or by class; `name` is how the tool spells it at that point."""
+    return entry.hits(name) or entry.key in module.classes
+
+
+def _inner(outer: Module, model: Outline) -> Iterator[tuple[Module, str]]:
+    """The prunable modules of a target, itself included, with their names as the tool spells them: it ends in a dot."""
+    prefix = f"{outer.name}." if outer.name else ""
+    for module in model.modules:
+        if (module is outer or module.name.startswith(prefix)) and not PRUNABLE.isdisjoint(module.classes):
+            yield module, f"{outer.name}.{'' if module is outer else module.name.removeprefix(prefix)}"
+
+
+def _pruned(outer: Module, model: Outline, ignore: Sequence[Entry]) -> Iterator[Module]:
+    for module, name in _inner(outer, model):
+        if not any(_matches(entry, module, name) for entry in ignore):
+            yield module
+
+
+def _resolved(entry: Entry, modules: Sequence[Module]) -> Entry:
+    """The entry, by the names of the modules that it matches by name or by class; an expression stays what it is."""
+    if entry.key.startswith("re:"):
+        return entry
+    hits = [module.name for module in modules if _matches(entry, module, module.name)]
+    return Entry(entry.key, entry.value, "|".join(map(re.escape, hits)) or NOTHING)
+
+
+def _ignoring(entry: Entry, candidates: Sequence[tuple[Module, str]]) -> Entry:
+    hits = [module.name for module, name in candidates if _matches(entry, module, name)]
+    return Entry(entry.key, entry.value, "|".join(map(re.escape, hits)) or NOTHING)
+
+
+def _names(modules: Sequence[Module]) -> tuple[str, ...]:
+    return tuple(module.name for module in modules)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
 
 from zetaplan.errors import SpecError
 from zetaplan.exports.job import Group, Job
-from zetaplan.exports.targets import Module, linears, literal
+from zetaplan.exports.targets import Outline, Problem, linears, literal
 
 COUNTS, MODEL, FILE = "weights", True, "prune.py"
 
@@ -50,12 +49,18 @@ def write(job: Job) -> bytes:
     return SCRIPT.replace("AMOUNTS_LINES", lines).encode()
 
 
-def read(data: bytes, modules: Sequence[Module]) -> tuple[Group, ...] | None:
+def read(data: bytes, model: Outline) -> tuple[Group, ...] | None:
     amounts = _amounts(data)
     if amounts is None:
         return None
     entries = tuple(literal(name, float(amount)) for name, amount in amounts.items())
-    return (Group("AMOUNTS", entries, tuple(module.name for module in linears(modules))),)
+    sizes = {module.name: module.weights for module in linears(model.modules)}
+    found = tuple(
+        Problem(name, f"raises an error: {amount:,} of its {sizes[name]:,} weights cannot be removed")
+        for name, amount in amounts.items()
+        if not 0 <= amount <= sizes.get(name, amount)
+    )
+    return (Group("AMOUNTS", entries, tuple(sizes), found=found),)
 
 
 def usage(job: Job, file: str) -> str:

@@ -28,7 +28,8 @@ def adapter(model: LoadedModel | nn.Module, plan: Plan, *, dropout: float = 0.0)
         dropout: of the adapter's input while training.
 
     Raises:
-        SpecError: PEFT is not installed, or the plan holds no ranks.
+        SpecError: PEFT is not installed, the plan holds no ranks, or dropout is not 0 for a model whose linears PEFT
+            can adapt only as parameters (`export` to peft says which).
         CertificateError: the plan does not fit the model, or PEFT made of it another number of parameters.
 
     Examples:
@@ -44,6 +45,8 @@ def adapter(model: LoadedModel | nn.Module, plan: Plan, *, dropout: float = 0.0)
     network = model.model if isinstance(model, LoadedModel) else model
     fields = json.loads(export(plan, to="peft", model=network).text)
     del fields["peft_type"]
+    if dropout and (bare := fields.get("target_parameters")):
+        raise SpecError(f"dropout = {dropout}: PEFT adapts {bare[0]} as a parameter, which takes none; leave it at 0")
     adapted = get_peft_model(network, LoraConfig(**fields, lora_dropout=dropout))
     found = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
     if plan.request.resource == "rank_parameters" and found != plan.rounded.used:

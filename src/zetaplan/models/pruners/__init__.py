@@ -24,12 +24,18 @@ class Pruner(ABC):
 
     Attributes:
         calibrated: whether it needs the inputs of the linear.
+        clears: whether it sets the weights of inputs that were always zero to zero, beside those it removes.
     """
 
     calibrated: ClassVar[bool]
+    clears: ClassVar[bool] = False
 
     def observe(self, inputs: Tensor) -> Tensor:
         """What the method keeps of the inputs (tokens, in): a sum over tokens, so that batches can be added."""
+        raise NotImplementedError(f"{type(self).__name__} is not calibrated")
+
+    def energy(self, observed: Tensor) -> Tensor:
+        """|X_j|^2, shape (in,), of what was observed."""
         raise NotImplementedError(f"{type(self).__name__} is not calibrated")
 
     @abstractmethod

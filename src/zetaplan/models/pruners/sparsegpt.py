@@ -4,7 +4,8 @@ Massive Language Models Can Be Accurately Pruned in One-Shot", arXiv 2301.00774)
 With H = X'X + damping I and C_j = (H_{j:, j:})^-1, removing w_j costs w_j^2 / (2 [C_j]_00) and moves the columns right
 of it by -(w_j / [C_j]_00) [C_j]_0,: . The upper Cholesky factor U of H^-1 = U'U holds all of it: [C_j]_00 = U_jj^2 and
 [C_j]_0,: = U_jj U_j,j: . What goes is chosen for `WIDTH` columns at a time, over all rows together, as many as keep the
-share of the columns passed at count / (out * in) to within one weight.
+share of the columns passed at count / (out * in) to within one weight. The weights of an input that is zero at every
+token change nothing on the text: all of them are set to zero, and of `WIDTH` columns they are the first to be removed.
 """
 
 from __future__ import annotations
@@ -22,15 +23,19 @@ WIDTH, DAMPING = 128, 0.01
 
 
 class SparseGPT(Pruner):
-    calibrated = True
+    calibrated, clears = True, True
 
     def observe(self, inputs: Tensor) -> Tensor:
         """X'X, shape (in, in)."""
         return inputs.mT @ inputs
 
+    def energy(self, observed: Tensor) -> Tensor:
+        return observed.diagonal()
+
     def prune(self, weight: Tensor, count: int, observed: Tensor | None, groups: bool) -> tuple[Tensor, Tensor]:
-        factor = inverse_factor(cast(Tensor, observed).to(weight))
-        left, removed = weight.clone(), torch.zeros_like(weight, dtype=torch.bool)
+        gram = cast(Tensor, observed)
+        factor = inverse_factor(gram.to(weight))
+        left, removed = weight.masked_fill(self.energy(gram) == 0, 0), torch.zeros_like(weight, dtype=torch.bool)
         columns, width = weight.shape[1], GROUP if groups else WIDTH
         for start in range(0, columns, width):
             stop = min(start + width, columns)
@@ -44,14 +49,20 @@ class SparseGPT(Pruner):
 def inverse_factor(gram: Tensor) -> Tensor:
     """U, upper triangular, with U'U = (X'X + damping I)^-1; computed in float64.
 
+    An input that is always zero takes the mean diagonal entry of the others (1 if there are none), so that the damping
+    is theirs; it is apart from all others whatever the entry.
+
     Raises:
-        ScoringError: no input was ever different from zero, or it was not finite.
+        ScoringError: X'X is not positive definite to rounding.
     """
-    damped = gram.double()
-    damped.diagonal().add_(DAMPING * damped.diagonal().mean())
+    damped = gram.to(torch.float64, copy=True)
+    diagonal = damped.diagonal()
+    live = diagonal[diagonal > 0]
+    diagonal[diagonal == 0] = live.mean() if len(live) else 1.0
+    diagonal.add_(DAMPING * diagonal.mean())
     lower, failed = torch.linalg.cholesky_ex(damped)
     if failed:
-        raise ScoringError("batches: the inputs of this linear are all zero or not finite; calibrate on other text")
+        raise ScoringError("batches: the inputs of this linear overflow or are not finite; calibrate in float32")
     factor: Tensor = torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True)
     return factor.to(gram)
 

@@ -22,6 +22,9 @@ class Wanda(Pruner):
         """|X_j|^2, shape (in,)."""
         return inputs.square().sum(0)
 
+    def energy(self, observed: Tensor) -> Tensor:
+        return observed
+
     def prune(self, weight: Tensor, count: int, observed: Tensor | None, groups: bool) -> tuple[Tensor, Tensor]:
         scores = weight.abs() * cast(Tensor, observed).sqrt().to(weight)
         removed = smallest_of_group(scores) if groups else smallest_by_row(scores, count)

@@ -1,0 +1,93 @@
+"""Refusal of models that are no plain causal language model: their numbers would mean something else.
+
+The configuration rules out most of them without a pass. One pass shows whether a later token changes earlier logits.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+from zetaplan.errors import ScoringError, ZetaplanError
+
+REMEDY = "give a decoder-only causal language model, as AutoModelForCausalLM loads it"
+MERGE = "merge it into the weights first: model = model.merge_and_unload()"
+
+
+def require_causal(model: nn.Module) -> None:
+    """Raise ScoringError for an unmerged adapter, an encoder, an encoder-decoder, or a model without a head."""
+    _refuse_adapter(model)
+    kind, config = type(model).__name__, getattr(model, "config", None)
+    if isinstance(config, PreTrainedConfig):
+        require_causal_config(config, kind)
+        if getattr(model, "get_output_embeddings", lambda: None)() is None:
+            raise ScoringError(f"model: {kind} has no language-model head, so it predicts no token; {REMEDY}")
+
+
+def require_causal_config(config: PreTrainedConfig, kind: object) -> None:
+    """Raise ScoringError if the configuration is that of an encoder, with a decoder or without; `kind` is its name."""
+    if config.is_encoder_decoder:
+        raise ScoringError(f"model: {kind} ({config.model_type}) is an encoder-decoder; {REMEDY}")
+    # Some decoders have is_decoder = False too, but none of them is known for filling in masked tokens.
+    if getattr(config, "is_decoder", None) is False and config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        raise ScoringError(
+            f"model: {kind} ({config.model_type}) is an encoder: with is_decoder = False every place sees the tokens "
+            f"after it; {REMEDY}"
+        )
+
+
+def require_no_leak(model: nn.Module, ids: Tensor) -> None:
+    """Raise ScoringError if the last of the tokens (1, T), T >= 2, changes the logits of an earlier place.
+
+    The change that is allowed, relative to that at its own place, is the square root of the machine epsilon: experts
+    that meet other tokens may sum in another order.
+    """
+    other = ids.clone()
+    other[0, -1] = 1 if ids[0, -1] == 0 else 0
+    mask = torch.ones_like(ids)
+    first, second = (model(input_ids=tokens, attention_mask=mask, use_cache=False).logits for tokens in (ids, other))
+    change = (first - second).abs().amax(-1)[0]
+    if change[:-1].max() > torch.finfo(first.dtype).eps ** 0.5 * change[-1]:
+        raise ScoringError(
+            f"model: the last token changes the logits of earlier places in {type(model).__name__}, so it is no causal "
+            f"language model; {REMEDY}"
+        )
+
+
+@contextmanager
+def told(model: nn.Module) -> Iterator[None]:
+    """Raise ScoringError for whatever the code of the model raises in a pass: bare errors of many kinds."""
+    try:
+        yield
+    except ZetaplanError:
+        raise
+    except Exception as error:
+        raise ScoringError(f"model: a pass of {type(model).__name__} fails: {one_line(error)}") from error
+
+
+def one_line(error: BaseException) -> str:
+    """The kind of an error and the first line of its message."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def few(names: Iterable[object], most: int = 3) -> str:
+    """Some of the names in order, and how many there are beside them."""
+    ordered = sorted(map(str, names))
+    return ", ".join(ordered[:most]) + (f" and {len(ordered) - most} more" if len(ordered) > most else "")
+
+
+def _refuse_adapter(model: nn.Module) -> None:
+    peft: Any = sys.modules.get("peft")  # whoever made an adapter has imported it
+    if peft is None:
+        return
+    layers = peft.tuners.tuners_utils.BaseTunerLayer
+    found = next((name for name, module in model.named_modules() if isinstance(module, layers)), None)
+    if isinstance(model, peft.PeftModel) or found is not None:
+        where = f"{found!r} holds a PEFT adapter" if found else f"{type(model).__name__} is a PEFT adapter"
+        raise ScoringError(f"model: {where} that is not merged, whose weights would count as the model's own; {MERGE}")

@@ -1,0 +1,146 @@
+"""The resource that the plans of a program use, as a function of the price u: exact, piece by piece.
+
+    limit = rise_j u + constant_j    between the bends j - 1 and j
+
+A layer that reaches its cap is subtracted again, and with qualities decades apart that would cancel every digit; so
+the sums run in integers (fixed-point numbers wide enough for every double in the data), and bends are ordered by
+comparing fractions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from functools import cmp_to_key
+from itertools import accumulate
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zetaplan.spec.derivation import Derivation
+from zetaplan.spec.instance import Array, Channel
+
+MANTISSA = 53  # bits of a double
+
+
+class Pieces(NamedTuple):
+    """limit = rise_j u + constant_j, exactly; both hold integers in the unit 2**-(2 bits).
+
+    bends : the limit at the end of each piece but the last, as numerator and denominator in that unit.
+    reach : the limit at which the box is exhausted.
+    """
+
+    rise: list[int]
+    constant: list[int]
+    bends: list[tuple[int, int]]
+    reach: int
+    bits: int
+
+    def before(self, j: int, limit: float, or_at: bool) -> bool:
+        """Does bend j come before the limit, or with it?"""
+        numerator, denominator = self.bends[j]
+        distance = self.excess(limit, 0)
+        ahead = distance[0] * denominator - numerator * distance[1]
+        return ahead > 0 or (or_at and ahead == 0)
+
+    def excess(self, limit: float, constant: int) -> tuple[int, int]:
+        """limit - constant as numerator and denominator, in the unit of the pieces."""
+        numerator, denominator = limit.as_integer_ratio()
+        return (numerator << 2 * self.bits) - constant * denominator, denominator
+
+    def breakpoints(self, uses: bool) -> Array:
+        """The limits at the bends, rounded once, and into what the box admits where rounding would leave it."""
+        unit = 2 * self.bits
+        rounded = np.array([quotient(above, below << unit) for above, below in self.bends], dtype=np.float64)
+        end = quotient(self.reach, 1 << unit)
+        beyond = self.excess(end, self.reach)[0] * (1 if uses else -1) < 0
+        inner = math.nextafter(end, math.inf if uses else -math.inf) if beyond else end
+        return np.maximum(rounded, inner) if uses else np.minimum(rounded, inner)
+
+
+class _Bends(NamedTuple):
+    """Layer and bound of every bend, and +1 where the layer enters its box, -1 where it leaves it."""
+
+    layer: NDArray[np.intp]
+    bound: Array
+    turn: NDArray[np.int64]
+
+
+def exact_pieces(derivation: Derivation, channel: Channel, scalars: tuple[float, ...]) -> tuple[Pieces, Array]:
+    """The pieces before, between and after the bends, and the prices at the bends, rounded once."""
+    slope, offset = _moving(derivation, channel, scalars)
+    bends = _bends(channel, slope, offset)
+    spared = np.where(channel.weight > 0.0, channel.lower, channel.lower if derivation.uses else channel.upper)
+    tightest = channel.lower if derivation.uses else channel.upper
+    bits = _fraction_bits(channel.data, slope, offset, bends.bound, spared, tightest)
+    a, start, end = (_fixed(values, bits) for values in (channel.data, spared, tightest))
+    rates, offsets, bounds = (_fixed(v, bits) for v in (slope[bends.layer], offset[bends.layer], bends.bound))
+    heights = list(map(int.__sub__, bounds, offsets))  # slope times price
+    order = _by_quotient(heights, rates)
+    rates, heights = [rates[i] for i in order], [heights[i] for i in order]
+    signed = [s * a[k] for s, k in zip(bends.turn[order].tolist(), bends.layer[order].tolist(), strict=True)]
+    rise = list(accumulate(map(int.__mul__, signed, rates), initial=0))
+    constant = list(accumulate((-s * h for s, h in zip(signed, heights, strict=True)), initial=_dot(a, start)))
+    limits = [
+        (c * rate + g * height, rate) for c, g, rate, height in zip(constant[1:], rise[1:], rates, heights, strict=True)
+    ]
+    prices = np.array(list(map(quotient, heights, rates)), dtype=np.float64)
+    return Pieces(rise, constant, limits, _dot(a, end), bits), prices
+
+
+def _moving(derivation: Derivation, channel: Channel, scalars: tuple[float, ...]) -> tuple[Array, Array]:
+    """slope and offset of every layer; (0, 0) for a layer that does not move with the price."""
+    moves = (channel.weight > 0.0) & (channel.lower < channel.upper)
+    slope, offset = derivation.line(channel, scalars)
+    return np.where(moves, slope, 0.0), np.where(moves, offset, 0.0)
+
+
+def _bends(channel: Channel, slope: Array, offset: Array) -> _Bends:
+    """All bends in the order of their prices, up to rounding; prices that a double cannot hold are never reached."""
+    moving = np.flatnonzero(slope > 0.0)
+    layer = np.concatenate((moving, moving))
+    bound = np.concatenate((channel.lower[moving], channel.upper[moving]))
+    with np.errstate(over="ignore"):
+        price = (bound - offset[layer]) / slope[layer]
+    order = np.argsort(price, kind="stable")
+    order = order[np.isfinite(price[order])]
+    return _Bends(layer[order], bound[order], np.repeat([1, -1], moving.size)[order])
+
+
+def _by_quotient(above: list[int], below: list[int]) -> list[int]:
+    """The order of the fractions above / below; quick where they are sorted up to rounding."""
+
+    def compare(i: int, j: int) -> int:
+        left, right = above[i] * below[j], above[j] * below[i]
+        return (left > right) - (left < right)
+
+    return sorted(range(len(above)), key=cmp_to_key(compare))
+
+
+def _fraction_bits(*arrays: Array) -> int:
+    """The number of binary places that hold every entry exactly."""
+    values = np.concatenate(arrays)
+    values = values[np.isfinite(values) & (values != 0.0)]
+    exponents = np.frexp(values)[1]
+    return int(max(0, MANTISSA - exponents.min())) if values.size else 0
+
+
+def _fixed(values: Array, bits: int) -> list[int]:
+    """The doubles as integers in the unit 2**-bits."""
+    mantissa, exponent = np.frexp(values)
+    integers = np.ldexp(mantissa, MANTISSA).astype(np.int64).tolist()
+    shifts = (exponent - MANTISSA + bits).tolist()
+    return [n << shift if n else 0 for n, shift in zip(integers, shifts, strict=True)]
+
+
+def _dot(a: Iterable[int], b: Iterable[int]) -> int:
+    return sum(map(int.__mul__, a, b))
+
+
+def quotient(numerator: int, denominator: int) -> float:
+    """The quotient, rounded once."""
+    try:
+        return numerator / denominator
+    except OverflowError:
+        return math.inf if (numerator > 0) == (denominator > 0) else -math.inf

@@ -1,0 +1,59 @@
+"""Scores and plans for the linears of any model, without a backward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from torch import nn
+
+from tests.made import made_scores
+from tests.tiny_models import tiny_gpt2, tiny_llama
+from zetaplan.exports.targets import linears, modules_of
+from zetaplan.plans.plan import Plan
+from zetaplan.plans.planner import allocate, prune
+from zetaplan.scoring import Scores
+
+LAYERS = 12  # layer 1 is not layer 11
+MODELS: dict[str, Callable[..., nn.Module]] = {"llama": tiny_llama, "gpt2": tiny_gpt2}
+RANKS = ("peft", "axolotl", "mola")
+SPARSITY = ("llm-compressor", "alphapruning", "torch-prune")
+
+
+def scores_of(model: nn.Module, blocks: str = "layers") -> Scores:
+    """Unequal gains for every block of the model, with its true sizes."""
+    found = linears(modules_of(model))
+    keys = [module.block if blocks == "layers" else module.name for module in found]
+    names = tuple(dict.fromkeys(keys))
+    weights = np.array([sum(m.weights for m, key in zip(found, keys, strict=True) if key == name) for name in names])
+    ranks = np.array(
+        [sum(m.inputs + m.outputs for m, key in zip(found, keys, strict=True) if key == name) for name in names]
+    )
+    gain = np.random.default_rng(5).gamma(0.5, size=len(names))
+    one = np.ones(len(names))
+    return made_scores(
+        names=names,
+        gain=gain,
+        low=gain,
+        high=gain,
+        noise_floor=None,
+        cross_fitted=None,
+        standard_error=one,
+        gradient_norm=one,
+        effective_dimension=one,
+        damping=one,
+        parameters=weights,
+        linear_parameters=weights,
+        rank_parameters=ranks,
+        blocks=blocks,
+    )
+
+
+def plan_for(model: nn.Module, to: str, blocks: str = "layers") -> Plan:
+    if to in RANKS:
+        return allocate(scores_of(model, blocks), mean_rank=3, expert_rank=4 if to == "mola" else None)
+    return prune(scores_of(model, blocks), sparsity=0.5, upper=0.9)
+
+
+def everywhere(model: nn.Module) -> Plan:
+    return allocate(scores_of(model), mean_rank=3, lower=1)

@@ -1,0 +1,67 @@
+"""The largest quotient of two separable sums under one constraint, by Dinkelbach's method (1967)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from zetaplan.spec.instance import Array
+
+STEPS = 50  # of Dinkelbach's method; five are usual, and what is left after the last is added to the bound
+
+
+class Quotient(NamedTuple):
+    """t, by how much the sums may still exceed it (top - t bottom), chances : (C,) of the higher ends, price : mu."""
+
+    value: float
+    left: float
+    chances: Array
+    price: float
+
+
+def largest_quotient(
+    top: Array, bottom: Array, more_top: float, more_bottom: float, sizes: Array, exact: bool = False
+) -> Quotient:
+    """max over ends e of t = (sum_k top[e_k, k] + more_top) / (sum_k bottom[e_k, k] + more_bottom), the divisor > 0.
+
+    top, bottom, sizes : (2, C). Where sizes[e_k, k] sum to more than 1 (if `exact`, to less), one end counts in part.
+    """
+    t = 0.0
+    for _ in range(STEPS):
+        values = top - t * bottom
+        chances, price = _chosen(values, sizes, exact)
+        above, below = (
+            float(mixed(ends, chances).sum()) + more for ends, more in ((top, more_top), (bottom, more_bottom))
+        )
+        left = float((values - price * sizes).max(axis=0).sum()) + price + more_top - t * more_bottom
+        if above / below <= t:
+            break
+        t = above / below
+    return Quotient(t, left, chances, price)
+
+
+def mixed(ends: Array, chances: Array) -> Array:
+    """The mean of the lower and the higher end, (2, ...), where the higher has some chance."""
+    found: Array = (1.0 - chances) * ends[0] + chances * ends[1]
+    return found
+
+
+def _chosen(values: Array, sizes: Array, exact: bool) -> tuple[Array, float]:
+    """The chances of the higher ends that make the sum largest while the sizes sum to 1, and the price of a size.
+
+    What brings most for its size comes first; the last one counts in part.
+    """
+    rise, room = values[1] - values[0], sizes[1] - sizes[0]
+    chances = (rise > 0.0).astype(np.float64)
+    fits = np.flatnonzero((room > 0.0) & ((rise > 0.0) | exact))
+    worth = rise[fits] / room[fits]
+    order = np.argsort(-worth, kind="stable")
+    spent = float(sizes[0].sum()) + np.cumsum(room[fits][order])
+    first = int(np.searchsorted(spent, 1.0, side="right"))  # the first for which there is not room enough
+    if first == fits.size:
+        return chances, 0.0
+    last = fits[order[first]]
+    chances[fits[order]] = np.arange(fits.size) < first
+    chances[last] = min(max(1.0 - (spent[first] - 1.0) / room[last], 0.0), 1.0)
+    return chances, float(worth[order[first]])
