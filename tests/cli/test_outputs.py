@@ -20,15 +20,20 @@ import typer.main
 from typer.testing import CliRunner, Result
 
 from tests.made import made_scores
+from tests.tiny_models import tiny_llama_dir
 from zetaplan._files import write
 from zetaplan.cli.app import app
 from zetaplan.documents.convert import save_scores
+from zetaplan.errors import SpecError
 from zetaplan.exports import export
 from zetaplan.jobs import pipelines
 from zetaplan.jobs.demo import Demonstration
+from zetaplan.models.apply import Applied, Removal
+from zetaplan.models.pruned_folder import record, save_pruned
 from zetaplan.plans.plan import Plan
 from zetaplan.plans.planner import allocate, prune
 from zetaplan.reports.report import write_report
+from zetaplan.scoring import load_model
 
 FOREIGN = b"the only copy of my notes, 1998 to 2026\n"
 
@@ -297,6 +302,17 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_file(name: str) -> None:
         result = run(name, out_of(name), "--force")
     assert "cannot write" in refused(result)
     assert state() == before
+
+
+@pytest.mark.parametrize("room", [0, 500, 5000])
+def test_a_full_disk_leaves_no_pruned_model(room: int, plans: dict[str, Plan]) -> None:
+    loaded = load_model(tiny_llama_dir(Path("tiny"), layers=1))
+    applied = Applied("magnitude", "unstructured", (Removal("model.layers.0", 4, 2, 2, 2),))
+    facts = record(applied, plans["pruning"], loaded, None)
+    before = sorted(Path().iterdir())
+    with full_disk(room), pytest.raises(SpecError, match="cannot write pruned"):
+        save_pruned(loaded, applied, facts, Path("pruned"))
+    assert sorted(Path().iterdir()) == before
 
 
 def test_every_command_that_writes_is_tried_here_and_has_force() -> None:
