@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, cast, overload
 
-from zetaplan.errors import SpecError
+from zetaplan.errors import SpecError, require, shown
 from zetaplan.spec.instance import Instance
 from zetaplan.spec.menus.answer import ChoiceSolution
 from zetaplan.spec.menus.choice import Choice
@@ -50,8 +50,9 @@ def solve(instance: Instance | Choice, method: str = "exact", **options: Any) ->
         from zetaplan.solvers.menus import solve_choice
 
         return solve_choice(instance, method, **options)
-    if method not in METHODS:
-        raise SpecError(f"method = {method!r}: expected one of {', '.join(METHODS)}")
+    require(instance, Instance, "instance", "make one with zetaplan.allocation, or another program")
+    if not isinstance(method, str) or method not in METHODS:
+        raise SpecError(f"method = {shown(method)}: expected one of {', '.join(METHODS)}")
     return _solver(method)(instance, **options)
 
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, overload
 
 import numpy as np
 
-from zetaplan.errors import SpecError
+from zetaplan.errors import SpecError, require, shown
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import Array, Instance
 from zetaplan.spec.menus.answer import ChoiceSolution
@@ -100,6 +100,10 @@ def certify(
         if not (isinstance(instance, Choice) and isinstance(solution, ChoiceSolution)):
             raise SpecError(f"solution: a {type(solution).__name__} is none of a {type(instance).__name__}")
         return certify_choice(instance, solution)
+    require(instance, Instance, "instance", "make one with zetaplan.allocation, or another program")
+    require(solution, Solution, "solution", "give what zetaplan.solve returns")
+    if exact is not False and exact is not True:
+        raise SpecError(f"exact = {shown(exact)}: expected True or False")
     if exact:
         from zetaplan.verification.exact import certify_exactly
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 import numpy as np
 
-from zetaplan.errors import SpecError
+from zetaplan.errors import SpecError, require
 from zetaplan.spec.constants import Constants, constants
 from zetaplan.spec.instance import Array, Arrayish, Instance, weights
 from zetaplan.spec.menus.answer import ChoiceSolution
@@ -124,6 +124,8 @@ def regret_bound(
     """
     if isinstance(instance, Choice) or isinstance(solution, ChoiceSolution):
         return _of_a_choice(instance, solution, low, high, kind, refine)
+    require(instance, Instance, "instance", "make one with zetaplan.allocation, or another program")
+    require(solution, Solution, "solution", "give what zetaplan.solve returns")
     if kind not in get_args(Kind):
         raise SpecError(f"kind = {kind!r}: expected one of {', '.join(get_args(Kind))}")
     if kind != "dual-endpoint":
