@@ -213,7 +213,7 @@ def test_without_lm_eval_there_is_a_remedy(tmp_path: Path, monkeypatch: pytest.M
     assert not (tmp_path / "task").exists()
     refused = run("evaluate", tmp_path, "--text", tmp_path / "t.txt", "--lm-eval", tmp_path / "task")
     assert refused.exit_code == 2
-    assert "lm-eval: measures multiple choice; give --choices" in refused.stderr
+    assert "lm_eval: measures multiple choice; give choices" in refused.stderr
 
 
 def run(*arguments: object) -> Result:

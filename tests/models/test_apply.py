@@ -236,7 +236,7 @@ def test_a_dry_run_changes_nothing_and_fails_where_an_entry_is_ignored(
     before = sorted(tmp_path.iterdir())
     fits = run("apply", model, plan, "--check")
     assert fits.exit_code == 0, fits.output
-    assert "fits: every entry meets one block" in fits.stdout
+    assert "fits: every entry matches one block" in fits.stdout
     shorter = tiny_llama_dir(tmp_path / "other", layers=2)
     wrong = run("apply", shorter, plan, "--check")
     assert wrong.exit_code == 1
