@@ -46,17 +46,18 @@ def _one_budget(instance: Choice, limits: Limits, gap: float) -> ChoiceSolution:
     relaxed = relax(instance)
     root = Stage(((relaxed.multiplier,),))
     known, bound = improved(relaxed), lower_bound(instance, (relaxed.multiplier,))
+    surplus, tree = above(instance, known, bound), Tree(((root,),))
+    if surplus <= gap * abs(total(instance, known)) or limits.reached(0):
+        return answer(instance, known, relaxed.multiplier, rounded_down(bound), tree, surplus <= 0)
     left = core(relaxed, known, rounded_down(bound))
-    surplus = above(instance, known, bound)
-    if left is None or surplus <= gap * abs(total(instance, known)):
-        tree, proved = Tree(((root,),)), left is None or surplus <= 0
-        return answer(instance, known, relaxed.multiplier, rounded_down(bound), tree, proved)
+    if left is None:
+        return answer(instance, known, relaxed.multiplier, rounded_down(bound), tree, True)
     enough = float(bound) / (1.0 - math.copysign(gap, bound)) - total(instance, relaxed.rows) if gap else -math.inf
     found = sweep(left, replace(limits, enough=enough))
     if found.rows is not None:
         known = relaxed.rows.copy()
         known[left.decision[: found.rows.size]] = found.rows
-    tree = Tree(((root, *stages(left)),)) if found.proved else Tree(((root,),))
+    tree = Tree(((root, *stages(left)),)) if found.proved else tree
     return answer(instance, known, relaxed.multiplier, rounded_down(bound), tree, found.proved)
 
 

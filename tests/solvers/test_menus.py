@@ -15,7 +15,7 @@ import zetaplan as zp
 from tests.menus import choices, cost_of, feasible, loss_of, tensors
 from zetaplan.errors import InfeasibleError, SolverError, SpecError
 from zetaplan.solvers.menus.frontier import pareto_front
-from zetaplan.solvers.menus.limbs import add, limbs, negative, rank, rounded, whole, width
+from zetaplan.solvers.menus.limbs import add, highest, limbs, negative, rank, rounded, whole, width
 from zetaplan.solvers.menus.reference import problem
 from zetaplan.solvers.menus.relaxation import relax
 from zetaplan.solvers.menus.robust import robust_choice, worst_regret
@@ -211,5 +211,5 @@ def test_limbs_add_and_compare_as_whole_numbers_do(left: list[int], right: list[
     order = np.argsort(rank(a), kind="stable")
     assert [left[i] for i in order] == sorted(left)
     assert (np.unique(rank(a)).size, a.shape[1]) == (len(set(left)), len(left))
-    for value, exact in zip(rounded(a, Fraction(3, 8)).tolist(), left, strict=True):
+    for value, exact in zip(rounded(a, highest(Fraction(3, 8), parts)).tolist(), left, strict=True):
         assert value == pytest.approx(float(Fraction(3, 8) * exact), rel=1e-15)
