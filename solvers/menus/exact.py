@@ -17,17 +17,21 @@ from zetaplan.solvers.menus.sweep import Limits, stages, sweep
 from zetaplan.spec.menus.answer import ChoiceSolution, ChoiceStatus, Stage, Tree
 from zetaplan.spec.menus.choice import Choice, Indices, nearest
 
+#: Partial choices that a search may keep, and make at once: a gigabyte or so.
+STATES = 10_000_000
+
 #: Options up to which the dual bound is computed in whole numbers; beyond, in doubles rounded downwards.
 WHOLE = 20_000
 
 
 def solve_exact(
-    instance: Choice, *, time_limit: float = math.inf, states: int = 20_000_000, gap: float = 0.0
+    instance: Choice, *, time_limit: float = math.inf, states: int = STATES, gap: float = 0.0
 ) -> ChoiceSolution:
     """The optimal choice, or the best found with its proved gap.
 
-    time_limit : seconds; states : partial choices that are kept in memory; gap : >= 0, relative to the objective, at
-    which the search may stop. Where one of them ends it, the status is GAP.
+    time_limit : seconds. states : partial choices that are kept, or made at once. gap : >= 0, relative to the
+    objective, at which the search may stop. Where one of them ends it, the status is GAP. Under several budgets a
+    search goes on until it has found a choice that keeps all of them.
 
     Raises SpecError for a limit below 0, and InfeasibleError where several budgets together admit no choice.
     """

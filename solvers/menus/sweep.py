@@ -31,7 +31,7 @@ class Limits:
     """Where a search gives up: the moment (of time.monotonic), the partial choices, and a loss that is good enough."""
 
     deadline: float = np.inf
-    states: int = 20_000_000
+    states: int = 10_000_000
     enough: float = -np.inf
 
     def reached(self, states: int) -> bool:
@@ -66,8 +66,11 @@ def sweep(core: Core, limits: Limits) -> Swept:
     states = _States(
         limbs([0], loss_width), limbs([core.spare], room_width), np.zeros(1, np.intp), np.zeros(1, np.intp)
     )
-    best, found, kept, trail = core.better, None, 0, []
+    best, found, kept = core.better, None, 0
+    trail: list[tuple[Indices, Indices]] = []
     for t in range(core.decision.size):
+        if limits.reached(states.parent.size * core.rows[t].size):
+            return Swept(_traced(core, trail, found), False, kept)
         states = _extended(core, states, t)
         fits = np.flatnonzero(~negative(states.room))
         if fits.size:
