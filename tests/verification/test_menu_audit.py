@@ -13,12 +13,13 @@ from tests.menus import feasible
 from zetaplan.errors import InfeasibleError
 from zetaplan.spec.menus.choice import Choice
 from zetaplan.verification.audit import menus as audits
-from zetaplan.verification.audit.menus import FAMILIES, ChoiceAudit, audit_choice, best_by_table, plant_choice
+from zetaplan.verification.audit.menu_families import FAMILIES, PlantedChoice, plant_choice
+from zetaplan.verification.audit.menus import ChoiceAudit, audit_choice, best_by_table
 
 SEED = 15
 
 
-def small(planted: audits.PlantedChoice) -> bool:
+def small(planted: PlantedChoice) -> bool:
     return bool(np.prod(np.diff(planted.instance.first).astype(float)) <= 2000.0)
 
 
