@@ -15,7 +15,7 @@ import numpy as np
 
 from zetaplan.errors import SpecError
 from zetaplan.solvers.menus.exact import solve_exact
-from zetaplan.spec.menus.answer import ChoiceSolution
+from zetaplan.spec.menus.answer import ChoiceSolution, ChoiceStatus
 from zetaplan.spec.menus.choice import Array, Choice
 from zetaplan.spec.menus.declare import with_losses
 
@@ -78,7 +78,7 @@ def robust_choice(
 def worst_regret(
     instance: Choice, solution: ChoiceSolution, low: Array, high: Array, options: dict[str, Any]
 ) -> tuple[float, float | Array]:
-    """The largest regret over the box, proved up to the gap of a solve; and the multiplier of the worst menus.
+    """The largest regret over the box, rounded once (with its gap where a limit ends the search); and its multiplier.
 
     low, high : (n,), as the instance's own losses.
     """
@@ -86,7 +86,9 @@ def worst_regret(
     losses = low.copy()
     losses[rows] = high[rows]
     best = solve_exact(replace(instance, losses=losses), **options)
-    return max(math.fsum([*losses[rows].tolist(), -best.bound]), 0.0), best.multiplier
+    proved = best.status is ChoiceStatus.OPTIMAL
+    least = losses[instance.rows(best.choice)] if proved else np.array([best.bound])
+    return max(math.fsum([*losses[rows].tolist(), *(-least).tolist()]), 0.0), best.multiplier
 
 
 def _separated(instance: Choice, multipliers: Array, low: Array, high: Array) -> Choice:

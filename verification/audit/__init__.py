@@ -8,6 +8,7 @@
     shrinking    the smallest instance on which a solver still fails
     report       one HTML file and one JSON file
     published    what can be said of a plan that someone else published
+    menus        the same question of choices from menus: hard families, exact truth, every proof checked and forged
 
 The one part of verification that runs solvers: certificates never do.
 """

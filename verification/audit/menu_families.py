@@ -1,6 +1,7 @@
-"""Planted choices: the classical hard families, with ties, huge ranges, curves as measured, and planted optima.
+"""Menus of the classical hard families (Pisinger 1995; Sinha & Zoltners 1979), and of others that are hard in doubles.
 
-Families: Pisinger 1995; Sinha & Zoltners 1979. Tied blocks and several budgets are drawn too.
+Ties, huge ranges, curves as measured with tied blocks, two budgets, and planted optima. Instance i of a seed depends on
+(seed, i) alone.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ import numpy as np
 
 from zetaplan.spec.menus.choice import Array, Choice
 from zetaplan.spec.menus.declare import choice
-
-Draw = tuple[list[Array], list[Array]]  # losses and costs of every block
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,7 @@
-"""Is a solver right when it calls a choice optimal? The classical hard families, exact truth, and a count.
+"""Is a solver right when it calls a choice optimal? The families of `menu_families`, exact truth, and a count.
 
-Families (Pisinger 1995; Sinha & Zoltners 1979), with ties, huge ranges, curves as measured, tied blocks, several
-budgets, and planted optima. The truth is a table of all sums of costs, in whole numbers, which shares nothing with the
-solver; where it grows too large, the planted optimum, or else the checker alone, decides.
+The truth is a table of all sums of costs, in whole numbers, which shares nothing with the solver; where it grows too
+large, the planted optimum, or else the checker alone, decides.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ from zetaplan.verification.menus.checker import CertificateError, check_certific
 from zetaplan.verification.menus.proof import certify_choice
 
 TABLE = 5_000  # sums of costs that the truth may hold where all are asked,
-
 SMALL = 500  # and where only ours is
 
 
