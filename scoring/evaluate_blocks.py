@@ -13,7 +13,7 @@ import numpy as np
 from torch import nn
 from tqdm.auto import tqdm
 
-from zetaplan.scoring.backward.pass_result import Observation
+from zetaplan.scoring.backward.pass_result import PassResult
 from zetaplan.scoring.backward.sketch import relative_error
 from zetaplan.scoring.cache import Run
 from zetaplan.scoring.curvature import Curvature, MatrixFree, OnePass
@@ -25,7 +25,7 @@ from zetaplan.scoring.prediction import decreases
 from zetaplan.scoring.scores import Vector
 from zetaplan.scoring.text.sequences import Batch, digest
 
-Answers = dict[str, Any]  # of one block: numbers, pairs of them, or None where the surrogate cannot tell
+BlockValues = dict[str, Any]  # of one block: numbers, pairs of them, or None where the surrogate cannot tell
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -38,7 +38,7 @@ class Subject:
     held_out: Sequence[Batch] | None
     damping: Damping
     width: float
-    seen: Observation
+    result: PassResult
     run: Run
     ranks: Ranks
     progress: bool
@@ -48,15 +48,15 @@ class Subject:
         column = self.ranks.column(np.array(facts, dtype=np.float64), len(self.parts))
         return self.damping.tau(tuple(part.name for part in self.parts), column[:, 0], column[:, 1])
 
-    def fall(self, parts: Sequence[Block], curvatures: Sequence[Curvature], taus: Sequence[float]) -> list[Answers]:
+    def fall(self, parts: Sequence[Block], curvatures: Sequence[Curvature], taus: Sequence[float]) -> list[BlockValues]:
         """How far the loss falls when each of these blocks takes its step; nothing if it was not asked."""
         if self.held_out is None:
             return [{"decrease": None, "held_out_decrease": None} for _ in parts]
-        falls = decreases(self.model, parts, curvatures, taus, self.data, self.held_out, self.seen.reusable)
+        falls = decreases(self.model, parts, curvatures, taus, self.data, self.held_out, self.result.reusable)
         return [dict(zip(("decrease", "held_out_decrease"), pair, strict=True)) for pair in zip(*falls, strict=True)]
 
 
-def answers(name: str, surrogate: type[Curvature], subject: Subject) -> dict[str, Vector | None]:
+def evaluate_blocks(name: str, surrogate: type[Curvature], subject: Subject) -> dict[str, Vector | None]:
     """By the name of what `Scores` holds, (K, ...); and from a sketch the `relative_error` of the gains."""
     if issubclass(surrogate, OnePass):
         taus, rows = _all_at_once(surrogate, subject)
@@ -71,23 +71,23 @@ def _column(values: Sequence[object], subject: Subject) -> Vector | None:
     return subject.ranks.column(np.array(values, dtype=np.float64), len(subject.parts))
 
 
-def _all_at_once(surrogate: type[OnePass], subject: Subject) -> tuple[Vector, list[Answers]]:
+def _all_at_once(surrogate: type[OnePass], subject: Subject) -> tuple[Vector, list[BlockValues]]:
     def of(statistics: Mapping[Any, Sequence[Any]]) -> list[OnePass]:
         return [surrogate(statistic) for statistic in subject.ranks.share(statistics[surrogate.statistic])]
 
-    curvatures = of(subject.seen.statistics)
+    curvatures = of(subject.result.statistics)
     taus = subject.taus([(c.trace, c.rank) for c in curvatures]) if surrogate.damped else np.zeros(len(subject.parts))
     own = subject.ranks.share(taus.tolist())
     falls = subject.fall(subject.ranks.share(subject.parts), curvatures, own)
     rows = [{**_numbers(c, tau), **fall} for c, tau, fall in zip(curvatures, own, falls, strict=True)]
-    if subject.seen.repeats:
-        alone = zip(*map(of, subject.seen.repeats), strict=True)
+    if subject.result.repeats:
+        alone = zip(*map(of, subject.result.repeats), strict=True)
         for row, tau, repeats in zip(rows, own, alone, strict=True):
             row["relative_error"] = relative_error(row["gain"], [c.gain(tau) for c in repeats])
     return taus, rows
 
 
-def _one_by_one(name: str, surrogate: type[Curvature], subject: Subject) -> tuple[Vector, list[Answers]]:
+def _one_by_one(name: str, surrogate: type[Curvature], subject: Subject) -> tuple[Vector, list[BlockValues]]:
     assert issubclass(surrogate, MatrixFree)  # noqa: S101  there is no third kind
     exact = cache(partial(in_float64, subject.model))
     own = subject.ranks.share(subject.parts)
@@ -100,7 +100,7 @@ def _one_by_one(name: str, surrogate: type[Curvature], subject: Subject) -> tupl
         curvature = build(part)
         return curvature.trace, curvature.rank
 
-    def everything(part: Block, tau: float) -> Answers:
+    def everything(part: Block, tau: float) -> BlockValues:
         curvature = build(part)
         [fall] = subject.fall([part], [curvature], [tau])
         return {**_numbers(curvature, tau), **fall}
@@ -117,7 +117,7 @@ def _one_by_one(name: str, surrogate: type[Curvature], subject: Subject) -> tupl
     return taus, [kept(partial(everything, part, tau), part, tau=tau, **asked) for part, tau in pairs]
 
 
-def _numbers(curvature: Curvature, tau: float) -> Answers:
+def _numbers(curvature: Curvature, tau: float) -> BlockValues:
     low, high = curvature.enclosure(tau)
     return {
         "gain": curvature.gain(tau),

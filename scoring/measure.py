@@ -24,7 +24,7 @@ from zetaplan.scoring.backward.pass_result import (
     Statistics,
     fitting_batch,
     found_surrogates,
-    observed,
+    measured_pass,
     require_shardable,
     require_sketchable,
 )
@@ -33,7 +33,7 @@ from zetaplan.scoring.cache import VERSIONS, Run
 from zetaplan.scoring.curvature import Curvature
 from zetaplan.scoring.curvature._damping import Damping
 from zetaplan.scoring.distributed import Ranks, joined, sharded
-from zetaplan.scoring.evaluate_blocks import Subject, answers
+from zetaplan.scoring.evaluate_blocks import Subject, evaluate_blocks
 from zetaplan.scoring.model.blocks import left_out, partition
 from zetaplan.scoring.model.coverage import uncovered, without
 from zetaplan.scoring.model.eval_mode import placed
@@ -178,18 +178,18 @@ def _measured(
         network = sharded(copy.deepcopy(network), ranks)
         parts = without(partition(network, task.settings.blocks), missed)
     surrogates = task.surrogates.values()
-    seen = observed(
+    result = measured_pass(
         network, parts, data, surrogates, run, task.memory, task.sketch, ranks, task.settings.progress, carried
     )
     names = tuple(part.name for part in parts)
     common: dict[str, Any] = {
         "names": names,
-        "gradient_norm": _gradient_norms(names, seen.statistics, ranks),
+        "gradient_norm": _gradient_norms(names, result.statistics, ranks),
         "parameters": np.array([part.parameters for part in parts]),
         "linear_parameters": np.array([part.linear_parameters for part in parts]),
         "rank_parameters": np.array([part.rank_parameters for part in parts]),
         "blocks": task.settings.blocks,
-        "loss": float(seen.losses.mean()),
+        "loss": float(result.losses.mean()),
         "left_out": unplaced,
     }
     provenance = {
@@ -198,7 +198,7 @@ def _measured(
         "damping": asdict(task.damping),
         "width": task.settings.width,
         "sketch": task.sketch and asdict(task.sketch),
-        "memory": seen.memory,
+        "memory": result.memory,
         "ranks": ranks.size,
         "versions": {package: version(package) for package in VERSIONS},
     }
@@ -209,20 +209,20 @@ def _measured(
         held_out=held_out,
         damping=task.damping,
         width=task.settings.width,
-        seen=seen,
+        result=result,
         run=run,
         ranks=ranks,
         progress=task.settings.progress,
     )
     found = {}
     for name, surrogate in task.surrogates.items():
-        measures: dict[str, Any] = answers(name, surrogate, subject)
+        measures: dict[str, Any] = evaluate_blocks(name, surrogate, subject)
         own = dict(provenance)
         if task.sketch:
             own["sketch"] = {**provenance["sketch"], "relative_error": measures.pop("relative_error").tolist()}
         own["seconds"] = time.perf_counter() - task.started
         found[name] = Scores(curvature=name, **measures, **common, provenance=own)
-    seen.store.close()
+    result.store.close()
     return found
 
 

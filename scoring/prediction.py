@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from zetaplan.scoring.backward.backward import backward_pass
-from zetaplan.scoring.backward.pair_store import Store
+from zetaplan.scoring.backward.pair_store import PairStore
 from zetaplan.scoring.backward.per_sequence import Pairs
 from zetaplan.scoring.curvature import Curvature, MatrixFree, OnePass
 from zetaplan.scoring.model.blocks import Block
@@ -31,7 +31,7 @@ def decreases(
     taus: Sequence[float],
     data: Sequence[Batch],
     held_out: Sequence[Batch],
-    store: Store | None = None,
+    store: PairStore | None = None,
 ) -> tuple[Vector, Vector]:
     """How much the loss of `data`, and of `held_out`, falls when each block alone takes its step; (K,) each, nats.
 
@@ -64,7 +64,7 @@ def _steps(
     curvatures: Sequence[Curvature],
     taus: Sequence[float],
     data: Sequence[Batch],
-    store: Store | None,
+    store: PairStore | None,
 ) -> list[Step]:
     if all(isinstance(curvature, OnePass) for curvature in curvatures):
         return _one_pass_steps(model, parts, curvatures, taus, data, store)
@@ -81,7 +81,7 @@ def _one_pass_steps(
     curvatures: Sequence[Curvature],
     taus: Sequence[float],
     data: Sequence[Batch],
-    store: Store | None,
+    store: PairStore | None,
 ) -> list[Step]:
     rules = [c.step(tau) for c, tau in zip(curvatures, taus, strict=True) if isinstance(c, OnePass)]
     steps: list[dict[str, Tensor]] = [{} for _ in parts]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional
 
-from zetaplan.scoring.backward.hooks import captured
+from zetaplan.scoring.backward.hooks import hooked
 from zetaplan.scoring.model.blocks import Block
 from zetaplan.scoring.model.losses import shifted_logits
 from zetaplan.scoring.text.sequences import IGNORED, Batch
@@ -36,7 +36,7 @@ def bytes_per_token(model: nn.Module, parts: Sequence[Block], data: Sequence[Bat
             if isinstance(value, Tensor):
                 keep(value)
 
-    with captured(model, ()), ExitStack() as undo, torch.enable_grad(), saved_tensors_hooks(keep, lambda value: value):
+    with hooked(model, ()), ExitStack() as undo, torch.enable_grad(), saved_tensors_hooks(keep, lambda value: value):
         for part in parts:
             for module in part.modules.values():
                 undo.callback(module.register_forward_hook(keep_inputs).remove)

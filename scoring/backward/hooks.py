@@ -17,11 +17,11 @@ from torch.utils.hooks import RemovableHandle
 
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.backward.per_sequence import LINEAR, Pair, Pairs, joined_calls
-from zetaplan.scoring.model.eval_mode import frozen
+from zetaplan.scoring.model.eval_mode import eval_mode
 
 
 @dataclass
-class Capture:
+class PairHook:
     """Forms the pair (input, output gradient) of one module in each batch.
 
     Attributes:
@@ -130,17 +130,17 @@ class Capture:
 
 
 @contextmanager
-def captured(model: nn.Module, captures: Iterable[Capture]) -> Iterator[None]:
+def hooked(model: nn.Module, hooks: Iterable[PairHook]) -> Iterator[None]:
     """Hooks in place, parameters frozen and the model in evaluation mode; all as it was afterwards.
 
     Frozen parameters spare the ordinary weight gradients; the embedding's output asks for a gradient instead.
     """
-    with frozen(model), ExitStack() as undo:
+    with eval_mode(model), ExitStack() as undo:
         embedding = model.get_input_embeddings()  # type: ignore[operator]
         undo.callback(embedding.register_forward_hook(_require_gradient).remove)
-        for capture in captures:
-            for module in capture.modules:
-                undo.callback(module.register_forward_hook(capture.forward, with_kwargs=True).remove)
+        for hook in hooks:
+            for module in hook.modules:
+                undo.callback(module.register_forward_hook(hook.forward, with_kwargs=True).remove)
         yield
 
 

@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 INDEX, LOSSES = "index.json", "losses"
 
 
-class Store(ABC):
+class PairStore(ABC):
     """The pairs of the batches of one pass.
 
     Attributes:
@@ -61,7 +61,7 @@ class Store(ABC):
         """The pass is over and nothing of it is needed any more."""
 
 
-class Held(Store):
+class MemoryStore(PairStore):
     """In memory, on the CPU; the last batch's stay on the device, since they are taken at once.
 
     Args:
@@ -93,7 +93,7 @@ class Held(Store):
         return self._pairs.pop(name)
 
 
-class Spilled(Store):
+class DiskStore(PairStore):
     """On disk, one folder per batch.
 
     Args:

@@ -19,7 +19,7 @@ from zetaplan.scoring.arguments import listed, require_name, shown
 from zetaplan.scoring.backward.backward import backward_pass
 from zetaplan.scoring.backward.footprint import PRODUCT, Footprint, fitting_size, footprint
 from zetaplan.scoring.backward.free_memory import free_memory, room_on
-from zetaplan.scoring.backward.pair_store import CPU, Held, Spilled, Store
+from zetaplan.scoring.backward.pair_store import CPU, DiskStore, MemoryStore, PairStore
 from zetaplan.scoring.backward.per_sequence import Pairs
 from zetaplan.scoring.backward.sketch import Sketch, mean_products
 from zetaplan.scoring.backward.statistics import Gram, Statistic, take_in
@@ -34,7 +34,7 @@ Statistics = dict[type[Statistic], list[Statistic]]  # one of each kind per bloc
 
 
 @dataclass(frozen=True)
-class Observation:
+class PassResult:
     """What a pass left.
 
     Attributes:
@@ -49,14 +49,14 @@ class Observation:
     statistics: Statistics
     repeats: tuple[Statistics, ...]
     losses: Tensor
-    store: Store
+    store: PairStore
     alone: bool
     memory: dict[str, Any]
 
     @property
-    def reusable(self) -> Store | None:
+    def reusable(self) -> PairStore | None:
         """The store, if it holds the whole pairs of all batches still."""
-        return self.store if isinstance(self.store, Spilled) and self.alone else None
+        return self.store if isinstance(self.store, DiskStore) and self.alone else None
 
 
 def kinds_of(surrogates: Iterable[type[Curvature]]) -> set[type[Statistic]]:
@@ -111,7 +111,7 @@ def fitting_batch(
     return fitting_size(carried, data, needed, room_on(first.device))
 
 
-def observed(
+def measured_pass(
     model: nn.Module,
     parts: Sequence[Block],
     data: Sequence[Batch],
@@ -122,7 +122,7 @@ def observed(
     ranks: Ranks,
     progress: bool,
     carried: float = 0.0,
-) -> Observation:
+) -> PassResult:
     """One pass; arguments and errors as for `score`. carried : bytes per token of the pass, see `activations`."""
     sequences, kinds = sum(len(batch["labels"]) for batch in data), kinds_of(surrogates)
     places = [labelled_places(batch) for batch in data]
@@ -133,7 +133,7 @@ def observed(
     store = _store(parts, batches, run, needed, memory, ranks)
     if progress:
         size = max(len(batch["labels"]) for batch in batches)
-        tqdm.write(needed.words(isinstance(store, Held), size, free), file=sys.stderr)
+        tqdm.write(needed.words(isinstance(store, MemoryStore), size, free), file=sys.stderr)
     filled: list[Statistics] = [
         {kind: [kind(sequences) for _ in parts] for kind in kinds} for _ in range(sketch.repeats if sketch else 1)
     ]
@@ -144,7 +144,7 @@ def observed(
             take_in([of_blocks[index] for of_blocks in statistics.values()], places, name, module, own)
 
     losses = backward_pass(model, parts, batches, consume, weights, progress, store, sketch, ranks)[:sequences]
-    return Observation(
+    return PassResult(
         statistics=_means(filled, parts) if sketch else filled[0],
         repeats=tuple(filled) if sketch else (),
         losses=losses,
@@ -153,7 +153,7 @@ def observed(
         memory={
             "limit": memory,
             "free": free,
-            "pairs": "disk" if isinstance(store, Spilled) else "memory",
+            "pairs": "disk" if isinstance(store, DiskStore) else "memory",
             "estimate": {
                 "pass": needed.passing,
                 "pairs": needed.held,
@@ -168,15 +168,15 @@ def observed(
 
 def _store(
     parts: Sequence[Block], batches: Sequence[Batch], run: Run, needed: Footprint, memory: int | None, ranks: Ranks
-) -> Store:
+) -> PairStore:
     needed.require_least(memory)
     if len(batches) > 1 and (run.folder or not needed.fits(memory, room_on(CPU))):
         names, folder = [name for part in parts for name in part.modules], run.pairs()
-        store = Spilled(folder, ranks.share(range(len(batches))), names)
+        store = DiskStore(folder, ranks.share(range(len(batches))), names)
         if run.folder is None:  # nobody will look for it, however the run ends
             weakref.finalize(store, shutil.rmtree, folder, ignore_errors=True)
         return store
-    return Held(len(batches), early=ranks.alone)
+    return MemoryStore(len(batches), early=ranks.alone)
 
 
 def _means(repeats: Sequence[Statistics], parts: Sequence[Block]) -> Statistics:

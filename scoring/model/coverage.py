@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from zetaplan.errors import ScoringError
-from zetaplan.scoring.backward.hooks import Capture, captured
+from zetaplan.scoring.backward.hooks import PairHook, hooked
 from zetaplan.scoring.model.blocks import Block, has_matrices
 from zetaplan.scoring.model.causal import told
 from zetaplan.scoring.model.losses import sequence_losses
@@ -23,7 +23,7 @@ SEQUENCES, TOKENS = 2, 16
 
 
 @dataclass
-class Trial(Capture):
+class Trial(PairHook):
     """A capture that remembers its refusal instead of raising it."""
 
     refused: bool = False
@@ -56,7 +56,7 @@ def uncovered(model: nn.Module, parts: Sequence[Block], batch: Batch) -> frozens
         return frozenset()
     for trial in trials:
         trial.begin((short["labels"].shape[0], short["labels"].shape[1]))
-    with captured(model, trials), torch.enable_grad(), told(model):
+    with hooked(model, trials), torch.enable_grad(), told(model):
         sequence_losses(model, short).sum().backward()  # type: ignore[no-untyped-call]
     return frozenset(trial.name for trial in trials if trial.refused or not trial.met)
 

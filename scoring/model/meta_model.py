@@ -13,7 +13,7 @@ from zetaplan.scoring.model.gguf import converted
 from zetaplan.scoring.model.load import SMOLLM2, _hub_snapshot, _locate, _smollm2_file, require_model_folder
 
 
-def skeleton(source: str | PathLike[str]) -> Any:
+def meta_model(source: str | PathLike[str]) -> Any:
     """The transformers model that `source` describes, on the meta device.
 
     source: what `load_model` takes; of a directory, config.json is enough.

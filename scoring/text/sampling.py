@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zetaplan.scoring.distributed import Ranks
-from zetaplan.scoring.model.eval_mode import frozen
+from zetaplan.scoring.model.eval_mode import eval_mode
 from zetaplan.scoring.model.losses import shifted_logits
 from zetaplan.scoring.text.sequences import IGNORED, Batch
 
@@ -54,7 +54,7 @@ def drawn_labels(model: nn.Module, data: Sequence[Batch], wanted: Container[int]
 
 def _drawn(model: nn.Module, batch: Batch, texts: Sequence[bytes], before: Counter[bytes]) -> Tensor:
     met, labels = before.copy(), batch["labels"].clone()
-    with frozen(model), torch.no_grad():
+    with eval_mode(model), torch.no_grad():
         logits, following = shifted_logits(model, batch, next(model.parameters()).device)
     logits = logits if logits.is_cuda else logits.cpu()  # float64 is not everywhere
     for row, (text, places) in enumerate(zip(texts, (following != IGNORED).cpu(), strict=True)):

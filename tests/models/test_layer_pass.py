@@ -13,7 +13,7 @@ from tests.tiny_models import tiny_llama
 from zetaplan.errors import ScoringError
 from zetaplan.models.apply import linears_of, prune_blocks
 from zetaplan.models.calibrate import loss_curves
-from zetaplan.models.layer_pass import sweep
+from zetaplan.models.layer_pass import layer_pass
 from zetaplan.models.pruners import pruner_names
 from zetaplan.models.pruners.sparsegpt import SparseGPT
 from zetaplan.scoring.model.blocks import partition
@@ -45,7 +45,7 @@ def replayed(model) -> dict[str, torch.Tensor]:
     """X'X of every linear by the pass over layers."""
     found: dict[str, torch.Tensor] = {}
     with torch.no_grad():
-        for _, observed in sweep(model, checked_batches(TEXT), gram, linears_in(model)):
+        for _, observed in layer_pass(model, checked_batches(TEXT), gram, linears_in(model)):
             found |= observed
     return found
 

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from tests.tiny_models import in_float64, tiny_gpt2, tiny_llama
 from zetaplan.errors import ScoringError
 from zetaplan.scoring import cache, load_model, score
-from zetaplan.scoring.backward import pass_result as observation
+from zetaplan.scoring.backward import pass_result
 from zetaplan.scoring.backward.activations import bytes_per_token
 from zetaplan.scoring.backward.footprint import Footprint, footprint
 from zetaplan.scoring.backward.free_memory import _available, _left_in_groups
@@ -42,7 +42,7 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def crowded(monkeypatch):
     """Nothing is free."""
-    monkeypatch.setattr(observation, "room_on", lambda device: 0)
+    monkeypatch.setattr(pass_result, "room_on", lambda device: 0)
 
 
 def estimated(size: int, carried: float, sequences: int = N) -> Footprint:
@@ -123,7 +123,7 @@ def test_the_batch_follows_what_is_free(build, monkeypatch):
     needed = footprint(model, parts, data, {Gram}, (), None, Ranks(), carried)
     whole = score(model, batch)
     assert whole.provenance["batch_size"] == N
-    monkeypatch.setattr(observation, "room_on", lambda device: needed.turn + int(carried * T * 4.5))
+    monkeypatch.setattr(pass_result, "room_on", lambda device: needed.turn + int(carried * T * 4.5))
     found = score(model, batch)
     assert found.provenance["batch_size"] == 4
     assert found.provenance["memory"]["pairs"] == "disk"

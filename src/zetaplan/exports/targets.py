@@ -186,9 +186,9 @@ class Outline:
 
 def outline(model: str | nn.Module) -> Outline:
     """The model itself or, without weights, what `zetaplan score` would load. Raises ScoringError if unreadable."""
-    from zetaplan.scoring.model.meta_model import skeleton
+    from zetaplan.scoring.model.meta_model import meta_model
 
-    return Outline(skeleton(model) if isinstance(model, str) else model)
+    return Outline(meta_model(model) if isinstance(model, str) else model)
 
 
 def _modules(network: nn.Module) -> Iterator[Module]:

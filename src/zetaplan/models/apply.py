@@ -17,14 +17,14 @@ from tqdm.auto import tqdm
 from transformers.pytorch_utils import Conv1D
 
 from zetaplan.errors import ScoringError, SpecError
-from zetaplan.models.layer_pass import sweep
+from zetaplan.models.layer_pass import layer_pass
 from zetaplan.models.pruners import GROUP, Pruner, find_pruner
 from zetaplan.models.pruners.magnitude import Magnitude
 from zetaplan.plans.divide import divide
 from zetaplan.scoring import LoadedModel
 from zetaplan.scoring.measure import Batches
 from zetaplan.scoring.model.blocks import Block, partition
-from zetaplan.scoring.model.eval_mode import frozen
+from zetaplan.scoring.model.eval_mode import eval_mode
 from zetaplan.scoring.text.sequences import checked_batches
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def prune_blocks(
     removed: dict[str, int] = {}
     unseen: dict[str, int | None] = {}
     layers = len(partition(model, "layers"))
-    with frozen(model), torch.no_grad(), tqdm(total=layers, desc=method, unit="layer", disable=not progress) as bar:
+    with eval_mode(model), torch.no_grad(), tqdm(total=layers, desc=method, unit="layer", disable=not progress) as bar:
         for layer, observed in observed_layers(model, pruner, targets, batches):
             for name, linear in linears_of(layer.modules).items():
                 if count := targets.get(name):
@@ -230,4 +230,4 @@ def observed_layers(
         return ((block, {}) for block in partition(model, "layers"))
     if batches is None:
         raise ScoringError(f"batches: {type(pruner).__name__} needs a calibration text; give one, or use 'magnitude'")
-    return sweep(model, checked_batches(batches, model=model), pruner.observe, targets)
+    return layer_pass(model, checked_batches(batches, model=model), pruner.observe, targets)

@@ -27,7 +27,7 @@ from zetaplan.models.pruners import Pruner, find_pruner
 from zetaplan.scoring import LoadedModel
 from zetaplan.scoring.measure import Batches
 from zetaplan.scoring.model.blocks import partition
-from zetaplan.scoring.model.eval_mode import frozen
+from zetaplan.scoring.model.eval_mode import eval_mode
 from zetaplan.scoring.model.losses import mean_loss
 from zetaplan.scoring.text.sequences import Batch, checked_batches
 
@@ -121,7 +121,7 @@ def loss_curves(
     linears = {name: linear for block in blocks for name, linear in linears_of(block.modules).items()}
     rises: dict[str, list[float]] = {}
     with (
-        frozen(network),
+        eval_mode(network),
         torch.no_grad(),
         tqdm(total=len(blocks), desc="loss curves", unit="layer", disable=not progress) as bar,
     ):

@@ -52,7 +52,7 @@ class Call:
         return found[0] if isinstance(found, tuple | list) else found  # type: ignore[no-any-return]
 
 
-def sweep(
+def layer_pass(
     model: nn.Module, data: Sequence[Batch], observe: Observe, chosen: Mapping[str, object]
 ) -> Iterator[tuple[Block, dict[str, Tensor]]]:
     """Every block of decoder layers with what its modules named in `chosen` were observed to receive.
