@@ -1,7 +1,8 @@
-"""What a surrogate answers about every block.
+"""Evaluation of the surrogates on every block.
 
-Those of one pass are asked all at once. A matrix-free one keeps vectors as long as a block has parameters, and may take
-minutes for each: one block is in memory at a time, and its answers are in the cache as soon as they are there.
+One-pass surrogates are evaluated on all blocks at once. A matrix-free surrogate stores vectors as long as a block has
+parameters, and may take minutes per block. It is therefore evaluated block by block, with one block in memory at a
+time, and each block's values are cached as soon as they are computed.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,12 +26,12 @@ from zetaplan.scoring.prediction import decreases
 from zetaplan.scoring.scores import Vector
 from zetaplan.scoring.text.sequences import Batch, digest
 
-BlockValues = dict[str, Any]  # of one block: numbers, pairs of them, or None where the surrogate cannot tell
+BlockValues = dict[str, Any]  # of one block: numbers, pairs of numbers, or None where the surrogate has none
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Subject:
-    """What the surrogates are asked about: the blocks of a model on sequences, and how."""
+    """The blocks of a model, the sequences, and the settings of the evaluation."""
 
     model: nn.Module
     parts: Sequence[Block]
@@ -44,12 +45,12 @@ class Subject:
     progress: bool
 
     def taus(self, facts: Sequence[tuple[float, int]]) -> Vector:
-        """tau of all blocks, from trace and rank of this rank's."""
+        """tau of all blocks, from trace and rank of the curvatures of this rank's blocks."""
         column = self.ranks.column(np.array(facts, dtype=np.float64), len(self.parts))
         return self.damping.tau(tuple(part.name for part in self.parts), column[:, 0], column[:, 1])
 
     def fall(self, parts: Sequence[Block], curvatures: Sequence[Curvature], taus: Sequence[float]) -> list[BlockValues]:
-        """How far the loss falls when each of these blocks takes its step; nothing if it was not asked."""
+        """The decrease of the loss when each of these blocks alone takes its step; no values without `held_out`."""
         if self.held_out is None:
             return [{"decrease": None, "held_out_decrease": None} for _ in parts]
         falls = decreases(self.model, parts, curvatures, taus, self.data, self.held_out, self.result.reusable)
@@ -57,7 +58,7 @@ class Subject:
 
 
 def evaluate_blocks(name: str, surrogate: type[Curvature], subject: Subject) -> dict[str, Vector | None]:
-    """By the name of what `Scores` holds, (K, ...); and from a sketch the `relative_error` of the gains."""
+    """The columns (K, ...) of `Scores` by name; with a sketch also the `relative_error` of the gains."""
     if issubclass(surrogate, OnePass):
         taus, rows = _all_at_once(surrogate, subject)
     else:

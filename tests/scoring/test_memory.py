@@ -190,7 +190,7 @@ def test_a_run_that_needs_no_cache_does_not_miss_it(unwritable):
 
 def test_a_model_that_has_to_be_converted_says_where_it_cannot_be(unwritable, tmp_path):
     (tmp_path / "x.gguf").write_bytes(b"GGUF")
-    with pytest.raises(ScoringError, match="set ZETAPLAN_CACHE to a folder that can be written"):
+    with pytest.raises(ScoringError, match="set ZETAPLAN_CACHE to a writable folder"):
         load_model(tmp_path / "x.gguf")
 
 
@@ -199,6 +199,6 @@ def test_a_disk_that_fills_up_does_not_cost_the_result(monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(cache, "_write", full)
-    with pytest.warns(UserWarning, match="No space left on device; the result is not remembered"):
+    with pytest.warns(UserWarning, match="No space left on device; the result is not cached"):
         found = score(MODEL, ids(), cache=True)
     np.testing.assert_array_equal(found.gain, score(MODEL, ids()).gain)
