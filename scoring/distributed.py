@@ -104,7 +104,7 @@ class Ranks:
             dist.send(tensor.to(self.device).contiguous(), to)
 
     def _receive(self, like: Pair, source: int) -> Pair:
-        """Receive a pair of the same module, whose tensors have the types of `like`: first the shapes, then the values."""
+        """Receive a pair of the same module, whose tensors have the types of `like`: the shapes, then the values."""
         kinds = named(like)
         sizes = torch.empty(sum(t.ndim for t in kinds.values()), dtype=torch.int64, device=self.device)
         dist.recv(sizes, source)

@@ -82,7 +82,7 @@ class Scores:
         object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Support pickle and copy. Neither can copy the read-only view of the provenance, so the view is created again."""
+        """Support pickle and copy, which cannot copy the read-only view of the provenance: it is created again."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         return type(self), tuple({**values, "provenance": dict(self.provenance)}.values())
 
@@ -96,7 +96,7 @@ class Scores:
 
     @property
     def unbiased(self) -> Vector | None:
-        """The cross-fitted gain, mean of both halves: unbiased for g'H~^-1 g with H the curvature of half the sequences."""
+        """The cross-fitted gain, mean of both halves: unbiased for g'H~^-1 g, with H from half the sequences."""
         return None if self.cross_fitted is None else self.cross_fitted.mean(axis=1)
 
     def counted(self, gain: Gain) -> Vector:

@@ -1,6 +1,6 @@
-"""The pass over N sequences that shows every module of every block its pairs (input, gradient of the output).
+"""The backward pass over N sequences, which records the pairs (input, output gradient) of every module of every block.
 
-Sequences do not interact, so one backward pass of the sum of their losses carries the gradient of each.
+Sequences do not interact, so one backward pass of the sum of their losses computes the gradient of each.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,21 +33,21 @@ def backward_pass(
     sketch: Sketch | None = None,
     ranks: Ranks = Ranks(),  # noqa: B008  a frozen value
 ) -> Tensor:
-    """The losses (N,) in float64; `consume(block, name, module, pairs)` meets every module with all sequences.
+    """The losses (N,) in float64. `consume(block, name, module, pairs)` is called once per module with all sequences.
 
     Args:
-        model: left as it was found.
-        parts: the blocks; `consume` is told their index.
+        model: a causal language model. The model is not changed.
+        parts: the blocks; `consume` receives their index.
         data: batches, N sequences in all.
-        consume: called once per module, when it has met its last sequence.
-        weights: of each sequence's loss in the backward pass, (B,) per batch.
+        consume: called once per module, after its last sequence.
+        weights: the weight of each sequence's loss in the backward pass, (B,) per batch.
         progress: show a progress bar.
-        store: where pairs wait; batches that it has already are not passed again. None: in memory.
-        sketch: what becomes of a pair before it waits.
-        ranks: who passes which batch, and on whom `consume` is called.
+        store: the store of the pairs; batches that it already holds are not passed again. None: in memory.
+        sketch: the projection applied to a pair before it is stored.
+        ranks: the assignment of batches to ranks, and of `consume` calls to ranks.
 
     Raises:
-        ScoringError: a loss or a gradient is not finite, or a module cannot be captured.
+        ScoringError: a loss or a gradient is not finite, or a module's pairs cannot be recorded.
     """
     store = store or MemoryStore(len(data))
     modules = [[(index, *item) for item in part.modules.items()] for index, part in enumerate(parts)]
@@ -95,7 +95,7 @@ def _losses(
     hooks: Sequence[PairHook],
     store: PairStore,
 ) -> Tensor:
-    """Of one batch, which passes through the model unless the store has it."""
+    """The losses of one batch, read from the store or computed by a pass through the model."""
     if (known := store.losses(number)) is not None:
         return known
     for hook in hooks:
@@ -112,7 +112,7 @@ def _losses(
 
 
 def _probe(model: nn.Module, batch: Batch, tokens: int = 16) -> None:
-    """Two passes of one short sequence must agree, so that scores repeat, and no token may see a later one."""
+    """Raise ScoringError unless two passes of one short sequence agree and no token depends on a later one."""
     short = {name: value[:1, :tokens].clone() for name, value in batch.items()}
     short["labels"] = short["input_ids"].clone()
     with hooked(model, ()), torch.no_grad(), told(model):
@@ -120,7 +120,7 @@ def _probe(model: nn.Module, batch: Batch, tokens: int = 16) -> None:
     if not torch.allclose(first, second, rtol=torch.finfo(first.dtype).eps ** 0.5, atol=0, equal_nan=True):
         raise ScoringError(
             f"model: two passes of the same sequence gave the losses {first.item()} and {second.item()}; the "
-            "model draws random numbers in evaluation mode, switch that off before scoring"
+            "model draws random numbers in evaluation mode: disable them before scoring"
         )
     with hooked(model, ()), torch.no_grad(), told(model):
         require_no_leak(model, short["input_ids"].to(next(model.parameters()).device))

@@ -139,7 +139,7 @@ def test_with_nothing_free_a_run_goes_on_one_by_one(crowded):
 def test_the_estimate_is_said_before_the_start(capsys, crowded):
     score(MODEL, ids(), progress=True)
     said = capsys.readouterr().err
-    assert said.index("GB for a pass of 1 sequence, 0.0 GB of pairs wait on the disk") < said.index("scoring")
+    assert said.index("GB for a pass of 1 sequence, 0.0 GB of pairs on the disk") < said.index("scoring")
     score(MODEL, ids())
     assert capsys.readouterr().err == ""
 

@@ -100,7 +100,7 @@ def test_a_weight_tied_to_a_module_with_a_bias(model):
 
 def test_a_module_whose_output_is_not_used(model):
     model.model.layers[1].mlp.register_forward_hook(lambda module, args, output: output.detach())
-    refuse(model, r"module 'model.layers.1.*' met 0 of 3 sequences that went through")
+    refuse(model, r"module 'model.layers.1.*' received 0 of 3 sequences: it is not called")
 
 
 def test_random_numbers_in_evaluation_mode(model):
@@ -116,7 +116,7 @@ def test_rows_that_belong_to_no_sequence(model):
     model.model.layers[0].mlp.up_proj.register_forward_hook(
         lambda module, args, output: output.repeat_interleave(2, 0).view(*args[0].shape[:2], -1)
     )
-    refuse(model, "met 12 rows where 3 sequences of 8 tokens went through the model")
+    refuse(model, "received 12 rows for 3 sequences of 8 tokens")
 
 
 def test_an_operation_without_a_forward_derivative(model):

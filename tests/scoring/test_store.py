@@ -95,7 +95,7 @@ def test_a_batch_that_vanishes_in_mid_run_is_named(tmp_path):
     store.put("a", pair())
     store.finish(0, torch.zeros(2, dtype=torch.float64))
     (tmp_path / "batch-000000" / "a.safetensors").unlink()
-    with pytest.raises(ScoringError, match=r"a.safetensors has gone or was damaged"):
+    with pytest.raises(ScoringError, match=r"a.safetensors was deleted or damaged"):
         store.take("a")
 
 
