@@ -180,7 +180,7 @@ def unwritable(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("options", [{"cache": True}, {"cache": True, "batch_size": 2}, {"batch_size": 2}])
 def test_a_cache_that_cannot_be_written_is_said_in_one_line(unwritable, crowded, options):
-    with pytest.raises(ScoringError, match=r"cache: .* cannot be written: .*; .* set ZETAPLAN_CACHE to a folder"):
+    with pytest.raises(ScoringError, match=r"cache: .* cannot be written: .*; .* set ZETAPLAN_CACHE to a writable"):
         score(MODEL, ids(), **options)
 
 
