@@ -1,8 +1,8 @@
-"""Modules whose parameters no estimator can tell apart by sequence, found by one short pass before the real one.
+"""Modules without per-sequence gradients, found by one short pass before the real one.
 
-They are used twice, or without being called, or with rows that belong to no sequence: a convolution that is applied
-through its weight, a norm over heads, the statistics of a router. A block is scored on its other parameters, and these
-are listed as left out. Linears and experts are never left out: plans count their weights.
+Such a module is called twice, or never, or with rows that belong to no sequence: a convolution that is applied through
+its weight, a norm over heads, the statistics of a router. A block is scored on its other parameters, and these are
+listed as left out. Linears and experts are never left out, because plans count their weights.
 """
 
 from collections.abc import Collection, Sequence
@@ -24,7 +24,7 @@ SEQUENCES, TOKENS = 2, 16
 
 @dataclass
 class Trial(PairHook):
-    """A capture that remembers its refusal instead of raising it."""
+    """A hook that records its error instead of raising it."""
 
     refused: bool = False
 
@@ -43,7 +43,7 @@ class Trial(PairHook):
 
 
 def uncovered(model: nn.Module, parts: Sequence[Block], batch: Batch) -> frozenset[str]:
-    """Names of the modules of the blocks, linears and experts apart, whose gradients cannot be captured by sequence."""
+    """Names of the modules of the blocks, except linears and experts, without per-sequence gradients."""
     short = {name: value[:SEQUENCES, :TOKENS].clone() for name, value in batch.items()}
     short = {**short, "attention_mask": torch.ones_like(short["input_ids"]), "labels": short["input_ids"]}
     trials = [

@@ -145,7 +145,7 @@ def test_items_are_read_in_both_forms(tmp_path: Path) -> None:
         ('{"ctx": "a", "choices": ["b", ""], "gold": 0}', "expected a list of at least two texts in `choices`"),
         ('{"ctx": "a", "choices": ["b", "c"], "gold": 2}', "expected gold from 0 to 1, got 2"),
         ('{"ctx": "a", "choices": ["b", "c"], "gold": true}', "expected gold from 0 to 1, got True"),
-        ("", "holds no records"),
+        ("", "contains no records"),
     ],
 )
 def test_bad_items_are_refused(line: str, message: str, tmp_path: Path) -> None:

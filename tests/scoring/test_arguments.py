@@ -101,7 +101,7 @@ BAD_IDS = {
     "booleans": (torch.ones(2, 4, dtype=torch.bool), "input_ids is of type torch.bool"),
     "beyond": (torch.full((2, 4), 23), r"id 23 is not in the model's vocabulary of 23 \(0 to 22\); use the tokenizer"),
     "negative": (torch.full((2, 4), -7), "id -7 is not in the model's vocabulary of 23"),
-    "long": (torch.ones(2, 300, dtype=torch.int64), "sequences of 300 tokens, and the model takes 256"),
+    "long": (torch.ones(2, 300, dtype=torch.int64), "sequences of 300 tokens exceed the model's 256"),
     "empty": (torch.ones(0, 4, dtype=torch.int64), "a batch has no tokens"),
     "no tokens": (torch.ones(2, 0, dtype=torch.int64), "a batch has no tokens"),
     "three sides": (torch.ones(2, 4, 4, dtype=torch.int64), r"must share one shape \(B, T\)"),

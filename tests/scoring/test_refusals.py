@@ -161,7 +161,7 @@ def test_a_batch_without_ids(model):
 
 def test_what_would_be_ignored(model):
     packed = {**IDS, "position_ids": torch.arange(8).expand(3, 8)}
-    refuse(model, "position_ids would be ignored; leave it out, and give packed sequences apart", batches=[packed])
+    refuse(model, "position_ids would be ignored; remove it, and give packed sequences separately", batches=[packed])
 
 
 def test_batch_size_must_be_positive(model):

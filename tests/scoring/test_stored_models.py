@@ -176,7 +176,7 @@ def test_a_gguf_is_the_model_that_was_written(tmp_path):
             {"declared": 200},
             "declares 200 blocks and stores 2: block 2 is missing; download or convert",
         ),
-        ({"declared": 3, "stored": 5}, "declares 3 blocks and stores 5: block 3 would not be used; convert the model"),
+        ({"declared": 3, "stored": 5}, "declares 3 blocks and stores 5: block 3 would be ignored; convert the model"),
         (
             {"declared": 2, "beside": "blk.7.attn_norm.weight"},
             "declares 2 blocks and stores 3: block 7 would",
