@@ -1,7 +1,7 @@
 """PEFT's rules for reading a LoraConfig: the adapted modules, their ranks, and the entries without effect.
 
 A target in a list is the end of a name, between dots; a target that is a string is a regular expression for the whole
-name. Excluded modules and those in `modules_to_save` are no targets. A key of a pattern is wrapped as (.*\.)?(KEY)$,
+name. Excluded modules and those in `modules_to_save` are no targets. A key of a pattern is wrapped as (.*\\.)?(KEY)$,
 and the first key that matches an adapted module determines its rank.
 """
 
