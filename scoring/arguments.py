@@ -74,7 +74,7 @@ def as_number(name: str, value: Any, *, zero: bool = False) -> float:
     except OverflowError:
         number = math.inf
     if not (math.isfinite(number) and (number > 0 or (zero and number == 0))):
-        raise ScoringError(f"{name} must be a finite number {bound}, got {shown(value)}")
+        raise ScoringError(f"{name}: expected a finite number {bound}, got {shown(value)}")
     return number
 
 

@@ -35,7 +35,7 @@ class ScoreSettings:
         Damping.of(self.damping)
         if not isinstance(self.cache, bool):
             require_path("cache", self.cache)
-        self._set("width", as_number("width:", self.width, zero=True))
+        self._set("width", as_number("width", self.width, zero=True))
         self._set("batch_size", None if self.batch_size is None else require_count("batch_size", self.batch_size, 1))
         self._set("sketch", None if self.sketch is None else require_count("sketch", self.sketch, 1))
 

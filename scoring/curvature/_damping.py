@@ -41,7 +41,7 @@ class Damping:
     scope: Scope = "global"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "value", as_number("damping: value", self.value))
+        object.__setattr__(self, "value", as_number("damping.value", self.value))
         for name, kind in (("mode", Mode), ("scope", Scope)):
             value, known = getattr(self, name), get_args(kind)
             if not isinstance(value, str) or value not in known:

@@ -132,7 +132,7 @@ def test_what_the_model_cannot_take_is_refused_by_the_same_words(build):
     loaded = LoadedModel(network, TOKENIZER, "x", "", "x", "directory")
     long, unknown = torch.ones(2, 257, dtype=torch.int64), torch.full((2, 8), 257)
     name = next(name for name, _ in network.named_modules() if name.endswith(".0"))
-    for ids, message in ((long, "takes 256"), (unknown, "id 257 is not in the model's vocabulary of 257")):
+    for ids, message in ((long, "exceed the model.s 256"), (unknown, "id 257 is not in the model's vocabulary of 257")):
         for action in (
             lambda ids=ids: score(network, ids),
             lambda ids=ids: score(network, IDS, held_out=ids),
@@ -174,7 +174,7 @@ def test_a_number_is_an_absolute_damping(model):
         np.testing.assert_array_equal(found.gain, known.gain)
         assert found.provenance["damping"] == known.provenance["damping"]
     for bad in (True, 0, -1.0, math.nan, "1"):
-        with pytest.raises(ZetaplanError, match="damping must be a finite number > 0"):
+        with pytest.raises(ZetaplanError, match="damping: expected a finite number > 0"):
             score(model, IDS, damping=bad)
 
 

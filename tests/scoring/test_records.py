@@ -157,7 +157,7 @@ def test_half_a_character_is_refused_with_its_line(tmp_path, text, name):
         ({"text": ["a"]}, "line 1: field 'text' is a list"),
         ({"sentence1": "a"}, "line 1 has no field 'sentence2'"),
         ({"body": "a"}, r"it has 'body'; name the text field with `field` \(--field"),
-        ({}, "it has no field; name the field"),
+        ({}, "it has no field; name the text field"),
         ({"text": "a"}, "line 1 has 1 token; at least 2 are needed to predict one; leave the record out"),
     ],
 )

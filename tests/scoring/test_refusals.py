@@ -179,7 +179,7 @@ def test_the_model_is_restored_after_a_failure(model):
 def test_an_encoder_is_refused():
     sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
     encoder = BertLMHeadModel(BertConfig(vocab_size=23, **sizes))
-    refuse(encoder, r"BertLMHeadModel \(bert\) is an encoder: with is_decoder = False every place sees")
+    refuse(encoder, r"BertLMHeadModel \(bert\) is an encoder: with is_decoder = False every token attends")
     decoder = BertLMHeadModel(BertConfig(vocab_size=23, is_decoder=True, **sizes))
     assert (score(decoder, (IDS,)).gain > 0).all()
     known_by_a_pass = BertGenerationDecoder(BertGenerationConfig(vocab_size=23, **sizes))
@@ -196,7 +196,7 @@ def test_an_encoder_is_refused():
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_a_model_that_looks_ahead_is_refused_whatever_its_configuration(model, dtype):
     model.model.layers[0].register_forward_hook(lambda module, args, output: output + output.roll(-1, dims=1))
-    refuse(model.to(dtype), "the last token changes the logits of earlier places in LlamaForCausalLM, so it is")
+    refuse(model.to(dtype), "the last token changes the logits of earlier places in LlamaForCausalLM, so the model is")
 
 
 def test_a_model_without_a_head_is_refused(model):
@@ -217,7 +217,7 @@ def test_an_adapter_that_is_not_merged_is_refused(model, config):
         config.feedforward_modules = ["down_proj"]
     adapted = get_peft_model(model, config)
     for given in (adapted, adapted.base_model)[: 1 if isinstance(config, PromptTuningConfig) else 2]:
-        refuse(given, r"PEFT adapter that is not merged, .*; merge it into the weights first: model = model.merge_")
+        refuse(given, r"PEFT adapter that is not merged; .*; merge it into the weights first: model = model.merge_")
     if isinstance(config, LoraConfig):
         merged = adapted.merge_and_unload()
         assert len(score(merged, (IDS,), blocks="modules").names) == 14

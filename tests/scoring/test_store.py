@@ -139,7 +139,7 @@ def test_what_products_need_counts_and_is_refused_where_it_does_not_fit(model, b
     assert estimate["products"] == 4 * 64 * block + 8 * sum(p.numel() for p in model.parameters())
     wide = copy.deepcopy(model).double()
     assert score(wide, batch, curvature="nystrom").provenance["memory"]["estimate"]["products"] == 8 * 64 * block
-    with pytest.raises(ScoringError, match=r"for the vectors of the largest block, .* a one-pass surrogate"):
+    with pytest.raises(ScoringError, match=r"for the vectors of the largest block and, .* a one-pass surrogate"):
         score(tiny_llama(hidden=128, vocabulary=23), batch, curvature="ggn", memory="40MB")
 
 
