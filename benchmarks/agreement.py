@@ -8,7 +8,6 @@ results/agreement.json.
 
 import argparse
 import json
-import platform
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from zetaplan._files import write
+from benchmarks import common
 from zetaplan.scoring import load_model, read_sequences, score
 from zetaplan.scoring.backward.backward import backward_pass
 from zetaplan.scoring.backward.statistics import Gram, take_in
@@ -178,14 +177,14 @@ def _save(done, model, text):
     matrix = [[spearmanr(done["scores"][a], done["scores"][b]).statistic for a in names] for b in names]
     done |= {
         "command": "python -m benchmarks.agreement",
-        "machine": f"{platform.machine()}, 2 cores",
+        "machine": common.machine(),
         "model_sha256": model.sha256,
         "text": text.description,
         "text_sha256": text.sha256,
         "names": names,
         "rank_correlation": np.round(matrix, 3).tolist(),
     }
-    write(RESULT, json.dumps(done, indent=1) + "\n")
+    common.save("agreement", done)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ table of docs/experiments.md.
 import argparse
 import copy
 import json
-import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
@@ -31,6 +30,7 @@ import torch
 from torch import Tensor, nn
 
 import zetaplan as zp
+from benchmarks import common
 from benchmarks.agreement import by_layer, layerif
 from benchmarks.pruning import kept
 from zetaplan._files import write
@@ -46,7 +46,7 @@ from zetaplan.scoring.peers.mola import mola_experts
 from zetaplan.scoring.peers.rounding import Counts, nearest_repaired, shares
 from zetaplan.scoring.text.sequences import digest
 
-RESULT = Path(__file__).parent / "results" / "capacity.json"
+RESULT = common.result("capacity")
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE, FIGURE = DOCS / "experiments.md", DOCS / "experiments-capacity.svg"
 MARKS = ("<!-- capacity -->\n", "<!-- /capacity -->\n")
@@ -284,19 +284,12 @@ def table(cells: Mapping[str, Mapping[str, Mapping[str, object]]]) -> str:
 
 def with_table(page: str, cells: Mapping[str, Mapping[str, Mapping[str, object]]]) -> str:
     """The page with the tables of the results between its two marks."""
-    before, _, rest = page.partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
-    return f"{before}{MARKS[0]}{table(cells)}{MARKS[1]}{after}"
+    return common.between(page, MARKS, table(cells))
 
 
 def draw(cells: Mapping[str, Mapping[str, Mapping[str, object]]], path: Path) -> None:
     """What is over uniform: the interval over windows, and every seed; to the left of the line is better."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    from matplotlib import pyplot
-
-    pyplot.style.use(Path(__file__).with_name("house.mplstyle"))
+    pyplot = common.styled_pyplot()
     figure, axes = pyplot.subplots(len(cells), 1, figsize=(5.6, 2.4 * len(cells)), squeeze=False)
     for axis, (title, rows) in zip(axes[:, 0], cells.items(), strict=True):
         gaps = {method: rows[method]["over_uniform"] for method in METHODS if "over_uniform" in rows.get(method, {})}
@@ -397,7 +390,7 @@ def write_result(
         "steps": STEPS,
         "batch": BATCH,
         "seeds": options.seeds,
-        "machine": platform.processor() or platform.machine(),
+        "machine": common.processor(),
         "torch": version("torch"),
         "forms": {name: asdict(FORMS[name]) for name in options.forms},
         "loss_untrained": round(float(np.mean(untrained["loss"])), 4),
@@ -405,7 +398,7 @@ def write_result(
         "cells": cells,
     }
     result = beside(json.loads(RESULT.read_text()), result) if RESULT.is_file() else result
-    write(RESULT, json.dumps(result, indent=1) + "\n")
+    common.save("capacity", result)
     write(PAGE, with_table(PAGE.read_text(encoding="utf-8"), result["cells"]))
     draw(result["cells"], FIGURE)
 

@@ -12,15 +12,15 @@ import socket
 import subprocess
 import sys
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from benchmarks import common
 from zetaplan.scoring import score_each
 
-RESULT = Path(__file__).parent / "results" / "distributed.json"
+RESULT = common.result("distributed")
 SURROGATES = ("block-fisher", "diagonal-fisher")
 COLUMNS = ("gain", "noise_floor", "cross_fitted", "gradient_norm", "damping")
 

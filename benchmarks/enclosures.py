@@ -9,16 +9,15 @@ tests.wide_models), solved in 200 bits. Writes results/enclosures.json.
 
 import itertools
 import json
-import platform
 import random
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from benchmarks import common
 from tests.tiny_models import SHIPPED, shipped
 from tests.wide_models import dense, exact_gain, holds, wide
 from zetaplan.errors import ScoringError
@@ -29,7 +28,7 @@ from zetaplan.scoring.curvature._products import LinearisedBlock
 from zetaplan.scoring.model.blocks import partition
 from zetaplan.scoring.text.sequences import checked_batches
 
-RESULT = Path(__file__).parent / "results" / "enclosures.json"
+RESULT = common.result("enclosures")
 MATRICES = {
     "ggn": "ggn",
     "token-fisher": "token_fisher",
@@ -135,7 +134,7 @@ def main():
         )
     result = {
         "command": "python -m benchmarks.enclosures",
-        "machine": f"{platform.machine()}, 2 cores",
+        "machine": common.machine(),
         "architectures": list(SHIPPED),
         "damping": [min(DAMPING), max(DAMPING)],
         "cases": len(answered),

@@ -10,16 +10,16 @@ import statistics
 import time
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig
 
+from benchmarks import common
 from zetaplan.scoring import load_model, read_sequences, score_each
 
-RESULT = Path(__file__).parent / "results" / "gpu.json"
+RESULT = common.result("gpu")
 SURROGATES = ("block-fisher", "diagonal-fisher", "mc-fisher")
 ROUNDS = 5
 

@@ -10,8 +10,6 @@ chooses it. On the second passage are chosen its strength eta of the penalty, an
 
 import argparse
 import copy
-import json
-import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
@@ -24,6 +22,7 @@ import torch
 from torch import nn
 
 import zetaplan as zp
+from benchmarks import common
 from benchmarks.capacity import (
     FORMS,
     RATES,
@@ -38,13 +37,12 @@ from benchmarks.capacity import (
     spread,
 )
 from benchmarks.pruning import kept
-from zetaplan._files import write
 from zetaplan.models.apply import prune_blocks
 from zetaplan.scoring import Sequences
 from zetaplan.scoring.model.blocks import layer_blocks
 from zetaplan.scoring.peers.rounding import largest_fractions
 
-RESULT = Path(__file__).parent / "results" / "joint.json"
+RESULT = common.result("joint")
 FORM = FORMS["LoRA rank"]
 SPARSITY, CAP, KAPPA = 0.5, 0.8, 0.25
 CALIBRATED = 16  # windows
@@ -175,14 +173,14 @@ def main() -> None:
         "model": bench.loaded.name,
         "model_sha256": bench.loaded.sha256,
         "text": options.text.name,
-        "machine": platform.processor() or platform.machine(),
+        "machine": common.processor(),
         "torch": version("torch"),
         "seeds": options.seeds,
         "loss_by_step_size": tuning,
         "plans": {name: described(bench, plan) for name, plan in plans.items()},
         "methods": summary(runs),
     }
-    write(RESULT, json.dumps(result, indent=1) + "\n")
+    common.save("joint", result)
 
 
 if __name__ == "__main__":

@@ -7,18 +7,16 @@ file already is not run again. Writes results/prediction.json.
 
 import argparse
 import json
-import platform
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from zetaplan._files import write
+from benchmarks import common
 from zetaplan.errors import ScoringError
 from zetaplan.scoring import Damping, curvature_names, load_model, read_sequences, score, sequences_between
 
-RESULT = Path(__file__).parent / "results" / "prediction.json"
+RESULT = common.result("prediction")
 
 
 def measured(model, name, sequences, length, damping):
@@ -75,12 +73,12 @@ def main():
         done["rows"][key] = {"surrogate": name, **row}
         done |= {
             "command": "python -m benchmarks.prediction",
-            "machine": f"{platform.machine()}, 2 cores, not measured on a GPU",
+            "machine": f"{common.machine()}, not measured on a GPU",
             "model": model.name,
             "model_sha256": model.sha256,
             "text": "pydoc_data.topics",
         }
-        write(RESULT, json.dumps(done, indent=1) + "\n")
+        common.save("prediction", done)
         print(key, {k: v for k, v in row.items() if not isinstance(v, list)}, flush=True)
 
 

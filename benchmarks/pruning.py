@@ -16,7 +16,6 @@ import argparse
 import copy
 import hashlib
 import json
-import platform
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -29,7 +28,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks import agreement
+from benchmarks import agreement, common
 from zetaplan._files import write
 from zetaplan.evaluate.choices import Item, multiple_choice, read_items
 from zetaplan.evaluate.interval import mean_interval
@@ -50,7 +49,7 @@ from zetaplan.scoring.peers.owl import owl_sparsity
 from zetaplan.solvers import solve
 from zetaplan.spec.programs.power_pruning import power_pruning
 
-RESULT = Path(__file__).parent / "results" / "pruning.json"
+RESULT = common.result("pruning")
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE, FIGURE, MARKS = (
     DOCS / "experiments.md",
@@ -284,19 +283,12 @@ def _cell(found: Mapping[str, object], value: str, gap: str, form: str) -> str:
 
 def with_table(page: str, cells: Cells) -> str:
     """The page with the table of the results between its two marks."""
-    before, _, rest = page.partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
-    return f"{before}{MARKS[0]}{table(cells)}{MARKS[1]}{after}"
+    return common.between(page, MARKS, table(cells))
 
 
 def draw(cells: Cells, path: Path) -> None:
     """The paired difference to uniform with its interval: to the left of the line a ratio is better than uniform."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    from matplotlib import pyplot
-
-    pyplot.style.use(Path(__file__).with_name("house.mplstyle"))
+    pyplot = common.styled_pyplot()
     shown = [name for name in NAMES if any("loss_over_uniform" in row.get(name, {}) for row in cells.values())]
     figure, axes = pyplot.subplots(len(cells), 1, figsize=(5.6, (1 + len(shown) / 5) * len(cells)), squeeze=False)
     for axis, (method, row) in zip(axes[:, 0], cells.items(), strict=True):
@@ -388,13 +380,13 @@ def write_result(
         "windows": WINDOWS,
         "length": LENGTH,
         "items": len(bench.items),
-        "machine": platform.processor() or platform.machine(),
+        "machine": common.processor(),
         "torch": version("torch"),
         "dense": summary(dense, None),
         "exponents": exponents,
         "cells": short,
     }
-    write(RESULT, json.dumps(result, indent=2) + "\n")
+    common.save("pruning", result, indent=2)
     write(PAGE, with_table(PAGE.read_text(encoding="utf-8"), short))
     draw(short, FIGURE)
 

@@ -11,14 +11,14 @@ import platform
 import time
 from collections import Counter
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
 
 import zetaplan as zp
+from benchmarks import common
 
-RESULT = Path(__file__).parent / "results" / "reference.json"
+RESULT = common.result("reference")
 DRAWS = 1000
 LAYERS = (10, 3000)
 DECADES = 4.0

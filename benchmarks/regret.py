@@ -8,7 +8,6 @@ paper's proof of Theorem 4 says of it (claim C19). Writes results/regret.json an
 
 import itertools
 import json
-import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 import zetaplan as zp
+from benchmarks import common
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import Array, Instance, with_quality
 from zetaplan.verification.regret.bound import NEEDS
@@ -25,7 +25,7 @@ from zetaplan.verification.regret.bound import NEEDS
 matplotlib.use("svg")
 from matplotlib import pyplot as plt
 
-RESULT = Path(__file__).parent / "results" / "regret.json"
+RESULT = common.result("regret")
 FIGURE = Path(__file__).parents[1] / "docs" / "regret-bounds.svg"
 LAYERS, WIDTHS, SPREADS, SEEDS, DRIFTS = (4, 16, 64), (0.03, 0.1, 0.3), (0.3, 1.0), 2, 312
 ROUNDING = 1e-9  # a regret below this share of the objective is rounding, and a multiple of it says nothing
@@ -211,7 +211,7 @@ def main() -> None:
     rows = [box(*case) for case in tqdm(cases, disable=None)]
     result = {
         "command": "python -m benchmarks.regret",
-        "machine": f"{platform.machine()}, 2 cores",
+        "machine": common.machine(),
         "boxes": len(rows),
         "drifts": sum(row["drifts"] for row in rows),
         "moved": sum(row["moved"] for row in rows),

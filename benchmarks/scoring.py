@@ -9,20 +9,16 @@ taken, and the median over the rounds reported: of wall-clock time, and of CPU t
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from importlib.metadata import version
-from pathlib import Path
 
-import torch
 from scipy.stats import spearmanr
 
+from benchmarks import common
 from zetaplan.scoring import Damping, LoadedModel, Sequences, load_model, read_sequences, score_each
 
-RESULT = Path(__file__).parent / "results" / "scoring.json"
+RESULT = common.result("scoring")
 
 
 def plain_pass(loaded: LoadedModel, sequences: Sequences) -> None:
@@ -78,23 +74,6 @@ def gains(loaded: LoadedModel, sequences: Sequences) -> dict[str, object]:
     return result
 
 
-def machine() -> dict[str, object]:
-    names = [line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")]
-    return {
-        "cpu": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "load": os.getloadavg()[0],
-        "python": platform.python_version(),
-        **{package: version(package) for package in ("torch", "transformers", "zetaplan")},
-    }
-
-
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
-
-
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--rounds", type=int, default=5)
@@ -102,7 +81,7 @@ def main() -> None:
     loaded = load_model("smollm2")
     sequences = read_sequences("pydoc", loaded.tokenizer, sequences=32, length=128)
     result = {
-        "machine": machine(),
+        "machine": common.environment("torch", "transformers", "zetaplan"),
         "data": sequences.description,
         "cost": measure(loaded, sequences, rounds),
         "scores": gains(loaded, sequences),

@@ -18,7 +18,6 @@ import os
 import platform
 import statistics
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from curvlinops import GGNLinearOperator
 from scipy.sparse.linalg import LinearOperator, cg
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from benchmarks import common
 from benchmarks.scoring import plain_pass
 from zetaplan.scoring import Damping, load_model, read_sequences, score
 from zetaplan.scoring.curvature import find_curvature
@@ -35,7 +35,7 @@ from zetaplan.scoring.model.eval_mode import eval_mode
 from zetaplan.scoring.model.losses import sequence_losses
 from zetaplan.scoring.text.sequences import checked_batches
 
-RESULT = Path(__file__).parent / "results" / "side_by_side.json"
+RESULT = common.result("side_by_side")
 LAYER = 15
 
 

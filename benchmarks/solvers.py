@@ -7,23 +7,20 @@ Ratios are taken between runs that alternate in one process; all figures are med
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from importlib.metadata import version
-from pathlib import Path
 
 import cvxpy as cp
 import numpy as np
 import torch
 
 import zetaplan as zp
+from benchmarks import common
 from zetaplan.batch import solve_batch
 from zetaplan.spec.instance import Instance
 
-RESULT = Path(__file__).parent / "results" / "solvers.json"
+RESULT = common.result("solvers")
 TIME_LIMIT = 20.0  # seconds that a reference solver may take
 
 
@@ -129,17 +126,6 @@ def reference(layers: int, rounds: int) -> dict[str, object]:
     return results
 
 
-def machine() -> dict[str, object]:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return {
-        "processor": next(line.split(": ")[1] for line in lines if line.startswith("model name")),
-        "cores": os.cpu_count(),
-        "load before": os.getloadavg()[0],
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("numpy", "numba", "torch", "cvxpy", "clarabel", "scs")},
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layers", type=int, default=10_000_000)
@@ -147,7 +133,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     stages: dict[str, Callable[[], object]] = {
-        "machine": machine,
+        "machine": lambda: common.environment("numpy", "numba", "torch", "cvxpy", "clarabel", "scs"),
         "one call, K = 32, microseconds": small,
         f"exact, K = {options.layers}": lambda: large(options.layers, options.rounds),
         "batch, K = 32": lambda: batch(options.instances, options.rounds),

@@ -18,12 +18,13 @@ from pathlib import Path
 
 import torch
 
+from benchmarks import common
 from benchmarks.agreement import ONE_PASS
 from benchmarks.scoring import plain_pass
 from zetaplan.errors import ScoringError
 from zetaplan.scoring import curvature_names, load_model, read_sequences, score_each
 
-RESULT = Path(__file__).parent / "results" / "surrogates.json"
+RESULT = common.result("surrogates")
 
 
 def resident(field: str) -> int:

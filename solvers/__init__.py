@@ -8,10 +8,12 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from functools import cache
-from typing import Any, cast
+from typing import Any, cast, overload
 
-from zetaplan.errors import SpecError
+from zetaplan.errors import SpecError, require, shown
 from zetaplan.spec.instance import Instance
+from zetaplan.spec.menus.answer import ChoiceSolution
+from zetaplan.spec.menus.choice import Choice
 from zetaplan.spec.solution import Solution, Status
 
 METHODS = {"exact": "exact", "bisection": "bisection", "cvxpy": "reference"}
@@ -19,11 +21,20 @@ METHODS = {"exact": "exact", "bisection": "bisection", "cvxpy": "reference"}
 __all__ = ["METHODS", "Solution", "Status", "solve"]
 
 
-def solve(instance: Instance, method: str = "exact", **options: Any) -> Solution:
-    """The optimal plan of an instance.
+@overload
+def solve(instance: Instance, method: str = "exact", **options: Any) -> Solution: ...
+
+
+@overload
+def solve(instance: Choice, method: str = "exact", **options: Any) -> ChoiceSolution: ...
+
+
+def solve(instance: Instance | Choice, method: str = "exact", **options: Any) -> Solution | ChoiceSolution:
+    """The optimal plan of an instance, or the optimal choice from menus.
 
     method : "exact" (the default: finitely many steps, right to rounding), "bisection" (option `tolerance`), or
-    "cvxpy" (option `solver`, the name of any installed cvxpy solver, and the solver's own options).
+    "cvxpy" (option `solver`, the name of any installed cvxpy solver, and the solver's own options). Of a choice:
+    "exact" (options `time_limit`, `states`, `gap`), "greedy", "milp" (HiGHS), or "cvxpy".
 
     Raises SpecError for an unknown method. Raises SolverError where a reference solver fails, and where a method that
     searches the multiplier itself would need one below 1e-290.
@@ -35,8 +46,13 @@ def solve(instance: Instance, method: str = "exact", **options: Any) -> Solution
         >>> zp.solve(inst, method="cvxpy", solver="CLARABEL").x.round(3)
         array([1., 5.])
     """
-    if method not in METHODS:
-        raise SpecError(f"method = {method!r}: expected one of {', '.join(METHODS)}")
+    if isinstance(instance, Choice):
+        from zetaplan.solvers.menus import solve_choice
+
+        return solve_choice(instance, method, **options)
+    require(instance, Instance, "instance", "make one with zetaplan.allocation, or another program")
+    if not isinstance(method, str) or method not in METHODS:
+        raise SpecError(f"method = {shown(method)}: expected one of {', '.join(METHODS)}")
     return _solver(method)(instance, **options)
 
 

@@ -14,20 +14,26 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
-from zetaplan.errors import SpecError
+from zetaplan.errors import SpecError, require
 from zetaplan.solvers.exact import equation, plan, tame
 from zetaplan.solvers.pieces import Pieces, exact_pieces, quotient
 from zetaplan.solvers.weightless import settle
 from zetaplan.spec.checks import LARGEST, in_range
+from zetaplan.spec.checks import number as checks_number
 from zetaplan.spec.derivation import Derivation, derive
 from zetaplan.spec.instance import Array, Instance, check_feasible
+from zetaplan.spec.menus.choice import Choice
 from zetaplan.spec.solution import Solution, Status
 from zetaplan.spec.stationary import excess, plan_at
 from zetaplan.spec.summation import exact_dot
 from zetaplan.spec.values import Value
+
+if TYPE_CHECKING:
+    from zetaplan.solvers.menus.frontier import ChoiceFrontier
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +86,7 @@ class Frontier(Value):
         return self.instance.program.sign * (self.slack - limit) <= 0.0
 
     def _checked(self, limit: float) -> float:
-        number, program = float(limit), self.instance.program
+        number, program = checks_number("limit", limit), self.instance.program
         if not math.isfinite(number) or (number < 0.0 and program.limit.is_nonnegative):
             raise SpecError(f"{program.limit_argument} = {number}: expected a finite number of at least 0")
         if program.sign * self._pieces.excess(number, self._pieces.reach)[0] < 0:
@@ -98,7 +104,15 @@ class Frontier(Value):
         return quotient(numerator, rise * denominator)
 
 
-def frontier(instance: Instance) -> Frontier:
+@overload
+def frontier(instance: Instance) -> Frontier: ...
+
+
+@overload
+def frontier(instance: Choice) -> ChoiceFrontier: ...
+
+
+def frontier(instance: Instance | Choice) -> Frontier | ChoiceFrontier:
     """The whole trade-off curve of an instance's program and data; its own limit is one point of it.
 
     O(K log K) for the construction. Raises SpecError for a program of several terms, whose plan does not
@@ -111,6 +125,11 @@ def frontier(instance: Instance) -> Frontier:
         >>> path.at(6.0).x
         array([1., 5.])
     """
+    if isinstance(instance, Choice):
+        from zetaplan.solvers.menus.frontier import choice_frontier
+
+        return choice_frontier(instance)
+    require(instance, Instance, "instance", "make one with zetaplan.allocation, or another program")
     derivations = derive(instance.program)
     if len(derivations) != 1:
         raise SpecError(f"{instance.program.name} has {len(derivations)} terms: the frontier is for programs of one")

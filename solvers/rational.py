@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from flint import fmpq
 
+from zetaplan.errors import require
 from zetaplan.solvers.exact import solve_exact
 from zetaplan.spec.instance import Instance
 from zetaplan.spec.rational import CAP, FLOOR, INTERIOR, Equation, RationalInstance, Sides, rational, total
@@ -84,6 +85,7 @@ def exact_optimum(instance: Instance) -> ExactOptimum:
         >>> best.x, best.multiplier
         ((Fraction(1, 2), Fraction(7, 2)), Fraction(1, 6))
     """
+    require(instance, Instance, "instance", "make one with zetaplan.allocation, or another program")
     truth = rational(instance)
     u, sides = truth.unpriced
     surplus = truth.surplus(u, sides)

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from zetaplan.errors import SpecError
+from zetaplan.errors import SpecError, shown
 
 Array = NDArray[np.float64]
 Arrayish = ArrayLike
@@ -26,7 +26,7 @@ def number(name: str, value: Any) -> float:
     try:
         checked = float(value)
     except (TypeError, ValueError, OverflowError):
-        raise SpecError(f"{name} = {_short(value)}: expected a number") from None
+        raise SpecError(f"{name} = {shown(value)}: expected a number") from None
     if not math.isfinite(checked):
         raise SpecError(f"{name} = {checked}: expected a finite number")
     return checked
@@ -65,8 +65,8 @@ def numbers(name: str, values: Arrayish) -> Array:
     """A new float64 array of any shape."""
     try:
         return np.array(values, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        raise SpecError(f"{name}: expected numbers, got {type(values).__name__}: {str(values)[:60]}") from None
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: a tensor that requires a gradient
+        raise SpecError(f"{name}: expected numbers, got {type(values).__name__}: {shown(values)}") from None
 
 
 def broadcast(name: str, values: Arrayish, layers: int) -> Array:
@@ -86,9 +86,3 @@ def name_first(name: str, values: Array, bad: NDArray[np.bool_], expected: str) 
     k = int(np.flatnonzero(bad)[0])
     more = int(bad.sum()) - 1
     raise SpecError(f"{name}[{k}] = {values[k]:g}: {expected}" + (f" ({more} more like it)" if more else ""))
-
-
-def _short(value: Any) -> str:
-    """The value in a message; an integer may have thousands of digits."""
-    text = f"an integer of {value.bit_length()} bits" if isinstance(value, int) else repr(value)
-    return text[:60]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zetaplan.errors import require
 from zetaplan.spec.derivation import Derivation, Function, derive
 from zetaplan.spec.instance import Array, Channel, Instance
 from zetaplan.spec.values import Value
@@ -59,6 +60,7 @@ def constants(instance: Instance) -> Constants:
         >>> found.mu, found.L
         (0.5, 1.5)
     """
+    require(instance, Instance, "instance", "make one with zetaplan.allocation, or another program")
     rows = [
         _ends(derivation, channel, reach, instance)
         for derivation, channel, reach in zip(

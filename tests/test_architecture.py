@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -179,3 +180,12 @@ def test_nothing_imports_the_command_line() -> None:
 
 def test_no_file_is_longer_than_300_lines() -> None:
     assert not {name: n for name, path in modules().items() if (n := len(path.read_text().splitlines())) > 300}
+
+
+def test_tests_import_no_benchmarks_and_benchmarks_no_tests() -> None:
+    """Benchmarks may build their models and instances with the builders of the tests, never import a test."""
+    for path in (ROOT / "tests").rglob("*.py"):
+        assert "from benchmarks" not in path.read_text().replace('"from benchmarks"', ""), path
+    for path in (ROOT / "benchmarks").glob("*.py"):
+        found = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        assert not [node.module for node in found if re.search(r"\btests\..*test_", node.module or "")], path

@@ -25,9 +25,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, overload
 
 import numpy as np
 
-from zetaplan.errors import SpecError
+from zetaplan.errors import SpecError, require, shown
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import Array, Instance
+from zetaplan.spec.menus.answer import ChoiceSolution
+from zetaplan.spec.menus.choice import Choice
 from zetaplan.spec.solution import Solution
 from zetaplan.spec.stationary import excess
 from zetaplan.verification.claim import LEAST, ROUNDING, Claim, product
@@ -36,6 +38,7 @@ from zetaplan.verification.condition import Condition as Condition
 
 if TYPE_CHECKING:
     from zetaplan.verification.exact import ExactCertificate
+    from zetaplan.verification.menus.proof import ChoiceCertificate
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,16 @@ def certify(instance: Instance, solution: Solution, exact: Literal[False] = Fals
 def certify(instance: Instance, solution: Solution, exact: Literal[True]) -> ExactCertificate: ...
 
 
-def certify(instance: Instance, solution: Solution, exact: bool = False) -> Certificate | ExactCertificate:
+@overload
+def certify(instance: Choice, solution: ChoiceSolution, exact: bool = False) -> ChoiceCertificate: ...
+
+
+def certify(
+    instance: Instance | Choice, solution: Solution | ChoiceSolution, exact: bool = False
+) -> Certificate | ExactCertificate | ChoiceCertificate:
     """Check a claimed optimum against every condition, in float64; or, if `exact`, by `certify_exactly` in fractions.
+
+    A choice is always certified in fractions: that it keeps the budgets, and its gap to the optimum (0: optimal).
 
     Raises SpecError where the claim has another shape than the instance; whatever is wrong with its numbers
     is said by the certificate.
@@ -83,6 +94,16 @@ def certify(instance: Instance, solution: Solution, exact: bool = False) -> Cert
         >>> [condition.name for condition in zp.certify(inst, claim).conditions if not condition.ok]
         ['stationarity', 'duality gap']
     """
+    if isinstance(instance, Choice) or isinstance(solution, ChoiceSolution):
+        from zetaplan.verification.menus.proof import certify_choice
+
+        if not (isinstance(instance, Choice) and isinstance(solution, ChoiceSolution)):
+            raise SpecError(f"solution: a {type(solution).__name__} is none of a {type(instance).__name__}")
+        return certify_choice(instance, solution)
+    require(instance, Instance, "instance", "make one with zetaplan.allocation, or another program")
+    require(solution, Solution, "solution", "give what zetaplan.solve returns")
+    if exact is not False and exact is not True:
+        raise SpecError(f"exact = {shown(exact)}: expected True or False")
     if exact:
         from zetaplan.verification.exact import certify_exactly
 

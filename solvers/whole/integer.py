@@ -16,7 +16,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from zetaplan.errors import InfeasibleError, SpecError
+from zetaplan.errors import InfeasibleError, SpecError, require, shown
 from zetaplan.solvers.exact import solve_exact
 from zetaplan.solvers.whole import dynamic, greedy, milp
 from zetaplan.solvers.whole.units import Counts, Units, window
@@ -97,6 +97,7 @@ def solve_integer(instance: Instance, step: ArrayLike = 1, groups: Groups | None
         >>> whole.x, whole.optimal
         (array([2, 1]), True)
     """
+    require(instance, Instance, "instance", "make one with zetaplan.allocation, or another program")
     if len(instance.program.terms) != 1:
         raise SpecError(f"{instance.program.name} has several terms: whole units are for programs of one")
     members = _members(groups, instance.quality.size)
@@ -189,8 +190,8 @@ def _check_countable(members: list[list[int]], grid: _Grid, most: list[float]) -
 def _steps(step: ArrayLike, layers: int) -> list[int]:
     try:
         values = np.broadcast_to(np.asarray(step, dtype=np.float64), (layers,)).tolist()
-    except (TypeError, ValueError):
-        raise SpecError(f"step: expected one whole number or {layers} of them, got {str(step)[:60]}") from None
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: a tensor that requires a gradient
+        raise SpecError(f"step: expected one whole number or {layers} of them, got {shown(step)}") from None
     for k, value in enumerate(values):
         if not (value >= 1.0 and value.is_integer()):
             raise SpecError(f"step[{k}] = {value:g}: expected a whole number of at least 1")

@@ -94,7 +94,7 @@ def pruning_target(
     if not 0.0 <= share <= 1.0:
         raise SpecError(f"sparsity = {share:g}: expected a share of the parameters between 0 and 1")
     n, u = checks.broadcast("sizes", sizes, layers), checks.broadcast("upper", upper, layers)
-    if not (n.max() <= checks.LARGEST and u.max() < math.inf):
+    if layers == 0 or not (abs(n).max() <= checks.LARGEST and abs(u).max() <= checks.LARGEST):
         return 0.0  # declare() names the offending entry
     target, rough = share * exact_sum(n), float(n @ u)
     if abs(target - rough) > (layers + 4) * EPSILON * (target + rough):

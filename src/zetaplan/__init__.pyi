@@ -50,6 +50,10 @@ from .solvers.whole.integer import solve_integer as solve_integer
 from .spec.constants import Constants as Constants
 from .spec.constants import constants as constants
 from .spec.instance import Instance as Instance
+from .spec.menus.answer import ChoiceSolution as ChoiceSolution
+from .spec.menus.answer import ChoiceStatus as ChoiceStatus
+from .spec.menus.choice import Choice as Choice
+from .spec.menus.declare import choice as choice
 from .spec.programs.allocation import allocation as allocation
 from .spec.programs.barrier_pruning import barrier_pruning as barrier_pruning
 from .spec.programs.exponential_allocation import exponential_allocation as exponential_allocation
@@ -63,6 +67,7 @@ from .spec.solution import Status as Status
 from .verification.certificate import Certificate as Certificate
 from .verification.certificate import certify as certify
 from .verification.exact import ExactCertificate as ExactCertificate
+from .verification.menus.proof import ChoiceCertificate as ChoiceCertificate
 from .verification.regret.bound import RegretBound as RegretBound
 from .verification.regret.bound import regret_bound as regret_bound
 
@@ -72,6 +77,10 @@ __all__ = [
     "BatchSolution",
     "Certificate",
     "CertificateError",
+    "Choice",
+    "ChoiceCertificate",
+    "ChoiceSolution",
+    "ChoiceStatus",
     "Constants",
     "Damping",
     "ExactCertificate",
@@ -103,6 +112,7 @@ __all__ = [
     "barrier_pruning",
     "certify",
     "check_certificate",
+    "choice",
     "constants",
     "exact_optimum",
     "exponential_allocation",

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner, Result
 
-from benchmarks import pruning
 from tests.tiny_models import in_float64, tiny_gpt2, tiny_llama, tiny_llama_dir
 from zetaplan.cli.app import app
 from zetaplan.errors import ScoringError, SpecError
@@ -258,13 +257,6 @@ def test_scores_of_other_weights_are_noted(saved: tuple[Path, Path], tmp_path: P
     done = run("apply", model, tmp_path / "p.json", "--method", "magnitude", "--out", tmp_path / "pruned")
     assert done.exit_code == 0, done.output
     assert "note: the plan was made from scores of other weights" in done.stdout
-
-
-def test_the_page_of_experiments_holds_the_table_of_its_result() -> None:
-    page = pruning.PAGE.read_text(encoding="utf-8")
-    cells = json.loads(pruning.RESULT.read_text(encoding="utf-8"))["cells"]
-    assert pruning.with_table(page, cells) == page
-    assert all(found["sparsity"] == 0.5 for row in cells.values() for found in row.values())
 
 
 def test_the_command_computes_where_it_is_told(saved: tuple[Path, Path], tmp_path: Path) -> None:

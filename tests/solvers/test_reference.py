@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -10,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 
 import zetaplan as zp
-from benchmarks.reference import drawn
 from tests.strategies import instances
 from zetaplan.spec.instance import Instance
 
@@ -36,6 +36,18 @@ def test_clarabel_solves_a_thousand_layers_over_four_decades_to_a_millionth(seed
     assert error(zp.allocation(quality, costs * 1e5, 3e7, upper=4.0)) < 1e-6
     assert error(zp.pruning(quality, costs * 1e6, sparsity=0.5, upper=0.8)) < 1e-6
     assert error(zp.pruning(quality, costs * 1e6, sparsity=0.3, bits=1e-7)) < 1e-6
+
+
+def drawn(seed: int) -> tuple[Instance, Instance]:
+    """An allocation under half a unit per layer, and a pruning to a random sparsity, of the same ordinary gains."""
+    rng = np.random.default_rng(seed)
+    layers = int(math.exp(rng.uniform(math.log(10), math.log(3000))) + 0.5)
+    gains = rng.lognormal(0.0, 1.5, layers) if seed % 2 else 10.0 ** rng.uniform(-4.0, 0.0, layers)
+    costs = rng.lognormal(0.0, 0.5, layers)
+    return (
+        zp.allocation(gains, costs, layers / 2),
+        zp.pruning(gains, costs, sparsity=rng.uniform(0.05, 0.95), upper=rng.choice([1.0, 0.96])),
+    )
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -122,6 +122,7 @@ EXPRESSIONS = sorted(
 NOT_OF_THE_PROOFS = {"absolute_stationarity"}  # a scale for residuals, of which the proofs do not speak
 NOTICED_BY = {
     "closed_form": "allocation",
+    "combined_form": "kernel",
     "dual": "drift",
     "inverse_price": "knobs",
     "lagrangian": "kernel",

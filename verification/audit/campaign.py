@@ -118,7 +118,7 @@ def conduct(campaign: Campaign, out: Path, jobs: int = 1, resume: bool = False) 
     done = len(mine) - len(missing)
     yield done, len(mine)
     os.environ.update(SINGLE)
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+    with multiprocessing.get_context("spawn").Pool(jobs, _hush) as pool:
         for _ in pool.imap_unordered(_work, missing):
             done += 1
             yield done, len(mine)
@@ -127,8 +127,22 @@ def conduct(campaign: Campaign, out: Path, jobs: int = 1, resume: bool = False) 
 def collect(campaign: Campaign, out: Path) -> tuple[Tally, int]:
     """The sum of all chunks that have been finished by any rank, and how many are still missing."""
     there = [chunk for chunk in campaign.chunks if _file(out, chunk).exists()]
-    tally = total(Tally.read(json.loads(_file(out, chunk).read_text("utf-8"))) for chunk in there)
+    tally = total(_finished(_file(out, chunk)) for chunk in there)
     return tally, len(campaign.chunks) - len(there)
+
+
+def _finished(path: Path) -> Tally:
+    try:
+        return Tally.read(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SpecError(f"{path} is no chunk of an audit; remove it, and go on with --resume") from error
+
+
+def _hush() -> None:
+    """Leave the terminal to the progress of the audit: some solvers print whatever they are told."""
+    silent = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(silent, stream)
 
 
 def _work(task: tuple[Campaign, Path, int]) -> None:
@@ -143,19 +157,34 @@ def _file(out: Path, chunk: int) -> Path:
 
 def _claim(campaign: Campaign, out: Path, resume: bool) -> None:
     """Make `out` this campaign's folder, or make sure that it is."""
-    (out / "chunks").mkdir(parents=True, exist_ok=True)
+    try:
+        (out / "chunks").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpecError(f"cannot make the folder {out / 'chunks'}: {error.strerror}; choose another --out") from error
     settings, mine = out / "campaign.json", campaign.document()
     if not settings.exists():
         return write(settings, json.dumps(mine, indent=2) + "\n")
-    if json.loads(settings.read_text("utf-8")) != mine:
+    if _stored(settings) != mine:
         raise SpecError(f"{out} holds another campaign ({settings}): choose another folder, or its own settings")
     if not resume and "RANK" not in os.environ:
         raise SpecError(f"{out} holds this campaign already: go on with --resume, or choose another folder")
     return None
 
 
+def _stored(path: Path) -> Any:
+    """What a file holds; nothing where it is no JSON."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
 def write(path: Path, text: str) -> None:
     """Write a file at once or not at all."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    draft.write_text(text, "utf-8")
-    draft.replace(path)
+    try:
+        draft.write_text(text, "utf-8")
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise SpecError(f"cannot write {path}: {error.strerror}; choose another --out") from error

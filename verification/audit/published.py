@@ -75,7 +75,7 @@ class ExpertPlans(_Record):
 
     program: Literal["allocation"]
     source: str = ""
-    plans: dict[str, ExpertCounts]
+    plans: dict[str, ExpertCounts] = Field(min_length=1)
 
 
 Published = Annotated[PruningPlan | ExpertPlans, Field(discriminator="program")]

@@ -72,6 +72,13 @@ def _line(d: Derivation) -> Iterator[Step]:
         sp.Integer(0),
         given=_ranges(d.program),
     )
+    combined, plain = (sp.expand_log(sp.log(f)) if d.has_powers else f for f in (d.combined_form, d.closed_form))
+    yield Identity(
+        "The decision with its powers combined, which does not overflow where a factor alone would, is the same"
+        + (", by its logarithm:" if d.has_powers else ":"),
+        combined,
+        plain,
+    )
     moves = sp.diff(d.price, PRICE)
     yield Identity(f"The level ${level}$ moves with $\\pi$ at the rate", rate(d.price, PRICE), moves)
     way = "negative: the decision, which uses the resource, falls" if d.uses else "positive: the decision rises"

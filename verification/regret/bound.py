@@ -19,16 +19,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 import numpy as np
 
-from zetaplan.errors import SpecError
+from zetaplan.errors import SpecError, require
 from zetaplan.spec.constants import Constants, constants
 from zetaplan.spec.instance import Array, Arrayish, Instance, weights
+from zetaplan.spec.menus.answer import ChoiceSolution
+from zetaplan.spec.menus.choice import Choice
 from zetaplan.spec.solution import Solution
 from zetaplan.verification.regret.boxes import quality_ends, regret_boxes
 from zetaplan.verification.regret.dual_ends import dual_ends
+
+if TYPE_CHECKING:
+    from zetaplan.verification.menus.drift import ChoiceRegretBound
 
 Kind = Literal["dual-endpoint", "separable", "variational", "theorem-4"]
 
@@ -69,6 +74,7 @@ class RegretBound:
         return f"regret is at most {self.value:.4g} for all scores in the box, by {self.kind} (needs {self.needs})"
 
 
+@overload
 def regret_bound(
     instance: Instance,
     solution: Solution,
@@ -78,14 +84,33 @@ def regret_bound(
     kind: Kind = "dual-endpoint",
     normalised: bool = False,
     refine: bool = True,
-) -> RegretBound:
-    """Bound the regret of a plan over a box of scores.
+) -> RegretBound: ...
+
+
+@overload
+def regret_bound(
+    instance: Choice, solution: ChoiceSolution, *, low: Any, high: Any, refine: bool = True
+) -> ChoiceRegretBound: ...
+
+
+def regret_bound(
+    instance: Instance | Choice,
+    solution: Solution | ChoiceSolution,
+    *,
+    low: Any,
+    high: Any,
+    kind: Kind = "dual-endpoint",
+    normalised: bool = False,
+    refine: bool = True,
+) -> RegretBound | ChoiceRegretBound:
+    """Bound the regret of a plan over a box of scores, or that of a choice over a box of losses.
 
     instance : the source's program. solution : its plan x and multiplier.
     low, high : (K,) 0 <= low <= high, gains in any unit, or shares q if `normalised`; the source's own scores need not
         lie between them. kind : see this module.
     refine : search for the multiplier that proves most, halve the box, and search again, some 130 evaluations in all;
         if False, one evaluation at the plan's own multiplier. Of the dual ends only.
+    Of a choice, low and high are menus as `losses` in `zp.choice`, and kind is "dual-endpoint".
 
     Raises SpecError for another kind, for other shapes, for ends in the wrong order, and for shares none of which sum
     to one.
@@ -97,6 +122,10 @@ def regret_bound(
         >>> bound.value >= zp.regret(inst, sol, [1.1, 2.7]).value
         True
     """
+    if isinstance(instance, Choice) or isinstance(solution, ChoiceSolution):
+        return _of_a_choice(instance, solution, low, high, kind, refine)
+    require(instance, Instance, "instance", "make one with zetaplan.allocation, or another program")
+    require(solution, Solution, "solution", "give what zetaplan.solve returns")
     if kind not in get_args(Kind):
         raise SpecError(f"kind = {kind!r}: expected one of {', '.join(get_args(Kind))}")
     if kind != "dual-endpoint":
@@ -104,6 +133,18 @@ def regret_bound(
     boxes = regret_boxes(instance, low, high, normalised)
     found = dual_ends(instance, boxes, solution.x, solution.multiplier, refine=refine)
     return RegretBound(found.value, kind, found.layers.reshape(instance.weight.shape))
+
+
+def _of_a_choice(
+    instance: Instance | Choice, solution: Solution | ChoiceSolution, low: Any, high: Any, kind: Kind, refine: bool
+) -> ChoiceRegretBound:
+    from zetaplan.verification.menus.drift import choice_regret_bound
+
+    if not (isinstance(instance, Choice) and isinstance(solution, ChoiceSolution)):
+        raise SpecError(f"solution: a {type(solution).__name__} is none of a {type(instance).__name__}")
+    if kind != "dual-endpoint":
+        raise SpecError(f"kind = {kind!r}: expected 'dual-endpoint' for a choice")
+    return choice_regret_bound(instance, solution, low, high, refine=refine)
 
 
 def box_constants(instance: Instance, ends: Array) -> Constants:

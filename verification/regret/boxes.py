@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from zetaplan.errors import SpecError
+from zetaplan.errors import SpecError, shown
+from zetaplan.spec.checks import numbers
 from zetaplan.spec.instance import EPSILON, Array, Arrayish, Instance, weights
 from zetaplan.verification.regret.lagrangian import declared_price, exponents
 from zetaplan.verification.regret.quotient import mixed
@@ -99,6 +100,8 @@ def decision_box(instance: Instance, low: Arrayish, high: Arrayish, normalised: 
 
 def quality_ends(instance: Instance, low: Arrayish, high: Arrayish, normalised: bool) -> Array:
     """The lowest and the highest share of every layer, (2, K). Raises SpecError for a box that is none."""
+    if normalised is not False and normalised is not True:
+        raise SpecError(f"normalised = {shown(normalised)}: expected True or False")
     below, above = vector("low", low, instance), vector("high", high, instance)
     if (below > above).any():
         k = int(np.flatnonzero(below > above)[0])
@@ -118,7 +121,7 @@ def quality_ends(instance: Instance, low: Arrayish, high: Arrayish, normalised: 
 
 def vector(name: str, values: Arrayish, instance: Instance) -> Array:
     """One number >= 0 per layer. Raises SpecError for anything else."""
-    found = np.asarray(values, np.float64)
+    found = numbers(name, values)
     if found.shape != instance.quality.shape:
         raise SpecError(f"{name}: expected {instance.quality.size} numbers, one per layer, got shape {found.shape}")
     wrong = ~(np.isfinite(found) & (found >= 0.0))

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from zetaplan.cli.options import Json, PlanPath, Quiet
+from zetaplan._outputs import claim, report_files
+from zetaplan.cli.options import Force, Json, PlanPath, Quiet
 from zetaplan.cli.output import show, tell
 
 
@@ -16,6 +17,7 @@ def report(
     out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file; Markdown is written beside it.")] = Path(
         "report.html"
     ),
+    force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -23,6 +25,7 @@ def report(
     from zetaplan.documents.verify import load_plan
     from zetaplan.reports.report import write_report
 
+    claim(report_files(out), [plan], force=force)
     html, markdown = write_report(load_plan(plan), out, file=plan.name)
     show({"html": str(html), "markdown": str(markdown)}, None, as_json, quiet)
     tell(f"written: {html}, {markdown}", quiet or as_json)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from zetaplan._digits import at_most
+from zetaplan._files import path_of
 from zetaplan.documents.convert import certificate_data, plan_value, regret_data, rounded_data
 from zetaplan.documents.io import load
 from zetaplan.documents.schemas.plan import CertificateData, PlanFile, RegretData, RoundedData
@@ -27,6 +28,7 @@ from zetaplan.plans.proof import EnclosureProof, prove
 from zetaplan.spec.instance import Instance
 from zetaplan.verification import checker
 from zetaplan.verification.certificate import TOLERANCE
+from zetaplan.verification.menus import checker as choice_checker
 
 #: How near a search for the best bound comes, relative to the bound.
 SEARCH = 1e-3
@@ -78,7 +80,7 @@ def load_plan(path: str | os.PathLike[str]) -> Plan:
     return plan_value(document)
 
 
-def check_certificate(source: dict[str, Any] | str | os.PathLike[str]) -> checker.Verdict:
+def check_certificate(source: dict[str, Any] | str | os.PathLike[str]) -> checker.Verdict | choice_checker.Verdict:
     """Prove a certificate in fractions, or the one under the key "proof" of a plan; a dict or a path.
 
     As `python checker.py`, the one file that needs no zetaplan; what has been proved stands in `claims`. Raises
@@ -90,9 +92,13 @@ def check_certificate(source: dict[str, Any] | str | os.PathLike[str]) -> checke
         >>> zp.check_certificate(proof).claims[0]
         'each layer is within 0 max(1, x) of the optimum'
     """
+    read = source if isinstance(source, dict) else path_of(source, "source")
     try:
-        return checker.check_certificate(source)
-    except checker.CertificateError as error:
+        document = read if isinstance(read, dict) else choice_checker.read(read)
+        if isinstance(document, dict) and document.get("schema") == choice_checker.SCHEMA:
+            return choice_checker.check_certificate(document)
+        return checker.check_certificate(read)
+    except (checker.CertificateError, choice_checker.CertificateError) as error:
         raise CertificateError(str(error)) from error
 
 

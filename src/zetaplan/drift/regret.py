@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from zetaplan._digits import at_most
-from zetaplan.errors import CertificateError, SpecError
+from zetaplan.errors import CertificateError, SpecError, require, shown
 from zetaplan.solvers import solve
 from zetaplan.solvers.minimax import minimax
 from zetaplan.spec.derivation import derive
@@ -89,6 +89,8 @@ def regret(instance: Instance, solution: Solution, target_quality: Arrayish) -> 
         >>> lost.best.x, round(lost.value, 4)  # log 4 less log(12) / 2
         (array([3., 3.]), 0.1438)
     """
+    require(instance, Instance, "instance", "make one with zetaplan.allocation, or another program")
+    require(solution, Solution, "solution", "give what zetaplan.solve returns")
     target = with_quality(instance, target_quality)
     claim = certify(target, solution)
     broken = [condition for condition in claim.conditions if condition.name in ("coupling", "box") and not condition.ok]
@@ -130,8 +132,9 @@ def robust(
         >>> safe.worst.value <= safe.before.value
         True
     """
-    if worst not in ("regret", "objective"):
-        raise SpecError(f"worst = {worst!r}: expected 'regret' or 'objective'")
+    require(instance, Instance, "instance", "make one with zetaplan.allocation, or another program")
+    if not isinstance(worst, str) or worst not in ("regret", "objective"):
+        raise SpecError(f"worst = {shown(worst)}: expected 'regret' or 'objective'")
     if worst == "objective":
         return _for_the_worst_objective(instance, quality_ends(instance, low, high, normalised))
     nominal, box = solve(instance), decision_box(instance, low, high, normalised)

@@ -16,16 +16,15 @@ from typing import TYPE_CHECKING, cast
 from zetaplan import _found
 from zetaplan._files import contents, write
 from zetaplan.documents.verify import load_plan
-from zetaplan.errors import CertificateError, SpecError
+from zetaplan.errors import CertificateError, SpecError, require, shown
 from zetaplan.exports import formats
 from zetaplan.exports.job import Format, Group, job_of
 from zetaplan.exports.targets import Problem, check, outline
 from zetaplan.plans.kinds import kind_names, kind_of
+from zetaplan.plans.plan import Plan
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from zetaplan.plans.plan import Plan
 
 
 PLAN_SCHEMA = b'"zetaplan.plan/'
@@ -71,6 +70,9 @@ def export(plan: Plan, *, to: str, model: str | nn.Module | None = None) -> Expo
         >>> settings.file
         'adapter_config.json'
     """
+    require(plan, Plan, "plan", "give what zetaplan.allocate or zetaplan.prune returns")
+    if not (model is None or isinstance(model, str) or hasattr(model, "named_modules")):
+        raise SpecError(f"model = {shown(model)}: expected a model, its name, or a folder")
     form = format_of(to)
     if form.COUNTS not in (None, plan.kind.counts):
         raise SpecError(

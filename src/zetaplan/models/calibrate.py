@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from zetaplan.errors import ScoringError, SpecError
+from zetaplan.errors import ScoringError, SpecError, shown
 from zetaplan.models.apply import linears_of, observed_layers, prune_linear
 from zetaplan.models.pruners import Pruner, find_pruner
 from zetaplan.scoring import LoadedModel
@@ -113,9 +113,7 @@ def loss_curves(
         >>> zp.loss_curves(model, "magnitude", batch).rise.shape
         (3, 2)
     """
-    grid = np.asarray(levels, np.float64)
-    if grid.ndim != 1 or len(grid) < 2 or not ((grid > 0) & (grid < 1)).all() or not (np.diff(grid) > 0).all():
-        raise SpecError(f"levels = {list(levels)}: expected two or more, ascending, between 0 and 1")
+    grid = checked_levels(levels)
     network, pruner = model.model if isinstance(model, LoadedModel) else model, find_pruner(method)
     data, blocks = checked_batches(text, model=network), partition(network, "layers")
     linears = {name: linear for block in blocks for name, linear in linears_of(block.modules).items()}
@@ -133,6 +131,17 @@ def loss_curves(
             bar.update()
     names = tuple(block.name for block in blocks)
     return LossCurves(names, method, grid, np.array([rises[name] for name in names]))
+
+
+def checked_levels(levels: Sequence[float]) -> NDArray[np.float64]:
+    """The levels, (L,). Raises SpecError unless they are two or more, ascending, between 0 and 1."""
+    try:
+        grid = np.asarray(levels, np.float64)
+    except (TypeError, ValueError):
+        raise SpecError(f"levels = {shown(levels)}: expected two or more numbers") from None
+    if grid.ndim != 1 or len(grid) < 2 or not ((grid > 0) & (grid < 1)).all() or not (np.diff(grid) > 0).all():
+        raise SpecError(f"levels = {shown(levels)}: expected two or more, ascending, between 0 and 1")
+    return grid
 
 
 def _loss_without(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from zetaplan._files import canonical
 from zetaplan.documents.convert import plan_document
@@ -54,10 +57,15 @@ def record(applied: Applied, plan: Plan, loaded: LoadedModel, text: Sequences | 
 
 def require_new(folder: Path) -> None:
     """Raise SpecError unless the folder can be created: no folder is overwritten, and no computation is wasted."""
-    if folder.exists():
+    if folder.exists() or folder.is_symlink():
         raise SpecError(f"{folder} already exists; choose another --out")
-    if not folder.absolute().parent.is_dir():
-        raise SpecError(f"cannot create {folder}: its parent is no folder; choose another --out")
+    parent = folder.absolute().parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise SpecError(f"cannot create {folder}: its parent is no writable folder; choose another --out")
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def save_pruned(loaded: LoadedModel, applied: Applied, facts: dict[str, Any], folder: Path) -> Path:
@@ -68,12 +76,15 @@ def save_pruned(loaded: LoadedModel, applied: Applied, facts: dict[str, Any], fo
         sparsity=applied.sparsity,
         method=applied.method,
         structure=applied.structure,
-        version=facts["versions"]["zetaplan"],
+        version=facts["versions"].get("zetaplan", "of an unknown version"),
         program=facts["program"],
         curvature=facts["curvature"],
         record=RECORD,
     )
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.absolute().parent))
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.absolute().parent))
+    except OSError as error:
+        raise SpecError(f"cannot create {folder}: {_reason(error)}; choose another --out") from error
     try:
         loaded.model.save_pretrained(temporary)  # type: ignore[operator]
         loaded.tokenizer.save_pretrained(temporary)
@@ -81,8 +92,8 @@ def save_pruned(loaded: LoadedModel, applied: Applied, facts: dict[str, Any], fo
         (temporary / RECORD).write_text(canonical(json.loads(json.dumps(facts))), encoding="utf-8")
         temporary.chmod(0o755)
         temporary.rename(folder)
-    except OSError as error:
-        raise SpecError(f"cannot write {folder}: {error.strerror}; choose another --out") from error
+    except (OSError, SafetensorError) as error:  # safetensors reports a full disk by an error of its own
+        raise SpecError(f"cannot write {folder}: {_reason(error)}; choose another --out") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
