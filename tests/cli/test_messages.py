@@ -102,7 +102,7 @@ def test_an_empty_configuration_has_a_place() -> None:
         ("apply m sparsity.json --data none.txt", "cannot read none.txt"),
         ("apply m sparsity.json --method wander", "expected one of"),
         ("apply m rank.json", "not sparsity; make one with `zetaplan prune`"),
-        ("apply m sparsity.json -o none", "is already there"),
+        ("apply m sparsity.json -o none", "already exists"),
         ("calibrate m --data none.txt", "cannot read none.txt"),
         ("calibrate m --method wander", "expected one of"),
         ("calibrate m --level 0.5", "levels"),

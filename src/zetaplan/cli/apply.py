@@ -48,10 +48,10 @@ def _wrong(model: str, file: Path) -> tuple[str, ...]:
     from zetaplan.documents.verify import load_plan
     from zetaplan.exports import check_file, is_plan
     from zetaplan.models.apply import mismatches
-    from zetaplan.scoring.model.meta_model import skeleton
+    from zetaplan.scoring.model.meta_model import meta_model
 
     if is_plan(file) and (wanted := load_plan(file)).kind.counts == "weights":
-        return mismatches(skeleton(model), wanted)
+        return mismatches(meta_model(model), wanted)
     return tuple(map(str, check_file(file, model)[1]))
 
 

@@ -1,4 +1,4 @@
-"""A pruned model as a folder: safetensors, tokenizer, a model card, and a record of what was asked for and achieved."""
+"""Folders of pruned models: safetensors, tokenizer, a model card, and a record of requested and removed weights."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ tags: [pruned, zetaplan]
 # {name}, {sparsity:.2%} of the linear weights removed
 
 Pruned layer by layer with `{method}` ({structure}) after a plan by zetaplan {version}: counts per block from
-the program `{program}` with the gain zeta^2 by {curvature}, certified optimal for it. What was asked for and what was
-removed of every block stands in `{record}`. Weights are stored dense: zeros alone save neither memory nor time.
+the program `{program}` with the gain zeta^2 by {curvature}, certified optimal for it. `{record}`
+lists the requested and the removed weights of every block. Weights are stored dense: zeros alone save neither memory
+nor time.
 
     from transformers import AutoModelForCausalLM
     model = AutoModelForCausalLM.from_pretrained("path/to/this/folder")
@@ -36,7 +37,7 @@ removed of every block stands in `{record}`. Weights are stored dense: zeros alo
 
 
 def record(applied: Applied, plan: Plan, loaded: LoadedModel, text: Sequences | None) -> dict[str, Any]:
-    """What was done, to what, after which plan and with which text; `note` says if the scores are another model's."""
+    """Record of the pruning: model, plan, method and text. `note` is set if the scores are another model's."""
     scored = plan.scores.provenance.get("model_sha256")
     other = scored is not None and scored != loaded.sha256
     return {
@@ -47,7 +48,7 @@ def record(applied: Applied, plan: Plan, loaded: LoadedModel, text: Sequences | 
         "structure": applied.structure,
         "calibration": text.description if text else None,
         "calibration_sha256": text.sha256 if text else None,
-        "note": "the plan follows from scores of other weights of this architecture" if other else None,
+        "note": "the plan was made from scores of other weights of this architecture" if other else None,
         "notes": applied.notes,
         "sparsity": applied.sparsity,
         "blocks": [asdict(block) for block in applied.blocks],
@@ -55,12 +56,12 @@ def record(applied: Applied, plan: Plan, loaded: LoadedModel, text: Sequences | 
 
 
 def require_new(folder: Path) -> None:
-    """Raise SpecError unless the folder can be made: nothing is written over, and nothing is computed in vain."""
+    """Raise SpecError unless the folder can be created: no folder is overwritten, and no computation is wasted."""
     if folder.exists() or folder.is_symlink():
-        raise SpecError(f"{folder} is already there; choose another --out")
+        raise SpecError(f"{folder} already exists; choose another --out")
     parent = folder.absolute().parent
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise SpecError(f"cannot make {folder}: its parent is no folder that can be written to; choose another --out")
+        raise SpecError(f"cannot create {folder}: its parent is no writable folder; choose another --out")
 
 
 def _reason(error: Exception) -> str:
@@ -68,7 +69,7 @@ def _reason(error: Exception) -> str:
 
 
 def save_pruned(loaded: LoadedModel, applied: Applied, facts: dict[str, Any], folder: Path) -> Path:
-    """Write model, tokenizer, card and record beside the folder, then rename: it is complete or not there."""
+    """Write model, tokenizer, card and record beside the folder, then rename: the folder is complete or absent."""
     require_new(folder)
     card = CARD.format(
         name=loaded.name,
@@ -83,7 +84,7 @@ def save_pruned(loaded: LoadedModel, applied: Applied, facts: dict[str, Any], fo
     try:
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.absolute().parent))
     except OSError as error:
-        raise SpecError(f"cannot make {folder}: {_reason(error)}; choose another --out") from error
+        raise SpecError(f"cannot create {folder}: {_reason(error)}; choose another --out") from error
     try:
         loaded.model.save_pretrained(temporary)  # type: ignore[operator]
         loaded.tokenizer.save_pretrained(temporary)
