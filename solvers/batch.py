@@ -15,7 +15,7 @@ import torch
 from zetaplan.solvers.exact import TAME, solve_exact
 from zetaplan.solvers.knapsack import DOUBT, MISSED
 from zetaplan.spec.batch import Batch
-from zetaplan.spec.derivation import PRICE, Derivation, derive
+from zetaplan.spec.derivation import TOTAL_PRICE, Derivation, derive
 from zetaplan.spec.program import MULTIPLIER
 from zetaplan.spec.summation import CANCELS, SPLITTER
 
@@ -31,15 +31,15 @@ def solve_rows(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     (derivation,) = derive(batch.program)
     p, r, lower, upper = _equation(batch, derivation)
     start = batch.evaluate(
-        derivation.price.subs(PRICE, derivation.total_price), multiplier=torch.zeros_like(batch.limit)
+        derivation.level.subs(TOTAL_PRICE, derivation.total_price), multiplier=torch.zeros_like(batch.limit)
     )
-    unpriced = _at(p, r, lower, upper, start.expand(batch.limit.shape))
-    slack, certain = _satisfied(batch, unpriced)
-    u, solved = _solve(batch.data, p, r, lower, upper, batch.limit)
-    multiplier = batch.evaluate(derivation.inverse_price.subs(PRICE, MULTIPLIER), multiplier=u).clamp(min=0.0)
-    x = torch.where(slack[:, None], unpriced, _at(p, r, lower, upper, u))
+    at_zero = _at(p, r, lower, upper, start.expand(batch.limit.shape))
+    slack, certain = _satisfied(batch, at_zero)
+    u, solved = _solve(batch.unit_cost, p, r, lower, upper, batch.limit)
+    multiplier = batch.evaluate(derivation.inverse_level.subs(TOTAL_PRICE, MULTIPLIER), multiplier=u).clamp(min=0.0)
+    x = torch.where(slack[:, None], at_zero, _at(p, r, lower, upper, u))
     multiplier = torch.where(slack, 0.0, multiplier)
-    met = ((batch.data * x).sum(1) - batch.limit).abs() <= MISSED * batch.limit.abs()
+    met = ((batch.unit_cost * x).sum(1) - batch.limit).abs() <= MISSED * batch.limit.abs()
     certain &= torch.where(slack, not _shares(batch, derivation), solved & met) & _in_range(derivation, p)
     for n in certain.logical_not().nonzero().flatten().tolist():
         alone = solve_exact(batch.instance(n))
@@ -49,7 +49,7 @@ def solve_rows(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _satisfied(batch: Batch, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Which plans satisfy the coupling constraint, and of which of them rounding leaves no doubt, (N,) both."""
-    use = (batch.data * x).sum(1)
+    use = (batch.unit_cost * x).sum(1)
     surplus = batch.program.sign * (batch.limit - batch.term.usage * use)
     certain = surplus.abs() > x.shape[1] * EPSILON * (use.abs() + batch.limit.abs())
     return surplus >= 0.0, certain | use.isinf()

@@ -36,7 +36,7 @@ def solve_bisection(instance: Instance, *, tolerance: float = 0.0) -> Solution:
     x = plan_at(instance, 0.0)
     if excess(instance, x) <= 0.0:
         return Solution(instance, settle(instance, x), 0.0, Status.SLACK, "bisection")
-    below, multiplier = _bracket(lambda price: excess(instance, plan_at(instance, price)) <= 0.0, tolerance)
+    below, multiplier = _bracket(lambda trial: excess(instance, plan_at(instance, trial)) <= 0.0, tolerance)
     if multiplier < SMALLEST:
         name = instance.program.limit_argument
         raise SolverError(

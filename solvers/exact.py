@@ -44,34 +44,34 @@ def solve_exact(instance: Instance, near: float | None = None) -> Solution:
     if instance.quality.size > LARGE:
         problem, solve = _layers(derivation, channel, instance.limit, scalars)
     else:
-        start = None if near is None else derivation.price_at(near, scalars)
+        start = None if near is None else derivation.level_at(near, scalars)
         problem, solve = equation(instance), partial(knapsack.solve, start=start)
-    unpriced = derivation.price_at(0.0, scalars)
-    if _slack(instance, problem, unpriced):
-        return Solution(instance, settle(instance, problem.at(unpriced)), 0.0, Status.SLACK, "exact")
-    price = solve(problem)
+    at_zero = derivation.level_at(0.0, scalars)
+    if _slack(instance, problem, at_zero):
+        return Solution(instance, settle(instance, problem.at(at_zero)), 0.0, Status.SLACK, "exact")
+    level = solve(problem)
     return Solution(
-        instance, plan(instance, problem, price), derivation.multiplier_at(price, scalars), Status.BINDING, "exact"
+        instance, plan(instance, problem, level), derivation.multiplier_at(level, scalars), Status.BINDING, "exact"
     )
 
 
-def plan(instance: Instance, problem: Any, price: float) -> Array:
+def plan(instance: Instance, problem: Any, level: float) -> Array:
     """x(u) at the price that solves the equation.
 
     slope u + offset is rounded in proportion to both, which a small limit does not forgive: where it shows, x is
     refined.
     """
-    x: Array = problem.at(price)
+    x: Array = problem.at(level)
     met = knapsack.meets(instance.resource, x, instance.limit)
-    return x if met else knapsack.refined(equation(instance), price)
+    return x if met else knapsack.refined(equation(instance), level)
 
 
 def tame(derivation: Derivation, channel: Channel, scalars: tuple[float, ...]) -> bool:
     """Are all slopes in the range of doubles, with room for sums? Powers such as w^(1 / (1 - p)) may leave it."""
     if not derivation.has_powers:
         return True
-    weight, data = channel.weight[channel.weight > 0.0], channel.data
-    ends = np.array([[weight.min()], [weight.max()]]), np.array([data.min(), data.max()])
+    weight, unit_cost = channel.weight[channel.weight > 0.0], channel.unit_cost
+    ends = np.array([[weight.min()], [weight.max()]]), np.array([unit_cost.min(), unit_cost.max()])
     with np.errstate(all="ignore"):
         slopes = derivation.slope_of(0.0, 0.0, *ends, *scalars)  # monotone in both, so its extremes are at the ends
     return bool(((slopes > 1.0 / TAME) & (slopes < TAME)).all())
@@ -95,7 +95,7 @@ def equation(instance: Instance) -> Knapsack:
         weightless = channel.weight == 0.0
         slope, offset = np.where(weightless, 1.0, slope), np.where(weightless, 0.0, offset)
         lower, upper = _pinned(derivation, channel)
-    return Knapsack(channel.data, slope, offset, lower, upper, instance.limit, last=derivation.uses)
+    return Knapsack(channel.unit_cost, slope, offset, lower, upper, instance.limit, last=derivation.uses)
 
 
 def _pinned(derivation: Derivation, channel: Channel) -> tuple[Array, Array]:
@@ -117,6 +117,6 @@ def _layers(derivation: Derivation, channel: Channel, limit: float, scalars: tup
             weightless = some.weight == 0.0
             numerator, denominator = np.where(weightless, 1.0, numerator), np.where(weightless, 1.0, denominator)
             lower, upper = _pinned(derivation, some)
-        return bracketing.Piece(some.data, numerator, denominator, scale, offset, lower, upper)
+        return bracketing.Piece(some.unit_cost, numerator, denominator, scale, offset, lower, upper)
 
-    return bracketing.Layers(piece, channel.data.size, limit, derivation.uses), bracketing.solve
+    return bracketing.Layers(piece, channel.unit_cost.size, limit, derivation.uses), bracketing.solve

@@ -48,7 +48,7 @@ class Frontier(Value):
 
     instance: Instance
     breakpoints: Array
-    prices: Array
+    levels: Array
     multipliers: Array
     slack: float
     _pieces: Pieces = field(repr=False)
@@ -61,7 +61,7 @@ class Frontier(Value):
         limit = self._checked(limit)
         if self._slackens(limit):
             return 0.0
-        return float(_multipliers(self.instance, np.float64(self._price(limit))))
+        return float(_multipliers(self.instance, np.float64(self._level(limit))))
 
     def at(self, limit: float) -> Solution:
         """The optimal plan at a limit, in O(K); its instance is this one with that limit.
@@ -73,7 +73,7 @@ class Frontier(Value):
         if self._slackens(instance.limit):
             return Solution(instance, settle(instance, plan_at(instance, 0.0)), 0.0, Status.SLACK, "frontier")
         with np.errstate(all="ignore"):  # a layer without weight has an infinite slope
-            x = plan(instance, equation(instance), self._price(instance.limit))
+            x = plan(instance, equation(instance), self._level(instance.limit))
         return Solution(instance, x, multiplier, Status.BINDING, "frontier")
 
     def _slackens(self, limit: float) -> bool:
@@ -87,13 +87,13 @@ class Frontier(Value):
             check_feasible(replace(self.instance, limit=number))  # says what is missing
         return in_range(program.limit_argument, number)
 
-    def _price(self, limit: float) -> float:
+    def _level(self, limit: float) -> float:
         """u on the piece that holds the limit; where every layer stands at a bound, its end of smaller multiplier."""
         pieces, or_at = self._pieces, self.instance.program.sense == "<="
         j = bisect_left(range(len(pieces.bends)), True, key=lambda j: not pieces.before(j, limit, or_at))
         rise, constant = pieces.rise[j], pieces.constant[j]
         if rise <= 0:  # beyond the last bend that a double can hold
-            return float(self.prices[min(j, self.prices.size - 1)])
+            return float(self.levels[min(j, self.levels.size - 1)])
         numerator, denominator = pieces.excess(limit, constant)
         return quotient(numerator, rise * denominator)
 
@@ -120,15 +120,15 @@ def frontier(instance: Instance) -> Frontier:
             f"{instance.program.name}: powers of these weights and {channel.term.argument} leave the range of doubles; "
             "move p away from 1, or solve limit by limit"
         )
-    pieces, prices = exact_pieces(derivation, channel, instance.scalars)
+    pieces, levels = exact_pieces(derivation, channel, instance.scalars)
     breakpoints = pieces.breakpoints(derivation.uses)
-    first, last = _binding(derivation, prices, instance.scalars)
+    first, last = _binding(derivation, levels, instance.scalars)
     last = min(last, int(np.searchsorted(breakpoints, LARGEST, side="right")))  # no limit is larger
     return Frontier(
         instance=instance,
         breakpoints=_frozen(breakpoints[first:last]),
-        prices=_frozen(prices[first:last]),
-        multipliers=_frozen(_multipliers(instance, prices[first:last])),
+        levels=_frozen(levels[first:last]),
+        multipliers=_frozen(_multipliers(instance, levels[first:last])),
         slack=_slack(instance, plan_at(instance, 0.0)),
         _pieces=pieces._replace(
             rise=pieces.rise[first : last + 1],
@@ -138,27 +138,27 @@ def frontier(instance: Instance) -> Frontier:
     )
 
 
-def _slack(instance: Instance, unpriced: Array) -> float:
+def _slack(instance: Instance, at_zero: Array) -> float:
     """The resource that the plan without a price uses, rounded to the side where it is enough."""
-    if not np.isfinite(unpriced).all():
+    if not np.isfinite(at_zero).all():
         return math.inf
-    use = exact_dot(instance.resource, unpriced)
-    enough = excess(replace(instance, limit=use), unpriced) <= 0.0
+    use = exact_dot(instance.resource, at_zero)
+    enough = excess(replace(instance, limit=use), at_zero) <= 0.0
     return use if enough else math.nextafter(use, instance.program.sign * math.inf)
 
 
-def _binding(derivation: Derivation, prices: Array, scalars: tuple[float, ...]) -> tuple[int, int]:
+def _binding(derivation: Derivation, levels: Array, scalars: tuple[float, ...]) -> tuple[int, int]:
     """The range of bends at which the multiplier is not negative."""
     with np.errstate(divide="ignore"):  # a resource without a price may have an infinite u
-        unpriced = derivation.price_of(0.0, np.float64(0.0), 0.0, 0.0, *scalars)
+        at_zero = derivation.level_of(0.0, np.float64(0.0), 0.0, 0.0, *scalars)
     if derivation.uses:
-        return 0, int(np.searchsorted(prices, unpriced, side="right"))
-    return int(np.searchsorted(prices, unpriced, side="left")), prices.size
+        return 0, int(np.searchsorted(levels, at_zero, side="right"))
+    return int(np.searchsorted(levels, at_zero, side="left")), levels.size
 
 
-def _multipliers(instance: Instance, prices: Array | np.float64) -> Array:
+def _multipliers(instance: Instance, levels: Array | np.float64) -> Array:
     with np.errstate(all="ignore"):  # an infinite price of the resource is an answer
-        multipliers = derive(instance.program)[0].multiplier_of(0.0, prices, 0.0, 0.0, *instance.scalars)
+        multipliers = derive(instance.program)[0].multiplier_of(0.0, levels, 0.0, 0.0, *instance.scalars)
     clipped: Array = np.maximum(multipliers, 0.0)
     return clipped
 

@@ -58,7 +58,7 @@ def solve(knapsack: Knapsack, start: float | None = None) -> float:
     """
     side = _sides(knapsack, _near(knapsack) if start is None else start)
     for _ in range(REFINEMENTS):
-        u = _price(knapsack, side)
+        u = _level(knapsack, side)
         refined = _sides(knapsack, u)
         if refined.tobytes() == side.tobytes():
             return u if _certain(knapsack, side, u) else _search(knapsack)
@@ -144,10 +144,10 @@ def _search(knapsack: Knapsack) -> float:
     side = np.where(rise >= right, FLOOR, np.where(top <= left, CAP, INTERIOR)).astype(np.int8)
     if not (side == INTERIOR).any():
         return left if last or right == np.inf else right
-    return min(max(_price(knapsack, side), left), right)
+    return min(max(_level(knapsack, side), left), right)
 
 
-def _price(knapsack: Knapsack, side: Sides) -> float:
+def _level(knapsack: Knapsack, side: Sides) -> float:
     """u given the sides: one quotient, its numerator summed without cancellation."""
     a, p, r, lower, upper, limit, _ = knapsack
     if side.all():

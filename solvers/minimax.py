@@ -7,7 +7,7 @@ With two weights per decision, one at each end e, and t times a divisor taken of
 
 is jointly convex, for f is convex and d concave; asked for is the t at which min Phi_t = 0.
 
-    x       for given t, lambda and a price nu of the limit: f_1 - f_0 is monotone in x, so a decision is the middle one
+    x       for given t, lambda and a multiplier nu of the limit: f_1 - f_0 is monotone in x, so a decision is the middle one
             of three, the best at either end alone and the one at which both ends cost the same
     nu      the root of a continuous monotone equation
     lambda  where the slope of min_x Phi_t, sigma (R - sum of r y at the ends that count), changes its sign
@@ -33,17 +33,17 @@ from zetaplan.spec.derivation import Derivation, derive
 from zetaplan.spec.instance import Array, Channel, Instance
 
 HALVINGS = 52  # of an interval, to the rounding of a double
-LARGEST = 200.0  # power of e up to which a price is searched
+LARGEST = 200.0  # power of e up to which a multiplier is searched
 STEP = 0.125  # the first, of that power
 STEPS = 20  # of Newton's method; four are usual
 ACCURACY = 1e-12  # a relative change that is none
 
 
 class Minimax(NamedTuple):
-    """x, chances (of the higher end) : (T, K). answers : y, (2, T, K). price : lambda. value : t."""
+    """x, chances (of the higher end) : (T, K). answers : y, (2, T, K). multiplier : lambda. value : t."""
 
     x: Array
-    price: float
+    multiplier: float
     chances: Array
     answers: Array
     value: float
@@ -59,7 +59,7 @@ class _Game:
     @cached_property
     def use(self) -> Array:
         """sigma r of a unit."""
-        return self.instance.program.sign * np.array([c.term.usage * c.data for c in self.instance.channels])
+        return self.instance.program.sign * np.array([c.term.usage * c.unit_cost for c in self.instance.channels])
 
     @cached_property
     def limit(self) -> float:
@@ -77,17 +77,17 @@ class _Game:
     def declared(self) -> float:
         return max(float(d.declared_price_of(*self.instance.scalars)) for d in derive(self.instance.program))
 
-    def best(self, price: float) -> Array:
+    def best(self, multiplier: float) -> Array:
         """The minimiser of every Lagrangian at either end."""
-        return self._both(lambda d, c, _: d.stationary(price, c, self.instance.scalars), self.lower)
+        return self._both(lambda d, c, _: d.stationary(multiplier, c, self.instance.scalars), self.lower)
 
     def values(self, x: Array) -> Array:
         """f at either end."""
-        return self._both(lambda d, c, y: d.objective(y, 0.0, c.weight, c.data, *self.instance.scalars), x)
+        return self._both(lambda d, c, y: d.objective(y, 0.0, c.weight, c.unit_cost, *self.instance.scalars), x)
 
     def slopes(self, x: Array) -> Array:
         """f' at either end."""
-        return self._both(lambda d, c, y: d.gradient(y, 0.0, c.weight, c.data, *self.instance.scalars), x)
+        return self._both(lambda d, c, y: d.gradient(y, 0.0, c.weight, c.unit_cost, *self.instance.scalars), x)
 
     def _both(self, function: Callable[[Derivation, Channel, Array], Array], x: Array) -> Array:
         found, x = np.empty_like(self.weights), np.broadcast_to(x, self.weights.shape)
@@ -104,15 +104,15 @@ class _Reply(NamedTuple):
     x: Array
     chances: Array
     slope: float
-    price: float
+    multiplier: float
 
 
 def minimax(instance: Instance, weights: Array, parts: Array, rest: float, start: float) -> Minimax:
-    """weights, parts : (2, T, K), at both ends. rest : of the divisor. start : the price that the search begins at."""
+    """weights, parts : (2, T, K), at both ends. rest : of the divisor. start : the multiplier that the search begins at."""
     game = _Game(instance, weights)
-    found = _best_price(game, np.zeros_like(weights), start, parts, rest)
+    found = _best_multiplier(game, np.zeros_like(weights), start, parts, rest)
     for _ in range(STEPS):
-        following = _best_price(game, found.value * parts, found.price, parts, rest)
+        following = _best_multiplier(game, found.value * parts, found.multiplier, parts, rest)
         settled = abs(following.value - found.value) <= ACCURACY * following.value
         found = following
         if settled or not parts.any():
@@ -120,7 +120,7 @@ def minimax(instance: Instance, weights: Array, parts: Array, rest: float, start
     return found
 
 
-def _best_price(game: _Game, toll: Array, start: float, parts: Array, rest: float) -> Minimax:
+def _best_multiplier(game: _Game, toll: Array, start: float, parts: Array, rest: float) -> Minimax:
     """The best plan and lambda at one t; toll : t parts. The chances of both sides of lambda are mixed."""
     unit, replies = start + game.declared or 1.0, {}
 
@@ -131,20 +131,20 @@ def _best_price(game: _Game, toll: Array, start: float, parts: Array, rest: floa
     _crossing(slope, 0.0)
     below = max((power for power, reply in replies.items() if reply.slope <= 0.0), default=min(replies))
     above = min((power for power, reply in replies.items() if reply.slope > 0.0), default=max(replies))
-    price, found, other = replies[below].price, replies[below], replies[above]
+    multiplier, found, other = replies[below].multiplier, replies[below], replies[above]
     share = other.slope / (other.slope - found.slope) if other.slope > found.slope else 1.0
     chances = share * found.chances + (1.0 - share) * other.chances
-    answers = game.best(price)
-    gap = game.values(found.x) - game.values(answers) - price * game.use * answers
-    worth = float(_mean(gap, chances).sum()) + price * game.limit
+    answers = game.best(multiplier)
+    gap = game.values(found.x) - game.values(answers) - multiplier * game.use * answers
+    worth = float(_mean(gap, chances).sum()) + multiplier * game.limit
     value = max(worth, 0.0) / (float(_mean(parts, chances).sum()) + rest)
-    return Minimax(found.x, price, chances, answers, value)
+    return Minimax(found.x, multiplier, chances, answers, value)
 
 
-def _reply(game: _Game, toll: Array, price: float) -> _Reply:
-    """The best plan where the price, and so the answers, are given."""
-    answers = game.best(price)
-    least = game.values(answers) + price * game.use * answers + toll
+def _reply(game: _Game, toll: Array, multiplier: float) -> _Reply:
+    """The best plan where the multiplier, and so the answers, are given."""
+    answers = game.best(multiplier)
+    least = game.values(answers) + multiplier * game.use * answers + toll
     even = _even(game, least)
 
     def at(nu: float) -> Array:
@@ -155,11 +155,11 @@ def _reply(game: _Game, toll: Array, price: float) -> _Reply:
     def left(power: float) -> float:
         return game.limit - float((game.use * at(math.exp(power))).sum())
 
-    start = math.log(price) if price else 0.0
+    start = math.log(multiplier) if multiplier else 0.0
     nu = 0.0 if float((game.use * at(0.0)).sum()) <= game.limit else math.exp(_crossing(left, start))
     x = at(nu)
     chances = _chances(game, x, even, least, nu)
-    return _Reply(x, chances, game.limit - float((game.use * _mean(answers, chances)).sum()), price)
+    return _Reply(x, chances, game.limit - float((game.use * _mean(answers, chances)).sum()), multiplier)
 
 
 def _even(game: _Game, least: Array) -> Array:

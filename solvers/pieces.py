@@ -73,8 +73,8 @@ def exact_pieces(derivation: Derivation, channel: Channel, scalars: tuple[float,
     bends = _bends(channel, slope, offset)
     spared = np.where(channel.weight > 0.0, channel.lower, channel.lower if derivation.uses else channel.upper)
     tightest = channel.lower if derivation.uses else channel.upper
-    bits = _fraction_bits(channel.data, slope, offset, bends.bound, spared, tightest)
-    a, start, end = (_fixed(values, bits) for values in (channel.data, spared, tightest))
+    bits = _fraction_bits(channel.unit_cost, slope, offset, bends.bound, spared, tightest)
+    a, start, end = (_fixed(values, bits) for values in (channel.unit_cost, spared, tightest))
     rates, offsets, bounds = (_fixed(v, bits) for v in (slope[bends.layer], offset[bends.layer], bends.bound))
     heights = list(map(int.__sub__, bounds, offsets))  # slope times price
     order = _by_quotient(heights, rates)
@@ -85,8 +85,8 @@ def exact_pieces(derivation: Derivation, channel: Channel, scalars: tuple[float,
     limits = [
         (c * rate + g * height, rate) for c, g, rate, height in zip(constant[1:], rise[1:], rates, heights, strict=True)
     ]
-    prices = np.array(list(map(quotient, heights, rates)), dtype=np.float64)
-    return Pieces(rise, constant, limits, _dot(a, end), bits), prices
+    levels = np.array(list(map(quotient, heights, rates)), dtype=np.float64)
+    return Pieces(rise, constant, limits, _dot(a, end), bits), levels
 
 
 def _moving(derivation: Derivation, channel: Channel, scalars: tuple[float, ...]) -> tuple[Array, Array]:
@@ -102,9 +102,9 @@ def _bends(channel: Channel, slope: Array, offset: Array) -> _Bends:
     layer = np.concatenate((moving, moving))
     bound = np.concatenate((channel.lower[moving], channel.upper[moving]))
     with np.errstate(over="ignore"):
-        price = (bound - offset[layer]) / slope[layer]
-    order = np.argsort(price, kind="stable")
-    order = order[np.isfinite(price[order])]
+        level = (bound - offset[layer]) / slope[layer]
+    order = np.argsort(level, kind="stable")
+    order = order[np.isfinite(level[order])]
     return _Bends(layer[order], bound[order], np.repeat([1, -1], moving.size)[order])
 
 

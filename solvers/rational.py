@@ -85,7 +85,7 @@ def exact_optimum(instance: Instance) -> ExactOptimum:
         ((Fraction(1, 2), Fraction(7, 2)), Fraction(1, 6))
     """
     truth = rational(instance)
-    u, sides = truth.unpriced
+    u, sides = truth.at_zero
     surplus = truth.surplus(u, sides)
     if surplus is None or surplus < 0:
         u, sides = truth.equation.root(_guess(instance, truth))
@@ -113,7 +113,7 @@ def _spare(truth: RationalInstance) -> dict[int, fmpq]:
 def _share(truth: RationalInstance, surplus: fmpq) -> dict[int, fmpq]:
     """One level for all layers without weight, within their boxes, at which the target is met and not exceeded."""
     free = truth.weightless
-    a, lower, upper = ([values[k] for k in free] for values in (truth.data, truth.lower, truth.upper))
+    a, lower, upper = ([values[k] for k in free] for values in (truth.unit_cost, truth.lower, truth.upper))
     left = total([n * h for n, h in zip(a, upper, strict=True)]) - surplus
     if left <= total([n * l for n, l in zip(a, lower, strict=True)]):
         return dict(zip(free, lower, strict=True))

@@ -124,9 +124,9 @@ def _level(program: Program) -> tuple[int, sp.Expr, sp.Expr] | None:
         return None
     (term,) = program.terms
     slope = term.weight * sp.diff(term.objective, term.weight, term.decision)
-    price = -program.sign * slope / sp.diff(term.resource, term.decision)
+    total_price = -program.sign * slope / sp.diff(term.resource, term.decision)
     for power in (1, -1):
-        level = sp.expand(sp.simplify(price**power))
+        level = sp.expand(sp.simplify(total_price**power))
         if level.is_polynomial(term.decision) and sp.degree(level, term.decision) == 1:
             return power, level.coeff(term.decision, 1), level.coeff(term.decision, 0)
     return None
@@ -136,8 +136,8 @@ def _declared_price(program: Program, knobs: Mapping[sp.Symbol, float]) -> float
     """What the objective itself charges for the resource: f without its weighted part."""
     (term,) = program.terms
     rest = term.objective - term.weight * sp.diff(term.objective, term.weight)
-    price = program.sign * sp.diff(rest, term.decision) / sp.diff(term.resource, term.decision)
-    return float(sp.simplify(price).subs(knobs))
+    declared = program.sign * sp.diff(rest, term.decision) / sp.diff(term.resource, term.decision)
+    return float(sp.simplify(declared).subs(knobs))
 
 
 def _quadratic(instance: Instance) -> Posed | None:
@@ -149,24 +149,24 @@ def _quadratic(instance: Instance) -> Posed | None:
     power, slope, offset = found
     (channel,), (term,) = instance.channels, program.terms
     knobs = dict(zip((scalar.symbol for scalar in program.scalars), instance.scalars, strict=True))
-    price, spared = _declared_price(program, knobs), channel.lower if program.costs(term) else channel.upper
+    declared, spared = _declared_price(program, knobs), channel.lower if program.costs(term) else channel.upper
     free = (channel.weight > 0.0) & (channel.lower < channel.upper)
     if not free.any():
         return None
-    values = knobs | {term.weight: channel.weight[free], term.data: channel.data[free]}
+    values = knobs | {term.weight: channel.weight[free], term.unit_cost: channel.unit_cost[free]}
     a, b = (np.broadcast_to(translate(part, values), free.sum()) for part in (slope, offset))
-    d, lower, upper = channel.data[free], channel.lower[free], channel.upper[free]
-    left = instance.limit - float(channel.data[~free] @ spared[~free])
+    d, lower, upper = channel.unit_cost[free], channel.lower[free], channel.upper[free]
+    left = instance.limit - float(channel.unit_cost[~free] @ spared[~free])
     reach = min(max(left, float(d @ lower)), float(d @ upper))
-    highest = price**power if price > 0.0 or power > 0 else math.inf
+    highest = declared**power if declared > 0.0 or power > 0 else math.inf
 
     sign, scale = math.copysign(1.0, a[0]), 1.0 / np.sqrt(d * np.abs(a))
     size = float(np.linalg.norm(d * scale))
     unit = abs(reach) / size or 1.0
     y = cp.Variable(d.size)
     use, ends = (d * scale / size) @ y, (lower / (scale * unit), upper / (scale * unit))
-    priced = b if math.isinf(highest) else b - highest
-    cost = 0.5 * cp.sum_squares(y) + (sign * d * priced * scale / unit) @ y
+    moved = b if math.isinf(highest) else b - highest
+    cost = 0.5 * cp.sum_squares(y) + (sign * d * moved * scale / unit) @ y
     limit = reach / (size * unit)
     coupling = use == limit if math.isinf(highest) else (use <= limit if program.sign > 0 else use >= limit)
     problem = cp.Problem(cp.Minimize(cost), [coupling, *_box(y, *ends)])
@@ -179,7 +179,7 @@ def _quadratic(instance: Instance) -> Posed | None:
     def multiplier() -> float:
         dual = float(coupling.dual_value) * unit / size
         level = -sign * dual if math.isinf(highest) else highest - sign * program.sign * dual
-        return level**power - price if level > 0.0 and reach == left else 0.0
+        return level**power - declared if level > 0.0 and reach == left else 0.0
 
     return Posed("quadratic", problem, rows, multiplier)
 
@@ -187,9 +187,9 @@ def _quadratic(instance: Instance) -> Posed | None:
 def _declared(instance: Instance) -> Posed:
     """The program as it is declared, in shares: a unit of every variable uses the same part of the resource."""
     channels, program = instance.channels, instance.program
-    volume = max(abs(instance.limit), *(float(np.mean(channel.data)) for channel in channels))
-    units = [volume / (channel.data * channel.data.size) for channel in channels]
-    shares = [cp.Variable(channel.data.size, name=str(channel.term.decision)) for channel in channels]
+    volume = max(abs(instance.limit), *(float(np.mean(channel.unit_cost)) for channel in channels))
+    units = [volume / (channel.unit_cost * channel.unit_cost.size) for channel in channels]
+    shares = [cp.Variable(channel.unit_cost.size, name=str(channel.term.decision)) for channel in channels]
     plan = [cp.multiply(unit, share) for unit, share in zip(units, shares, strict=True)]
     scale = 1.0 / float(np.sum(instance.weight))
     cost = sum(
@@ -221,7 +221,12 @@ def _box(x: cp.Variable, lower: Array, upper: Array) -> list[cp.Constraint]:
 def _values(instance: Instance, channel: Channel, x: cp.Variable) -> dict[sp.Symbol, Any]:
     """What every symbol of a term stands for."""
     scalars = {scalar.symbol: value for scalar, value in zip(instance.program.scalars, instance.scalars, strict=True)}
-    return {**scalars, channel.term.decision: x, channel.term.weight: channel.weight, channel.term.data: channel.data}
+    return {
+        **scalars,
+        channel.term.decision: x,
+        channel.term.weight: channel.weight,
+        channel.term.unit_cost: channel.unit_cost,
+    }
 
 
 def translate(expression: sp.Expr, values: Mapping[sp.Symbol, Any]) -> Any:

@@ -26,8 +26,8 @@ def settle(instance: Instance, x: Array) -> Array:
 def _share(channel: Channel, limit: float) -> Array:
     free = channel.weight == 0.0
     x = channel.lower.copy()
-    left = exact_dot(np.append(-channel.data[~free], 1.0), np.append(x[~free], limit))
-    a, lower, upper = channel.data[free], channel.lower[free], channel.upper[free]
+    left = exact_dot(np.append(-channel.unit_cost[~free], 1.0), np.append(x[~free], limit))
+    a, lower, upper = channel.unit_cost[free], channel.lower[free], channel.upper[free]
     if left > exact_dot(a, lower):
         problem = knapsack.Knapsack(a, np.ones_like(a), np.zeros_like(a), lower, upper, left, last=False)
         x[free] = problem.at(knapsack.solve(problem))

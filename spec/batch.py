@@ -33,7 +33,7 @@ class Batch:
     program: Program
     quality: torch.Tensor
     weight: torch.Tensor
-    data: torch.Tensor
+    unit_cost: torch.Tensor
     limit: torch.Tensor
     lower: torch.Tensor
     upper: torch.Tensor
@@ -63,20 +63,20 @@ class Batch:
         """An expression of the declaration at (x, lambda); a tensor that broadcasts against (N, K) or (N,)."""
         import torch
 
-        value = tensor_function(self.program, expression)(x, multiplier, self.weight, self.data, *self.scalars)
+        value = tensor_function(self.program, expression)(x, multiplier, self.weight, self.unit_cost, *self.scalars)
         return torch.as_tensor(value, dtype=self.weight.dtype, device=self.weight.device)
 
     def rows(self, index: slice) -> Batch:
         """Some of the instances."""
-        names = ("quality", "weight", "data", "limit", "lower", "upper")
+        names = ("quality", "weight", "unit_cost", "limit", "lower", "upper")
         return replace(self, **{name: getattr(self, name)[index] for name in names})
 
     def instance(self, n: int) -> Instance:
         """One of the instances, in numpy, with the same doubles."""
-        columns = (self.quality, self.weight, self.data, self.lower, self.upper)
-        quality, weight, data, lower, upper = (column[n].cpu().numpy().copy() for column in columns)
+        columns = (self.quality, self.weight, self.unit_cost, self.lower, self.upper)
+        quality, weight, unit_cost, lower, upper = (column[n].cpu().numpy().copy() for column in columns)
         limit = float(self.limit[n])
-        return Instance(self.program, quality, weight, data, limit, lower, upper, FrozenMap(self.parameters))
+        return Instance(self.program, quality, weight, unit_cost, limit, lower, upper, FrozenMap(self.parameters))
 
 
 @cache
@@ -86,7 +86,7 @@ def tensor_function(program: Program, expression: sp.Expr) -> Callable[..., Any]
     from sympy.codegen.rewriting import expm1_opt, log1p_opt, optimize
 
     term = program.terms[0]
-    symbols = [term.decision, MULTIPLIER, term.weight, term.data, *(scalar.symbol for scalar in program.scalars)]
+    symbols = [term.decision, MULTIPLIER, term.weight, term.unit_cost, *(scalar.symbol for scalar in program.scalars)]
 
     names = {"log": _log, "exp": torch.exp, "log1p": torch.log1p, "expm1": torch.expm1, "abs": torch.abs}
     accurate = optimize(expression, [log1p_opt, expm1_opt])
@@ -217,8 +217,8 @@ def _name_first(name: str, values: torch.Tensor, bad: torch.Tensor, expected: st
 def _check_feasible(batch: Batch) -> None:
     """Rows that rounding leaves in doubt are decided in exact arithmetic."""
     usage, sign = batch.term.usage, batch.program.sign
-    reach = usage * (batch.data * (batch.lower if batch.uses else batch.upper)).sum(1)
-    doubt = batch.data.shape[1] * ROUNDING * (reach.abs() + batch.limit.abs())
+    reach = usage * (batch.unit_cost * (batch.lower if batch.uses else batch.upper)).sum(1)
+    doubt = batch.unit_cost.shape[1] * ROUNDING * (reach.abs() + batch.limit.abs())
     for n in (sign * (reach - batch.limit) >= -doubt).nonzero().flatten().tolist():
         try:
             check_feasible(batch.instance(n))

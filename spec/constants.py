@@ -74,9 +74,9 @@ def reachable(instance: Instance) -> list[Array]:
     spare = instance.limit * instance.program.sign
     for channel in instance.channels:
         least = channel.lower if instance.program.costs(channel.term) else channel.upper
-        spare -= instance.program.sign * channel.term.usage * float(channel.data @ least)
+        spare -= instance.program.sign * channel.term.usage * float(channel.unit_cost @ least)
     return [
-        np.minimum(channel.upper, channel.lower + max(spare, 0.0) / channel.data)
+        np.minimum(channel.upper, channel.lower + max(spare, 0.0) / channel.unit_cost)
         if instance.program.costs(channel.term)
         else channel.upper
         for channel in instance.channels
@@ -96,5 +96,5 @@ def _ends(derivation: Derivation, channel: Channel, reach: Array, instance: Inst
 
 
 def _at(function: Function, x: Array, channel: Channel, scalars: tuple[float, ...]) -> Array:
-    values = function(x, 0.0, channel.weight, channel.data, *scalars)
+    values = function(x, 0.0, channel.weight, channel.unit_cost, *scalars)
     return np.broadcast_to(values, x.shape)

@@ -28,7 +28,7 @@ from zetaplan.errors import SpecError
 from zetaplan.spec.instance import Array, Channel
 from zetaplan.spec.program import MULTIPLIER, Program, Term
 
-PRICE = sp.Symbol("pi", positive=True)
+TOTAL_PRICE = sp.Symbol("pi", positive=True)
 SMALLEST = float(np.finfo(np.float64).tiny)
 
 Function = Callable[..., Any]  # (x, multiplier, weight, data, *scalars) -> array or float
@@ -72,7 +72,7 @@ class Derivation:
     @cached_property
     def total_price(self) -> sp.Expr:
         """pi = lambda + the declared price of the resource: alpha + lambda, or b + lambda."""
-        return sp.expand(self.stationarity).coeff(self.term.data, 1) / self._usage
+        return sp.expand(self.stationarity).coeff(self.term.unit_cost, 1) / self._usage
 
     @cached_property
     def _usage(self) -> int:
@@ -85,14 +85,14 @@ class Derivation:
 
     @cached_property
     def _affine(self) -> tuple[sp.Expr, sp.Expr, sp.Expr]:
-        """(slope, u, offset) of the stationary x = slope u + offset, in PRICE = pi, with slope > 0."""
-        priced = self._usage * self.term.data
-        rest = sp.expand(self.stationarity - priced * self.total_price)
-        x = self._one_real(sp.solve(rest + priced * PRICE, self.term.decision))
+        """(slope, u, offset) of the stationary x = slope u + offset, in TOTAL_PRICE = pi, with slope > 0."""
+        used = self._usage * self.term.unit_cost
+        rest = sp.expand(self.stationarity - used * self.total_price)
+        x = self._one_real(sp.solve(rest + used * TOTAL_PRICE, self.term.decision))
         expanded = sp.expand(sp.expand_log(sp.expand_power_base(x)))
-        offset, moving = expanded.as_independent(PRICE, as_Add=True)
-        slope, u = sp.factor_terms(moving).as_independent(PRICE, as_Add=False)
-        if u.free_symbols - {PRICE} - {scalar.symbol for scalar in self.program.scalars}:
+        offset, moving = expanded.as_independent(TOTAL_PRICE, as_Add=True)
+        slope, u = sp.factor_terms(moving).as_independent(TOTAL_PRICE, as_Add=False)
+        if u.free_symbols - {TOTAL_PRICE} - {scalar.symbol for scalar in self.program.scalars}:
             raise SpecError(f"{self.program.name}: {x} is not affine in one function of the multiplier")
         return (slope, u, offset) if self._at_sample(slope) > 0 else (-slope, -u, offset)
 
@@ -113,8 +113,8 @@ class Derivation:
         return self._affine[0]
 
     @property
-    def price(self) -> sp.Expr:
-        """u as a function of PRICE = pi and the scalars, such that x increases with u."""
+    def level(self) -> sp.Expr:
+        """u as a function of TOTAL_PRICE = pi and the scalars, such that x increases with u."""
         return self._affine[1]
 
     @property
@@ -125,7 +125,7 @@ class Derivation:
     @property
     def closed_form(self) -> sp.Expr:
         """x(lambda), the one solution of stationarity = 0, before clipping to the box."""
-        return (self.slope * self.price + self.offset).subs(PRICE, self.total_price)
+        return (self.slope * self.level + self.offset).subs(TOTAL_PRICE, self.total_price)
 
     @cached_property
     def combined_form(self) -> sp.Expr:
@@ -138,15 +138,15 @@ class Derivation:
         return sp.simplify(self.lagrangian.subs(self.term.decision, self.closed_form))
 
     @cached_property
-    def inverse_price(self) -> sp.Expr:
-        """lambda as a function of u (the symbol PRICE stands for u here)."""
-        u = sp.Dummy(positive=True) if self._at_sample(self.price) > 0 else sp.Dummy(real=True)
-        pi = self._one_real(sp.solve(self.price - u, PRICE))
-        return (pi - (self.total_price - MULTIPLIER)).subs(u, PRICE)
+    def inverse_level(self) -> sp.Expr:
+        """lambda as a function of u (the symbol TOTAL_PRICE stands for u here)."""
+        u = sp.Dummy(positive=True) if self._at_sample(self.level) > 0 else sp.Dummy(real=True)
+        pi = self._one_real(sp.solve(self.level - u, TOTAL_PRICE))
+        return (pi - (self.total_price - MULTIPLIER)).subs(u, TOTAL_PRICE)
 
     def _compile(self, expression: sp.Expr) -> Function:
         scalars = [scalar.symbol for scalar in self.program.scalars]
-        symbols = [self.term.decision, MULTIPLIER, self.term.weight, self.term.data, *scalars]
+        symbols = [self.term.decision, MULTIPLIER, self.term.weight, self.term.unit_cost, *scalars]
         accurate = optimize(expression, [log1p_opt, expm1_opt])  # log(1 + m) loses a small m
         return cast(Function, sp.lambdify(symbols, accurate, modules=[np], cse=True))
 
@@ -207,35 +207,35 @@ class Derivation:
         return self._compile(self.offset)
 
     @cached_property
-    def price_of(self) -> Function:
+    def level_of(self) -> Function:
         """u at a multiplier."""
-        return self._compile(self.price.subs(PRICE, self.total_price))
+        return self._compile(self.level.subs(TOTAL_PRICE, self.total_price))
 
     @cached_property
     def multiplier_of(self) -> Function:
         """lambda at a price: pass u in the place of the multiplier."""
-        return self._compile(self.inverse_price.subs(PRICE, MULTIPLIER))
+        return self._compile(self.inverse_level.subs(TOTAL_PRICE, MULTIPLIER))
 
-    def price_at(self, multiplier: float, scalars: tuple[float, ...]) -> np.float64:
+    def level_at(self, multiplier: float, scalars: tuple[float, ...]) -> np.float64:
         """u at a multiplier; infinite where the resource has no price at all."""
-        return np.float64(self.price_of(0.0, np.float64(multiplier), 0.0, 0.0, *scalars))
+        return np.float64(self.level_of(0.0, np.float64(multiplier), 0.0, 0.0, *scalars))
 
-    def multiplier_at(self, price: float, scalars: tuple[float, ...]) -> float:
+    def multiplier_at(self, level: float, scalars: tuple[float, ...]) -> float:
         """lambda >= 0 at a price u."""
-        return max(float(self.multiplier_of(0.0, np.float64(price), 0.0, 0.0, *scalars)), 0.0)
+        return max(float(self.multiplier_of(0.0, np.float64(level), 0.0, 0.0, *scalars)), 0.0)
 
     @cached_property
     def has_powers(self) -> bool:
         """Is the slope anything but a quotient of weight and data, or the same for all layers?"""
-        return self._quotient[1] == 0 and bool(self.slope.free_symbols & {self.term.weight, self.term.data})
+        return self._quotient[1] == 0 and bool(self.slope.free_symbols & {self.term.weight, self.term.unit_cost})
 
     @cached_property
     def _quotient(self) -> tuple[Function, int]:
         """The factor of the slope that all layers share, and the rest: +1 for weight / data, -1 for the inverse."""
-        weight, data = self.term.weight, self.term.data
-        scale, rest = self.slope.as_independent(weight, data, as_Add=False)
-        direction = {weight / data: 1, data / weight: -1}.get(rest, 0)
-        return self._compile(scale), 0 if self.offset.free_symbols & {weight, data} else direction
+        weight, unit_cost = self.term.weight, self.term.unit_cost
+        scale, rest = self.slope.as_independent(weight, unit_cost, as_Add=False)
+        direction = {weight / unit_cost: 1, unit_cost / weight: -1}.get(rest, 0)
+        return self._compile(scale), 0 if self.offset.free_symbols & {weight, unit_cost} else direction
 
     def quotient(self, channel: Channel, scalars: tuple[float, ...]) -> tuple[float, Array, Array, Array]:
         """(scale, numerator, denominator, offset): slope = scale numerator / denominator; arrays (K,).
@@ -246,14 +246,14 @@ class Derivation:
         if direction == 0:
             slope, offset = self.line(channel, scalars)
             numerator = np.array(slope, dtype=np.float64)  # a slope of 1 is an integer
-            return 1.0, numerator, np.ones_like(channel.data), np.where(channel.weight > 0.0, offset, 0.0)
-        numerator, denominator = (channel.weight, channel.data)[::direction]
-        offset = _constant(float(self.offset_of(0.0, 0.0, 0.0, 0.0, *scalars)), channel.data.size)
+            return 1.0, numerator, np.ones_like(channel.unit_cost), np.where(channel.weight > 0.0, offset, 0.0)
+        numerator, denominator = (channel.weight, channel.unit_cost)[::direction]
+        offset = _constant(float(self.offset_of(0.0, 0.0, 0.0, 0.0, *scalars)), channel.unit_cost.size)
         return float(scale(0.0, 0.0, 0.0, 0.0, *scalars)), numerator, denominator, offset
 
     def line(self, channel: Channel, scalars: tuple[float, ...]) -> tuple[Array, Array]:
         """(slope, offset) of every layer, both (K,); not finite where a layer has no weight."""
-        arguments = (0.0, 0.0, channel.weight, channel.data, *scalars)
+        arguments = (0.0, 0.0, channel.weight, channel.unit_cost, *scalars)
         with np.errstate(all="ignore"):
             slope, offset = self.slope_of(*arguments), self.offset_of(*arguments)
         return np.broadcast_to(slope, channel.weight.shape), np.broadcast_to(offset, channel.weight.shape)
@@ -267,10 +267,12 @@ class Derivation:
 
         A layer without weight has nothing to lose: it stands at the end of its box that spares the resource.
         """
-        price = float(self.declared_price_of(*scalars)) + multiplier
+        total_price = float(self.declared_price_of(*scalars)) + multiplier
         with np.errstate(all="ignore"):
-            x = self._stationary(0.0, np.float64(multiplier), channel.weight, channel.data, *scalars)
-        if self.offset == 0 and 0.0 < price < np.inf:  # positive, if too small for a double: m^(p-1) is infinite at 0
+            x = self._stationary(0.0, np.float64(multiplier), channel.weight, channel.unit_cost, *scalars)
+        if (
+            self.offset == 0 and 0.0 < total_price < np.inf
+        ):  # positive, if too small for a double: m^(p-1) is infinite at 0
             x = np.maximum(x, SMALLEST)
         if not channel.weight.all():
             x = np.where(channel.weight > 0.0, x, channel.lower if self.uses else channel.upper)

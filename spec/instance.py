@@ -30,7 +30,7 @@ class Channel(NamedTuple):
 
     term: Term
     weight: Array
-    data: Array
+    unit_cost: Array
     lower: Array
     upper: Array
 
@@ -83,7 +83,7 @@ class Instance(Value):
 def declare(
     program: Program,
     quality: Arrayish,
-    data: Sequence[Arrayish],
+    unit_costs: Sequence[Arrayish],
     limit: float,
     lower: Sequence[Arrayish] | None = None,
     upper: Sequence[Arrayish] | None = None,
@@ -103,7 +103,7 @@ def declare(
     layers = q.size
     boxes_low = lower if lower is not None else [term.lower for term in terms]
     boxes_high = upper if upper is not None else [term.upper for term in terms]
-    d = [_data(term, values, layers) for term, values in zip(terms, data, strict=True)]
+    d = [_unit_cost(term, values, layers) for term, values in zip(terms, unit_costs, strict=True)]
     low = [_lower(term, values, layers) for term, values in zip(terms, boxes_low, strict=True)]
     high = [_upper(term, values, b, layers) for term, values, b in zip(terms, boxes_high, low, strict=True)]
     instance = Instance(
@@ -135,11 +135,11 @@ def rebuild(
     Arrays have the instance's shape. Raises SpecError where the data could not have come from `declare`: besides
     its checks, the quality must sum to one and the weight be quality ** exponent, both to rounding.
     """
-    data, low, high = (
+    unit_costs, low, high = (
         list(np.atleast_2d(checks.numbers(name, values)))
         for name, values in (("resource", resource), ("lower", lower), ("upper", upper))
     )
-    checked = declare(program, quality, data, limit, low, high, parameters)
+    checked = declare(program, quality, unit_costs, limit, low, high, parameters)
     q, w = checks.vector("quality", quality), checks.numbers("weight", weight)
     if not np.allclose(checked.quality, q, rtol=1e-12, atol=0.0):
         raise SpecError(f"quality: expected shares that sum to 1, got a sum of {q.sum():.17g}")
@@ -181,19 +181,23 @@ def check_feasible(instance: Instance) -> None:
     program = instance.program
     channels = instance.channels
     slackest = [channel.lower if program.costs(channel.term) else channel.upper for channel in channels]
-    volume = sum(float(channel.data @ np.abs(x)) for channel, x in zip(channels, slackest, strict=True))
-    rough = sum(channel.term.usage * float(channel.data @ x) for channel, x in zip(channels, slackest, strict=True))
+    volume = sum(float(channel.unit_cost @ np.abs(x)) for channel, x in zip(channels, slackest, strict=True))
+    rough = sum(
+        channel.term.usage * float(channel.unit_cost @ x) for channel, x in zip(channels, slackest, strict=True)
+    )
     rounding = (instance.quality.size + 2) * EPSILON * (volume + abs(instance.limit))
     if program.sign * (rough - instance.limit) < -rounding:
         return
     reach = math.fsum(
-        channel.term.usage * exact_dot(channel.data, x) for channel, x in zip(channels, slackest, strict=True)
+        channel.term.usage * exact_dot(channel.unit_cost, x) for channel, x in zip(channels, slackest, strict=True)
     )
     excess = program.sign * (reach - instance.limit)
     doubt = 1e-12 * max(abs(reach), abs(instance.limit))
     if excess < -doubt:
         return
-    parts = (channel.term.usage * rational_dot(channel.data, x) for channel, x in zip(channels, slackest, strict=True))
+    parts = (
+        channel.term.usage * rational_dot(channel.unit_cost, x) for channel, x in zip(channels, slackest, strict=True)
+    )
     if excess <= doubt and program.sign * (sum(parts, Fraction(0)) - Fraction(instance.limit)) <= 0:
         return
     _raise_infeasible(instance, reach)
@@ -237,7 +241,7 @@ def _limit(program: Program, value: float) -> float:
     return checks.in_range(program.limit_argument, number)
 
 
-def _data(term: Term, values: Arrayish, layers: int) -> Array:
+def _unit_cost(term: Term, values: Arrayish, layers: int) -> Array:
     vector = checks.broadcast(term.argument, values, layers)
     if not (vector.min() > 0.0 and vector.max() < math.inf):
         bad = ~((vector > 0.0) & (vector < math.inf))

@@ -70,7 +70,7 @@ class Term:
     decision: sp.Symbol
     weight: sp.Symbol
     exponent: sp.Symbol
-    data: sp.Symbol
+    unit_cost: sp.Symbol
     argument: str
     objective: sp.Expr
     resource: sp.Expr
@@ -80,9 +80,11 @@ class Term:
     @cached_property
     def usage(self) -> int:
         """+1 where a unit of the decision uses d_k of the resource, -1 where it frees as much."""
-        usage = sp.cancel(self.resource / (self.data * self.decision))
+        usage = sp.cancel(self.resource / (self.unit_cost * self.decision))
         if usage not in (1, -1):
-            raise SpecError(f"resource {self.resource}: expected +-{self.data * self.decision}, linear in the decision")
+            raise SpecError(
+                f"resource {self.resource}: expected +-{self.unit_cost * self.decision}, linear in the decision"
+            )
         return int(usage)
 
 

@@ -20,7 +20,7 @@ import sympy as sp
 from flint import fmpq, fmpz
 
 from zetaplan.errors import SpecError
-from zetaplan.spec.derivation import PRICE, Derivation, derive
+from zetaplan.spec.derivation import TOTAL_PRICE, Derivation, derive
 from zetaplan.spec.instance import Instance
 from zetaplan.spec.program import MULTIPLIER
 
@@ -87,7 +87,7 @@ class Equation:
         """By how much the use of the resource grows with the price."""
         return total([a * p for a, p, side in zip(self.a, self.p, sides, strict=True) if side == INTERIOR])
 
-    def price(self, sides: Sides) -> fmpq | None:
+    def level(self, sides: Sides) -> fmpq | None:
         """The one price that solves the equation on these sides; None where no layer is interior."""
         growth = self.growth(sides)
         return self.left(sides) / growth if growth else None
@@ -98,12 +98,12 @@ class Equation:
         Kept inside a bracket, it ends: every linear piece is tried once at most. A solution has to exist.
         """
         low = high = None
-        u = self.price(sides)
+        u = self.level(sides)
         while True:
             if u is None or not _inside(u, low, high):
                 u = self._middle(low, high)
             sides = self.sides(u)
-            following = self.price(sides)
+            following = self.level(sides)
             ahead = self.left(sides) if following is None else following - u
             if ahead == 0:
                 return u, sides
@@ -137,7 +137,7 @@ class Equation:
 class RationalInstance:
     """The equation of an instance, what its weightless layers do, and the functions that go with it.
 
-    price_of : u at a multiplier, None at a pole; multiplier_of : its inverse; gradient_of (k, x, multiplier) : dL/dx.
+    level_of : u at a multiplier, None at a pole; multiplier_of : its inverse; gradient_of (k, x, multiplier) : dL/dx.
     weighted, weightless : the layers that the equation is about, and the others; data, lower, upper : all K.
     limit : as the equation's, before the weightless layers took their share.
     """
@@ -145,13 +145,13 @@ class RationalInstance:
     equation: Equation
     weighted: list[int]
     weightless: list[int]
-    data: list[fmpq]
+    unit_cost: list[fmpq]
     lower: list[fmpq]
     upper: list[Any]
     limit: fmpq
     uses: bool
     declared_price: fmpq
-    price_of: Quotient
+    level_of: Quotient
     multiplier_of: Quotient
     gradient_of: Quotient
 
@@ -161,10 +161,10 @@ class RationalInstance:
         return self.lower if self.uses else self.upper
 
     @cached_property
-    def unpriced(self) -> tuple[fmpq | None, Sides]:
+    def at_zero(self) -> tuple[fmpq | None, Sides]:
         """The price and the sides at multiplier 0. A resource that costs nothing at all may have no finite price: then
         every layer takes (or keeps) all it can."""
-        u = self.price_of(fmpq(0))
+        u = self.level_of(fmpq(0))
         if u is None:
             return None, [CAP if self.uses else FLOOR] * len(self.weighted)
         return u, self.equation.sides(u)
@@ -185,10 +185,10 @@ def rational(instance: Instance) -> RationalInstance:
     (derivation, *more), program = derive(instance.program), instance.program
     if more:
         raise SpecError(f"{program.name} has {len(more) + 1} terms: exact arithmetic is for programs of one")
-    slope_of, offset_of, price_of, multiplier_of, gradient_of = _quotients(derivation)
+    slope_of, offset_of, level_of, multiplier_of, gradient_of = _quotients(derivation)
     channel, knobs = instance.channels[0], [fraction(value) for value in instance.scalars]
     weighted, weightless = (np.flatnonzero(some).tolist() for some in (channel.weight > 0.0, channel.weight == 0.0))
-    weight, a = fractions(channel.weight), fractions(channel.data)
+    weight, a = fractions(channel.weight), fractions(channel.unit_cost)
     lower, upper = fractions(channel.lower), fractions(channel.upper)
     spared = lower if derivation.uses else upper
     limit = channel.term.usage * fraction(instance.limit)
@@ -212,7 +212,7 @@ def rational(instance: Instance) -> RationalInstance:
         limit,
         derivation.uses,
         declared,
-        lambda multiplier: price_of(declared + multiplier, *knobs),
+        lambda multiplier: level_of(declared + multiplier, *knobs),
         lambda u: multiplier_of(u, *knobs),
         lambda k, x, multiplier: gradient_of(x, multiplier, weight[k], a[k], *knobs),
     )
@@ -223,12 +223,12 @@ def _quotients(derivation: Derivation) -> tuple[Quotient, ...]:
     """slope, offset (of weight, data, scalars), price (of pi, scalars), multiplier (of u, scalars), and the gradient of
     the Lagrangian (of decision, multiplier, weight, data, scalars)."""
     term = derivation.term
-    layer, scalars = [term.weight, term.data], [scalar.symbol for scalar in derivation.program.scalars]
+    layer, scalars = [term.weight, term.unit_cost], [scalar.symbol for scalar in derivation.program.scalars]
     return (
         _quotient(derivation, derivation.slope, [*layer, *scalars]),
         _quotient(derivation, derivation.offset, [*layer, *scalars]),
-        _quotient(derivation, derivation.price, [PRICE, *scalars]),
-        _quotient(derivation, derivation.inverse_price, [PRICE, *scalars]),
+        _quotient(derivation, derivation.level, [TOTAL_PRICE, *scalars]),
+        _quotient(derivation, derivation.inverse_level, [TOTAL_PRICE, *scalars]),
         _quotient(derivation, derivation.stationarity, [term.decision, MULTIPLIER, *layer, *scalars]),
     )
 

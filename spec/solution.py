@@ -57,4 +57,4 @@ class Solution(Value):
 
         inst = self.instance
         channels = zip(derive(inst.program), inst.channels, inst.rows(self.x), strict=True)
-        return float(sum(d.objective(x, 0.0, c.weight, c.data, *inst.scalars).sum() for d, c, x in channels))
+        return float(sum(d.objective(x, 0.0, c.weight, c.unit_cost, *inst.scalars).sum() for d, c, x in channels))

@@ -27,10 +27,10 @@ def excess(instance: Instance, x: Array) -> float:
 
     Infinite where the plan or its use is beyond 2**900, far above every limit.
     """
-    data = np.concatenate([channel.term.usage * channel.data for channel in instance.channels])
+    unit_cost = np.concatenate([channel.term.usage * channel.unit_cost for channel in instance.channels])
     plan = np.concatenate(instance.rows(x))
     with np.errstate(over="ignore", invalid="ignore"):
-        largest = float(np.maximum(np.abs(plan), np.abs(data * plan)).max())
+        largest = float(np.maximum(np.abs(plan), np.abs(unit_cost * plan)).max())
     if not largest < LARGE:
         return math.inf
-    return instance.program.sign * exact_dot(np.append(data, -1.0), np.append(plan, instance.limit))
+    return instance.program.sign * exact_dot(np.append(unit_cost, -1.0), np.append(plan, instance.limit))

@@ -31,16 +31,16 @@ CONDITIONS = (
 def residuals(batch: Batch, x: torch.Tensor, multiplier: torch.Tensor) -> torch.Tensor:
     """By how much each claim misses each condition, (N, 7) in the order of CONDITIONS; NaN where it is no number."""
     (derivation,) = derive(batch.program)
-    price = batch.evaluate(derivation.total_price - MULTIPLIER)
-    excess = batch.program.sign * (batch.term.usage * (batch.data * x).sum(1) - batch.limit)
-    share = torch.where(multiplier.isinf(), 1.0, _relative(multiplier.abs(), multiplier.abs() + price))
+    declared_price = batch.evaluate(derivation.total_price - MULTIPLIER)
+    excess = batch.program.sign * (batch.term.usage * (batch.unit_cost * x).sum(1) - batch.limit)
+    share = torch.where(multiplier.isinf(), 1.0, _relative(multiplier.abs(), multiplier.abs() + declared_price))
     gradient = _gradient(batch, derivation, x, multiplier)
     volume = _volume(batch, derivation, x, gradient)
     scale = _scale(batch.limit.abs(), volume)
     columns = (
         _relative(excess.clamp(min=0.0), scale),
         _outside(batch, x),
-        _relative((-multiplier).clamp(min=0.0), multiplier.abs() + price),
+        _relative((-multiplier).clamp(min=0.0), multiplier.abs() + declared_price),
         *_misses(batch, x, gradient),
         share * _relative(excess.abs(), scale),
         _gap(batch, derivation, x, multiplier, gradient, excess, volume),
@@ -81,7 +81,9 @@ def _gradient(batch: Batch, derivation: Derivation, x: torch.Tensor, multiplier:
 def _slope(batch: Batch, derivation: Derivation, x: torch.Tensor, multiplier: torch.Tensor) -> torch.Tensor:
     """dL/dx over the sum of the absolute values of its terms; its sign where that is infinite."""
     slope = _weighted(batch, derivation.stationarity, x, multiplier[:, None]).expand(x.shape)
-    magnitude = _weighted(batch, derivation.absolute_stationarity, x, multiplier[:, None]) + LEAST * (1.0 + batch.data)
+    magnitude = _weighted(batch, derivation.absolute_stationarity, x, multiplier[:, None]) + LEAST * (
+        1.0 + batch.unit_cost
+    )
     slope = torch.where(slope.isinf(), slope.sign(), slope / magnitude)
     sigma = batch.program.sign * batch.term.usage
     return torch.where(multiplier.isinf()[:, None], sigma * multiplier.sign()[:, None], slope)
@@ -92,8 +94,8 @@ def _volume(batch: Batch, derivation: Derivation, x: torch.Tensor, gradient: _Gr
     inside = (x > batch.lower) | (gradient.falls < ROUNDING)
     inside &= ((x < batch.upper) | (gradient.rises < ROUNDING)) & (batch.weight > 0.0)
     offset = batch.evaluate(derivation.offset).abs()
-    summed = (batch.data * x.abs()).sum(1) + batch.limit.abs()
-    return torch.where(inside, batch.data * (x.abs() + offset), 0.0).sum(1) + EPSILON / ROUNDING * summed
+    summed = (batch.unit_cost * x.abs()).sum(1) + batch.limit.abs()
+    return torch.where(inside, batch.unit_cost * (x.abs() + offset), 0.0).sum(1) + EPSILON / ROUNDING * summed
 
 
 def _outside(batch: Batch, x: torch.Tensor) -> torch.Tensor:
@@ -127,12 +129,12 @@ def _gap(
         (gradient.rises <= 0.0) | (gradient.high >= batch.upper)
     )
     cheapest = torch.where(optimal, x, _cheapest(batch, derivation, multiplier.clamp(min=0.0)[:, None]))
-    price = batch.evaluate(derivation.total_price - MULTIPLIER)
+    declared_price = batch.evaluate(derivation.total_price - MULTIPLIER)
     value, least = (_weighted(batch, batch.term.objective, plan, 0.0) for plan in (x, cheapest))
-    moved = batch.program.sign * batch.term.usage * batch.data * (x - cheapest)
+    moved = batch.program.sign * batch.term.usage * batch.unit_cost * (x - cheapest)
     losses = value - least + _product(multiplier[:, None], moved)
     gap = losses.sum(1) - _product(multiplier, excess)
-    use = _product(multiplier.abs()[:, None] + price, batch.data * (x.abs() + cheapest.abs()))
+    use = _product(multiplier.abs()[:, None] + declared_price, batch.unit_cost * (x.abs() + cheapest.abs()))
     sizes = torch.where(x == cheapest, 0.0, value.abs() + least.abs() + use).sum(1)
     scale = _scale(value.sum(1).abs(), sizes + _product(multiplier.abs(), volume))
     scale = scale + LEAST * (x.shape[1] + batch.limit.abs())
@@ -153,8 +155,8 @@ def _cheapest(batch: Batch, derivation: Derivation, multiplier: torch.Tensor) ->
     """The minimiser of the Lagrangian, layer by layer, as `Derivation.stationary`."""
     x = batch.evaluate(derivation.combined_form, 0.0, multiplier)
     if derivation.offset == 0:
-        price = batch.evaluate(derivation.total_price - MULTIPLIER) + multiplier
-        x = torch.where((price > 0.0) & price.isfinite(), x.clamp(min=SMALLEST), x)
+        total_price = batch.evaluate(derivation.total_price - MULTIPLIER) + multiplier
+        x = torch.where((total_price > 0.0) & total_price.isfinite(), x.clamp(min=SMALLEST), x)
     x = torch.clamp(x, batch.lower, batch.upper)
     if batch.weightless is None:
         return x

@@ -150,8 +150,8 @@ def _box(claims: list[Claim]) -> Condition:
 
 def _multiplier(claims: list[Claim]) -> Condition:
     multiplier = claims[0].multiplier
-    price = claims[0].derivation.declared_price_of(*claims[0].scalars)
-    residual = _relative(_positive(-multiplier), abs(multiplier) + price)
+    declared_price = claims[0].derivation.declared_price_of(*claims[0].scalars)
+    residual = _relative(_positive(-multiplier), abs(multiplier) + declared_price)
     return Condition("multiplier", residual, TOLERANCE, "the price of the resource is not negative")
 
 
@@ -188,8 +188,8 @@ def _stationarity(claims: list[Claim]) -> Condition:
 
 def _complementarity(claims: list[Claim], spending: _Spending) -> Condition:
     multiplier = abs(claims[0].multiplier)
-    price = claims[0].derivation.declared_price_of(*claims[0].scalars)
-    share = 1.0 if math.isinf(multiplier) else _relative(multiplier, multiplier + price)
+    declared_price = claims[0].derivation.declared_price_of(*claims[0].scalars)
+    share = 1.0 if math.isinf(multiplier) else _relative(multiplier, multiplier + declared_price)
     return Condition(
         "complementary slackness",
         share * _relative(abs(spending.excess), spending.scale),

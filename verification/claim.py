@@ -52,9 +52,9 @@ class Claim:
         """dL/dx over the sum of the absolute values of its terms; its sign where that is infinite."""
         if math.isinf(self.multiplier):
             return np.full_like(x, self._sigma * math.copysign(1.0, self.multiplier))
-        arguments = (x, self.multiplier, self.channel.weight, self.channel.data, *self.scalars)
+        arguments = (x, self.multiplier, self.channel.weight, self.channel.unit_cost, *self.scalars)
         gradient = np.broadcast_to(self.derivation.lagrangian_gradient(*arguments), x.shape)
-        magnitude = self.derivation.magnitude(*arguments) + LEAST * (1.0 + self.channel.data)
+        magnitude = self.derivation.magnitude(*arguments) + LEAST * (1.0 + self.channel.unit_cost)
         relative: Array = np.where(np.isinf(gradient), np.sign(gradient), gradient / magnitude)
         return relative
 
@@ -89,11 +89,11 @@ class Claim:
         inside = (self.x > channel.lower) | (self.falls < ROUNDING)
         inside &= (self.x < channel.upper) | (self.rises < ROUNDING)
         inside &= channel.weight > 0.0
-        offset = self.derivation.offset_of(0.0, 0.0, channel.weight, channel.data, *self.scalars)
-        return float(channel.data @ np.where(inside, np.abs(self.x) + np.abs(offset), 0.0))
+        offset = self.derivation.offset_of(0.0, 0.0, channel.weight, channel.unit_cost, *self.scalars)
+        return float(channel.unit_cost @ np.where(inside, np.abs(self.x) + np.abs(offset), 0.0))
 
     def objective(self, x: Array) -> Array:
-        values = self.derivation.objective(x, 0.0, self.channel.weight, self.channel.data, *self.scalars)
+        values = self.derivation.objective(x, 0.0, self.channel.weight, self.channel.unit_cost, *self.scalars)
         return np.broadcast_to(values, x.shape)
 
     @cached_property
@@ -105,16 +105,16 @@ class Claim:
     @property
     def losses(self) -> Array:
         """L(x) - min L >= 0, layer by layer."""
-        moved = self._sigma * self.channel.data * (self.x - self.cheapest)
+        moved = self._sigma * self.channel.unit_cost * (self.x - self.cheapest)
         return self.objective(self.x) - self.objective(self.cheapest) + product(self.multiplier, moved)
 
     @property
     def sizes(self) -> Array:
         """The sum of the absolute values of what a loss adds up, where it is no difference of equal numbers."""
-        use = self.channel.data * (np.abs(self.x) + np.abs(self.cheapest))
-        price = abs(self.multiplier) + self.derivation.declared_price_of(*self.scalars)
+        use = self.channel.unit_cost * (np.abs(self.x) + np.abs(self.cheapest))
+        total_price = abs(self.multiplier) + self.derivation.declared_price_of(*self.scalars)
         values = np.abs(self.objective(self.x)) + np.abs(self.objective(self.cheapest))
-        return np.where(self.x == self.cheapest, 0.0, values + product(price, use))
+        return np.where(self.x == self.cheapest, 0.0, values + product(total_price, use))
 
 
 def product(factor: float, values: Array) -> Array:

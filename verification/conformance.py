@@ -91,37 +91,39 @@ def planted_instances() -> Iterator[Planted]:
 
 def _planted(program: Program, layers: int, rng: np.random.Generator) -> Iterator[Planted]:
     quality = 10.0 ** rng.uniform(-2.0, 0.0, layers)
-    data = [rng.uniform(0.5, 2.0, layers) for _ in program.terms]
-    yield _plant("binding", program, quality, data, rng)
+    unit_costs = [rng.uniform(0.5, 2.0, layers) for _ in program.terms]
+    yield _plant("binding", program, quality, unit_costs, rng)
     yield _plant("tied", program, np.ones(layers), [np.ones(layers) for _ in program.terms], rng)
     exponents = {str(term.exponent): 0.0 for term in program.terms}
-    yield _plant("without quality", program, quality, data, rng, exponents)
+    yield _plant("without quality", program, quality, unit_costs, rng, exponents)
     if layers > 1:
         quality[0] = 0.0
-        yield _plant("weightless", program, quality, data, rng)
-    yield from _priced(program, quality, data, rng)
+        yield _plant("weightless", program, quality, unit_costs, rng)
+    yield from _with_declared_price(program, quality, unit_costs, rng)
 
 
-def _priced(program: Program, quality: Array, data: list[Array], rng: np.random.Generator) -> Iterator[Planted]:
+def _with_declared_price(
+    program: Program, quality: Array, unit_costs: list[Array], rng: np.random.Generator
+) -> Iterator[Planted]:
     """Programs whose objective can price the resource: binding above the price, slack at it."""
     (*_, derivation) = derive(program)
-    price = derivation.total_price.free_symbols & {scalar.symbol for scalar in program.scalars}
+    declared = derivation.total_price.free_symbols & {scalar.symbol for scalar in program.scalars}
     for scalar in program.scalars:
-        if scalar.symbol in price:
-            yield _plant("priced", program, quality, data, rng, {scalar.name: 0.01})
-            yield _slack(program, quality, data, rng, {scalar.name: 0.1})
+        if scalar.symbol in declared:
+            yield _plant("priced", program, quality, unit_costs, rng, {scalar.name: 0.01})
+            yield _slack(program, quality, unit_costs, rng, {scalar.name: 0.1})
 
 
 def _plant(
     name: str,
     program: Program,
     quality: Array,
-    data: list[Array],
+    unit_costs: list[Array],
     rng: np.random.Generator,
     knobs: dict[str, float] | None = None,
 ) -> Planted:
     """Choose a multiplier that leaves layers inside their boxes; the limit is what the plan uses."""
-    roomy = _roomy(program, quality, data, knobs or {})
+    roomy = _roomy(program, quality, unit_costs, knobs or {})
     multiplier = _typical_multiplier(roomy) * float(2.0 ** rng.uniform(-1.0, 1.0))
     x = plan_at(roomy, multiplier)
     interior = any(
@@ -133,9 +135,9 @@ def _plant(
 
 
 def _slack(
-    program: Program, quality: Array, data: list[Array], rng: np.random.Generator, knobs: dict[str, float]
+    program: Program, quality: Array, unit_costs: list[Array], rng: np.random.Generator, knobs: dict[str, float]
 ) -> Planted:
-    roomy = _roomy(program, quality, data, knobs)
+    roomy = _roomy(program, quality, unit_costs, knobs)
     x = plan_at(roomy, 0.0)
     spare = float(rng.uniform(0.1, 1.0)) * max(_use(roomy, x), 0.1)
     use = _use(roomy, x)
@@ -143,7 +145,7 @@ def _slack(
     return Planted(_name("slack", roomy), replace(roomy, limit=limit), x, 0.0 if limit != use else None)
 
 
-def _roomy(program: Program, quality: Array, data: list[Array], knobs: dict[str, float]) -> Instance:
+def _roomy(program: Program, quality: Array, unit_costs: list[Array], knobs: dict[str, float]) -> Instance:
     """Boxes of every kind (free, floored, capped), and a limit that rules nothing out yet."""
     layers = quality.size
     lower = [np.where(np.arange(layers) % 3 == 1, 0.05, 0.0) for _ in program.terms]
@@ -151,27 +153,29 @@ def _roomy(program: Program, quality: Array, data: list[Array], knobs: dict[str,
         np.minimum(np.where(np.arange(layers) % 4 == 2, 0.4, 8.0 if math.isinf(term.upper) else 0.95), term.upper)
         for term in program.terms
     ]
-    ends = zip(program.terms, data, lower, upper, strict=True)
+    ends = zip(program.terms, unit_costs, lower, upper, strict=True)
     roomiest = sum(term.usage * float(d @ (l if program.costs(term) else u)) for term, d, l, u in ends)
     limit = roomiest + program.sign * 1e-3 * abs(roomiest)
-    return declare(program, quality, data, limit, lower, upper, knobs)
+    return declare(program, quality, unit_costs, limit, lower, upper, knobs)
 
 
 def _typical_multiplier(instance: Instance) -> float:
     """The multiplier at which the median layer stands in the middle of its box."""
-    prices = []
+    multipliers = []
     for derivation, channel in zip(derive(instance.program), instance.channels, strict=True):
         weighted = channel.weight > 0.0
         middle = 0.5 * (channel.lower + channel.upper)
-        gradient = derivation.gradient(middle, 0.0, channel.weight, channel.data, *instance.scalars)
-        price = -np.broadcast_to(gradient, middle.shape) / (instance.program.sign * channel.term.usage * channel.data)
-        prices.append(price[weighted])
-    return max(float(np.median(np.concatenate(prices))), 1e-3)
+        gradient = derivation.gradient(middle, 0.0, channel.weight, channel.unit_cost, *instance.scalars)
+        multiplier = -np.broadcast_to(gradient, middle.shape) / (
+            instance.program.sign * channel.term.usage * channel.unit_cost
+        )
+        multipliers.append(multiplier[weighted])
+    return max(float(np.median(np.concatenate(multipliers))), 1e-3)
 
 
 def _use(instance: Instance, x: Array) -> float:
     pairs = zip(instance.channels, instance.rows(x), strict=True)
-    return math.fsum(v for channel, row in pairs for v in (channel.term.usage * channel.data * row).tolist())
+    return math.fsum(v for channel, row in pairs for v in (channel.term.usage * channel.unit_cost * row).tolist())
 
 
 def _name(kind: str, instance: Instance) -> str:

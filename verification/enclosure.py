@@ -19,7 +19,7 @@ from flint import arb, ctx
 from numpy.typing import NDArray
 
 from zetaplan.errors import SpecError
-from zetaplan.spec.derivation import PRICE, Derivation, derive
+from zetaplan.spec.derivation import TOTAL_PRICE, Derivation, derive
 from zetaplan.spec.instance import Channel, Instance
 from zetaplan.spec.program import MULTIPLIER
 from zetaplan.spec.solution import Solution
@@ -92,8 +92,8 @@ class _Term:
     def layers(self) -> list[dict[sp.Symbol, arb]]:
         """The values of the symbols of every layer."""
         term = self.channel.term
-        pairs = zip(self.weight, self.channel.data.tolist(), strict=True)
-        return [self.knobs | {term.weight: weight, term.data: arb(datum)} for weight, datum in pairs]
+        pairs = zip(self.weight, self.channel.unit_cost.tolist(), strict=True)
+        return [self.knobs | {term.weight: weight, term.unit_cost: arb(datum)} for weight, datum in pairs]
 
     @cached_property
     def lines(self) -> list[tuple[arb, arb] | None]:
@@ -116,7 +116,7 @@ class _Term:
         """x(lambda); a layer without weight spares the resource, and every layer does at an infinite multiplier."""
         spared, taken = (0, 1) if self.derivation.uses else (1, 0)
         pi = self.declared_price + arb(multiplier)
-        u = evaluate(self.derivation.price, self.knobs | {PRICE: pi}) if pi.is_finite() else arb("nan")
+        u = evaluate(self.derivation.level, self.knobs | {TOTAL_PRICE: pi}) if pi.is_finite() else arb("nan")
         if not u.is_finite():  # a resource that costs nothing at all, or more than anything
             side = taken if pi == 0 else spared
             return [box[spared if line is None else side] for line, box in zip(self.lines, self.box, strict=True)]
@@ -126,7 +126,7 @@ class _Term:
         ]
 
     def use(self, plan: list[arb]) -> arb:
-        pairs = zip(self.channel.data.tolist(), plan, strict=True)
+        pairs = zip(self.channel.unit_cost.tolist(), plan, strict=True)
         return self.channel.term.usage * sum((arb(a) * x for a, x in pairs), arb(0))
 
     def value(self, plan: list[arb]) -> arb:

@@ -78,8 +78,8 @@ def certify_exactly(instance: Instance, solution: Solution) -> ExactCertificate:
         return _refused("finite", "every entry of the plan and its multiplier is a finite number")
     if not ((instance.lower <= x) & (x <= instance.upper)).all():
         return _refused("box", "every layer is between its floor and its cap, exactly")
-    price = fraction(float(solution.multiplier))
-    return _certificate(instance, solution, _Claim(truth, fractions(x), price, *_locate(truth, x, price)))
+    claimed = fraction(float(solution.multiplier))
+    return _certificate(instance, solution, _Claim(truth, fractions(x), claimed, *_locate(truth, x, claimed)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ class _Claim:
 
     truth: RationalInstance
     x: list[fmpq]
-    price: fmpq
+    claimed: fmpq
     multiplier: fmpq
     weighted_sides: Sides
 
@@ -125,9 +125,9 @@ class _Claim:
         """|x_k - x*_k|, from above."""
         truth, bounds = self.truth, {FLOOR: self.truth.lower, CAP: self.truth.upper}
         line = dict(zip(truth.weighted, zip(truth.equation.p, truth.equation.r, strict=True), strict=True))
-        prices = [truth.price_of(multiplier) for multiplier in self.multipliers]
+        levels = [truth.level_of(multiplier) for multiplier in self.multipliers]
         return [
-            max(abs(x - line[k][0] * u - line[k][1]) for u in prices) if side == INTERIOR else abs(x - bounds[side][k])
+            max(abs(x - line[k][0] * u - line[k][1]) for u in levels) if side == INTERIOR else abs(x - bounds[side][k])
             for k, (x, side) in enumerate(zip(self.x, self.sides, strict=True))
         ]
 
@@ -140,14 +140,14 @@ class _Claim:
     @cached_property
     def excess(self) -> fmpq:
         """What the plan uses beyond its budget, or lacks of its target."""
-        use = total([a * x for a, x in zip(self.truth.data, self.x, strict=True)])
+        use = total([a * x for a, x in zip(self.truth.unit_cost, self.x, strict=True)])
         return use - self.truth.limit if self.truth.uses else self.truth.limit - use
 
     @property
     def volume(self) -> fmpq:
         """What the excess is relative to: the limit, and what rounding can do to layers that are off their bounds."""
         bounds = {FLOOR: self.truth.lower, CAP: self.truth.upper}
-        layers = enumerate(zip(self.truth.data, self.x, self.sides, strict=True))
+        layers = enumerate(zip(self.truth.unit_cost, self.x, self.sides, strict=True))
         touched = [a * (x + (side == INTERIOR or x != bounds[side][k])) for k, (a, x, side) in layers]
         return self.truth.limit + fraction(ROUNDING) / fraction(TOLERANCE) * total(touched)
 
@@ -162,9 +162,9 @@ class _Claim:
         return lost + max(-self.excess, fmpq(0)) * self.multipliers[1]
 
 
-def _locate(truth: RationalInstance, x: Array, price: fmpq) -> tuple[fmpq, Sides]:
+def _locate(truth: RationalInstance, x: Array, claimed: fmpq) -> tuple[fmpq, Sides]:
     """The multiplier and the sides of the optimum, from the sides on which the claimed plan stands."""
-    u, sides = truth.unpriced
+    u, sides = truth.at_zero
     surplus = truth.surplus(u, sides)
     if surplus is None or surplus < 0:
         u, sides = truth.equation.root(_stands(truth, x))
@@ -172,7 +172,7 @@ def _locate(truth: RationalInstance, x: Array, price: fmpq) -> tuple[fmpq, Sides
         return fmpq(0), sides
     if INTERIOR in sides:
         return truth.multiplier_of(u), sides
-    return _nearest(truth, sides, price), sides
+    return _nearest(truth, sides, claimed), sides
 
 
 def _stands(truth: RationalInstance, x: Array) -> Sides:
@@ -181,17 +181,17 @@ def _stands(truth: RationalInstance, x: Array) -> Sides:
     return [sides[k] for k in truth.weighted]
 
 
-def _nearest(truth: RationalInstance, sides: Sides, price: fmpq) -> fmpq:
+def _nearest(truth: RationalInstance, sides: Sides, claimed: fmpq) -> fmpq:
     """The multiplier closest to the claimed one, where every layer is fixed and an interval of multipliers will do."""
     ends = [None if u is None else truth.multiplier_of(u) for u in truth.equation.support(sides)]
     low, high = reversed(ends) if truth.uses else ends
-    nearest = price if high is None else min(price, high)
+    nearest = claimed if high is None else min(claimed, high)
     return max(nearest, fmpq(0) if low is None else max(low, fmpq(0)))
 
 
 def _certificate(instance: Instance, solution: Solution, claim: _Claim) -> ExactCertificate:
     distance, coupling, gap = _above(claim.distance), _above(max(claim.excess, fmpq(0))), _above(claim.gap)
-    price = _above(abs(claim.price - claim.multiplier))
+    price = _above(abs(claim.claimed - claim.multiplier))
     conditions = (
         _condition("coupling", fraction(coupling), claim.volume, "the limit is kept, or missed by next to nothing"),
         _condition("distance", fraction(distance), fmpq(1), "the plan is the unique optimum, but for rounding"),

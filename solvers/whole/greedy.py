@@ -18,7 +18,7 @@ class Greedy(NamedTuple):
     """A plan that fits; the gain per cost of the first unit that did not fit, 0 if all did; whether it is optimal."""
 
     z: Counts
-    price: float
+    multiplier: float
     optimal: bool
 
 
@@ -26,7 +26,7 @@ def fill(units: Units) -> Greedy:
     """The greedy plan, the greater part of it taken as one prefix."""
     z = _prefix(units)
     left = units.left(z)
-    price, left_at_first = 0.0, 0
+    multiplier, left_at_first = 0.0, 0
     taken = True
     while taken:
         taken = False
@@ -38,9 +38,9 @@ def fill(units: Units) -> Greedy:
                 z[k] += 1
                 left -= units.costs[k]
                 taken = True
-            elif price == 0.0:
-                price, left_at_first = float(ratio[k]), left
-    return Greedy(z, price, left_at_first == 0)
+            elif multiplier == 0.0:
+                multiplier, left_at_first = float(ratio[k]), left
+    return Greedy(z, multiplier, left_at_first == 0)
 
 
 def _prefix(units: Units) -> Counts:

@@ -112,21 +112,21 @@ def solve_integer(instance: Instance, step: ArrayLike = 1, groups: Groups | None
 
 def _best(units: Units) -> tuple[Counts, str, bool]:
     """The plan, the method that found it, and whether it is proved: the cheapest method that can."""
-    known, price, proved = greedy.fill(units)
+    known, multiplier, proved = greedy.fill(units)
     if proved:
         return known, "greedy", True
-    method, decisions = "greedy", window(units, known, price)
+    method, decisions = "greedy", window(units, known, multiplier)
     for beam in BEAMS:
         search = dynamic.solve(units, decisions, beam)
         if search is None:
             break
         if search.complete:
             return search.z, "dynamic programming", True
-        better = window(units, search.z, price)
+        better = window(units, search.z, multiplier)
         if better.gap < decisions.gap:
             known, method, decisions = search.z, "dynamic programming", better
     mixed = milp.solve(units, decisions)
-    if mixed is None or (not mixed.optimal and window(units, mixed.z, price).gap >= decisions.gap):
+    if mixed is None or (not mixed.optimal and window(units, mixed.z, multiplier).gap >= decisions.gap):
         return known, method, False
     return mixed.z, "milp", mixed.optimal
 
@@ -135,21 +135,23 @@ def _units(instance: Instance, members: list[list[int]], grid: _Grid) -> Units:
     """The knapsack that is left once every layer stands at the start of its grid."""
     (derivation,), (channel,) = derive(instance.program), instance.channels
     start = [grid.start[g] for g in grid.group.tolist()]
-    data = [Fraction(d) for d in channel.data.tolist()]
-    use = channel.term.usage * sum((d * x for d, x in zip(data, start, strict=True)), Fraction(0))
+    costs_per_unit = [Fraction(d) for d in channel.unit_cost.tolist()]
+    use = channel.term.usage * sum((d * x for d, x in zip(costs_per_unit, start, strict=True)), Fraction(0))
     room = instance.program.sign * (Fraction(instance.limit) - use)
     if room < 0:
         _raise_short(instance, float(use))
-    prices = [sum((data[k] for k in layers), Fraction(0)) * abs(grid.stride[g]) for g, layers in enumerate(members)]
-    unit = _common_unit(prices)
-    costs = tuple(int(price / unit) for price in prices)
+    unit_costs = [
+        sum((costs_per_unit[k] for k in layers), Fraction(0)) * abs(grid.stride[g]) for g, layers in enumerate(members)
+    ]
+    unit = _common_unit(unit_costs)
+    costs = tuple(int(cost / unit) for cost in unit_costs)
     whole = room // unit
     most = [min(top, whole // cost) for top, cost in zip(grid.most, costs, strict=True)]
     _check_countable(members, grid, most)
 
     def loss(z: Counts) -> Array:
         x = grid.plan(z).astype(np.float64)
-        values = derivation.objective(x, 0.0, channel.weight, channel.data, *instance.scalars)
+        values = derivation.objective(x, 0.0, channel.weight, channel.unit_cost, *instance.scalars)
         return np.bincount(grid.group, weights=values, minlength=len(members)).astype(np.float64, copy=False)
 
     return Units(loss, costs, whole, np.array(most, dtype=np.int64))
@@ -211,15 +213,15 @@ def _members(groups: Groups | None, layers: int) -> list[list[int]]:
     return given + [[k] for k in range(layers) if k not in owner]
 
 
-def _common_unit(prices: list[Fraction]) -> Fraction:
+def _common_unit(unit_costs: list[Fraction]) -> Fraction:
     """The largest number of which every price is a whole multiple."""
-    denominator = math.lcm(*(price.denominator for price in prices))
-    return Fraction(math.gcd(*(int(price * denominator) for price in prices)), denominator)
+    denominator = math.lcm(*(cost.denominator for cost in unit_costs))
+    return Fraction(math.gcd(*(int(cost * denominator) for cost in unit_costs)), denominator)
 
 
 def _objective(instance: Instance, x: NDArray[np.int64]) -> float:
     (derivation,), (channel,) = derive(instance.program), instance.channels
-    values = derivation.objective(x.astype(np.float64), 0.0, channel.weight, channel.data, *instance.scalars)
+    values = derivation.objective(x.astype(np.float64), 0.0, channel.weight, channel.unit_cost, *instance.scalars)
     return math.fsum(values.tolist())
 
 
@@ -231,13 +233,13 @@ def _dual(relaxed: Solution) -> float:
     """
     instance, multiplier = relaxed.instance, relaxed.multiplier
     x = plan_at(instance, multiplier)
-    price = multiplier * excess(instance, x)
-    if not math.isfinite(price):
+    paid = multiplier * excess(instance, x)
+    if not math.isfinite(paid):
         return -math.inf
     (derivation,), (channel,) = derive(instance.program), instance.channels
-    values = derivation.objective(x, 0.0, channel.weight, channel.data, *instance.scalars)
-    terms: list[float] = [*values.tolist(), price]
-    declared = float(derivation.declared_price_of(*instance.scalars)) * float(channel.data @ np.abs(x))
+    values = derivation.objective(x, 0.0, channel.weight, channel.unit_cost, *instance.scalars)
+    terms: list[float] = [*values.tolist(), paid]
+    declared = float(derivation.declared_price_of(*instance.scalars)) * float(channel.unit_cost @ np.abs(x))
     return math.fsum(terms) - OUTWARD * (math.fsum(map(abs, terms)) + declared)
 
 

@@ -1,8 +1,8 @@
-"""The separable knapsack in whole units, and what one price says about it (Everett 1963, Fox 1966).
+"""The separable knapsack in whole units, and what one multiplier says about it (Everett 1963, Fox 1966).
 
     minimise  sum_k F_k(z_k)    subject to  sum_k c_k z_k <= room,   0 <= z_k <= most_k whole,   F_k convex
 
-At a price t every layer buys the units that are worth it: z(t) minimises sum_k F_k(z_k) + t c_k z_k. If z(t) fits
+At a multiplier t every layer buys the units that are worth it: z(t) minimises sum_k F_k(z_k) + t c_k z_k. If z(t) fits
 into the room, it is optimal for the room it uses. Whatever fits, the objective of any plan exceeds the dual bound by
 
     sum_k penalty_k(z_k) + t (room - sum_k c_k z_k),     penalty_k = F_k + t c_k z_k above its least value
@@ -55,9 +55,9 @@ class Units:
             gain: Array = self.loss(z) - self.loss(np.minimum(z + 1, self.most))
         return np.where(z < self.most, gain, -np.inf)
 
-    def cheapest(self, price: float, low: Counts, high: Counts) -> Counts:
-        """z(price), known to lie between low and high."""
-        cost = price * self.relative_costs
+    def cheapest(self, multiplier: float, low: Counts, high: Counts) -> Counts:
+        """z(multiplier), known to lie between low and high."""
+        cost = multiplier * self.relative_costs
         return first(lambda z: self.gain(z) <= cost, low, high)
 
 
@@ -65,7 +65,7 @@ class Units:
 class Window:
     """What is left to decide once a plan is known: a better one has low <= z <= high, (K,) each.
 
-    penalty : z -> (K,), as above. rate : the price t per unit of cost. gap : the known plan above the dual bound.
+    penalty : z -> (K,), as above. rate : the multiplier t per unit of cost. gap : the known plan above the dual bound.
     """
 
     low: Counts
@@ -92,17 +92,17 @@ def first(holds: Callable[[Counts], NDArray[np.bool_]], low: Counts, high: Count
     return low
 
 
-def window(units: Units, known: Counts, price: float) -> Window:
-    """The counts that a plan better than `known` may hold; any price is valid, the dual one is the sharpest."""
+def window(units: Units, known: Counts, multiplier: float) -> Window:
+    """The counts that a plan better than `known` may hold; any multiplier is valid, the dual one is the sharpest."""
     nothing = np.zeros_like(units.most)
-    best = units.cheapest(price, nothing, units.most)
-    cost = price * units.relative_costs
+    best = units.cheapest(multiplier, nothing, units.most)
+    cost = multiplier * units.relative_costs
     least = units.loss(best) + cost * best
 
     def penalty(z: Counts) -> Array:
         return np.maximum(units.loss(z) + cost * z - least, 0.0)
 
-    rate = price / max(units.costs)
+    rate = multiplier / max(units.costs)
     gap = float(penalty(known).sum()) + rate * units.left(known)
     gap += ROUNDING * float(np.abs(least).max())
     low = first(lambda z: penalty(z) <= gap, nothing, best)

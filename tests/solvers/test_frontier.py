@@ -101,7 +101,7 @@ def test_breakpoints_are_exact_up_to_rounding_whatever_the_spread(decades: int) 
     truth = [rational_use(i, price) for price in prices]
     assert path.breakpoints.size == 2 * k
     spent = float(costs.sum())  # the offsets: what rounding the slopes is relative to
-    for limit, price, exact, at in zip(path.breakpoints, path.prices, truth, prices, strict=True):
+    for limit, price, exact, at in zip(path.breakpoints, path.levels, truth, prices, strict=True):
         assert abs(F(float(limit)) - exact) <= F(4, 2**52) * (exact + F(spent))
         assert price == pytest.approx(float(at), rel=1e-15)
     between = (path.breakpoints[:-1] + path.breakpoints[1:]) / 2.0

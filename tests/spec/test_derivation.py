@@ -59,7 +59,7 @@ def test_constants_bound_the_second_derivatives_inside_the_box(planted: object) 
         strict=True,
     )
     for derivation, channel, reach, mu, smoothness in rows:
-        arguments = (0.0, channel.weight, channel.data, *instance.scalars)
+        arguments = (0.0, channel.weight, channel.unit_cost, *instance.scalars)
         for t in np.linspace(0.1, 0.9, 5):
             x = channel.lower + t * (reach - channel.lower)
             h = 1e-5 * np.maximum(x, 1e-3)

@@ -21,7 +21,7 @@ import numpy as np
 import sympy as sp
 from flint import fmpq
 
-from zetaplan.spec.derivation import PRICE, Derivation, derive
+from zetaplan.spec.derivation import TOTAL_PRICE, Derivation, derive
 from zetaplan.spec.instance import Array, Instance, declare, normalise
 from zetaplan.spec.program import MULTIPLIER, Program
 from zetaplan.spec.programs.allocation import ALLOCATION
@@ -67,7 +67,7 @@ class _Draw:
     program: Program
     quality: Array
     weight: Array
-    data: Array
+    unit_cost: Array
     scalars: tuple[float, ...]
     multiplier: float
     dyadic: bool
@@ -96,7 +96,7 @@ def plant(seed: int, index: int, spread: tuple[float, float] = (0.0, 12.0)) -> P
     plan = [_clip(x, l, h) for x, l, h in zip(stationary, lower.tolist(), upper.tolist(), strict=True)]
     limit, exact = _limit(rng, draw, plan, lower, upper)
     knobs = {scalar.name: value for scalar, value in zip(draw.program.scalars, draw.scalars, strict=True)}
-    instance = declare(draw.program, draw.quality, (draw.data,), limit, (lower,), (upper,), knobs)
+    instance = declare(draw.program, draw.quality, (draw.unit_cost,), limit, (lower,), (upper,), knobs)
     if not exact:
         return Planted(instance, decades, None, None)
     return Planted(instance, decades, tuple(map(_fraction, plan)), Fraction(draw.multiplier))
@@ -106,19 +106,19 @@ def _draw(rng: np.random.Generator, program: Program, decades: float) -> _Draw:
     layers = int((LAYERS + 1.0) ** rng.random() ** 1.3)  # most are small, where every special case is likely
     dyadic = bool(rng.random() < 0.6)
     quality = _quality(rng, layers, decades, dyadic)
-    exponent, price = program.terms[0].exponent, derive(program)[0].total_price - MULTIPLIER
-    (strength,) = {scalar.symbol for scalar in program.scalars} - {exponent, price}
+    exponent, declared = program.terms[0].exponent, derive(program)[0].total_price - MULTIPLIER
+    (strength,) = {scalar.symbol for scalar in program.scalars} - {exponent, declared}
     chosen = {
         exponent: 1.0 if dyadic else float(rng.choice([1.0, 1.0, 1.0, 2.0, 0.5, 0.0])),
         strength: float(rng.choice([1.0, 2.0] if dyadic else [1.0, 0.9, rng.uniform(0.1, 10.0)])),
-        price: 0.0 if rng.random() < 0.5 else _price(rng, dyadic),
+        declared: 0.0 if rng.random() < 0.5 else _positive(rng, dyadic),
     }
     scalars = tuple(chosen[scalar.symbol] for scalar in program.scalars)
-    binding = rng.random() < (0.9 if chosen[price] == 0.0 else 0.7)
-    multiplier = _multiplier(rng, chosen[price], dyadic) if binding else 0.0
+    binding = rng.random() < (0.9 if chosen[declared] == 0.0 else 0.7)
+    multiplier = _multiplier(rng, chosen[declared], dyadic) if binding else 0.0
     weight = normalise(quality) ** chosen[exponent]
-    data = _data(rng, program, weight, chosen[strength], (chosen[price] + multiplier) or 1.0, dyadic)
-    return _Draw(program, quality, weight, data, scalars, multiplier, dyadic)
+    unit_cost = _unit_cost(rng, program, weight, chosen[strength], (chosen[declared] + multiplier) or 1.0, dyadic)
+    return _Draw(program, quality, weight, unit_cost, scalars, multiplier, dyadic)
 
 
 def _quality(rng: np.random.Generator, layers: int, decades: float, dyadic: bool) -> Array:
@@ -136,33 +136,33 @@ def _quality(rng: np.random.Generator, layers: int, decades: float, dyadic: bool
     return whole
 
 
-def _price(rng: np.random.Generator, dyadic: bool) -> float:
+def _positive(rng: np.random.Generator, dyadic: bool) -> float:
     exponent = rng.uniform(-20.0, 20.0)
     return 2.0 ** round(exponent) if dyadic else float(2.0**exponent)
 
 
-def _multiplier(rng: np.random.Generator, price: float, dyadic: bool) -> float:
+def _multiplier(rng: np.random.Generator, declared_price: float, dyadic: bool) -> float:
     """Such that the total price is a power of two if dyadic, and from far below to far above the declared one."""
-    if price == 0.0:
-        return _price(rng, dyadic)
+    if declared_price == 0.0:
+        return _positive(rng, dyadic)
     if dyadic:
-        return price * (2.0 ** int(rng.integers(1, 12)) - 1.0)
-    return price * float(10.0 ** rng.uniform(-8.0, 8.0))
+        return declared_price * (2.0 ** int(rng.integers(1, 12)) - 1.0)
+    return declared_price * float(10.0 ** rng.uniform(-8.0, 8.0))
 
 
-def _data(
-    rng: np.random.Generator, program: Program, weight: Array, strength: float, price: float, dyadic: bool
+def _unit_cost(
+    rng: np.random.Generator, program: Program, weight: Array, strength: float, total_price: float, dyadic: bool
 ) -> Array:
     """Costs or sizes: such that every layer has its share, or of one size, or ill-scaled over many decades."""
     layers = weight.size
-    typical = strength * (weight if rng.random() < 0.6 else np.full(layers, weight[rng.integers(layers)])) / price
+    typical = strength * (weight if rng.random() < 0.6 else np.full(layers, weight[rng.integers(layers)])) / total_price
     typical[typical == 0.0] = typical.max() or 1.0
     share = 2.0 ** rng.uniform(-5.0, 3.0, layers) if program is ALLOCATION else 2.0 * rng.uniform(0.05, 1.2, layers)
     share *= 10.0 ** (rng.choice([0.0, 0.0, 1.0, 6.0]) * rng.uniform(-1.0, 1.0, layers))
-    data: Array = typical * (_few_bits(share) if dyadic else share)
+    unit_cost: Array = typical * (_few_bits(share) if dyadic else share)
     if rng.random() < 0.2:
-        data[:] = data[0]
-    return data
+        unit_cost[:] = unit_cost[0]
+    return unit_cost
 
 
 def _few_bits(values: Array) -> Array:
@@ -177,10 +177,10 @@ def _stationary(draw: _Draw) -> list[fmpq | float]:
     idle = -math.inf if draw.derivation.uses else math.inf
     if draw.free:
         return [pull if w > 0.0 else 0.0 for w in draw.weight.tolist()]
-    slope, offset, price = rational(draw.program)
+    slope, offset, level = rational(draw.program)
     scalars = [fraction(value) for value in draw.scalars]
-    u = price(fraction(draw.declared_price) + fraction(draw.multiplier), *scalars)
-    rows = ((fraction(w), fraction(d)) for w, d in zip(draw.weight.tolist(), draw.data.tolist(), strict=True))
+    u = level(fraction(draw.declared_price) + fraction(draw.multiplier), *scalars)
+    rows = ((fraction(w), fraction(d)) for w, d in zip(draw.weight.tolist(), draw.unit_cost.tolist(), strict=True))
     return [slope(w, d, *scalars) * u + offset(w, d, *scalars) if w > 0 else idle for w, d in rows]
 
 
@@ -189,11 +189,11 @@ def rational(program: Program) -> tuple[Callable[..., Any], Callable[..., Any], 
     """slope(w, d, *scalars), offset(w, d, *scalars) and u(total price, *scalars) in rational arithmetic."""
     derivation = derive(program)[0]
     scalars = [scalar.symbol for scalar in program.scalars]
-    data = [derivation.term.weight, derivation.term.data]
+    layer = [derivation.term.weight, derivation.term.unit_cost]
     return (
-        _quotient([*data, *scalars], derivation.slope),
-        _quotient([*data, *scalars], derivation.offset),
-        _quotient([PRICE, *scalars], derivation.price),
+        _quotient([*layer, *scalars], derivation.slope),
+        _quotient([*layer, *scalars], derivation.offset),
+        _quotient([TOTAL_PRICE, *scalars], derivation.level),
     )
 
 
@@ -236,13 +236,13 @@ def _clip(x: fmpq | float, lower: float, upper: float) -> fmpq:
 
 def _limit(rng: np.random.Generator, draw: _Draw, plan: list[fmpq], lower: Array, upper: Array) -> tuple[float, bool]:
     """A double that makes the plan optimal, or nearly so; and whether the plan is the optimum exactly."""
-    use = total([d * x for d, x in zip(fractions(draw.data), plan, strict=True)])
+    use = total([d * x for d, x in zip(fractions(draw.unit_cost), plan, strict=True)])
     uses = draw.derivation.uses
     limit = _float(use)
     if draw.multiplier > 0.0:
-        if uses and fraction(limit) < _rational_dot(draw.data, lower):
+        if uses and fraction(limit) < _rational_dot(draw.unit_cost, lower):
             return math.nextafter(limit, math.inf), False
-        if not uses and np.isfinite(upper).all() and fraction(limit) > _rational_dot(draw.data, upper):
+        if not uses and np.isfinite(upper).all() and fraction(limit) > _rational_dot(draw.unit_cost, upper):
             return math.nextafter(limit, 0.0), False
         return limit, fraction(limit) == use
     room = float(rng.choice([0.0, 1e-9, rng.random(), 3.0]))

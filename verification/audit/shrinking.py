@@ -22,7 +22,7 @@ from zetaplan.verification.audit.planting import Planted
 from zetaplan.verification.audit.trial import judge, truth
 
 DIGITS = (1, 2, 3, 6, 9)
-FIELDS = ("quality", "data", "lower", "upper", "limit")
+FIELDS = ("quality", "unit_cost", "lower", "upper", "limit")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class _Data:
     """The arguments of a declaration: what can be made simpler."""
 
     quality: Array
-    data: Array
+    unit_cost: Array
     lower: Array
     upper: Array
     limit: float
@@ -44,8 +44,8 @@ class _Data:
     def without(self, layers: range, used: Array) -> _Data:
         """Some layers less, and what they use of the limit less."""
         rest = np.setdiff1d(np.arange(self.quality.size), layers)
-        limit = max(self.limit - float((self.data * used)[layers.start : layers.stop].sum()), 0.0)
-        return _Data(self.quality[rest], self.data[rest], self.lower[rest], self.upper[rest], limit, self.knobs)
+        limit = max(self.limit - float((self.unit_cost * used)[layers.start : layers.stop].sum()), 0.0)
+        return _Data(self.quality[rest], self.unit_cost[rest], self.lower[rest], self.upper[rest], limit, self.knobs)
 
     def with_knob(self, name: str, value: float) -> _Data:
         return replace(self, knobs=self.knobs | {name: value})
@@ -126,7 +126,7 @@ def _declared(instance: Instance, data: _Data) -> Instance | None:
         return None
     try:
         return declare(
-            instance.program, data.quality, (data.data,), data.limit, (data.lower,), (data.upper,), data.knobs
+            instance.program, data.quality, (data.unit_cost,), data.limit, (data.lower,), (data.upper,), data.knobs
         )
     except ZetaplanError:
         return None

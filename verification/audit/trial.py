@@ -51,7 +51,7 @@ class Truth:
     decided: NDArray[np.bool_]
     side: NDArray[np.int8]
     multipliers: tuple[float, float]
-    price: float
+    declared_price: float
 
 
 @dataclass(frozen=True)
@@ -92,22 +92,25 @@ def truth(planted: Planted) -> Truth:
     instance = planted.instance
     best = exact_optimum(instance)
     channel, derivation = instance.channels[0], derive(instance.program)[0]
-    price = float(derivation.declared_price_of(*instance.scalars))
+    declared_price = float(derivation.declared_price_of(*instance.scalars))
     x = np.array([float(value) for value in best.x])
     side = np.zeros(x.size, dtype=np.int8)
     side[list(best.floor)], side[list(best.cap)] = -1, 1
-    free = best.multiplier == 0 and price == 0.0
+    free = best.multiplier == 0 and declared_price == 0.0
     decided = (channel.weight > 0.0) | (not free)
     _compare(planted, best.x, decided)
     with np.errstate(all="ignore"):
-        u = derivation.price_at(float(best.multiplier), instance.scalars)
+        u = derivation.level_at(float(best.multiplier), instance.scalars)
         slope, offset = derivation.line(channel, instance.scalars)
         scale = np.where(channel.weight > 0.0, np.abs(slope * u) + np.abs(offset), 0.0)
     least = float(best.multiplier)
     largest = least if best.interior or _left_over(instance, best) else _largest(instance, side, least)
-    if planted.multiplier is not None and not _within(float(planted.multiplier), (least, largest), price) <= 1e-12:
+    if (
+        planted.multiplier is not None
+        and not _within(float(planted.multiplier), (least, largest), declared_price) <= 1e-12
+    ):
         raise TruthError(f"planted multiplier {planted.multiplier}, exact one from {least!r} to {largest!r}")
-    return Truth(instance, x, scale, decided, side, (least, largest), price)
+    return Truth(instance, x, scale, decided, side, (least, largest), declared_price)
 
 
 def _compare(planted: Planted, x: tuple[Fraction, ...], decided: NDArray[np.bool_]) -> None:
@@ -171,7 +174,7 @@ def measure(truth: Truth, solution: Solution, seconds: float = 0.0) -> Verdict:
         optimal=optimal,
         error=float(distance.max()) / largest,
         sharp=float(sharp.max()),
-        dual=_within(solution.multiplier, truth.multipliers, truth.price),
+        dual=_within(solution.multiplier, truth.multipliers, truth.declared_price),
         violation=_violation(truth, x),
         sides=int(wrong_side.sum()),
         misread=optimal and _misread(truth, solution),
@@ -184,10 +187,10 @@ def _side(instance: Instance, x: Array) -> NDArray[np.int8]:
     return side.astype(np.int8)
 
 
-def _within(multiplier: float, interval: tuple[float, float], price: float) -> float:
+def _within(multiplier: float, interval: tuple[float, float], declared_price: float) -> float:
     """Distance to the interval, relative to the total price at its nearest end."""
     nearest = min(max(multiplier, interval[0]), interval[1])
-    distance, total = abs(multiplier - nearest), nearest + price
+    distance, total = abs(multiplier - nearest), nearest + declared_price
     if not distance:
         return 0.0
     return distance / total if total > 0.0 else distance
@@ -196,8 +199,8 @@ def _within(multiplier: float, interval: tuple[float, float], price: float) -> f
 def _violation(truth: Truth, x: Array) -> float:
     instance = truth.instance
     channel, sign = instance.channels[0], instance.program.sign * instance.channels[0].term.usage
-    excess = sign * exact_dot(np.append(channel.data, -channel.term.usage), np.append(x, instance.limit))
-    volume = float((channel.data * np.maximum(np.abs(x), truth.scale)).sum()) + abs(instance.limit)
+    excess = sign * exact_dot(np.append(channel.unit_cost, -channel.term.usage), np.append(x, instance.limit))
+    volume = float((channel.unit_cost * np.maximum(np.abs(x), truth.scale)).sum()) + abs(instance.limit)
     outside = np.maximum(channel.lower - x, x - channel.upper) / np.maximum(1.0, np.abs(x))
     return max(excess / volume if volume > 0.0 else 0.0, float(outside.max()), 0.0)
 
@@ -206,8 +209,8 @@ def _misread(truth: Truth, solution: Solution) -> bool:
     """Called slack where the resource has a price, or given a price where it is left over."""
     least, largest = truth.multipliers
     if solution.status is Status.SLACK:
-        return least > TOLERANCE * (least + truth.price)
-    priced = solution.multiplier > TOLERANCE * (solution.multiplier + truth.price)
+        return least > TOLERANCE * (least + truth.declared_price)
+    priced = solution.multiplier > TOLERANCE * (solution.multiplier + truth.declared_price)
     return priced and largest == 0.0 and abs(_room(truth)) > TOLERANCE
 
 

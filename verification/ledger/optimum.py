@@ -30,7 +30,7 @@ def multiplier(instance: Instance) -> Fraction:
 def plan_at(instance: Instance, multiplier: Fraction | int) -> Plan:
     """x(lambda), clipped, at any multiplier that leaves the resource a price; every layer has weight."""
     truth = rational(instance)
-    level = truth.price_of(fmpq(*Fraction(multiplier).as_integer_ratio()))
+    level = truth.level_of(fmpq(*Fraction(multiplier).as_integer_ratio()))
     return tuple(map(_fraction, truth.equation.plan(level, truth.equation.sides(level))))
 
 
@@ -72,7 +72,7 @@ def objective(instance: Instance, plan: Sequence[Fraction | float]) -> sp.Expr:
     knobs = {scalar.symbol: _exact(instance.parameters[scalar.name]) for scalar in instance.program.scalars}
     rows = zip(plan, instance.weight.tolist(), instance.resource.tolist(), strict=True)
     values = (
-        term.objective.subs(knobs | {term.decision: _exact(x), term.weight: _exact(w), term.data: _exact(d)})
+        term.objective.subs(knobs | {term.decision: _exact(x), term.weight: _exact(w), term.unit_cost: _exact(d)})
         for x, w, d in rows
     )
     return sum(values, sp.Integer(0))
@@ -80,7 +80,7 @@ def objective(instance: Instance, plan: Sequence[Fraction | float]) -> sp.Expr:
 
 def _optimum(instance: Instance) -> tuple[Plan, Fraction]:
     truth = rational(instance)
-    level, sides = truth.unpriced
+    level, sides = truth.at_zero
     surplus = truth.surplus(level, sides)
     multiplier = fmpq(0)
     if surplus is None or surplus < 0:

@@ -16,7 +16,7 @@ from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, P
 gap, low_gap, high_gap, best, dual, value = sp.symbols(r"phi phi_l phi_h F_{opt} D_w F_w", real=True)
 excess = sp.Symbol("s", real=True)
 low_w, high_w = sp.symbols("w_l w_h", nonnegative=True)
-theta, share, price, relax, divisor, sizes = sp.symbols("theta t nu mu d S", nonnegative=True)
+theta, share, multiplier, relax, divisor, sizes = sp.symbols("theta t nu mu d S", nonnegative=True)
 total, exponent, power = sp.symbols("s e p", positive=True)
 gains, lows, highs = (sp.symbols(f"{name}_1:4", positive=True) for name in "gab")
 
@@ -50,7 +50,7 @@ result holds for every choice of $\nu$.
             "Weak duality: $D_w$ is the least of all values of the Lagrangian, also of that at the optimum $F_{opt}$ "
             r"for these weights, which keeps the constraint ($s \le 0$). So the gap bounds the regret.",
             at_most(value - best, value - dual),
-            given=(at_least(best + price * excess, dual), at_most(excess, sp.Integer(0))),
+            given=(at_least(best + multiplier * excess, dual), at_most(excess, sp.Integer(0))),
         ),
         *(_linear(d) for program in programs().values() for d in derive(program)),
         Argument(

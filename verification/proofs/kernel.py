@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import sympy as sp
 
-from zetaplan.spec.derivation import PRICE, Derivation, derive
+from zetaplan.spec.derivation import TOTAL_PRICE, Derivation, derive
 from zetaplan.spec.program import MULTIPLIER, Program
 from zetaplan.spec.programs import programs
 from zetaplan.spec.programs.joint import JOINT
@@ -40,12 +40,12 @@ def clip(x: sp.Expr) -> sp.Expr:
 
 def levels(program: Program) -> tuple[sp.Expr, ...]:
     """The scalars through which the decisions of a program depend on lambda, each once."""
-    return tuple(dict.fromkeys(d.price.subs(PRICE, d.total_price) for d in derive(program)))
+    return tuple(dict.fromkeys(d.level.subs(TOTAL_PRICE, d.total_price) for d in derive(program)))
 
 
 def has_rational_root(program: Program) -> bool:
     """Does the program have one level, and are slope, offset, level and multiplier rational functions of its data?"""
-    parts = (part for d in derive(program) for part in (d.slope, d.offset, d.price, d.inverse_price))
+    parts = (part for d in derive(program) for part in (d.slope, d.offset, d.level, d.inverse_level))
     return len(levels(program)) == 1 and all(part.is_rational_function(*part.free_symbols) for part in parts)
 
 
@@ -60,20 +60,20 @@ RATIONAL = _named(filter(has_rational_root, programs().values()))
 
 def _line(d: Derivation) -> Iterator[Step]:
     """The stationary point is slope times level plus offset, and the level moves one way."""
-    level, name = latex(d.price), d.program.name
+    level, name = latex(d.level), d.program.name
     yield Identity(
         f"`{name}`: with $\\pi = {sp.latex(d.total_price)} > 0$ the Lagrangian is stationary in "
         f"${sp.latex(d.term.decision)}$ at this line in the level $u = {level}$.",
         sp.Subs(
-            d.stationarity.subs(MULTIPLIER, PRICE - d.total_price + MULTIPLIER),
+            d.stationarity.subs(MULTIPLIER, TOTAL_PRICE - d.total_price + MULTIPLIER),
             d.term.decision,
-            d.slope * d.price + d.offset,
+            d.slope * d.level + d.offset,
         ),
         sp.Integer(0),
         given=_ranges(d.program),
     )
-    moves = sp.diff(d.price, PRICE)
-    yield Identity(f"The level ${level}$ moves with $\\pi$ at the rate", rate(d.price, PRICE), moves)
+    moves = sp.diff(d.level, TOTAL_PRICE)
+    yield Identity(f"The level ${level}$ moves with $\\pi$ at the rate", rate(d.level, TOTAL_PRICE), moves)
     way = "negative: the decision, which uses the resource, falls" if d.uses else "positive: the decision rises"
     yield sign(f"which is {way} as $\\lambda$ rises", below if d.uses else above, moves, d.program)
 
@@ -85,7 +85,7 @@ def _ranges(program: Program) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
 
 
 capacity, sparsity = (
-    (d.slope * d.price + d.offset).subs({PRICE: multiplier, d.term.weight: 1, d.term.data: 1, **defaults})
+    (d.slope * d.level + d.offset).subs({TOTAL_PRICE: multiplier, d.term.weight: 1, d.term.unit_cost: 1, **defaults})
     for d in derive(JOINT)
     for defaults in [{scalar.symbol: sp.nsimplify(scalar.default) for scalar in JOINT.scalars}]
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
-from zetaplan.spec.derivation import PRICE, derive
+from zetaplan.spec.derivation import TOTAL_PRICE, derive
 from zetaplan.spec.programs.allocation import ALLOCATION, alpha, c, gamma, w
 from zetaplan.spec.programs.pruning import PRUNING, bits, eta, n
 from zetaplan.spec.programs.pruning import w as v
@@ -15,10 +15,10 @@ W, C, N = sp.symbols("W C N", positive=True)
 B, P = ALLOCATION.limit, PRUNING.limit
 u = sp.Symbol("u", positive=True)
 
-budget_price = sp.solve(sp.expand(c * (capacity.slope * u + capacity.offset)).subs({w: W, c: C}) - B, u)[0]
-target_price = P / sp.expand(n * sparsity.slope).subs(n, sp.sqrt(N)).subs(v, 1)
-allocated = sp.Subs(capacity.slope * u + capacity.offset, u, budget_price)
-pruned = sp.Subs(sparsity.slope * u + sparsity.offset, u, target_price)
+budget_level = sp.solve(sp.expand(c * (capacity.slope * u + capacity.offset)).subs({w: W, c: C}) - B, u)[0]
+target_level = P / sp.expand(n * sparsity.slope).subs(n, sp.sqrt(N)).subs(v, 1)
+allocated = sp.Subs(capacity.slope * u + capacity.offset, u, budget_level)
+pruned = sp.Subs(sparsity.slope * u + sparsity.offset, u, target_level)
 
 PROOF = Proof(
     title="The knobs cancel",
@@ -41,13 +41,13 @@ $P > \sum n_k l_k$ if $b = 0$ and all weights are positive.
             gamma * w * u - c,
         ),
         Argument(r"Summed over $A$: $\gamma W u - C = B$."),
-        Identity("The price that solves it", sp.Subs(gamma * W * u - C, u, budget_price), B),
+        Identity("The price that solves it", sp.Subs(gamma * W * u - C, u, budget_level), B),
         Identity("gives the plan,", allocated, (B + C) * w / (c * W) - 1),
         Identity(r"which does not move with $\gamma$", sp.Derivative(allocated, gamma), sp.Integer(0)),
         Identity(r"nor with $\alpha$,", sp.Derivative(allocated, alpha), sp.Integer(0)),
         Identity(
             "while the multiplier does move:",
-            sp.Subs(capacity.inverse_price, PRICE, budget_price),
+            sp.Subs(capacity.inverse_level, TOTAL_PRICE, budget_level),
             gamma * W / (B + C) - alpha,
         ),
         Inequality(
@@ -66,12 +66,14 @@ $P > \sum n_k l_k$ if $b = 0$ and all weights are positive.
             n**2 / v * u / (2 * eta),
         ),
         Argument(r"Summed over $A$: $N u / (2 \eta) = P$."),
-        Identity("The price that solves it", sp.Subs(N * u / (2 * eta), u, target_price), P),
+        Identity("The price that solves it", sp.Subs(N * u / (2 * eta), u, target_level), P),
         Identity("gives the plan,", pruned, P * n / (v * N)),
         Identity(r"which does not move with $\eta$", sp.Derivative(pruned, eta), sp.Integer(0)),
         Identity("nor with $b$,", sp.Derivative(pruned, bits), sp.Integer(0)),
         Identity(
-            "while the multiplier does.", sp.Subs(sparsity.inverse_price, PRICE, target_price), 2 * eta * P / N - bits
+            "while the multiplier does.",
+            sp.Subs(sparsity.inverse_level, TOTAL_PRICE, target_level),
+            2 * eta * P / N - bits,
         ),
         Argument(
             r"The lines of steps 4 and 13 hold for any layer, also for one outside $A$: they say where it would stand "

@@ -52,7 +52,7 @@ def _kept(instance: Instance, shares: Array, answers: Array) -> Array | None:
     sign, (lower, upper) = instance.program.sign, _bounds(instance)
     costs = np.array([instance.program.costs(term) for term in instance.program.terms])[:, None]
     spared = np.where(costs, lower, upper)
-    use = sign * np.array([c.term.usage * c.data for c in instance.channels])
+    use = sign * np.array([c.term.usage * c.unit_cost for c in instance.channels])
     room = sign * instance.limit - float((use * spared).sum())
     over = float((shares * use * answers).sum()) - sign * instance.limit
     over += rounding(instance) * (float(np.abs(shares * use * answers).sum()) + abs(instance.limit))

@@ -39,43 +39,43 @@ HALVINGS = 12  # of the last step
 
 
 class Proved(NamedTuple):
-    """R <= value times the divisor all over the box. layers : (T, K) what each adds. price : that proves it."""
+    """R <= value times the divisor all over the box. layers : (T, K) what each adds. multiplier : that proves it."""
 
     value: float
     layers: Array
-    price: float
+    multiplier: float
 
 
 def dual_ends(
-    instance: Instance, boxes: list[Box], x: Array, price: float, *, towards: int = 0, refine: bool = True
+    instance: Instance, boxes: list[Box], x: Array, multiplier: float, *, towards: int = 0, refine: bool = True
 ) -> Proved:
     """The least t that is proved for all boxes; infinite where nothing is.
 
-    x : the plan. price : where the search for a better one starts; below 0 it counts as 0. towards : the sign of the
-    best objective if |D| is the divisor, else 0. refine : False for the price as it is and every box at once.
+    x : the plan. multiplier : where the search for a better one starts; below 0 it counts as 0. towards : the sign of the
+    best objective if |D| is the divisor, else 0. refine : False for the multiplier as it is and every box at once.
     """
     if np.shape(x) != instance.weight.shape:
         raise SpecError(f"solution.x has shape {np.shape(x)}, the instance has {instance.weight.shape}")
-    price = max(price, 0.0)
-    rough = [_evaluated(instance, box, x, price, towards)[0] for box in boxes]
+    multiplier = max(multiplier, 0.0)
+    rough = [_evaluated(instance, box, x, multiplier, towards)[0] for box in boxes]
     first, *others = sorted(zip(rough, boxes, strict=True), key=lambda pair: -pair[0].value)
     if not refine:
         return first[0]
-    worst = _branched(instance, first[1], x, price, towards, BRANCHES)
+    worst = _branched(instance, first[1], x, multiplier, towards, BRANCHES)
     for found, box in others:
         if found.value > worst.value:
-            worst = max(worst, _branched(instance, box, x, price, towards, BRANCHES), key=_value)
+            worst = max(worst, _branched(instance, box, x, multiplier, towards, BRANCHES), key=_value)
     return worst
 
 
-def _branched(instance: Instance, box: Box, x: Array, price: float, towards: int, branches: int) -> Proved:
+def _branched(instance: Instance, box: Box, x: Array, multiplier: float, towards: int, branches: int) -> Proved:
     """The least of one proof for the whole box, and of two for its halves."""
-    whole = _tightest(instance, box, x, price, towards)
+    whole = _tightest(instance, box, x, multiplier, towards)
     adds = whole.layers.sum(axis=0) if box.tied else whole.layers.ravel()
     column = int(adds.argmax())
     if branches == 0 or adds[column] == 0.0:
         return whole
-    halves = (_branched(instance, half, x, whole.price, towards, branches - 1) for half in box.halves(column))
+    halves = (_branched(instance, half, x, whole.multiplier, towards, branches - 1) for half in box.halves(column))
     return min(whole, max(halves, key=_value), key=_value)
 
 
@@ -83,10 +83,10 @@ def _value(proved: Proved) -> float:
     return proved.value
 
 
-def _tightest(instance: Instance, box: Box, x: Array, price: float, towards: int) -> Proved:
-    """The best of the bounds that are met on the way to the best price."""
+def _tightest(instance: Instance, box: Box, x: Array, multiplier: float, towards: int) -> Proved:
+    """The best of the bounds that are met on the way to the best multiplier."""
     declared = declared_price(instance)
-    unit, tried = price + declared or 1.0, [_evaluated(instance, box, x, price, towards)]
+    unit, tried = multiplier + declared or 1.0, [_evaluated(instance, box, x, multiplier, towards)]
 
     def rises(power: float) -> bool:
         tried.append(_evaluated(instance, box, x, max(unit * math.exp(power) - declared, 0.0), towards))
@@ -103,24 +103,24 @@ def _tightest(instance: Instance, box: Box, x: Array, price: float, towards: int
     return min((found for found, _ in tried), key=_value)
 
 
-def _evaluated(instance: Instance, box: Box, x: Array, price: float, towards: int) -> tuple[Proved, bool]:
-    """What one price proves, rounded up, and whether a larger price proves less."""
+def _evaluated(instance: Instance, box: Box, x: Array, multiplier: float, towards: int) -> tuple[Proved, bool]:
+    """What one multiplier proves, rounded up, and whether a larger multiplier proves less."""
     plan, limit = np.reshape(x, box.weights.shape[1:]), instance.program.sign * instance.limit
-    own, best = (lagrangian(instance, box.weights, price, y) for y in (plan, None))
+    own, best = (lagrangian(instance, box.weights, multiplier, y) for y in (plan, None))
     gaps = np.maximum(own.values - best.values, 0.0)
-    doubt = rounding(instance) * (own.size + best.size + price * abs(limit))
-    if not math.isfinite(doubt):  # without a price a plan without cap has no end
-        return Proved(math.inf, np.zeros_like(plan), price), False
+    doubt = rounding(instance) * (own.size + best.size + multiplier * abs(limit))
+    if not math.isfinite(doubt):  # without a multiplier a plan without cap has no end
+        return Proved(math.inf, np.zeros_like(plan), multiplier), False
     parts, rest = box.parts, box.rest
     if towards:
-        parts, rest = towards * box.columns(best.values), -towards * price * limit
+        parts, rest = towards * box.columns(best.values), -towards * multiplier * limit
     least = float(parts.min(axis=0).sum()) + rest - (doubt if towards else 0.0)
     value, chances, layers = math.inf, parts.argmin(axis=0), np.zeros_like(plan)
     if least > 0.0:
-        spare = price * (limit - float(own.used[0].sum()))
-        value, left, chances, size_price = largest_quotient(box.columns(gaps), parts, spare, rest, box.sizes, box.exact)
-        value = max(value + (max(left, 0.0) + doubt + rounding(instance) * abs(size_price)) / least, 0.0)
+        spare = multiplier * (limit - float(own.used[0].sum()))
+        value, left, chances, relax = largest_quotient(box.columns(gaps), parts, spare, rest, box.sizes, box.exact)
+        value = max(value + (max(left, 0.0) + doubt + rounding(instance) * abs(relax)) / least, 0.0)
         layers = box.mean(gaps, chances) / (float(mixed(parts, chances).sum()) + rest)
     if towards < 0 and value > 1.0:
         value = math.inf
-    return Proved(value, layers, price), float(box.mean(best.used, chances).sum()) < limit
+    return Proved(value, layers, multiplier), float(box.mean(best.used, chances).sum()) < limit

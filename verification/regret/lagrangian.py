@@ -18,18 +18,18 @@ class Side(NamedTuple):
     used: Array
 
 
-def lagrangian(instance: Instance, rows: Array, price: float, x: Array | None) -> Side:
+def lagrangian(instance: Instance, rows: Array, multiplier: float, x: Array | None) -> Side:
     """At weights (..., T, K) and a plan (..., T, K); where none is given, at the one that makes it least."""
     values, used, size, scalars = np.empty_like(rows), np.empty_like(rows), 0.0, instance.scalars
     for t, (derivation, given) in enumerate(zip(derive(instance.program), instance.channels, strict=True)):
         w = rows[..., t, :]
-        y = derivation.stationary(price, given._replace(weight=w), scalars) if x is None else x[..., t, :]
+        y = derivation.stationary(multiplier, given._replace(weight=w), scalars) if x is None else x[..., t, :]
         with np.errstate(invalid="ignore"):
-            objective = derivation.objective(y, 0.0, w, given.data, *scalars)
-            unweighted = derivation.objective(y, 0.0, 0.0, given.data, *scalars)
-            used[..., t, :] = instance.program.sign * given.term.usage * given.data * y
-            values[..., t, :] = objective + price * used[..., t, :]
-            parts = np.abs(objective - unweighted) + np.abs(unweighted) + np.abs(price * used[..., t, :])
+            objective = derivation.objective(y, 0.0, w, given.unit_cost, *scalars)
+            unweighted = derivation.objective(y, 0.0, 0.0, given.unit_cost, *scalars)
+            used[..., t, :] = instance.program.sign * given.term.usage * given.unit_cost * y
+            values[..., t, :] = objective + multiplier * used[..., t, :]
+            parts = np.abs(objective - unweighted) + np.abs(unweighted) + np.abs(multiplier * used[..., t, :])
         size += float(np.sum(parts))
     return Side(values, size, used)
 

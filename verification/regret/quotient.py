@@ -12,12 +12,12 @@ STEPS = 50  # of Dinkelbach's method; five are usual, and what is left after the
 
 
 class Quotient(NamedTuple):
-    """t, by how much the sums may still exceed it (top - t bottom), chances : (C,) of the higher ends, price : mu."""
+    """t, by how much the sums may still exceed it (top - t bottom), chances : (C,) of the higher ends, multiplier : mu."""
 
     value: float
     left: float
     chances: Array
-    price: float
+    multiplier: float
 
 
 def largest_quotient(
@@ -30,15 +30,15 @@ def largest_quotient(
     t = 0.0
     for _ in range(STEPS):
         values = top - t * bottom
-        chances, price = _chosen(values, sizes, exact)
+        chances, multiplier = _chosen(values, sizes, exact)
         above, below = (
             float(mixed(ends, chances).sum()) + more for ends, more in ((top, more_top), (bottom, more_bottom))
         )
-        left = float((values - price * sizes).max(axis=0).sum()) + price + more_top - t * more_bottom
+        left = float((values - multiplier * sizes).max(axis=0).sum()) + multiplier + more_top - t * more_bottom
         if above / below <= t:
             break
         t = above / below
-    return Quotient(t, left, chances, price)
+    return Quotient(t, left, chances, multiplier)
 
 
 def mixed(ends: Array, chances: Array) -> Array:
@@ -48,7 +48,7 @@ def mixed(ends: Array, chances: Array) -> Array:
 
 
 def _chosen(values: Array, sizes: Array, exact: bool) -> tuple[Array, float]:
-    """The chances of the higher ends that make the sum largest while the sizes sum to 1, and the price of a size.
+    """The chances of the higher ends that make the sum largest while the sizes sum to 1, and the multiplier of a size.
 
     What brings most for its size comes first; the last one counts in part.
     """

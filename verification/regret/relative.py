@@ -43,4 +43,4 @@ def relative_regret(
     nominal = certify(instance, plan)  # of another shape it is refused here
     boxes, towards = relative_boxes(instance, low, high), 1 if plan.objective >= nominal.gap else -1
     found = dual_ends(instance, boxes, plan.x, multiplier, towards=towards)
-    return RelativeRegret(found.value, found.layers.reshape(instance.weight.shape), found.price)
+    return RelativeRegret(found.value, found.layers.reshape(instance.weight.shape), found.multiplier)
