@@ -188,7 +188,7 @@ def test_a_kink_has_the_slope_of_the_side_where_the_limit_costs_less() -> None:
 def test_a_limit_that_the_box_rules_out_is_refused() -> None:
     path = frontier(zp.allocation([3.0, 1.0], [1.0, 2.0], 9.0, lower=1.0))
     assert path.at(3.0).x.tolist() == [1.0, 1.0]
-    with pytest.raises(zp.InfeasibleError, match=r"budget = 2\.5: the box alone needs 3\.0"):
+    with pytest.raises(zp.InfeasibleError, match=r"budget = 2\.5: the box requires at least 3\.0"):
         path.at(2.5)
     pruned = frontier(zp.pruning([3.0, 1.0], [10.0, 20.0], sparsity=0.25, upper=0.5))
     assert pruned.at(15.0).x.tolist() == [0.5, 0.5]

@@ -88,5 +88,5 @@ def test_latex_shows_the_program() -> None:
 def test_a_single_term_that_frees_the_resource_is_asked_to_be_a_target() -> None:
     (term,) = named("allocation").terms
     backwards = replace(named("allocation"), terms=(replace(term, resource=-term.resource),))
-    with pytest.raises(zp.SpecError, match="drop the sign and turn the sense round"):
+    with pytest.raises(zp.SpecError, match="drop the sign and reverse the sense"):
         derive(backwards)
