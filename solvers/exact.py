@@ -1,11 +1,11 @@
-"""The exact algorithm (method 5.2), for every declared program: finitely many steps, right to rounding.
+"""The exact method (method 5.2), for every declared program: finite and right to rounding.
 
     x_k = clip(slope_k u + offset_k, l_k, u_k),      sum_k d_k x_k = R
 
-Either the constraint is slack at lambda = 0, or the price u solves the equation. With one term the equation is
-piecewise linear in u and solved by one quotient. With several, each term has its own price u_t(lambda) and no quotient
-gives lambda: it is found by halving the doubles, to the last bit. So it is where powers of the data leave the range of
-doubles (m^p with p near 1).
+Either the constraint is slack at lambda = 0, or the level u solves the equation. With one term the equation is
+piecewise linear in u and one quotient solves it. With several terms each has its own level u_t(lambda) and
+no quotient gives lambda, so bisection on the doubles finds lambda to the last bit. Bisection is also used if powers of
+the data leave the range of doubles (m^p with p near 1).
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from zetaplan.spec.solution import Solution, Status
 from zetaplan.spec.stationary import excess
 
 TAME = 1e70
-LARGE = 2**16  # layers; up to here a sort is quicker than starting the compiled loops
+LARGE = 2**16  # layers; below it a sort is faster than the compiled loops
 
 
-@np.errstate(all="ignore")  # an infinite price is an answer, and a layer without weight has an infinite slope
+@np.errstate(all="ignore")  # the level may be infinite, and so is the slope of a layer without weight
 def solve_exact(instance: Instance, near: float | None = None) -> Solution:
     """The optimum to rounding: |x_k - x*_k| is a few units in the last place of |slope_k u| + |offset_k|.
 
-    near : a multiplier near the optimum's, where one is known: Newton's method starts there and needs no sort. It
-    decides how long the solver takes, not what it finds. Not used for many layers, nor for several terms.
+    near : start of Newton's method, a multiplier near the optimal one; saves the sort. It changes the time, not the
+    result. Ignored for more than 65,536 layers and for several terms.
     """
     derivations, scalars = derive(instance.program), instance.scalars
     if len(derivations) > 1 or not tame(derivations[0], instance.channels[0], scalars):
@@ -56,9 +56,9 @@ def solve_exact(instance: Instance, near: float | None = None) -> Solution:
 
 
 def plan(instance: Instance, problem: Any, level: float) -> Array:
-    """x(u) at the price that solves the equation.
+    """x(u) at the level that solves the equation.
 
-    slope u + offset is rounded in proportion to both, which a small limit does not forgive: where it shows, x is
+    slope u + offset is rounded in proportion to both terms. If that error is visible next to a small limit, x is
     refined.
     """
     x: Array = problem.at(level)
@@ -67,7 +67,7 @@ def plan(instance: Instance, problem: Any, level: float) -> Array:
 
 
 def tame(derivation: Derivation, channel: Channel, scalars: tuple[float, ...]) -> bool:
-    """Are all slopes in the range of doubles, with room for sums? Powers such as w^(1 / (1 - p)) may leave it."""
+    """Whether all slopes are in the range of doubles, with a margin for sums; w^(1 / (1 - p)) may leave it."""
     if not derivation.has_powers:
         return True
     weight, unit_cost = channel.weight[channel.weight > 0.0], channel.unit_cost
@@ -78,7 +78,7 @@ def tame(derivation: Derivation, channel: Channel, scalars: tuple[float, ...]) -
 
 
 def _slack(instance: Instance, problem: Any, u: float) -> bool:
-    """Is the coupling constraint satisfied at price u? Summed without error only where rounding could decide."""
+    """Whether the coupling constraint is satisfied at level u; summed without error if rounding could decide."""
     use = problem.use(u)
     surplus = instance.program.sign * (instance.limit - instance.channels[0].term.usage * use)
     if math.isinf(use) or abs(surplus) > instance.quality.size * EPSILON * (abs(use) + abs(instance.limit)):
@@ -87,7 +87,7 @@ def _slack(instance: Instance, problem: Any, u: float) -> bool:
 
 
 def equation(instance: Instance) -> Knapsack:
-    """The equation for the price u, of a program of one term."""
+    """The equation for the level u of a program of one term."""
     (derivation,), (channel,) = derive(instance.program), instance.channels
     slope, offset = derivation.line(channel, instance.scalars)
     lower, upper = channel.lower, channel.upper
@@ -99,15 +99,15 @@ def equation(instance: Instance) -> Knapsack:
 
 
 def _pinned(derivation: Derivation, channel: Channel) -> tuple[Array, Array]:
-    """The box; a layer without weight stands where it spares the resource, at every price."""
+    """The box, with a layer without weight fixed at the bound that uses least of the limit."""
     spared = channel.lower if derivation.uses else channel.upper
     weightless = channel.weight == 0.0
     return np.where(weightless, spared, channel.lower), np.where(weightless, spared, channel.upper)
 
 
 def _layers(derivation: Derivation, channel: Channel, limit: float, scalars: tuple[float, ...]) -> Any:
-    """The same equation for many layers, and its solver."""
-    from zetaplan.solvers import bracketing  # compiled when first needed
+    """The equation for many layers, and its solver."""
+    from zetaplan.solvers import bracketing  # compiled on first use
 
     def piece(rows: bracketing.Index) -> bracketing.Piece:
         some = Channel(channel.term, *(column[rows] for column in channel[1:]))

@@ -1,20 +1,22 @@
-"""The plan whose proved worst case is least: min over x and lambda of the largest gap over a box of scores.
+"""Minimax plan: min over x and lambda of the largest duality gap over a box of scores.
 
-With two weights per decision, one at each end e, and t times a divisor taken off (see `verification.regret.dual_ends`),
+With two weights per decision, one at each end e, and t times a divisor subtracted (see
+`verification.regret.dual_ends`),
 
     Phi_t(x, lambda) = sum max_e [f_e(x) - d_e(lambda) - t parts_e] + sigma lambda R - t rest
     d_e(lambda) = min_y f_e(y) + sigma lambda r y
 
-is jointly convex, for f is convex and d concave; asked for is the t at which min Phi_t = 0.
+is jointly convex, because f is convex and d is concave. The solver finds the t at which min Phi_t = 0.
 
-    x       for given t, lambda and a multiplier nu of the limit: f_1 - f_0 is monotone in x, so a decision is the middle one
-            of three, the best at either end alone and the one at which both ends cost the same
+    x       given t, lambda and a multiplier nu of the limit: f_1 - f_0 is monotone in x, so a decision is the median of
+            three, the minimiser at either end and the point at which both ends have equal values
     nu      the root of a continuous monotone equation
-    lambda  where the slope of min_x Phi_t, sigma (R - sum of r y at the ends that count), changes its sign
-    t       by Newton's method from below, the first one from t = 0
+    lambda  the sign change of the slope of min_x Phi_t, sigma (R - sum of r y at the ends with a chance)
+    t       by Newton's method from below, starting at t = 0
 
-An end counts with a chance: 0, 1, or what makes a decision stationary that costs the same at both. The chances and y
-prove from below what no plan can better (`verification.adversary`), so nothing here has to be believed.
+Each end of a decision has a chance: 0, 1, or, if both ends have equal values, the one that makes the decision
+stationary. `verification.regret.adversary` turns chances and y into a lower bound on the worst case of every plan, so
+the result is verified independently of this file.
 """
 
 from __future__ import annotations
@@ -33,10 +35,10 @@ from zetaplan.spec.derivation import Derivation, derive
 from zetaplan.spec.instance import Array, Channel, Instance
 
 HALVINGS = 52  # of an interval, to the rounding of a double
-LARGEST = 200.0  # power of e up to which a multiplier is searched
-STEP = 0.125  # the first, of that power
-STEPS = 20  # of Newton's method; four are usual
-ACCURACY = 1e-12  # a relative change that is none
+LARGEST = 200.0  # largest power of e of a multiplier
+STEP = 0.125  # first step of that power
+STEPS = 20  # of Newton's method; about four suffice
+ACCURACY = 1e-12  # relative change at which an iteration stops
 
 
 class Minimax(NamedTuple):
@@ -51,14 +53,14 @@ class Minimax(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class _Game:
-    """The program under two weights per decision, (2, T, K); arrays are (T, K), or (2, T, K) where both ends count."""
+    """The program with two weights per decision, (2, T, K). Arrays are (T, K), or (2, T, K) for values at both ends."""
 
     instance: Instance
     weights: Array
 
     @cached_property
     def use(self) -> Array:
-        """sigma r of a unit."""
+        """sigma r(1), the signed unit cost."""
         return self.instance.program.sign * np.array([c.term.usage * c.unit_cost for c in self.instance.channels])
 
     @cached_property
@@ -78,15 +80,15 @@ class _Game:
         return max(float(d.declared_price_of(*self.instance.scalars)) for d in derive(self.instance.program))
 
     def best(self, multiplier: float) -> Array:
-        """The minimiser of every Lagrangian at either end."""
+        """The minimiser of the Lagrangian at either end, (2, T, K)."""
         return self._both(lambda d, c, _: d.stationary(multiplier, c, self.instance.scalars), self.lower)
 
     def values(self, x: Array) -> Array:
-        """f at either end."""
+        """f at either end, (2, T, K)."""
         return self._both(lambda d, c, y: d.objective(y, 0.0, c.weight, c.unit_cost, *self.instance.scalars), x)
 
     def slopes(self, x: Array) -> Array:
-        """f' at either end."""
+        """f' at either end, (2, T, K)."""
         return self._both(lambda d, c, y: d.gradient(y, 0.0, c.weight, c.unit_cost, *self.instance.scalars), x)
 
     def _both(self, function: Callable[[Derivation, Channel, Array], Array], x: Array) -> Array:
@@ -99,7 +101,7 @@ class _Game:
 
 
 class _Reply(NamedTuple):
-    """The best plan at one t and lambda; slope : of the least Phi in lambda."""
+    """The best plan at one t and lambda. slope : derivative of min_x Phi in lambda."""
 
     x: Array
     chances: Array
@@ -108,7 +110,10 @@ class _Reply(NamedTuple):
 
 
 def minimax(instance: Instance, weights: Array, parts: Array, rest: float, start: float) -> Minimax:
-    """weights, parts : (2, T, K), at both ends. rest : of the divisor. start : the multiplier that the search begins at."""
+    """The minimax plan.
+
+    weights, parts : (2, T, K), at both ends. rest : constant part of the divisor. start : the first multiplier tried.
+    """
     game = _Game(instance, weights)
     found = _best_multiplier(game, np.zeros_like(weights), start, parts, rest)
     for _ in range(STEPS):
@@ -121,7 +126,7 @@ def minimax(instance: Instance, weights: Array, parts: Array, rest: float, start
 
 
 def _best_multiplier(game: _Game, toll: Array, start: float, parts: Array, rest: float) -> Minimax:
-    """The best plan and lambda at one t; toll : t parts. The chances of both sides of lambda are mixed."""
+    """The best plan and lambda at one t. toll : t parts. The chances on both sides of lambda are averaged."""
     unit, replies = start + game.declared or 1.0, {}
 
     def slope(power: float) -> float:
@@ -142,7 +147,7 @@ def _best_multiplier(game: _Game, toll: Array, start: float, parts: Array, rest:
 
 
 def _reply(game: _Game, toll: Array, multiplier: float) -> _Reply:
-    """The best plan where the multiplier, and so the answers, are given."""
+    """The best plan at a given multiplier, which determines the answers y."""
     answers = game.best(multiplier)
     least = game.values(answers) + multiplier * game.use * answers + toll
     even = _even(game, least)
@@ -163,7 +168,7 @@ def _reply(game: _Game, toll: Array, multiplier: float) -> _Reply:
 
 
 def _even(game: _Game, least: Array) -> Array:
-    """Where a decision costs the same at both ends, by Newton's method in a bracket; else a bound of its box."""
+    """The point at which both ends have equal values, by Newton's method in a bracket; else a bound of the box."""
 
     def ahead(x: Array) -> Array:
         difference: Array = np.diff(game.values(x) - least, axis=0)[0]
@@ -185,7 +190,7 @@ def _even(game: _Game, least: Array) -> Array:
 
 
 def _chances(game: _Game, x: Array, even: Array, least: Array, nu: float) -> Array:
-    """Of the higher end: what makes a decision stationary that is even, else all or nothing."""
+    """Chance of the higher end: 0 or 1, or the one that makes a decision with equal ends stationary."""
     behind, before = game.values(x) - least
     here, there = game.slopes(x) + nu * game.use
     mixed = np.divide(-here, there - here, out=np.zeros_like(here), where=there != here)
@@ -195,7 +200,7 @@ def _chances(game: _Game, x: Array, even: Array, least: Array, nu: float) -> Arr
 
 
 def _crossing(rising: Callable[[float], float], start: float) -> float:
-    """Where a rising function of a power of e crosses zero; an end of the range where it does not."""
+    """The root of a rising function of a power of e; an end of the range if there is none."""
     near, step = start, -STEP if rising(start) > 0.0 else STEP
     far = near + step
     while (rising(far) > 0.0) == (step < 0.0):
@@ -207,6 +212,6 @@ def _crossing(rising: Callable[[float], float], start: float) -> float:
 
 
 def _mean(values: Array, chances: Array) -> Array:
-    """Over both ends, (T, K)."""
+    """The mean over both ends, (T, K)."""
     expected: Array = (1.0 - chances) * values[0] + chances * values[1]
     return expected

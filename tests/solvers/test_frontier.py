@@ -203,7 +203,7 @@ def test_a_limit_that_is_no_limit_is_refused(limit: float) -> None:
 
 
 def test_a_program_of_two_terms_is_refused() -> None:
-    with pytest.raises(zp.SpecError, match="joint has 2 terms: the frontier is for programs of one"):
+    with pytest.raises(zp.SpecError, match="joint has 2 terms: the frontier supports programs of one"):
         frontier(joint([1.0, 2.0], 1.0, 10.0, 3.0))
 
 

@@ -304,7 +304,7 @@ def test_groups_that_are_none_are_refused(groups: list[list[int]], message: str)
 def test_programs_and_budgets_beyond_whole_units_are_refused() -> None:
     with pytest.raises(zp.SpecError, match="joint has several terms"):
         solve_integer(joint([1.0, 2.0], 1.0, 10.0, 3.0))
-    with pytest.raises(zp.SpecError, match=r"layer 0: plans above 2\^53 cannot be told apart"):
+    with pytest.raises(zp.SpecError, match=r"layer 0: entries above 2\^53 are not distinct doubles"):
         solve_integer(zp.allocation([0.5, 0.5], 1.0, 1e17))
 
 

@@ -114,7 +114,7 @@ def test_a_folder_holds_one_campaign(tmp_path: Path) -> None:
     list(conduct(done, tmp_path))
     with pytest.raises(SpecError, match="go on with --resume"):
         list(conduct(done, tmp_path))
-    with pytest.raises(SpecError, match="holds another campaign"):
+    with pytest.raises(SpecError, match="contains another campaign"):
         list(conduct(replace(done, seed=5), tmp_path, resume=True))
 
 

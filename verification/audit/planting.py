@@ -1,11 +1,11 @@
-"""Instances built around their answer: choose price and sides first, then the data that make them optimal.
+"""Planted instances: choose multiplier and sides first, then the data that make them optimal.
 
-In every program with a rational closed form the optimum is x_k = clip(slope_k u + offset_k, l_k, h_k). So draw the
-weights, the price u and the data, put each box around the stationary point such that the layer stands where it
-should (floor, interior, cap, or exactly on a breakpoint), and read the limit off: R = sum_k d_k x_k. All of it in
-rationals; where R is a double, the answer of the instance is known exactly, and no solver was asked.
+In every program with a rational closed form the optimum is x_k = clip(slope_k u + offset_k, l_k, h_k). Weights, level u
+and unit costs are drawn. Each box is placed around the stationary point so that the layer has its chosen side (floor,
+interior, cap, or on a breakpoint). The limit is R = sum_k d_k x_k. All values are fractions. If R is a double, the
+optimum of the instance is known in fractions without a solver.
 
-Instance i of a seed depends on (seed, i) alone.
+Instance i of a seed depends only on (seed, i).
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ from zetaplan.spec.rational import fraction, fractions, total
 
 PROGRAMS = (ALLOCATION, PRUNING)
 LAYERS = 200
-BITS = 8  # of the dyadic data: few, so that sums of products stay within the 53 bits of a double
+BITS = 8  # of the dyadic data, so that sums of products fit the 53 bits of a double
 
 FLOOR, INTERIOR, CAP, TIE_FLOOR, TIE_CAP = range(5)
 
-# How the sides are shared out in an instance: floor, interior, cap, tie at the floor, tie at the cap.
+# Probabilities of the sides in an instance: floor, interior, cap, tie at the floor, tie at the cap.
 MIXES = (
     (0.2, 0.6, 0.1, 0.05, 0.05),
     (0.45, 0.1, 0.45, 0.0, 0.0),
     (0.1, 0.1, 0.1, 0.35, 0.35),
     (0.0, 1.0, 0.0, 0.0, 0.0),
     (0.5, 0.0, 0.3, 0.1, 0.1),  # no layer is interior: the multiplier is an interval
-    (1.0, 0.0, 0.0, 0.0, 0.0),  # the limit stands at the floors
-    (0.0, 0.0, 1.0, 0.0, 0.0),  # the limit stands at the caps
+    (1.0, 0.0, 0.0, 0.0, 0.0),  # the limit is the use of the floors
+    (0.0, 0.0, 1.0, 0.0, 0.0),  # the limit is the use of the caps
 )
 MIX_ODDS = (0.4, 0.15, 0.15, 0.15, 0.07, 0.04, 0.04)
 
 
 @dataclass(frozen=True)
 class Planted:
-    """An instance, the decades that its quality was drawn from, and its answer where that is known exactly.
+    """An instance, the decades of its quality, and its optimum if that is known.
 
-    plan, multiplier : rationals; None where the limit had to be rounded to a double.
+    plan, multiplier : fractions; None if the limit had to be rounded to a double.
     """
 
     instance: Instance
@@ -62,7 +62,7 @@ class Planted:
 
 @dataclass(frozen=True)
 class _Draw:
-    """What is chosen freely, before the box: all of it doubles."""
+    """The freely chosen data of an instance without its box, as doubles."""
 
     program: Program
     quality: Array
@@ -82,7 +82,7 @@ class _Draw:
 
     @property
     def free(self) -> bool:
-        """Neither the objective nor the constraint puts a price on the resource."""
+        """Whether the total price is 0."""
         return self.multiplier == 0.0 and self.declared_price == 0.0
 
 
@@ -103,7 +103,7 @@ def plant(seed: int, index: int, spread: tuple[float, float] = (0.0, 12.0)) -> P
 
 
 def _draw(rng: np.random.Generator, program: Program, decades: float) -> _Draw:
-    layers = int((LAYERS + 1.0) ** rng.random() ** 1.3)  # most are small, where every special case is likely
+    layers = int((LAYERS + 1.0) ** rng.random() ** 1.3)  # mostly small, where special cases are frequent
     dyadic = bool(rng.random() < 0.6)
     quality = _quality(rng, layers, decades, dyadic)
     exponent, declared = program.terms[0].exponent, derive(program)[0].total_price - MULTIPLIER
@@ -122,7 +122,7 @@ def _draw(rng: np.random.Generator, program: Program, decades: float) -> _Draw:
 
 
 def _quality(rng: np.random.Generator, layers: int, decades: float, dyadic: bool) -> Array:
-    """Gains over so many decades, some equal, some zero; if dyadic, integers that sum to a power of two."""
+    """Gains over the given decades, some equal, some zero; if dyadic, integers that sum to a power of two."""
     quality: Array = 10.0 ** (-decades * rng.random(layers))
     quality[rng.random(layers) < rng.choice([0.0, 0.0, 0.3, 1.0])] = quality[0]
     quality[rng.random(layers) < rng.choice([0.0, 0.0, 0.2])] = 0.0
@@ -142,7 +142,7 @@ def _positive(rng: np.random.Generator, dyadic: bool) -> float:
 
 
 def _multiplier(rng: np.random.Generator, declared_price: float, dyadic: bool) -> float:
-    """Such that the total price is a power of two if dyadic, and from far below to far above the declared one."""
+    """A multiplier for which pi is a power of two if dyadic, else 1e-8 to 1e8 times the declared price."""
     if declared_price == 0.0:
         return _positive(rng, dyadic)
     if dyadic:
@@ -153,7 +153,7 @@ def _multiplier(rng: np.random.Generator, declared_price: float, dyadic: bool) -
 def _unit_cost(
     rng: np.random.Generator, program: Program, weight: Array, strength: float, total_price: float, dyadic: bool
 ) -> Array:
-    """Costs or sizes: such that every layer has its share, or of one size, or ill-scaled over many decades."""
+    """Unit costs: in proportion to the weights, equal, or ill-scaled over many decades."""
     layers = weight.size
     typical = strength * (weight if rng.random() < 0.6 else np.full(layers, weight[rng.integers(layers)])) / total_price
     typical[typical == 0.0] = typical.max() or 1.0
@@ -172,7 +172,7 @@ def _few_bits(values: Array) -> Array:
 
 
 def _stationary(draw: _Draw) -> list[fmpq | float]:
-    """slope_k u + offset_k, exactly; where there is no price, the end of the line that the objective pulls to."""
+    """slope_k u + offset_k in fractions; at total price 0 the end towards which the objective falls."""
     pull = math.inf if draw.derivation.uses else 0.0
     idle = -math.inf if draw.derivation.uses else math.inf
     if draw.free:
@@ -186,7 +186,7 @@ def _stationary(draw: _Draw) -> list[fmpq | float]:
 
 @cache
 def rational(program: Program) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
-    """slope(w, d, *scalars), offset(w, d, *scalars) and u(total price, *scalars) in rational arithmetic."""
+    """slope(w, d, *scalars), offset(w, d, *scalars) and u(total price, *scalars) in fractions."""
     derivation = derive(program)[0]
     scalars = [scalar.symbol for scalar in program.scalars]
     layer = [derivation.term.weight, derivation.term.unit_cost]
@@ -198,13 +198,13 @@ def rational(program: Program) -> tuple[Callable[..., Any], Callable[..., Any], 
 
 
 def _quotient(symbols: list[sp.Symbol], expression: sp.Expr) -> Callable[..., Any]:
-    """A rational function with integer coefficients above and below, so that no decimal enters."""
+    """A rational function with integer coefficients, so that no decimal number enters."""
     above, below = (sp.lambdify(symbols, part, modules="math") for part in sp.fraction(sp.together(expression)))
     return lambda *values: fmpq(above(*values)) / fmpq(below(*values))
 
 
 def _box(rng: np.random.Generator, draw: _Draw, stationary: list[fmpq | float]) -> tuple[Array, Array]:
-    """Floors and caps that put every layer on the side drawn for it, as far as the program's own box allows."""
+    """Floors and caps that give every layer the side drawn for it, as far as the program's own box allows."""
     term, layers = draw.derivation.term, draw.weight.size
     largest = term.upper if math.isfinite(term.upper) else 64.0
     x = np.clip(np.array([_float(value) for value in stationary]), term.lower, largest)
@@ -223,7 +223,7 @@ def _box(rng: np.random.Generator, draw: _Draw, stationary: list[fmpq | float]) 
 
 
 def _share(rng: np.random.Generator, layers: int) -> Array:
-    """Shares of the way to the bound: usually anything, sometimes a hair's breadth."""
+    """Shares of the distance to the bound: uniform in [0, 1), sometimes scaled by 1e-6 or 1e-12."""
     return rng.random(layers) * float(rng.choice([1.0, 1.0, 1.0, 1e-6, 1e-12]))
 
 
@@ -235,7 +235,7 @@ def _clip(x: fmpq | float, lower: float, upper: float) -> fmpq:
 
 
 def _limit(rng: np.random.Generator, draw: _Draw, plan: list[fmpq], lower: Array, upper: Array) -> tuple[float, bool]:
-    """A double that makes the plan optimal, or nearly so; and whether the plan is the optimum exactly."""
+    """A limit as a double, and whether the plan is the optimum under it without any rounding."""
     use = total([d * x for d, x in zip(fractions(draw.unit_cost), plan, strict=True)])
     uses = draw.derivation.uses
     limit = _float(use)

@@ -1,4 +1,4 @@
-"""The Lagrangian of a program at weights of any shape, with the size of what rounding can have done to its sums."""
+"""The Lagrangian of a program at weights of any shape, with a bound on the rounding of its sums."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zetaplan.spec.instance import EPSILON, Array, Instance
 
 
 class Side(NamedTuple):
-    """f + sigma lambda r of every decision, the size of all that was added up, and sigma r; arrays as the weights."""
+    """values : f + sigma lambda r of every decision. size : sum of |terms|. used : sigma r. Arrays as the weights."""
 
     values: Array
     size: float
@@ -19,7 +19,7 @@ class Side(NamedTuple):
 
 
 def lagrangian(instance: Instance, rows: Array, multiplier: float, x: Array | None) -> Side:
-    """At weights (..., T, K) and a plan (..., T, K); where none is given, at the one that makes it least."""
+    """The Lagrangian at weights (..., T, K) and a plan (..., T, K); default, the plan that minimises it."""
     values, used, size, scalars = np.empty_like(rows), np.empty_like(rows), 0.0, instance.scalars
     for t, (derivation, given) in enumerate(zip(derive(instance.program), instance.channels, strict=True)):
         w = rows[..., t, :]
@@ -35,7 +35,7 @@ def lagrangian(instance: Instance, rows: Array, multiplier: float, x: Array | No
 
 
 def rounding(instance: Instance) -> float:
-    """Of a sum over all decisions, with a power of a rounded score in each, relative to the size of what is summed."""
+    """Relative rounding error of a sum over all decisions, each with a power of a rounded score."""
     return EPSILON * (1.0 + max(exponents(instance))) * (instance.weight.size + 16)
 
 
