@@ -45,7 +45,7 @@ class CertificateError(ValueError):
 
 
 class Verdict(NamedTuple):
-    """The proved claims as sentences. free : layers of zero weight at total price 0, for which no distance is proved."""
+    """The proved claims as sentences. free : layers of zero weight at total price 0, whose distance is not proved."""
 
     program: str
     claims: tuple[str, ...]
@@ -161,11 +161,7 @@ def _check_optimum(c: SimpleNamespace) -> None:
     c.lines = [c.line(a, w, c.s) if b is None else (0, a * b) for a, w, b in zip(c.a, c.w, c.bound, strict=True)]
     use = _total([s for s, _ in c.lines]) * (c.pi or Fraction(1)) ** c.power + _total([a for _, a in c.lines])
     _need(c.sign * (c.limit - use) >= 0, "primal feasibility: the plan of these sides violates the limit", 1)
-    _need(
-        use == c.limit or c.multiplier == 0,
-        "complementary slackness: the limit is slack and the multiplier is positive",
-        1,
-    )
+    _need(use == c.limit or c.multiplier == 0, "complementary slackness: slack limit, positive multiplier", 1)
 
 
 def _check_plan(c: SimpleNamespace) -> None:
@@ -175,23 +171,15 @@ def _check_plan(c: SimpleNamespace) -> None:
     distance, coupling, price, gap = (c.claim[name] for name in CLAIMS)
     excess = c.sign * (_total([a * x for a, x in zip(c.a, c.x, strict=True)]) - c.limit)
     moved = _total([a * (x + (x != bound)) for a, x, bound in zip(c.a, c.x, c.bound, strict=True)])
-    _need(
-        excess <= coupling <= TOLERANCE * c.limit + ROUNDING * moved,
-        "coupling: violated by more than claimed or tolerated",
-        1,
-    )
-    _need(
-        abs(c.claimed - c.multiplier) <= price <= TOLERANCE * c.pi,
-        "price: differs by more than claimed or tolerated",
-        1,
-    )
+    _need(excess <= coupling <= TOLERANCE * c.limit + ROUNDING * moved, "coupling: error above claim or tolerance", 1)
+    _need(abs(c.claimed - c.multiplier) <= price <= TOLERANCE * c.pi, "price: error above claim or tolerance", 1)
     scale = 2 ** max(0, 256 + c.pi.denominator.bit_length() - c.pi.numerator.bit_length())
     about = Fraction(math.floor(c.pi * scale), scale), Fraction(math.ceil(c.pi * scale), scale)
     terms = [(about[1] - c.pi + c.multiplier) * max(-excess, 0)]  # F(x) - F(x*) <= sum |g| |x - x*| + multiplier left
     for k, (x, (s, a)) in enumerate(zip(c.x, c.lines, strict=True)):
         off = max(abs(x - (s * (pi or Fraction(1)) ** c.power + a) / c.a[k]) for pi in about)
         near = off <= distance * max(x, 1) <= TOLERANCE * max(x, 1) or k in c.free
-        _need(near, f"distance: layer {k} differs by more than claimed or tolerated", 1)
+        _need(near, f"distance: error of layer {k} above claim or tolerance", 1)
         terms.append(off * max(abs(c.slope(x, c.w[k], c.s) + c.sign * c.a[k] * pi) for pi in about))
     _need(sum(math.ceil(term * GRID) for term in terms) <= gap * GRID, "gap: larger than claimed", 1)
 

@@ -170,7 +170,7 @@ def test_bounds_are_printed_rounded_up(value: float) -> None:
 
 def test_the_gap_of_a_plan_is_printed_rounded_up() -> None:
     claim = GOOD["claim"] | {"gap": 0.130155}
-    assert check_certificate(GOOD | {"claim": claim}).claims[-1] == "no plan is better by more than 0.14"
+    assert check_certificate(GOOD | {"claim": claim}).claims[-1] == "no plan has an objective smaller by more than 0.14"
 
 
 ANY = st.recursive(

@@ -1,4 +1,4 @@
-"""Why mu, L and L_q of a box of scores are found at its ends."""
+"""The constants mu, L and L_q of a box of scores are attained at its ends."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ $L_k$ the largest rate the slope differs between two scores by at most $L_k |q_T
             r"the slope differs by at most $|\varphi(x)|$ times that."
         ),
         Inequality(
-            "What is monotone lies between its values at the ends, so the larger one bounds it.",
+            "A monotone function lies between its values at the ends, so the larger one bounds it.",
             at_most(value, sp.Max(low_end, high_end)),
             given=(sp.Or(sp.And(value >= low_end, value <= high_end), sp.And(value <= low_end, value >= high_end)),),
         ),

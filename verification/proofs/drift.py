@@ -42,7 +42,7 @@ $$F_w(x) - D_w(\nu) = \sum_k \varphi_k(w_k) + \sigma \nu B, \qquad \varphi_k(w_k
 \min_y \bigl[ f_k(y; w_k) + \sigma \nu r_k(y) \bigr],$$
 
 with $B$ the budget or target, and every $\varphi_k$ is convex in $w_k$. So over the box the gap is largest where
-every $w_k$ stands at an end of its interval: $2K$ evaluations bound the regret for all scores in the box, and the
+every $w_k$ is at an end of its interval: $2K$ evaluations bound the regret for all scores in the box, and the
 result holds for every choice of $\nu$.
 """,
     steps=(
@@ -59,8 +59,7 @@ result holds for every choice of $\nu$.
             "convex."
         ),
         Identity(
-            "Between the bounds of the box that can be seen: the curvature of the allocation's dual term, from its "
-            "closed form,",
+            "Inside the box this is explicit: the curvature of the allocation's dual term, from its closed form,",
             sp.Derivative(capacity.dual, (w, 2)),
             -gamma / w,
         ),
@@ -71,7 +70,7 @@ result holds for every choice of $\nu$.
             -((bits + MULTIPLIER) ** 2) * n**2 / (2 * eta * v**3),
         ),
         Inequality(
-            "as long as there is a price.",
+            "if the total price is positive.",
             below(-((bits + MULTIPLIER) ** 2) * n**2 / (2 * eta * v**3), sp.Integer(0)),
             given=(above(bits + MULTIPLIER, sp.Integer(0)),),
         ),
