@@ -39,7 +39,7 @@ def _convexity(d: Derivation) -> Iterator[Step]:
         f"`{name}`, the second derivative of the objective:", second_rate(d.term.objective, x), d.second_derivative
     )
     inside = d.second_derivative.subs(x, sp.Symbol(str(x), positive=True))
-    yield sign("is positive inside the box", above, inside, d.program)
+    yield sign("The second derivative is positive inside the box", above, inside, d.program)
 
 
 PROOF = Proof(

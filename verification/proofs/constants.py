@@ -43,7 +43,7 @@ def _in_the_decision(d: Derivation) -> Iterator[Step]:
     if third == 0:
         return
     product = third.subs(x, here) * third.subs(x, there)
-    yield sign("has one sign at any two points of the box", at_least, product, d.program, for_any_knob=True)
+    yield sign("This rate has one sign at any two points of the box", at_least, product, d.program, for_any_knob=True)
 
 
 PROOF = Proof(

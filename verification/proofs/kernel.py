@@ -1,4 +1,4 @@
-"""One kernel under the declared programs: a clipped line per decision, and a search that ends."""
+"""The knapsack equation of the declared programs: a clipped line per decision, and a finite search."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def levels(program: Program) -> tuple[sp.Expr, ...]:
 
 
 def has_rational_root(program: Program) -> bool:
-    """Does the program have one level, and are slope, offset, level and multiplier rational functions of its data?"""
+    """Whether the program has one level, and slope, offset, level and multiplier are rational functions of its data."""
     parts = (part for d in derive(program) for part in (d.slope, d.offset, d.level, d.inverse_level))
     return len(levels(program)) == 1 and all(part.is_rational_function(*part.free_symbols) for part in parts)
 
@@ -59,7 +59,7 @@ RATIONAL = _named(filter(has_rational_root, programs().values()))
 
 
 def _line(d: Derivation) -> Iterator[Step]:
-    """The stationary point is slope times level plus offset, and the level moves one way."""
+    """The stationary point is slope times level plus offset, and the level is monotone in lambda."""
     level, name = latex(d.level), d.program.name
     yield Identity(
         f"`{name}`: with $\\pi = {sp.latex(d.total_price)} > 0$ the Lagrangian is stationary in "
@@ -73,9 +73,9 @@ def _line(d: Derivation) -> Iterator[Step]:
         given=_ranges(d.program),
     )
     moves = sp.diff(d.level, TOTAL_PRICE)
-    yield Identity(f"The level ${level}$ moves with $\\pi$ at the rate", rate(d.level, TOTAL_PRICE), moves)
+    yield Identity(f"The derivative of the level ${level}$ in $\\pi$", rate(d.level, TOTAL_PRICE), moves)
     way = "negative: the decision, which uses the resource, falls" if d.uses else "positive: the decision rises"
-    yield sign(f"which is {way} as $\\lambda$ rises", below if d.uses else above, moves, d.program)
+    yield sign(f"The derivative is {way} as $\\lambda$ rises", below if d.uses else above, moves, d.program)
 
 
 def _ranges(program: Program) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
@@ -92,19 +92,19 @@ capacity, sparsity = (
 IRRATIONAL = sp.sqrt(3) - 1
 
 PROOF = Proof(
-    title="One kernel, and an algorithm that ends",
+    title="One equation, and a finite algorithm",
     source="goes beyond the paper; the knapsack is that of Helgason, Kennington and Lall (1980) and Brucker (1984)",
     statement=rf"""
 In every declared program each optimal decision depends on the multiplier through one scalar, its level $u$, and is a
-clipped line in it: $x_k = \operatorname{{clip}}(p_k u + r_k, l_k, h_k)$ with $p_k > 0$. Every level moves one way with
-$\lambda$, so the constraint is relieved as $\lambda$ rises.
+clipped line in it: $x_k = \operatorname{{clip}}(p_k u + r_k, l_k, h_k)$ with $p_k > 0$. Every level is monotone in
+$\lambda$, and the excess over the limit falls as $\lambda$ rises.
 
 **One level** ({ONE}). The optimum is a root of
 
 $$\sum_k a_k \operatorname{{clip}}(p_k u + r_k, l_k, h_k) = R,$$
 
 continuous, piecewise linear and non-decreasing in $u$, with at most $2K$ bends. A search that keeps a bracket and
-solves one linear piece at a time finds the root after at most $2K + 1$ pieces, exactly: no tolerance is needed. In
+solves one linear piece at a time finds the root after at most $2K + 1$ pieces without a tolerance. In
 {RATIONAL} slope, offset, level and multiplier are rational functions of the data, so root and multiplier are fractions.
 In the other programs they need a power or a logarithm.
 
@@ -121,7 +121,7 @@ $\lambda$ is the one positive root of an equation of degree two at most. That ro
             given=(at_most(u, v),),
         ),
         Inequality(
-            "It bends only where the line meets the floor or the cap: below the first bend it is the floor,",
+            "It bends only where the line meets the floor or the cap: below the first bend it is the floor.",
             equal(clip(p * u + r), low),
             given=(at_most(low, high), at_most(u, (low - r) / p)),
         ),
@@ -131,7 +131,7 @@ $\lambda$ is the one positive root of an equation of degree two at most. That ro
             given=(at_least(u, (high - r) / p),),
         ),
         Inequality(
-            "and in between it is the line itself.",
+            "Between both bends it is the line itself.",
             equal(clip(p * u + r), p * u + r),
             given=(at_least(u, (low - r) / p), at_most(u, (high - r) / p)),
         ),
@@ -163,28 +163,30 @@ $\lambda$ is the one positive root of an equation of degree two at most. That ro
             r"$G_1 / \lambda$ by their capacities and $- G_2 \lambda$ by their sparsities, and the rest is constant."
         ),
         Inequality(
-            "That falls, also where only one of the two kinds is inside its box; so it has one root at most.",
+            "This use falls with the multiplier, also if only one of the two kinds is inside its box. So it has at "
+            "most one root.",
             above(rising / multiplier - falling * multiplier, rising / other - falling * other),
             given=(below(multiplier, other),),
         ),
         Identity(
-            r"With $r = R - S$ what the constraint leaves to it, the root is that of a quadratic equation.",
+            r"With $r = R - S$, the limit minus the constant use, the root is that of a quadratic equation.",
             sp.Subs(rising / u - falling * u - r, u, (sp.sqrt(r**2 + 4 * rising * falling) - r) / (2 * falling)),
             sp.Integer(0),
         ),
         Identity(
-            r"An example without a fraction: one layer of `joint`, everything 1, and $B = 0$. What its capacity uses, "
+            r"An example whose root is not a fraction: one layer of `joint`, everything 1, and $B = 0$. What its "
+            r"capacity uses, "
             r"from the declaration, is what its sparsity frees at $\lambda = \sqrt3 - 1$:",
             sp.Subs(capacity, multiplier, IRRATIONAL),
             sp.Subs(sparsity, multiplier, IRRATIONAL),
         ),
         Numeric("Both are inside their boxes: above 0", above(capacity.subs(multiplier, IRRATIONAL), sp.Integer(0))),
         Numeric("and below 1.", below(sparsity.subs(multiplier, IRRATIONAL), sp.Integer(1))),
-        Argument(r"No fraction is $\sqrt3 - 1$, for then $\sqrt3$ would be one."),
+        Argument(r"$\sqrt3 - 1$ is not a fraction, because $\sqrt3$ is not."),
     ),
     remark=r"""
 The paper's bisection halves an interval of multipliers: $\log_2 (\lambda_{\max} / \varepsilon)$ evaluations of the
-same sum for a tolerance $\varepsilon$, as claimed. What it returns is near the multiplier; what this search returns is
+same sum for a tolerance $\varepsilon$, as claimed. Bisection returns a number near the multiplier; this search returns
 the multiplier.
 """,
 )
