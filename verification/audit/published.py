@@ -258,14 +258,15 @@ def _experts(name: str, counts: ExpertCounts, unit: tuple[Fraction, Fraction]) -
             "Is the budget kept?",
             None,
             f"{n} experts under a share of {counts.budget_share:g}: kept if one costs at most "
-            f"{counts.budget_share / n:.4g} of a base layer; the file does not say what one costs",
+            f"{counts.budget_share / n:.4g} of a base layer; the file does not state the cost",
         ),
         Finding("Do all published plans use their budgets up at one common cost?", low < high or None, same),
         Finding(
             "Is it optimal for any scores at all?",
             True,
-            "yes, at equal costs for all layers: any counts are, for scores within the intervals given, where greedy "
-            "takes just these units; where one expert is the floor, a layer with one may have any lower score",
+            "yes, at equal costs for all layers: any counts are optimal for scores within the given intervals, in "
+            "which the "
+            "greedy method takes these units; if the floor is one expert, a layer with one may have any lower score",
         ),
         Finding(
             "Which scores were used?",

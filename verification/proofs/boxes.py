@@ -131,12 +131,12 @@ If the sum of the shares is used as well, the two boxes are the halves of the in
             ),
         ),
         Identity(
-            "The mean of both ends is on the line, and the lower half has the same line",
+            "The mean of both ends is on the line, and the lower half has the same line.",
             chord(a, middle, d_a, middle_divisor),
             chord(a, b, d_a, d_b),
         ),
         Identity(
-            "as the upper half.",
+            "The upper half has the same line.",
             chord(middle, b, middle_divisor, d_b),
             chord(a, b, d_a, d_b),
         ),

@@ -66,15 +66,16 @@ $L_k$ the largest rate the slope differs between two scores by at most $L_k |q_T
         ),
         *(step for program in programs().values() for d in derive(program) for step in _in_the_decision(d)),
         Argument("A function whose rate has one sign is monotone: $f''$ is least and largest at ends of the box."),
-        Identity("The weight moves with the score at the rate", rate(q**e, q), chain),
-        Identity("and that rate moves at", rate(chain, q), e * (e - 1) * q ** (e - 2)),
+        Identity("The derivative of the weight in the score", rate(q**e, q), chain),
+        Identity("The derivative of that rate", rate(chain, q), e * (e - 1) * q ** (e - 2)),
         Inequality(
-            r"which is not negative for $e \ge 1$ ($p = q^{e - 2} > 0$)",
+            r"This derivative is not negative for $e \ge 1$ ($p = q^{e - 2} > 0$).",
             at_least(e * (e - 1) * power, sp.Integer(0)),
             given=(at_least(e, sp.Integer(1)),),
         ),
         Inequality(
-            r"and not positive for $e \le 1$: between two scores it is largest at one of them.",
+            r"It is not positive for $e \le 1$, so the rate is monotone: between two scores it is largest at one of "
+            r"them.",
             at_most(e * (e - 1) * power, sp.Integer(0)),
             given=(at_most(e, sp.Integer(1)),),
         ),

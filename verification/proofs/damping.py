@@ -69,6 +69,6 @@ In particular layers with one and the same eigenvalue keep their order, and in g
             r"At $\tau = 1$",
             above(gain(2, 0, 1), gain(5, 2, 1)),
         ),
-        Numeric(r"but at $\tau' = 2$", above(gain(5, 2, 2), gain(2, 0, 2))),
+        Numeric(r"The order at $\tau' = 2$ is the opposite.", above(gain(5, 2, 2), gain(2, 0, 2))),
     ),
 )

@@ -63,14 +63,14 @@ result holds for every choice of $\nu$.
             sp.Derivative(capacity.dual, (w, 2)),
             -gamma / w,
         ),
-        Inequality("is negative,", below(-gamma / w, sp.Integer(0))),
+        Inequality("This curvature is negative.", below(-gamma / w, sp.Integer(0))),
         Identity(
-            "and so is that of pruning,",
+            "The curvature of the dual term of pruning, from its closed form.",
             sp.Derivative(sparsity.dual, (v, 2)),
             -((bits + MULTIPLIER) ** 2) * n**2 / (2 * eta * v**3),
         ),
         Inequality(
-            "if the total price is positive.",
+            "This curvature is negative if the total price is positive.",
             below(-((bits + MULTIPLIER) ** 2) * n**2 / (2 * eta * v**3), sp.Integer(0)),
             given=(above(bits + MULTIPLIER, sp.Integer(0)),),
         ),
@@ -104,7 +104,7 @@ result holds for every choice of $\nu$.
             given=(at_least(gains[0], lows[0]), at_most(gains[1], highs[1]), at_most(gains[2], highs[2])),
         ),
         Inequality(
-            "and at most",
+            "The share of the first is at most",
             at_most(gains[0] / sum(gains), highs[0] / (highs[0] + lows[1] + lows[2])),
             given=(at_most(gains[0], highs[0]), at_least(gains[1], lows[1]), at_least(gains[2], lows[2])),
         ),
@@ -119,18 +119,18 @@ result holds for every choice of $\nu$.
             "again ([halving a box](boxes.md))."
         ),
         Identity(
-            "Gains can stand for shares where $F$ is homogeneous of degree $e$ in them: the regret at the shares is "
+            "Gains can replace shares if $F$ is homogeneous of degree $e$ in them: the regret at the shares is "
             "that at the gains over $s^e$, $s$ their sum. The curvature of $s^e$ is",
             sp.Derivative(total**exponent, (total, 2)),
             exponent * (exponent - 1) * total ** (exponent - 2),
         ),
         Inequality(
-            r"not negative for $e \ge 1$ ($p = s^{e - 2} > 0$),",
+            r"The curvature of $s^e$ is not negative for $e \ge 1$ ($p = s^{e - 2} > 0$).",
             at_least(exponent * (exponent - 1) * power, sp.Integer(0)),
             given=(at_least(exponent, sp.Integer(1)),),
         ),
         Inequality(
-            r"and not positive for $e \le 1$.",
+            r"The curvature of $s^e$ is not positive for $e \le 1$.",
             at_most(exponent * (exponent - 1) * power, sp.Integer(0)),
             given=(at_most(exponent, sp.Integer(1)),),
         ),

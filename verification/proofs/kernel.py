@@ -141,13 +141,13 @@ $\lambda$ is the one positive root of an equation of degree two at most. That ro
             r"$S + G u$ with $G \ge 0$ the sum of $a_k p_k$ over the layers inside their box."
         ),
         Inequality(
-            "Solve the line of the piece on which $u$ lies. Where the sum at $u$ is below $R$, its solution $u'$ is "
+            "Solve the line of the piece of $u$. If the sum at $u$ is below $R$, its solution $u'$ is "
             "to the right of $u$, as is every root, since the sum does not fall.",
             above(v, u),
             given=(equal(used + growth * v, limit), below(used + growth * u, limit)),
         ),
         Inequality(
-            "Where it is above $R$, both are to the left; where the solution lies on the same piece, it is the root.",
+            "If the sum at $u$ is above $R$, both are to the left of $u$. A solution on the same piece is the root.",
             below(v, u),
             given=(equal(used + growth * v, limit), above(used + growth * u, limit)),
         ),
@@ -180,8 +180,11 @@ $\lambda$ is the one positive root of an equation of degree two at most. That ro
             sp.Subs(capacity, multiplier, IRRATIONAL),
             sp.Subs(sparsity, multiplier, IRRATIONAL),
         ),
-        Numeric("Both are inside their boxes: above 0", above(capacity.subs(multiplier, IRRATIONAL), sp.Integer(0))),
-        Numeric("and below 1.", below(sparsity.subs(multiplier, IRRATIONAL), sp.Integer(1))),
+        Numeric(
+            "Both are inside their boxes: they are above 0.",
+            above(capacity.subs(multiplier, IRRATIONAL), sp.Integer(0)),
+        ),
+        Numeric("Both are below 1.", below(sparsity.subs(multiplier, IRRATIONAL), sp.Integer(1))),
         Argument(r"$\sqrt3 - 1$ is not a fraction, because $\sqrt3$ is not."),
     ),
     remark=r"""

@@ -68,8 +68,8 @@ $$\zeta^2 - \text{Gauss} = \int \frac{\prod_i (1 - x / t_i)^2}{x}\, d\mu, \qquad
             "At the node the polynomial has the value that the rule uses.", sp.Subs(interpolant(gauss_1), x, t), 1 / t
         ),
         Identity("$n = 2$: the same with a polynomial of degree 3,", 1 / x - interpolant(gauss_2), gauss_2 / x),
-        Identity("at the first node", sp.Subs(interpolant(gauss_2), x, t1), 1 / t1),
-        Identity("and at the second.", sp.Subs(interpolant(gauss_2), x, t2), 1 / t2),
+        Identity("The value at the first node.", sp.Subs(interpolant(gauss_2), x, t1), 1 / t1),
+        Identity("The value at the second node.", sp.Subs(interpolant(gauss_2), x, t2), 1 / t2),
         Argument(
             r"For any $n$: $\prod_i (1 - x / t_i)^2$ is 1 at $x = 0$, so $p(x) = (1 - \prod_i (1 - x / t_i)^2) / x$ "
             r"is a polynomial of degree $2n - 1$; the rule is exact for it, "
@@ -102,8 +102,8 @@ $$\zeta^2 - \text{Gauss} = \int \frac{\prod_i (1 - x / t_i)^2}{x}\, d\mu, \qquad
             at_least(gauss_2 / x, sp.Integer(0)),
         ),
         Identity(r"Gauss-Radau, $n = 1$: a polynomial of degree 2", 1 / x - interpolant(radau_1), radau_1 / x),
-        Identity("that agrees with $1 / x$ at the fixed node", sp.Subs(interpolant(radau_1), x, a), 1 / a),
-        Identity("and at the free one.", sp.Subs(interpolant(radau_1), x, t), 1 / t),
+        Identity("The polynomial agrees with $1 / x$ at the fixed node.", sp.Subs(interpolant(radau_1), x, a), 1 / a),
+        Identity("It agrees at the free node.", sp.Subs(interpolant(radau_1), x, t), 1 / t),
         Identity(
             r"One step: in the matrix of $\alpha_1, \beta, \omega$ the last entry "
             r"$\omega = a + \beta^2 / (\alpha_1 - a)$ makes $a$ an eigenvalue.",

@@ -96,7 +96,7 @@ is the bound `separable`, the second `variational`.
             given=(at_most(L_k, L), at_least(mu_k, mu)),
         ),
         Inequality(
-            "and one with two.",
+            "The same holds for a layer with two decisions.",
             at_most((L_k * drift) ** 2 / (2 * mu_k) + (L_l * drift) ** 2 / (2 * mu_l), (L * drift) ** 2 / (2 * mu)),
             given=(at_most(L_k**2 + L_l**2, L**2), at_least(mu_k, mu), at_least(mu_l, mu)),
         ),
