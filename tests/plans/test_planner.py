@@ -125,7 +125,7 @@ def test_bad_requests_are_refused(options: dict[str, object], message: str, scor
 
 
 def test_impossible_requests_are_refused(scores: Scores) -> None:
-    with pytest.raises(InfeasibleError, match="the box alone needs"):
+    with pytest.raises(InfeasibleError, match="the box requires at least"):
         allocate(scores, mean_rank=4, lower=5.0)
     with pytest.raises(InfeasibleError, match="the caps allow"):
         prune(scores, sparsity=0.7, upper=0.6)

@@ -140,7 +140,7 @@ def robust(
     nominal, box = solve(instance), decision_box(instance, low, high, normalised)
     parts = box.parts.reshape(box.weights.shape)
     found = minimax(instance, box.weights, parts, box.rest, nominal.multiplier)
-    plan = Solution(instance, found.x.reshape(nominal.x.shape), found.price, Status.CLAIMED, "minimax")
+    plan = Solution(instance, found.x.reshape(nominal.x.shape), found.multiplier, Status.CLAIMED, "minimax")
     after, before = (
         regret_bound(instance, made, low=low, high=high, normalised=normalised) for made in (plan, nominal)
     )
@@ -166,7 +166,7 @@ def _for_the_worst_objective(instance: Instance, ends: Array) -> Robust:
 def _terms(instance: Instance, x: Array) -> Array:
     """What every decision adds to the objective, in the plan's shape."""
     rows = [
-        np.broadcast_to(d.objective(y, 0.0, c.weight, c.data, *instance.scalars), y.shape)
+        np.broadcast_to(d.objective(y, 0.0, c.weight, c.unit_cost, *instance.scalars), y.shape)
         for d, c, y in zip(derive(instance.program), instance.channels, instance.rows(x), strict=True)
     ]
     return np.reshape(rows, instance.weight.shape)
