@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from zetaplan.scoring.backward.hooks import hooked
 from zetaplan.scoring.model.blocks import Block
+from zetaplan.scoring.model.causal import told
 from zetaplan.scoring.model.losses import shifted_logits
 from zetaplan.scoring.text.sequences import IGNORED, Batch
 
@@ -36,7 +37,8 @@ def bytes_per_token(model: nn.Module, parts: Sequence[Block], data: Sequence[Bat
             if isinstance(value, Tensor):
                 keep(value)
 
-    with hooked(model, ()), ExitStack() as undo, torch.enable_grad(), saved_tensors_hooks(keep, lambda value: value):
+    saved = saved_tensors_hooks(keep, lambda value: value)
+    with told(model), hooked(model, ()), ExitStack() as undo, torch.enable_grad(), saved:
         for part in parts:
             for module in part.modules.values():
                 undo.callback(module.register_forward_hook(keep_inputs).remove)
