@@ -8,16 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from zetaplan.errors import ScoringError
-
-
-def shown(value: Any) -> str:
-    """The value as one line of at most 80 characters, for a message."""
-    try:
-        text = " ".join(repr(value).split())
-    except ValueError:  # Python refuses to print integers of too many digits
-        text = f"a {type(value).__name__}"
-    return text if len(text) <= 80 else f"{text[:77]}..."
+from zetaplan.errors import ScoringError, shown
 
 
 def listed(value: Any) -> list[Any] | None:

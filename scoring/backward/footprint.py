@@ -26,15 +26,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from zetaplan.errors import ScoringError
-from zetaplan.scoring.arguments import shown
+from zetaplan._plural import counted
+from zetaplan.errors import ScoringError, shown
 from zetaplan.scoring.backward.per_sequence import CHUNK, LINEAR
 from zetaplan.scoring.backward.sketch import Sketch
 from zetaplan.scoring.backward.statistics import Statistic
 from zetaplan.scoring.curvature import MatrixFree
 from zetaplan.scoring.distributed import Ranks
 from zetaplan.scoring.model.blocks import Block
-from zetaplan.scoring.text.records import counted
 from zetaplan.scoring.text.sequences import Batch
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}

@@ -14,8 +14,8 @@ from typing import Any, cast
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from zetaplan.errors import ScoringError
-from zetaplan.scoring.arguments import listed, require_name, shown
+from zetaplan.errors import ScoringError, shown
+from zetaplan.scoring.arguments import listed, require_name
 from zetaplan.scoring.backward.backward import backward_pass
 from zetaplan.scoring.backward.footprint import PRODUCT, Footprint, fitting_size, footprint
 from zetaplan.scoring.backward.free_memory import free_memory, room_on

@@ -10,8 +10,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from zetaplan.errors import ScoringError
-from zetaplan.scoring.arguments import as_number, shown
+from zetaplan.errors import ScoringError, shown
+from zetaplan.scoring.arguments import as_number
 
 Mode = Literal["relative", "absolute"]
 Scope = Literal["global", "block"]

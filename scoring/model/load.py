@@ -23,8 +23,8 @@ from torch import nn
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from zetaplan.errors import ScoringError
-from zetaplan.scoring.arguments import as_device, require_path, require_switch, shown
+from zetaplan.errors import ScoringError, shown
+from zetaplan.scoring.arguments import as_device, require_path, require_switch
 from zetaplan.scoring.model.blocks import decoder_layers
 from zetaplan.scoring.model.causal import REMEDY, few, one_line, require_causal_config
 from zetaplan.scoring.model.gguf import converted, sha256_of

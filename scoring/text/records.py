@@ -119,11 +119,6 @@ def _record(place: str, value: object, argument: str) -> Record:
     return Record(place, value)
 
 
-def counted(number: int, noun: str) -> str:
-    """A number with its noun: "1 token", "2 tokens"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def _by_line(text: str, path: object, argument: str) -> Iterator[tuple[str, object]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip(" \t\r"):

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zetaplan.errors import ScoringError
-from zetaplan.scoring.arguments import listed, shown
+from zetaplan.errors import ScoringError, shown
+from zetaplan.scoring.arguments import listed
 from zetaplan.scoring.text.limits import IGNORED as IGNORED
 from zetaplan.scoring.text.limits import fitting
 

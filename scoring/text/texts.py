@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
-from zetaplan.errors import ScoringError
-from zetaplan.scoring.arguments import listed, shown
-from zetaplan.scoring.text.records import counted, holds_records, read_plain, read_records
+from zetaplan._plural import counted
+from zetaplan.errors import ScoringError, shown
+from zetaplan.scoring.arguments import listed
+from zetaplan.scoring.text.records import holds_records, read_plain, read_records
 from zetaplan.scoring.text.sequences import IGNORED, Sequences, digest, require_count
 
 PYDOC = "pydoc"

@@ -28,6 +28,12 @@ class RobustChoice:
 
     solution : the choice, on the nominal menus. worst : its worst regret (worst loss, if that was minimised), exactly.
     before : the same of the nominal optimum. cost : what the choice loses at the nominal losses.
+
+    Examples:
+        >>> menus = zp.choice([[3, 1], [2, 0]], costs=[[1, 2], [1, 4]], budget=3)
+        >>> safe = zp.robust(menus, low=[[2, 0], [1, 0]], high=[[4, 2], [3, 1]])
+        >>> type(safe).__name__, safe.worst <= safe.before
+        ('RobustChoice', True)
     """
 
     solution: ChoiceSolution

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 
 from zetaplan._digits import at_most
 from zetaplan.errors import CertificateError, SpecError, require, shown
 from zetaplan.solvers import solve
+from zetaplan.solvers.menus.robust import RobustChoice, robust_choice
 from zetaplan.solvers.minimax import minimax
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import Array, Arrayish, Instance, weights, with_quality
+from zetaplan.spec.menus.choice import Choice
 from zetaplan.spec.solution import Solution, Status
 from zetaplan.verification.certificate import Certificate, certify
 from zetaplan.verification.regret.adversary import worst_case_floor
@@ -108,6 +110,7 @@ def regret(instance: Instance, solution: Solution, target_quality: Arrayish) -> 
     return Regret(value, value / size if size else math.inf if value else 0.0, best, certificate)
 
 
+@overload
 def robust(
     instance: Instance,
     low: Arrayish,
@@ -115,7 +118,23 @@ def robust(
     *,
     worst: Literal["regret", "objective"] = "regret",
     normalised: bool = False,
-) -> Robust:
+) -> Robust: ...
+
+
+@overload
+def robust(
+    instance: Choice, low: Any, high: Any, *, worst: Literal["regret", "objective"] = "regret"
+) -> RobustChoice: ...
+
+
+def robust(
+    instance: Instance | Choice,
+    low: Any,
+    high: Any,
+    *,
+    worst: Literal["regret", "objective"] = "regret",
+    normalised: bool = False,
+) -> Robust | RobustChoice:
     """The plan that can lose least while the scores stay in a box, by a convex program.
 
     instance : the program at the nominal scores. low, high : (K,) the box, as in `regret_bound`.
@@ -123,6 +142,8 @@ def robust(
         has a price of its own or exponents differ, of shares, with every decision at ends of its own. That is wider
         than what `regret_bound` covers; where the nominal plan has the smaller bound, it is kept. "objective" minimises
         the worst objective over shares that are free of each other: the program with every weight at its worse end.
+
+    Of a choice, low and high are menus as `losses` in `zp.choice`.
 
     Raises SpecError for another `worst`, or a bad box.
 
@@ -132,6 +153,8 @@ def robust(
         >>> safe.worst.value <= safe.before.value
         True
     """
+    if isinstance(instance, Choice):
+        return robust_choice(instance, low, high, worst=worst)
     require(instance, Instance, "instance", "make one with zetaplan.allocation, or another program")
     if not isinstance(worst, str) or worst not in ("regret", "objective"):
         raise SpecError(f"worst = {shown(worst)}: expected 'regret' or 'objective'")

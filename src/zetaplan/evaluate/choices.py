@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from zetaplan._plural import counted
 from zetaplan.errors import ScoringError
 from zetaplan.evaluate.interval import interval_facts
 from zetaplan.evaluate.likelihoods import log_likelihoods
 from zetaplan.scoring import LoadedModel
 from zetaplan.scoring.text.limits import context, require_vocabulary
-from zetaplan.scoring.text.records import FIELDS, Record, counted, read_records, require_text
+from zetaplan.scoring.text.records import FIELDS, Record, read_records, require_text
 
 #: The default fields of a prompt: the text fields of a record except `text`.
 PROMPTS = FIELDS[1:]
