@@ -21,7 +21,7 @@ from zetaplan.errors import SpecError
 from zetaplan.solvers.exact import equation, plan, tame
 from zetaplan.solvers.pieces import Pieces, exact_pieces, quotient
 from zetaplan.solvers.weightless import settle
-from zetaplan.spec.checks import LARGEST, in_range
+from zetaplan.spec.checks import LARGEST, LIGHTEST, in_range
 from zetaplan.spec.derivation import Derivation, derive
 from zetaplan.spec.instance import Array, Instance, check_feasible
 from zetaplan.spec.solution import Solution, Status
@@ -85,7 +85,7 @@ class Frontier(Value):
             raise SpecError(f"{program.limit_argument} = {number}: expected a finite number of at least 0")
         if program.sign * self._pieces.excess(number, self._pieces.reach)[0] < 0:
             check_feasible(replace(self.instance, limit=number))  # says what is missing
-        return in_range(program.limit_argument, number)
+        return in_range(program.limit_argument, number, LIGHTEST)
 
     def _price(self, limit: float) -> float:
         """u on the piece that holds the limit; where every layer stands at a bound, its end of smaller multiplier."""
@@ -149,7 +149,7 @@ def _slack(instance: Instance, unpriced: Array) -> float:
 
 def _binding(derivation: Derivation, prices: Array, scalars: tuple[float, ...]) -> tuple[int, int]:
     """The range of bends at which the multiplier is not negative."""
-    with np.errstate(divide="ignore"):  # a resource without a price may have an infinite u
+    with np.errstate(divide="ignore", over="ignore"):  # a resource of little or no price may have an infinite u
         unpriced = derivation.price_of(0.0, np.float64(0.0), 0.0, 0.0, *scalars)
     if derivation.uses:
         return 0, int(np.searchsorted(prices, unpriced, side="right"))

@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 Arrayish = ArrayLike
 
 LEAST, LARGEST = 1e-50, 1e50  # of costs, sizes and knobs other than 0; LARGEST also of limits and finite bounds
-LIGHTEST = 1e-100  # of a weight other than 0
+LIGHTEST = 1e-100  # of a weight or a limit other than 0
 
 
 def number(name: str, value: Any) -> float:
