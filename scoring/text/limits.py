@@ -11,9 +11,10 @@ IGNORED = -100  # the label that transformers leave out of the loss
 
 
 def context(model: nn.Module) -> int | None:
-    """The most tokens of a sequence that the model was made for; None where its config has no such number."""
+    """The most tokens of a sequence that the model was made for; None where its config has no limit."""
     config: Any = getattr(model, "config", None)
-    return None if config is None else getattr(config.get_text_config(), "max_position_embeddings", None)
+    limit = None if config is None else getattr(config.get_text_config(), "max_position_embeddings", None)
+    return limit if limit and limit > 0 else None  # -1 is how XLNet says that it has no limit
 
 
 def fitting(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
