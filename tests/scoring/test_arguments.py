@@ -186,5 +186,5 @@ def test_a_number_is_an_absolute_damping(model):
 
 
 def test_a_model_without_a_head_is_refused():
-    with pytest.raises(ZetaplanError, match="without logits, so it has no loss; load the causal language model"):
+    with pytest.raises(ZetaplanError, match="LlamaModel has no language-model head, so it predicts no token"):
         score(tiny_llama(hidden=8, vocabulary=23).model, IDS)
