@@ -22,7 +22,7 @@ from zetaplan.errors import SpecError, require
 from zetaplan.solvers.exact import equation, plan, tame
 from zetaplan.solvers.pieces import Pieces, exact_pieces, quotient
 from zetaplan.solvers.weightless import settle
-from zetaplan.spec.checks import LARGEST, in_range
+from zetaplan.spec.checks import LARGEST, LIGHTEST, in_range
 from zetaplan.spec.checks import number as checks_number
 from zetaplan.spec.derivation import Derivation, derive
 from zetaplan.spec.instance import Array, Instance, check_feasible
@@ -91,7 +91,7 @@ class Frontier(Value):
             raise SpecError(f"{program.limit_argument} = {number}: expected a finite number of at least 0")
         if program.sign * self._pieces.excess(number, self._pieces.reach)[0] < 0:
             check_feasible(replace(self.instance, limit=number))  # raises InfeasibleError with the excess
-        return in_range(program.limit_argument, number)
+        return in_range(program.limit_argument, number, LIGHTEST)
 
     def _level(self, limit: float) -> float:
         """The level on the piece of the limit; if every layer is at a bound, the end with the smaller multiplier."""
@@ -169,7 +169,7 @@ def _slack(instance: Instance, at_zero: Array) -> float:
 
 def _binding(derivation: Derivation, levels: Array, scalars: tuple[float, ...]) -> tuple[int, int]:
     """The range of bends at which the multiplier is not negative."""
-    with np.errstate(divide="ignore"):  # the level may be infinite at total price 0
+    with np.errstate(divide="ignore", over="ignore"):  # the level may be infinite at total price 0
         at_zero = derivation.level_of(0.0, np.float64(0.0), 0.0, 0.0, *scalars)
     if derivation.uses:
         return 0, int(np.searchsorted(levels, at_zero, side="right"))

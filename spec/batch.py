@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import sympy as sp
 
 from zetaplan.errors import InfeasibleError, SpecError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import torch
 
 ROUNDING = 2.0**-52
+_LIMIT = f"0, or a number of at least {checks.LIGHTEST:g}; choose another unit"
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +156,8 @@ def _tensor(name: str, values: Any, dtype: Any, device: Any) -> torch.Tensor:
     import torch
 
     try:
-        return torch.as_tensor(values, dtype=dtype, device=device)
+        given = values.copy() if isinstance(values, np.ndarray) and not values.flags.writeable else values
+        return torch.as_tensor(given, dtype=dtype, device=device)  # torch warns of memory that it must not write to
     except (TypeError, ValueError, OverflowError):
         raise SpecError(f"{name}: expected numbers, got {type(values).__name__}: {str(values)[:60]}") from None
 
@@ -207,6 +210,7 @@ def _limits(program: Program, limits: Any, gains: torch.Tensor) -> torch.Tensor:
         raise SpecError(f"limits: expected one number or {len(gains)} of them, got shape {tuple(values.shape)}")
     values = values.expand(len(gains))
     least = 0.0 if program.limit.is_nonnegative else -math.inf
+    _name_first(program.limit_argument, values, (values != 0.0) & (values.abs() < checks.LIGHTEST), _LIMIT)
     return _within(program.limit_argument, values, least=least, most=checks.LARGEST)
 
 

@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 Arrayish = ArrayLike
 
 LEAST, LARGEST = 1e-50, 1e50  # range of unit costs and nonzero knobs; LARGEST bounds limits and finite bounds too
-LIGHTEST = 1e-100  # least nonzero weight
+LIGHTEST = 1e-100  # least nonzero weight or limit
 
 
 def number(name: str, value: Any) -> float:

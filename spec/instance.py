@@ -232,7 +232,7 @@ def _limit(program: Program, value: float) -> float:
     number = checks.number(program.limit_argument, value)
     if number < 0.0 and program.limit.is_nonnegative:
         raise SpecError(f"{program.limit_argument} = {number:g}: expected at least 0")
-    return checks.in_range(program.limit_argument, number)
+    return checks.in_range(program.limit_argument, number, checks.LIGHTEST)
 
 
 def _unit_cost(term: Term, values: Arrayish, layers: int) -> Array:

@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, Pre
 SMALL = {
     **dict.fromkeys(("vocab_size", "vocab_size_per_layer_input"), 23),
     **dict.fromkeys(("hidden_size", "n_embd", "d_model", "embedding_size", "mamba_d_head"), 16),
-    **dict.fromkeys(("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size", "decoder_ffn_dim"), 24),
+    **dict.fromkeys(("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size", "decoder_ffn_dim", "dff"), 24),
     **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "decoder_layers", "num_layers"), 2),
     **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "decoder_attention_heads", "mamba_n_heads"), 2),
     **dict.fromkeys(("linear_num_key_heads", "linear_num_value_heads", "mamba_num_heads"), 2),

@@ -15,6 +15,11 @@ positive = st.floats(1e-6, 1e6)
 gains = st.one_of(st.just(0.0), positive, st.sampled_from([0.25, 1.0, 3.0]))  # the last makes ties likely
 
 
+def limits(most: float) -> st.SearchStrategy[float]:
+    """0, or a number that no factor of the data brings below the least limit that is admitted."""
+    return st.just(0.0) | st.floats(1e-90, most)
+
+
 @st.composite
 def qualities(draw: st.DrawFn, layers: int) -> list[float]:
     values = draw(st.lists(gains, min_size=layers, max_size=layers))
@@ -32,7 +37,7 @@ def allocations(draw: st.DrawFn) -> Instance:
     return allocation(
         draw(qualities(k)),
         costs,
-        floors * (1 + 1e-12) + draw(st.floats(0.0, 1e3)),
+        floors * (1 + 1e-12) + draw(limits(1e3)),
         alpha=draw(st.sampled_from([0.0, 1e-4, 0.5])),
         beta=draw(st.sampled_from([0.0, 1.0, 2.0])),
         gamma=draw(st.sampled_from([1.0, 0.9])),
@@ -52,7 +57,7 @@ def prunings(draw: st.DrawFn) -> Instance:
     return pruning(
         draw(qualities(k)),
         sizes,
-        target=draw(st.floats(0.0, 1.0)) * reach * (1 - 1e-12),
+        target=draw(limits(1.0)) * reach * (1 - 1e-12),
         bits=draw(st.sampled_from([0.0, 1e-9, 16.0])),
         eta=draw(st.sampled_from([1.0, 2.0])),
         kappa=draw(st.sampled_from([0.0, 1.0, 2.0])),

@@ -42,7 +42,7 @@ def residuals(batch: Batch, x: torch.Tensor, multiplier: torch.Tensor) -> torch.
         _outside(batch, x),
         _relative((-multiplier).clamp(min=0.0), multiplier.abs() + declared_price),
         *_misses(batch, x, gradient),
-        share * _relative(excess.abs(), scale),
+        _product(share, _relative(excess.abs(), scale)),
         _gap(batch, derivation, x, multiplier, gradient, excess, volume),
     )
     return torch.stack(columns, 1)
@@ -94,7 +94,7 @@ def _volume(batch: Batch, derivation: Derivation, x: torch.Tensor, gradient: _Gr
     inside = (x > batch.lower) | (gradient.falls < ROUNDING)
     inside &= ((x < batch.upper) | (gradient.rises < ROUNDING)) & (batch.weight > 0.0)
     offset = batch.evaluate(derivation.offset).abs()
-    summed = (batch.unit_cost * x.abs()).sum(1) + batch.limit.abs()
+    summed = (batch.unit_cost * x.abs() + LEAST).sum(1) + batch.limit.abs()  # LEAST: products below the normal doubles
     return torch.where(inside, batch.unit_cost * (x.abs() + offset), 0.0).sum(1) + EPSILON / ROUNDING * summed
 
 

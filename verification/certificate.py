@@ -210,9 +210,10 @@ def _complementarity(claims: list[Claim], spending: _Spending) -> Condition:
     multiplier = abs(claims[0].multiplier)
     declared_price = claims[0].derivation.declared_price_of(*claims[0].scalars)
     share = 1.0 if math.isinf(multiplier) else _relative(multiplier, multiplier + declared_price)
+    left = _relative(abs(spending.excess), spending.scale)
     return Condition(
         "complementary slackness",
-        share * _relative(abs(spending.excess), spending.scale),
+        share * left if share else 0.0,  # what is left of a limit of 0 may be infinitely more than the limit
         TOLERANCE,
         "the constraint holds with equality if the multiplier is positive",
     )

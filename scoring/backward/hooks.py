@@ -144,5 +144,5 @@ def hooked(model: nn.Module, hooks: Iterable[PairHook]) -> Iterator[None]:
         yield
 
 
-def _require_gradient(module: nn.Module, args: object, output: Tensor) -> None:
-    output.requires_grad_(True)
+def _require_gradient(module: nn.Module, args: object, output: Tensor) -> Tensor:
+    return output.requires_grad_(True).clone()  # a model may scale its embeddings in place, which no leaf allows

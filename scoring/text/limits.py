@@ -13,7 +13,8 @@ IGNORED = -100  # the label that transformers excludes from the loss
 def context(model: nn.Module) -> int | None:
     """The largest number of tokens per sequence in the model's config; None if the config has none."""
     config: Any = getattr(model, "config", None)
-    return None if config is None else getattr(config.get_text_config(), "max_position_embeddings", None)
+    limit = None if config is None else getattr(config.get_text_config(), "max_position_embeddings", None)
+    return limit if limit and limit > 0 else None  # -1 is how XLNet says that it has no limit
 
 
 def fitting(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 import zetaplan as zp
 from tests.made import edited
@@ -31,13 +32,23 @@ from zetaplan.verification import checker
 Keys = tuple[str | int, ...]
 
 
-def numbers(value: Any, keys: Keys = ()) -> Iterator[Keys]:
-    """The place of every number in a JSON value."""
+def leaves(value: Any, keys: Keys = ()) -> Iterator[tuple[Keys, Any]]:
+    """Every value of a JSON value that holds no other, and its place."""
     if isinstance(value, dict | list):
         for key, part in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from numbers(part, (*keys, key))
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield keys
+            yield from leaves(part, (*keys, key))
+    else:
+        yield keys, value
+
+
+def numbers(value: Any) -> list[Keys]:
+    """The place of every number."""
+    return [keys for keys, leaf in leaves(value) if isinstance(leaf, int | float) and not isinstance(leaf, bool)]
+
+
+def texts(value: Any) -> list[Keys]:
+    """The place of every text."""
+    return [keys for keys, leaf in leaves(value) if isinstance(leaf, str)]
 
 
 def at(value: Any, keys: Keys) -> Any:
@@ -75,7 +86,7 @@ def test_an_untouched_plan_passes_every_check(plans: dict[str, Plan], program: s
 @pytest.mark.parametrize("program", ["allocation", "pruning"])
 def test_an_edit_of_any_number_is_refused(plans: dict[str, Plan], program: str) -> None:
     value = json.loads(plans[program].document().text())
-    places = list(numbers(value))
+    places = numbers(value)
     assert len(places) > 100
     for keys in places:
         assert "digest" in failing(put(value, keys, nudged(at(value, keys)))), keys
@@ -130,6 +141,20 @@ def test_recomputed_digests_do_not_help(
     found = {failure.name for failure in check(load(edited(path, edit, resealed=True), PlanFile)).failures}
     assert found & expected
     assert not found & {"digest", "scores digest"}
+
+
+@pytest.mark.parametrize("program", ["allocation", "pruning"])
+def test_an_edit_of_any_text_is_no_traceback(plans: dict[str, Plan], program: str) -> None:
+    """With its digest recomputed; a request that no kind knows names itself."""
+    value = json.loads(plans[program].document().text())
+    for keys in texts(value | {"scores": None, "versions": None}):
+        try:
+            document = PlanFile.model_validate_json(json.dumps(put(value, keys, f"{at(value, keys)}x")))
+        except ValidationError:
+            continue
+        found = check(document.model_copy(update={"sha256_": document.seal()})).failures
+        if keys[0] == "request":
+            assert [(failure.name, f"{keys[-1]} = " in failure.detail) for failure in found] == [("instance", True)]
 
 
 @pytest.mark.parametrize("program", ["allocation", "pruning"])

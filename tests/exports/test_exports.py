@@ -18,6 +18,7 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 from typer.testing import CliRunner
 
+from tests.decoders import tiny_decoder
 from tests.exports.exporting import LAYERS, MODELS, SPARSITY, everywhere, plan_for
 from tests.tiny_models import byte_tokenizer, save_model, tiny_gpt2, tiny_llama
 from zetaplan.cli.app import app
@@ -29,6 +30,7 @@ from zetaplan.models.apply import apply_pruning
 from zetaplan.plans.kinds import kind_names, kind_of
 from zetaplan.plans.plan import Plan
 from zetaplan.plans.planner import allocate
+from zetaplan.scoring import score
 
 NO_COMPRESSOR = (
     "llmcompressor is not installed, so its own reading is not compared; 0.14 wants transformers up to 5.17, "
@@ -224,6 +226,14 @@ def test_a_plan_of_another_model_is_refused(llama: nn.Module, tmp_path: Path) ->
         export(plan, to="peft", model=tiny_llama(layers=LAYERS, hidden=32))
     with pytest.raises(CertificateError, match="would be ignored"):
         export(plan, to="json", model=tiny_gpt2(layers=LAYERS))
+
+
+def test_experts_in_one_tensor_are_named_as_what_they_are() -> None:
+    """Every module of such a plan is in the model: a format refuses it for what it holds, not for what is missing."""
+    model = tiny_decoder("mixtral")
+    plan = allocate(score(model, torch.arange(2, 20).reshape(2, 9), blocks="modules"), mean_rank=1)
+    with pytest.raises(CertificateError, match=r"mlp\.experts: would be ignored: this module holds experts in one"):
+        export(plan, to="json", model=model)
 
 
 @pytest.mark.parametrize(

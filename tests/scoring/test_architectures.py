@@ -201,6 +201,15 @@ def test_unmodified_models_are_scored_on_what_is_covered_and_the_rest_is_listed(
         assert found.gain[k] == pytest.approx(gain, rel=1e-4)
 
 
+def test_embeddings_scaled_in_place_are_scored():
+    """CTRL multiplies what its embedding returns in place; its gains are those of the dense solve."""
+    model, batch = tiny_decoder("ctrl"), text()
+    found = score(model, batch, curvature="gradient")
+    for k, part in enumerate(partition(model, "layers")):
+        g = dense_rows(model, batch, list(part.named_parameters.values())).astype(np.float64).mean(axis=0)
+        assert found.gain[k] == pytest.approx(g @ g, rel=1e-4)
+
+
 @pytest.mark.parametrize("kind", ["lfm2", "qwen3_5_text", "mamba2"])
 def test_a_convolution_is_no_stack_of_experts(kind):
     model = tiny_decoder(kind)

@@ -122,6 +122,13 @@ def test_bad_ids_are_refused(case, key, model):
                 score(model, given)
 
 
+@pytest.mark.parametrize("unlimited", [-1, 0])
+def test_a_config_without_a_limit_of_positions_is_none(unlimited):
+    network = tiny_llama(layers=1)
+    network.config.max_position_embeddings = unlimited
+    assert score(network, torch.ones(2, 9, dtype=torch.int64)).gain.shape == (1,)
+
+
 @pytest.mark.parametrize("build", [tiny_llama, tiny_gpt2])
 def test_what_the_model_cannot_take_is_refused_by_the_same_words(build):
     """A table of positions and a rotary model alike, in everything that runs a model on text."""
@@ -179,5 +186,5 @@ def test_a_number_is_an_absolute_damping(model):
 
 
 def test_a_model_without_a_head_is_refused():
-    with pytest.raises(ZetaplanError, match="has no language-model head, so it predicts no token"):
+    with pytest.raises(ZetaplanError, match="LlamaModel has no language-model head, so it predicts no token"):
         score(tiny_llama(hidden=8, vocabulary=23).model, IDS)

@@ -9,11 +9,10 @@ from fractions import Fraction as F
 import numpy as np
 import pytest
 from hypothesis import assume, given
-from hypothesis import strategies as st
 
 import zetaplan as zp
 from tests import oracle
-from tests.strategies import instances, random_instance
+from tests.strategies import instances, limits, random_instance
 from zetaplan.solvers.frontier import Frontier, frontier
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import Instance, declare
@@ -44,7 +43,7 @@ def same_plan(path: Frontier, limit: float) -> None:
     assert zp.certify(at.instance, at).valid
 
 
-@given(instances(), st.floats(0.0, 1.0))
+@given(instances(), limits(1.0))
 def test_it_agrees_with_the_solver_at_any_limit(i: Instance, share: float) -> None:
     tight, wide = span(i)
     limit = tight + share * (wide - tight)
@@ -145,7 +144,7 @@ def test_breakpoints_increase_and_at_each_a_layer_stands_at_its_bound(i: Instanc
         assert (room <= 1e-12 * (1.0 + np.abs(x)) + rounded_limit(i, limit)).any()
 
 
-@given(instances(), st.floats(0.0, 1.0), st.floats(0.0, 1.0))
+@given(instances(), limits(1.0), limits(1.0))
 def test_the_optimal_value_is_convex_and_its_slope_is_the_multiplier(i: Instance, a: float, b: float) -> None:
     """V(R') >= V(R) - sigma lambda(R) (R' - R) for every pair of limits: convexity and slope in one inequality."""
     tight, wide = span(i)
@@ -158,7 +157,7 @@ def test_the_optimal_value_is_convex_and_its_slope_is_the_multiplier(i: Instance
     assert there.objective >= here.objective + rise - 1e-11 * (magnitude + price)
 
 
-@given(instances(), st.floats(0.0, 1.0))
+@given(instances(), limits(1.0))
 def test_beyond_the_slack_point_the_curve_is_flat(i: Instance, share: float) -> None:
     path = frontier(i)
     assume(math.isfinite(path.slack))

@@ -52,7 +52,7 @@ def targeted(draw: st.DrawFn) -> Instance:
     quality = [*draw(st.lists(weights, min_size=k - 1, max_size=k - 1)), 1.0]
     lower = draw(st.lists(st.sampled_from([0.0, 0.0, 0.25]), min_size=k, max_size=k))
     bits = draw(st.sampled_from([0.0, 0.01]))
-    target = draw(st.floats(0.0, 1.0)) * sum(sizes)
+    target = draw(st.just(0.0) | st.floats(1e-90, 1.0)) * sum(sizes)
     return declare(program, quality, (sizes,), target, (lower,), (1.0,), {"bits": bits})
 
 

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import zetaplan as zp
-from tests.strategies import allocations, instances, prunings
+from tests.strategies import allocations, instances, limits, prunings
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import EPSILON, Instance
 
@@ -72,7 +72,7 @@ def test_no_layer_loses_when_the_budget_grows(i: Instance, factor: float) -> Non
     assert rich.objective <= poor.objective + 1e-11 * abs(poor.objective)
 
 
-@given(prunings(), st.floats(0.0, 1.0))
+@given(prunings(), limits(1.0))
 def test_no_layer_is_spared_when_the_target_grows(i: Instance, factor: float) -> None:
     assume((i.weight > 0.0).all())
     hard, easy = zp.solve(i), zp.solve(with_data(i, limit=i.limit * factor))

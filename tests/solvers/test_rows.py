@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -89,12 +91,30 @@ def test_what_was_reported() -> None:
     assert (found.x.tolist(), found.multiplier.tolist(), found.valid.tolist()) == ([[0.0, 0.0]], [0.5], [True])
 
 
+def test_arrays_that_must_not_be_written_to_are_taken() -> None:
+    instance = zp.allocation([1.0, 3.0], [1.0, 2.0], 4.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = solve_batch("allocation", instance.quality[None], instance.resource[None], 4.0)
+    assert found.x[0].tolist() == zp.solve(instance).x.tolist()
+
+
+def test_products_below_the_normal_doubles_are_no_gap() -> None:
+    """Costs of 1e-32 and capacities of 1e-292 at a budget of 0: the products are one unit of the least double."""
+    quality, costs = [0.87, 6e-5, 0.13], [1.3e-32, 9.2e-31, 7.4e-32]
+    upper, values = [np.inf, np.inf, 1.0], {"p": 0.99, "alpha": 0.000644}
+    instance = zp.power_allocation(quality, costs, 0.0, upper=upper, **values)
+    found = solve_batch("power_allocation", [quality], [costs], 0.0, upper=upper, **values)
+    is_the_same(zp.solve(instance), found.x[0].numpy(), float(found.multiplier[0]), bool(found.valid[0]))
+
+
 @pytest.mark.parametrize(
     ("message", "change"),
     [
         (r"costs\[0, 1\] = 1e\+60: expected at most 1e\+50", {"data": [1.0, 1e60]}),
         (r"costs\[0, 1\] = 1e-60: expected a finite number of at least 1e-50", {"data": [1.0, 1e-60]}),
         (r"budget\[0\] = 1e\+60: expected at most 1e\+50", {"limits": 1e60}),
+        (r"budget\[0\] = 4.94066e-324: expected 0, or a number of at least 1e-100", {"limits": 5e-324}),
         (r"lower\[0, 0\] = 1e\+60: expected at most 1e\+50", {"lower": 1e60}),
         (r"upper\[0, 0\] = 1e\+60: expected at most 1e\+50, or infinity", {"upper": 1e60}),
         (r"quality\[0, 0\] = 1e-120: expected 0, or a share whose power beta", {"quality": [[1e-120, 1.0]]}),

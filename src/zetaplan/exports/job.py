@@ -111,9 +111,15 @@ def _members(name: str, modules: Sequence[Module]) -> list[Module]:
     for part in name.split(TIE):
         found = [module for module in linears(modules) if part in (module.name, module.block)]
         if not found:
-            raise CertificateError(f"{part}: would be ignored: the model has no decoder layer or linear of this name")
+            raise CertificateError(f"{part}: would be ignored: {_missing(part, modules)}")
         members += found
     return members
+
+
+def _missing(name: str, modules: Sequence[Module]) -> str:
+    if any(module.name == name for module in modules):
+        return "this module holds experts in one tensor, which no tool addresses by a linear's name; plan over layers"
+    return "the model has no decoder layer or linear of this name"
 
 
 def _check_size(plan: Plan, name: str, members: Sequence[Module], resource: float) -> None:

@@ -160,7 +160,16 @@ def instance_of(
     upper: Arrayish,
     **knobs: float,
 ) -> Instance:
-    """The instance that follows from scores and request; `given` is the resource where the request says so."""
+    """The instance that follows from scores and request; `given` is the resource where the request says so.
+
+    Raises SpecError for a request that is none of this kind, as a file may hold.
+    """
+    for name, found, known in (
+        ("request.resource", request.resource, (kind.column, "given")),
+        ("request.limit.kind", request.limit.kind, tuple(kind.limits)),
+    ):
+        if found not in known:
+            raise SpecError(f"{name} = {found!r}: a plan of kind {kind.name!r} has {' or '.join(map(repr, known))}")
     resource = kind.resource(scores, request, given)
     return kind.declare(scores.counted(request.gain), resource, scores, request, lower=lower, upper=upper, **knobs)
 
