@@ -85,4 +85,4 @@ def name_first(name: str, values: Array, bad: NDArray[np.bool_], expected: str) 
     """Raise SpecError for the first bad entry."""
     k = int(np.flatnonzero(bad)[0])
     more = int(bad.sum()) - 1
-    raise SpecError(f"{name}[{k}] = {values[k]:g}: {expected}" + (f" ({more} more like it)" if more else ""))
+    raise SpecError(f"{name}[{k}] = {values[k]:g}: {expected}" + (f" ({more} more)" if more else ""))

@@ -98,7 +98,7 @@ def test_what_was_reported() -> None:
     check(joint, zp.solve(joint))
     layers = zp.solve(declare(named("exponential_allocation"), [1, 1], (1,), 1600)).x
     assert layers.tolist() == [800.0, 800.0]  # the multiplier exp(-800) is below every double
-    with pytest.raises(zp.SolverError, match="budget = 1600: the multiplier is below 1e-290"):
+    with pytest.raises(zp.SolverError, match="budget = 1600: the multiplier is positive but below 1e-290"):
         zp.solve(declare(named("exponential_allocation"), [1, 1], (1,), 1600), "bisection")
 
 
@@ -118,7 +118,7 @@ OUT_OF_RANGE = {
     r"eta = 1e\+60: expected a number between": {"eta": 1e60},
     r"quality\[1\] = 1e-150: expected 0, or a share whose power kappa is at least 1e-100": {"quality": [1, 1e-150]},
     r"quality\[0\] = 1e-40: expected 0, or a share whose power kappa": {"quality": [1e-40, 1], "kappa": 3},
-    r"target = an integer of 1329 bits: expected a number": {"target": 10**400},
+    r"target = 10000000000000000000000000000000000000000000000000000000000": {"target": 10**400},
     r"sizes: expected numbers, got list": {"sizes": [10**400, 1]},
 }
 

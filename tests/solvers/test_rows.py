@@ -118,9 +118,9 @@ def test_products_below_the_normal_doubles_are_no_gap() -> None:
         (r"lower\[0, 0\] = 1e\+60: expected at most 1e\+50", {"lower": 1e60}),
         (r"upper\[0, 0\] = 1e\+60: expected at most 1e\+50, or infinity", {"upper": 1e60}),
         (r"quality\[0, 0\] = 1e-120: expected 0, or a share whose power beta", {"quality": [[1e-120, 1.0]]}),
-        ("quality: expected numbers, got str", {"quality": "x"}),
-        ("costs: expected numbers, got dict", {"data": {}}),
-        ("limits: expected numbers, got NoneType", {"limits": None}),
+        ("quality = 'x': expected numbers", {"quality": "x"}),
+        ("data = {}: expected numbers", {"data": {}}),
+        ("limits = None: expected numbers", {"limits": None}),
     ],
 )
 def test_what_is_out_of_range_is_refused(message: str, change: dict) -> None:

@@ -20,7 +20,7 @@ from zetaplan.documents.convert import certificate_data, plan_value, regret_data
 from zetaplan.documents.io import load
 from zetaplan.documents.schemas.plan import CertificateData, PlanFile, RegretData, RoundedData
 from zetaplan.drift.cost import Cost, stated_costs
-from zetaplan.errors import CertificateError, ZetaplanError
+from zetaplan.errors import CertificateError, SpecError, ZetaplanError
 from zetaplan.plans.notes import warnings
 from zetaplan.plans.plan import Plan
 from zetaplan.plans.planner import instance_of
@@ -92,13 +92,13 @@ def check_certificate(source: dict[str, Any] | str | os.PathLike[str]) -> checke
         >>> zp.check_certificate(proof).claims[0]
         'each layer is within 0 max(1, x) of the optimum'
     """
-    read = source if isinstance(source, dict) else path_of(source, "source")
     try:
+        read = source if isinstance(source, dict) else path_of(source, "source")
         document = read if isinstance(read, dict) else choice_checker.read(read)
         if isinstance(document, dict) and document.get("schema") == choice_checker.SCHEMA:
             return choice_checker.check_certificate(document)
         return checker.check_certificate(read)
-    except (checker.CertificateError, choice_checker.CertificateError) as error:
+    except (checker.CertificateError, choice_checker.CertificateError, SpecError) as error:
         raise CertificateError(str(error)) from error
 
 
