@@ -1,37 +1,29 @@
 """Optimal plans in whole units (method 5.7): LoRA ranks, experts, bits, layers that stay or go.
 
-A layer's plan is a multiple of its step. Counted from the end of the box that spares the resource, with layers that
-must be equal merged into one, the program is a separable convex knapsack: a nonlinear knapsack problem, for which
-greedy is optimal when a unit costs the same everywhere, and dynamic programming or branch and bound otherwise.
-Costs, floors, caps and the budget are compared as exact rationals, so no budget is exceeded by a rounding.
+A plan in whole units is a choice from menus, one for each layer, with convex losses (method 10). So it is optimised
+and proved as every choice is. The proof is about doubles: the losses are the objective's terms as they are computed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from zetaplan.errors import InfeasibleError, SpecError
 from zetaplan.solvers.exact import solve_exact
-from zetaplan.solvers.whole import dynamic, greedy, milp
-from zetaplan.solvers.whole.units import Counts, Units, window
+from zetaplan.solvers.whole.grid import OUTWARD, Groups, whole_problem
+from zetaplan.solvers.whole.menus import best_counts
 from zetaplan.spec.derivation import derive
-from zetaplan.spec.instance import Array, Instance
+from zetaplan.spec.instance import Instance
+from zetaplan.spec.menus.answer import ChoiceSolution
 from zetaplan.spec.solution import Solution
 from zetaplan.spec.stationary import excess, plan_at
 from zetaplan.spec.summation import rational_dot
 from zetaplan.spec.values import Value
 
-Groups = Sequence[Sequence[int]]
-
-COUNTABLE = 1 << 53  # beyond, neighbouring whole numbers are the same double
-BEAMS = tuple(1 << exponent for exponent in range(10, 21, 2))  # states: what one finds narrows the next
-OUTWARD = 2.0**-46  # what a sum of K terms, each a few operations, may be wrong by, with a margin of 32
+METHOD = "choice from menus"
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,13 +32,14 @@ class IntegerSolution(Value):
 
     x : (K,) int64. objective : the program's, at x. bound : no plan, whole or not, is below it (the Lagrangian dual at
     the relaxed multiplier, rounded down; -inf where that multiplier is infinite). relaxed : the optimum without whole
-    units. method : "greedy", "dynamic programming" or "milp". optimal : no plan in whole units is better, up to
-    rounding of the objective.
+    units. method : how x was found. proof : the choice from menus that x is, an optimum; None where x may not be one.
+    rounding : by how much a plan in whole units can be better all the same, as the losses of the menus are doubles,
+    each near the real term; inf without a proof.
 
     Examples:
         >>> whole = zp.solve_integer(zp.allocation([1, 3], costs=1.0, budget=3.0))
         >>> whole.x, whole.method, whole.objective >= whole.bound
-        (array([0, 3]), 'greedy', True)
+        (array([0, 3]), 'choice from menus', True)
     """
 
     instance: Instance
@@ -55,7 +48,13 @@ class IntegerSolution(Value):
     bound: float
     relaxed: Solution
     method: str
-    optimal: bool
+    proof: ChoiceSolution | None
+    rounding: float
+
+    @property
+    def optimal(self) -> bool:
+        """Is it proved that no plan in whole units is better, up to rounding of the losses?"""
+        return self.proof is not None
 
     @property
     def gap(self) -> float:
@@ -67,19 +66,6 @@ class IntegerSolution(Value):
         """sum_k r(x_k), rounded once: on the right side of the limit."""
         term = self.instance.program.terms[0]
         return float(term.usage * rational_dot(self.instance.resource, self.x.astype(np.float64)))
-
-
-@dataclass(frozen=True, eq=False)
-class _Grid:
-    """The plans in whole units: x_k = start_g + stride_g z_g for every layer k of group g, 0 <= z_g <= most_g."""
-
-    group: NDArray[np.intp]
-    start: tuple[int, ...]
-    stride: tuple[int, ...]
-    most: tuple[float, ...]
-
-    def plan(self, z: Counts) -> NDArray[np.int64]:
-        return (np.array(self.start) + np.array(self.stride) * z)[self.group]
 
 
 def solve_integer(instance: Instance, step: ArrayLike = 1, groups: Groups | None = None) -> IntegerSolution:
@@ -97,124 +83,12 @@ def solve_integer(instance: Instance, step: ArrayLike = 1, groups: Groups | None
         >>> whole.x, whole.optimal
         (array([2, 1]), True)
     """
-    if len(instance.program.terms) != 1:
-        raise SpecError(f"{instance.program.name} has several terms: whole units are for programs of one")
-    members = _members(groups, instance.quality.size)
-    steps = _steps(step, instance.quality.size)
-    grid = _grid(instance, members, steps)
-    units = _units(instance, members, grid)
-    z, method, optimal = _best(units)
-    x = grid.plan(z)
-    relaxed = solve_exact(instance)
+    problem = whole_problem(instance, step, groups)
+    found = best_counts(problem.units)
+    x = problem.grid.plan(found.z)
     x.setflags(write=False)
-    return IntegerSolution(instance, x, _objective(instance, x), _dual(relaxed), relaxed, method, optimal)
-
-
-def _best(units: Units) -> tuple[Counts, str, bool]:
-    """The plan, the method that found it, and whether it is proved: the cheapest method that can."""
-    known, price, proved = greedy.fill(units)
-    if proved:
-        return known, "greedy", True
-    method, decisions = "greedy", window(units, known, price)
-    for beam in BEAMS:
-        search = dynamic.solve(units, decisions, beam)
-        if search is None:
-            break
-        if search.complete:
-            return search.z, "dynamic programming", True
-        better = window(units, search.z, price)
-        if better.gap < decisions.gap:
-            known, method, decisions = search.z, "dynamic programming", better
-    mixed = milp.solve(units, decisions)
-    if mixed is None or (not mixed.optimal and window(units, mixed.z, price).gap >= decisions.gap):
-        return known, method, False
-    return mixed.z, "milp", mixed.optimal
-
-
-def _units(instance: Instance, members: list[list[int]], grid: _Grid) -> Units:
-    """The knapsack that is left once every layer stands at the start of its grid."""
-    (derivation,), (channel,) = derive(instance.program), instance.channels
-    start = [grid.start[g] for g in grid.group.tolist()]
-    data = [Fraction(d) for d in channel.data.tolist()]
-    use = channel.term.usage * sum((d * x for d, x in zip(data, start, strict=True)), Fraction(0))
-    room = instance.program.sign * (Fraction(instance.limit) - use)
-    if room < 0:
-        _raise_short(instance, float(use))
-    prices = [sum((data[k] for k in layers), Fraction(0)) * abs(grid.stride[g]) for g, layers in enumerate(members)]
-    unit = _common_unit(prices)
-    costs = tuple(int(price / unit) for price in prices)
-    whole = room // unit
-    most = [min(top, whole // cost) for top, cost in zip(grid.most, costs, strict=True)]
-    _check_countable(members, grid, most)
-
-    def loss(z: Counts) -> Array:
-        x = grid.plan(z).astype(np.float64)
-        values = derivation.objective(x, 0.0, channel.weight, channel.data, *instance.scalars)
-        return np.bincount(grid.group, weights=values, minlength=len(members)).astype(np.float64, copy=False)
-
-    return Units(loss, costs, whole, np.array(most, dtype=np.int64))
-
-
-def _grid(instance: Instance, members: list[list[int]], steps: list[int]) -> _Grid:
-    """Where every group starts, in which direction it spends, and how far it may go."""
-    uses = derive(instance.program)[0].uses
-    start, stride, most = [], [], []
-    for layers in members:
-        step = math.lcm(*(steps[k] for k in layers))
-        floor = step * math.ceil(Fraction(float(instance.lower[layers].max())) / step)
-        upper = float(instance.upper[layers].min())
-        cap = step * math.floor(Fraction(upper) / step) if upper < math.inf else math.inf
-        if floor > cap:
-            raise InfeasibleError(
-                f"{_named(layers)}: no multiple of {step} lies between the floor {instance.lower[layers].max():g} and "
-                f"the cap {upper:g}; widen the box or take a smaller step"
-            )
-        start.append(floor if uses else int(cap))
-        stride.append(step if uses else -step)
-        most.append((cap - floor) // step if cap < math.inf else math.inf)
-    group = np.empty(instance.quality.size, dtype=np.intp)
-    for g, layers in enumerate(members):
-        group[layers] = g
-    return _Grid(group, tuple(start), tuple(stride), tuple(most))
-
-
-def _check_countable(members: list[list[int]], grid: _Grid, most: list[float]) -> None:
-    for layers, start, stride, count in zip(members, grid.start, grid.stride, most, strict=True):
-        if max(start, abs(stride), abs(stride) * count) > COUNTABLE:
-            raise SpecError(
-                f"{_named(layers)}: plans above 2^53 cannot be told apart as doubles; state the costs per larger unit"
-            )
-
-
-def _steps(step: ArrayLike, layers: int) -> list[int]:
-    try:
-        values = np.broadcast_to(np.asarray(step, dtype=np.float64), (layers,)).tolist()
-    except (TypeError, ValueError):
-        raise SpecError(f"step: expected one whole number or {layers} of them, got {str(step)[:60]}") from None
-    for k, value in enumerate(values):
-        if not (value >= 1.0 and value.is_integer()):
-            raise SpecError(f"step[{k}] = {value:g}: expected a whole number of at least 1")
-    return [int(value) for value in values]
-
-
-def _members(groups: Groups | None, layers: int) -> list[list[int]]:
-    """Every layer in exactly one group, its own where none was given."""
-    owner: dict[int, int] = {}
-    for g, group in enumerate(groups or ()):
-        for k in group:
-            if not 0 <= k < layers:
-                raise SpecError(f"groups[{g}] names layer {k}: expected an index from 0 to {layers - 1}")
-            if k in owner:
-                raise SpecError(f"groups[{g}] names layer {k} again: a layer can be in one group at most, once")
-            owner[k] = g
-    given = [[int(k) for k in group] for group in groups or () if len(group)]
-    return given + [[k] for k in range(layers) if k not in owner]
-
-
-def _common_unit(prices: list[Fraction]) -> Fraction:
-    """The largest number of which every price is a whole multiple."""
-    denominator = math.lcm(*(price.denominator for price in prices))
-    return Fraction(math.gcd(*(int(price * denominator) for price in prices)), denominator)
+    relaxed = solve_exact(instance)
+    return IntegerSolution(instance, x, _objective(instance, x), _dual(relaxed), relaxed, METHOD, *found[1:])
 
 
 def _objective(instance: Instance, x: NDArray[np.int64]) -> float:
@@ -239,19 +113,3 @@ def _dual(relaxed: Solution) -> float:
     terms: list[float] = [*values.tolist(), price]
     declared = float(derivation.declared_price_of(*instance.scalars)) * float(channel.data @ np.abs(x))
     return math.fsum(terms) - OUTWARD * (math.fsum(map(abs, terms)) + declared)
-
-
-def _raise_short(instance: Instance, use: float) -> None:
-    name, limit = instance.program.limit_argument, instance.limit
-    if instance.program.sense == "<=":
-        raise InfeasibleError(
-            f"{name} = {limit}: the floors, rounded up to whole units, need {use}; raise the {name} or lower the floors"
-        )
-    raise InfeasibleError(
-        f"{name} = {limit}: the caps, rounded down to whole units, allow {use} at most; lower the {name} or "
-        "raise the caps"
-    )
-
-
-def _named(layers: list[int]) -> str:
-    return f"layer {layers[0]}" if len(layers) == 1 else f"layers {', '.join(map(str, layers))}"

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,18 +23,20 @@ from zetaplan.spec.instance import Array
 
 Counts = NDArray[np.int64]
 
-ROUNDING = 2.0**-44  # of the largest loss: far above what a sum of a few losses can be wrong by
+MARGIN = 16.0  # times the rounding of a loss: what penalties are compared with
 
 
 @dataclass(frozen=True, eq=False)
 class Units:
     """The problem: K groups of layers, each bought in whole units.
 
-    loss : z (K,) -> F_k(z_k) (K,), convex. costs : whole numbers > 0, exact. room : whole number >= 0, exact.
+    loss : z (K,) -> F_k(z_k) (K,), convex. rounding : z (K,) -> how far these doubles may be from F_k(z_k).
+    costs : whole numbers > 0, exact. room : whole number >= 0, exact.
     most : (K,) units that the box and the room allow.
     """
 
     loss: Callable[[Counts], Array]
+    rounding: Callable[[Counts], Array]
     costs: tuple[int, ...]
     room: int
     most: Counts
@@ -61,26 +64,15 @@ class Units:
         return first(lambda z: self.gain(z) <= cost, low, high)
 
 
-@dataclass(frozen=True, eq=False)
-class Window:
+class Window(NamedTuple):
     """What is left to decide once a plan is known: a better one has low <= z <= high, (K,) each.
 
-    penalty : z -> (K,), as above. rate : the price t per unit of cost. gap : the known plan above the dual bound.
+    gap : by how much the known plan is above the dual bound.
     """
 
     low: Counts
     high: Counts
-    penalty: Callable[[Counts], Array]
-    rate: float
     gap: float
-
-    @property
-    def width(self) -> Counts:
-        return self.high - self.low
-
-    def table(self) -> Array:
-        """The penalties of low, low + 1, ... high, a row each; shape (max width + 1, K), the last one repeated."""
-        return np.array([self.penalty(np.minimum(self.low + j, self.high)) for j in range(int(self.width.max()) + 1)])
 
 
 def first(holds: Callable[[Counts], NDArray[np.bool_]], low: Counts, high: Counts) -> Counts:
@@ -104,7 +96,28 @@ def window(units: Units, known: Counts, price: float) -> Window:
 
     rate = price / max(units.costs)
     gap = float(penalty(known).sum()) + rate * units.left(known)
-    gap += ROUNDING * float(np.abs(least).max())
+    near = np.maximum(units.rounding(best), units.rounding(np.minimum(best + 1, units.most)))
+    gap += MARGIN * float(near.max())
     low = first(lambda z: penalty(z) <= gap, nothing, best)
     high = first(lambda z: penalty(np.minimum(z, units.most)) > gap, best, units.most + 1) - 1
-    return Window(np.minimum(low, known), np.maximum(high, known), penalty, rate, gap)
+    return Window(np.minimum(low, known), np.maximum(high, known), gap)
+
+
+def bracket(units: Units) -> tuple[Counts, Counts]:
+    """Counts that fit, and dearer ones that do not, both the cheapest at some price; the same where all are wanted.
+
+    They are one round apart (a unit for each layer), but for ties: the order of gain per cost (Fox 1966) passes
+    through both.
+    """
+    below = np.zeros_like(units.most)
+    low, high = 0.0, 2.0 * float(np.max(units.gain(below) / units.relative_costs))
+    above = units.cheapest(low, below, units.most)
+    if units.left(above) >= 0:
+        return above, above
+    while (above - below).max() > 1 and low < (middle := 0.5 * (low + high)) < high:
+        z = units.cheapest(middle, below, above)
+        if units.left(z) >= 0:
+            below, high = z, middle
+        else:
+            above, low = z, middle
+    return below, above
