@@ -19,10 +19,79 @@ from zetaplan.solvers.menus.relaxation import relax
 from zetaplan.solvers.whole.doubles import in_doubles, rounded_up
 from zetaplan.solvers.whole.units import Counts, Units, bracket, window
 from zetaplan.spec.menus.answer import ChoiceSolution, ChoiceStatus, Leaf, Tree
-from zetaplan.spec.menus.choice import Choice, nearest
+from zetaplan.spec.menus.choice import Array, Choice, Indices, nearest
 
 OPTIONS = 1 << 20  # of all menus together: some 100 MB
 STATES = 1 << 23  # partial choices: some 500 MB
+
+
+class Menus(NamedTuple):
+    """The counts from low to high, (K,) each, as the options of a choice."""
+
+    units: Units
+    low: Counts
+    high: Counts
+
+    @property
+    def size(self) -> int:
+        """How many options there are."""
+        return int((self.high - self.low + 1).sum())
+
+    @property
+    def doubt(self) -> Array:
+        """(K,) how far a loss may be from the real one: the further the nearer to an end of its menu."""
+        larger: Array = np.maximum(self.units.rounding(self.low), self.units.rounding(self.high))
+        return larger
+
+    @property
+    def rounding(self) -> float:
+        """By how much a plan can be better than an optimum of these menus, in real numbers.
+
+        The losses of both plans count, and may be those of another machine, as far away again.
+        """
+        return 4.0 * math.fsum(self.doubt.tolist())
+
+    def choice(self) -> Choice:
+        """The choice that they are. A count costs what it uses of the room."""
+        units, low, sizes = self.units, self.low, self.high - self.low + 1
+        first = np.concatenate(([0], np.cumsum(sizes)))
+        owner = np.repeat(np.arange(sizes.size), sizes)
+        option = np.arange(owner.size) - first[owner]
+        losses = np.empty(owner.size)
+        for j in range(int(sizes.max())):
+            open_ = sizes > j
+            losses[first[:-1][open_] + j] = units.loss(np.minimum(low + j, self.high))[open_]
+        counts = (low[owner] + option).tolist()
+        costs = [float(units.costs[k] * z) for k, z in zip(owner.tolist(), counts, strict=True)]
+        return Choice(
+            losses=losses,
+            costs=np.array(costs)[:, np.newaxis],
+            first=first,
+            option=option,
+            budgets=np.array([float(units.room)]),
+            decision=np.arange(sizes.size),
+            names=tuple(map(str, range(sizes.size))),
+            labels=[tuple(map(str, range(a, b + 1))) for a, b in zip(low.tolist(), self.high.tolist(), strict=True)],
+        )
+
+    def cover(self, instance: Choice, taken: Indices, multiplier: Fraction) -> bool:
+        """Is no other count in a better plan than the one taken, in an instance of losses near those of `choice`?
+
+        At the multiplier the reduced cost of an end option is as large as the plan is above the dual bound, and larger
+        than rounding allows: so it rises from there on, since losses are convex.
+        """
+        values, spent, unit = instance.exactly_priced((multiplier,))
+        first = instance.first.tolist()
+        least = [min(values[a:b]) for a, b in pairwise(first)]
+        plan = sum(map(Fraction, instance.losses[instance.rows(taken)].tolist()), Fraction(0))
+        above = plan - Fraction(sum(least) - spent, unit)
+        doubt = (4.0 * self.doubt).tolist()
+        lowest, highest = first[:-1], [end - 1 for end in first[1:]]
+        for ends, open_ in ((lowest, self.low > 0), (highest, self.high < self.units.most)):
+            for k in np.flatnonzero(open_).tolist():
+                if Fraction(values[ends[k]] - least[k], unit) < above + Fraction(doubt[k]):
+                    return False
+        return True
 
 
 class Found(NamedTuple):
@@ -46,71 +115,26 @@ def best_counts(units: Units) -> Found:
 def _best(units: Units) -> Found:
     known, price = _known(units)
     decisions = window(units, known, price)
-    low, high = np.maximum(decisions.low - 1, 0), np.minimum(decisions.high + 1, units.most)
-    if int((high - low + 1).sum()) > OPTIONS:
+    menus = Menus(units, np.maximum(decisions.low - 1, 0), np.minimum(decisions.high + 1, units.most))
+    if menus.size > OPTIONS:
         return Found(known)
-    solution = solve_exact(menus(units, low, high), states=STATES)
-    z = low + solution.choice
-    if solution.status is ChoiceStatus.OPTIMAL and covers(units, low, high, solution):
-        return Found(z, solution, rounding(units, low, high))
+    solution = solve_exact(menus.choice(), states=STATES)
+    z = menus.low + solution.choice
+    if solution.status is ChoiceStatus.OPTIMAL and menus.cover(solution.instance, solution.choice, _first(solution)):
+        return Found(z, solution, menus.rounding)
     return Found(z)
 
 
-def covers(units: Units, low: Counts, high: Counts, solution: ChoiceSolution) -> bool:
-    """Is no count outside of low..high in a better plan?
-
-    At the first multiplier of the proof, the reduced cost of an end option is as large as the plan is above the dual
-    bound, and larger than rounding allows: so it rises from there on, since losses are convex.
-    """
-    instance, root = solution.instance, cast(Leaf, cast(Tree, solution.proof).nodes[0])[0]
-    values, spent, unit = instance.exactly_priced(root.multipliers[0])
-    first = instance.first.tolist()
-    least = [min(values[a:b]) for a, b in pairwise(first)]
-    plan = sum(map(Fraction, instance.losses[instance.rows(solution.choice)].tolist()), Fraction(0))
-    above = plan - Fraction(sum(least) - spent, unit)
-    doubt = (4.0 * np.maximum(units.rounding(low), units.rounding(high))).tolist()
-    for ends, open_ in ((first[:-1], low > 0), ([b - 1 for b in first[1:]], high < units.most)):
-        for k in np.flatnonzero(open_).tolist():
-            if Fraction(values[ends[k]] - least[k], unit) < above + Fraction(doubt[k]):
-                return False
-    return True
-
-
-def rounding(units: Units, low: Counts, high: Counts) -> float:
-    """By how much a plan can be better in real numbers than an optimum of menus of doubles as near as rounding allows.
-
-    The losses of both plans count, and may be those of another machine, as far away again. A loss is the larger the
-    nearer to the ends of its menu.
-    """
-    return 4.0 * math.fsum(np.maximum(units.rounding(low), units.rounding(high)).tolist())
-
-
-def menus(units: Units, low: Counts, high: Counts) -> Choice:
-    """The choice of counts from low to high, (K,) each. A count costs what it uses of the room."""
-    sizes = high - low + 1
-    first = np.concatenate(([0], np.cumsum(sizes)))
-    owner = np.repeat(np.arange(sizes.size), sizes)
-    counts = low[owner] + np.arange(owner.size) - first[owner]
-    table = np.array([units.loss(np.minimum(low + j, high)) for j in range(int(sizes.max()))])
-    costs = [float(units.costs[k] * z) for k, z in zip(owner.tolist(), counts.tolist(), strict=True)]
-    return Choice(
-        losses=table[counts - low[owner], owner],
-        costs=np.array(costs)[:, np.newaxis],
-        first=first,
-        option=counts - low[owner],
-        budgets=np.array([float(units.room)]),
-        decision=np.arange(sizes.size),
-        names=tuple(map(str, range(sizes.size))),
-        labels=[tuple(map(str, range(a, b + 1))) for a, b in zip(low.tolist(), high.tolist(), strict=True)],
-    )
+def _first(solution: ChoiceSolution) -> Fraction:
+    """The multiplier that a proof begins with."""
+    return cast(Leaf, cast(Tree, solution.proof).nodes[0])[0].multipliers[0][0]
 
 
 def _known(units: Units) -> tuple[Counts, float]:
     """The plan by gain per cost, improved by exchanges, and the price of the first unit that did not fit."""
-    below, above = bracket(units)
-    if int((above - below).sum()) > OPTIONS:
-        return below, 0.0
-    relaxed = relax(menus(units, below, above))
-    rows = improved(relaxed)
-    z = below + relaxed.steps.instance.option[rows]
+    menus = Menus(units, *bracket(units))
+    if menus.size > OPTIONS:
+        return menus.low, 0.0
+    relaxed = relax(menus.choice())
+    z = menus.low + relaxed.steps.instance.option[improved(relaxed)]
     return z, nearest(relaxed.multiplier * max(units.costs))

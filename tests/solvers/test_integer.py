@@ -172,7 +172,7 @@ def test_the_window_at_any_price_holds_the_best_plan(units: Units, price: float)
     decisions = window(units, known, price)
     best = textbook(units)
     assert float(units.loss(known).sum()) - best <= decisions.gap + 1e-12
-    inside = menus.menus(units, decisions.low, decisions.high)
+    inside = menus.Menus(units, decisions.low, decisions.high).choice()
     z = decisions.low + zp.solve(inside).choice
     assert float(units.loss(z).sum()) == pytest.approx(best, rel=1e-12)
 
@@ -181,7 +181,7 @@ def test_taking_the_most_gain_per_cost_is_not_optimal_where_units_cost_different
     """The first unit by gain per cost is the dear one, and it leaves room for nothing; two cheap ones gain more."""
     i = zp.allocation([0.6, 0.39], [3.0, 2.0], 4.0)
     units = knapsack(i.weight, [3, 2], 4, np.array([1, 2]))
-    assert zp.solve(menus.menus(units, np.zeros(2, np.int64), units.most), "greedy").choice.tolist() == [1, 0]
+    assert zp.solve(menus.Menus(units, np.zeros(2, np.int64), units.most).choice(), "greedy").choice.tolist() == [1, 0]
     answer = solve_integer(i)
     assert answer.x.tolist() == [0, 2]
     assert answer.optimal
