@@ -28,9 +28,11 @@ def in_doubles(units: Units) -> Units | None:
 
 
 def rounded_up(units: Units) -> Units:
-    """Costs of few bits with which only plans fit that do: some of them no more."""
-    excess = max(_total(units).bit_length() - BITS, 0)
-    return replace(units, costs=tuple((cost >> excess) + 1 for cost in units.costs), room=units.room >> excess)
+    """Costs rounded up and the room down, to what doubles hold: only plans fit that do, some of them no more."""
+    excess = max(_total(units).bit_length() - LARGEST, 0)
+    pairs = zip(units.costs, units.most.tolist(), strict=True)
+    costs = tuple(-_cut(-cost >> excess, BITS - most.bit_length()) for cost, most in pairs)
+    return replace(units, costs=costs, room=_cut(min(units.room, _total(units)) >> excess, BITS))
 
 
 def _total(units: Units) -> int:

@@ -17,7 +17,7 @@ from zetaplan.solvers.menus.exact import solve_exact
 from zetaplan.solvers.menus.greedy import improved
 from zetaplan.solvers.menus.relaxation import relax
 from zetaplan.solvers.whole.doubles import in_doubles, rounded_up
-from zetaplan.solvers.whole.units import Counts, Units, bracket, window
+from zetaplan.solvers.whole.units import Counts, Units, bracket, filled, window
 from zetaplan.spec.menus.answer import ChoiceSolution, ChoiceStatus, Leaf, Tree
 from zetaplan.spec.menus.choice import Array, Choice, Indices, nearest
 
@@ -117,7 +117,7 @@ def _best(units: Units) -> Found:
     decisions = window(units, known, price)
     menus = Menus(units, np.maximum(decisions.low - 1, 0), np.minimum(decisions.high + 1, units.most))
     if menus.size > OPTIONS:
-        return Found(known)
+        return Found(filled(units, known))
     solution = solve_exact(menus.choice(), states=STATES)
     z = menus.low + solution.choice
     if solution.status is ChoiceStatus.OPTIMAL and menus.cover(solution.instance, solution.choice, _first(solution)):
@@ -132,7 +132,7 @@ def _first(solution: ChoiceSolution) -> Fraction:
 
 def _known(units: Units) -> tuple[Counts, float]:
     """The plan by gain per cost, improved by exchanges, and the price of the first unit that did not fit."""
-    menus = Menus(units, *bracket(units))
+    menus = Menus(units, *bracket(units, np.zeros_like(units.most)))
     if menus.size > OPTIONS:
         return menus.low, 0.0
     relaxed = relax(menus.choice())

@@ -13,7 +13,7 @@ and every summand is >= 0. So a plan better than one known by `gap` can hold no 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +24,7 @@ from zetaplan.spec.instance import Array
 Counts = NDArray[np.int64]
 
 MARGIN = 16.0  # times the rounding of a loss: what penalties are compared with
+FILLS = 16  # rounds in which a plan that nothing proves is filled up
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,14 +104,14 @@ def window(units: Units, known: Counts, price: float) -> Window:
     return Window(np.minimum(low, known), np.maximum(high, known), gap)
 
 
-def bracket(units: Units) -> tuple[Counts, Counts]:
-    """Counts that fit, and dearer ones that do not, both the cheapest at some price; the same where all are wanted.
+def bracket(units: Units, start: Counts) -> tuple[Counts, Counts]:
+    """Counts of at least `start` that fit, and dearer ones that do not; the same where all that gain something fit.
 
-    They are one round apart (a unit for each layer), but for ties: the order of gain per cost (Fox 1966) passes
-    through both.
+    Both are the cheapest at some price, and one round apart (a unit for each layer), but for ties: the order of gain
+    per cost (Fox 1966) passes through both.
     """
-    below = np.zeros_like(units.most)
-    low, high = 0.0, 2.0 * float(np.max(units.gain(below) / units.relative_costs))
+    below = start
+    low, high = 0.0, 2.0 * max(float(np.max(units.gain(below) / units.relative_costs)), 0.0)
     above = units.cheapest(low, below, units.most)
     if units.left(above) >= 0:
         return above, above
@@ -121,3 +122,19 @@ def bracket(units: Units) -> tuple[Counts, Counts]:
         else:
             above, low = z, middle
     return below, above
+
+
+def filled(units: Units, z: Counts) -> Counts:
+    """A plan that fits with what its room still allows, by gain per cost; without the layers whose unit is too dear."""
+    for _ in range(FILLS):
+        left = units.left(z)
+        fits = np.array([cost <= left for cost in units.costs]) & (units.gain(z) > 0.0)
+        if not fits.any():
+            break
+        rest = replace(units, most=np.where(fits, units.most, z))
+        more = bracket(rest, z)[0]
+        if (more == z).all():
+            more = z.copy()
+            more[int(np.argmax(rest.gain(z) / units.relative_costs))] += 1
+        z = more
+    return z
