@@ -22,7 +22,7 @@ from zetaplan.spec.menus.answer import ChoiceSolution, ChoiceStatus, Leaf, Tree
 from zetaplan.spec.menus.choice import Array, Choice, Indices, nearest
 
 OPTIONS = 1 << 20  # of all menus together: some 100 MB
-STATES = 1 << 23  # partial choices: some 500 MB
+STATES = 1 << 22  # partial choices: some 250 MB
 
 
 class Menus(NamedTuple):

@@ -51,7 +51,7 @@ def _proved(rounded: Rounded, proof: ChoiceProof) -> tuple[bool, str]:
         return False, "the menus of the proof are not counts of the layers, each with its cost"
     broken = next(_broken(rounded, proof, problem.grid, menus), None)
     hidden = f"the rounding of losses may hide {at_most(menus.rounding)}"
-    return broken is None, broken or f"in fractions: no plan in whole units is better; {hidden}"
+    return broken is None, broken or f"no plan in whole units is better, as the checker proves; {hidden}"
 
 
 def _menus(units: Units, proof: ChoiceProof) -> Menus | None:
