@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
+from dataclasses import replace
 from fractions import Fraction as F
 
 import numpy as np
@@ -13,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zetaplan as zp
-from zetaplan.solvers.whole import dynamic, greedy, milp
+from zetaplan.solvers.whole import menus
+from zetaplan.solvers.whole.doubles import in_doubles, rounded_up
+from zetaplan.solvers.whole.grid import whole_problem
 from zetaplan.solvers.whole.integer import IntegerSolution, solve_integer
-from zetaplan.solvers.whole.units import Units, window
+from zetaplan.solvers.whole.units import Units, bracket, window
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import Instance, declare
 from zetaplan.spec.programs import named
@@ -87,6 +90,10 @@ def is_sound(i: Instance, answer: IntegerSolution) -> None:
     assert (answer.used <= i.limit) if i.program.sense == "<=" else (answer.used >= i.limit)
     assert answer.objective == pytest.approx(objective(i, x), rel=1e-13, abs=1e-300)
     assert answer.gap >= 0.0
+    if answer.optimal:
+        assert answer.proof is not None
+        assert zp.certify(answer.proof.instance, answer.proof).optimal
+        assert answer.rounding <= 1e-12 * (1.0 + i.weight.sum() + abs(answer.objective)) * (1.0 + i.resource.sum())
     assert answer.bound <= answer.relaxed.objective + 1e-12  # a relaxed plan may overstep the limit by a rounding
     if math.isfinite(answer.relaxed.multiplier):
         assert answer.bound == pytest.approx(answer.relaxed.objective, rel=1e-9, abs=1e-9)
@@ -129,7 +136,11 @@ def knapsacks(draw: st.DrawFn) -> Units:
     cost = draw(st.lists(st.integers(1, 12), min_size=k, max_size=k))
     room = draw(st.integers(12, 40))
     most = np.array([room // c for c in cost])
-    return Units(lambda z: -w * np.log1p(z), tuple(cost), room, most)
+    return knapsack(w, cost, room, most)
+
+
+def knapsack(w: np.ndarray, cost: list[int], room: int, most: np.ndarray) -> Units:
+    return Units(lambda z: -w * np.log1p(z), lambda z: 1e-15 * w * np.log1p(z), tuple(cost), room, most)
 
 
 def textbook(units: Units) -> float:
@@ -144,45 +155,36 @@ def textbook(units: Units) -> float:
     return table[units.room]
 
 
-@given(knapsacks(), st.sampled_from([1, 2, 1 << 20]))
-def test_dynamic_programming_and_milp_agree_with_the_textbook_table(units: Units, beam: int) -> None:
-    known = greedy.fill(units)
-    assert units.left(known.z) >= 0
-    best = textbook(units)
-    if known.optimal:
-        assert float(units.loss(known.z).sum()) == pytest.approx(best, rel=1e-12)
-        return
-    decisions = window(units, known.z, known.multiplier)
-    search = dynamic.solve(units, decisions, beam)
-    assert search is not None
-    assert units.left(search.z) >= 0
-    assert search.complete or beam < 1 << 20
-    if search.complete:
-        assert float(units.loss(search.z).sum()) == pytest.approx(best, rel=1e-12)
-    mixed = milp.solve(units, decisions)
-    assert mixed is not None
-    assert units.left(mixed.z) >= 0
-    assert not mixed.optimal or float(units.loss(mixed.z).sum()) == pytest.approx(best, rel=1e-9)
-
-
 @given(knapsacks())
-def test_the_gap_of_the_greedy_plan_covers_what_it_loses(units: Units) -> None:
-    """Weak duality in whole units: greedy - best <= gap, at any price."""
-    known = greedy.fill(units)
-    lost = float(units.loss(known.z).sum()) - textbook(units)
-    for price in (0.0, known.multiplier, 2.0 * known.multiplier + 0.01):
-        assert lost <= window(units, known.z, price).gap + 1e-12
+def test_menus_agree_with_the_textbook_table(units: Units) -> None:
+    found = menus.best_counts(units)
+    assert units.left(found.z) >= 0
+    assert found.proof is not None
+    assert float(units.loss(found.z).sum()) == pytest.approx(textbook(units), rel=1e-12)
 
 
-def test_greedy_is_not_optimal_where_units_cost_differently() -> None:
+@given(knapsacks(), st.floats(0.0, 2.0))
+def test_the_window_at_any_price_holds_the_best_plan(units: Units, price: float) -> None:
+    """Weak duality in whole units: known - best <= gap, and what is outside of the window is in no better plan."""
+    known, above = bracket(units, np.zeros_like(units.most))
+    assert units.left(known) >= 0
+    assert (units.left(above) < 0) != (known == above).all()
+    decisions = window(units, known, price)
+    best = textbook(units)
+    assert float(units.loss(known).sum()) - best <= decisions.gap + 1e-12
+    inside = menus.Menus(units, decisions.low, decisions.high).choice()
+    z = decisions.low + zp.solve(inside).choice
+    assert float(units.loss(z).sum()) == pytest.approx(best, rel=1e-12)
+
+
+def test_taking_the_most_gain_per_cost_is_not_optimal_where_units_cost_differently() -> None:
     """The first unit by gain per cost is the dear one, and it leaves room for nothing; two cheap ones gain more."""
     i = zp.allocation([0.6, 0.39], [3.0, 2.0], 4.0)
-    units = Units(lambda z: -i.weight * np.log1p(z), (3, 2), 4, np.array([1, 2]))
-    assert greedy.fill(units).z.tolist() == [1, 0]
-    assert not greedy.fill(units).optimal
+    units = knapsack(i.weight, [3, 2], 4, np.array([1, 2]))
+    assert zp.solve(menus.Menus(units, np.zeros(2, np.int64), units.most).choice(), "greedy").choice.tolist() == [1, 0]
     answer = solve_integer(i)
     assert answer.x.tolist() == [0, 2]
-    assert (answer.method, answer.optimal) == ("dynamic programming", True)
+    assert answer.optimal
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -198,7 +200,7 @@ def test_greedy_takes_the_largest_gains_where_units_cost_the_same(seed: int) -> 
         if n < 40:
             heapq.heappush(heap, (-i.weight[k] * math.log((n + 2) / (n + 1)), k, n + 1))
     answer = solve_integer(i)
-    assert (answer.method, answer.optimal) == ("greedy", True)
+    assert answer.optimal
     assert answer.objective == pytest.approx(objective(i, x), rel=1e-13)
     assert answer.x.sum() == 90
 
@@ -210,28 +212,40 @@ def model_sized(seed: int) -> Instance:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_model_sized_plan_by_two_methods(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_sized_plan_by_two_methods(seed: int) -> None:
+    """HiGHS on the menus, and the whole plan by the solver of its own."""
     i = model_sized(seed)
     answer = solve_integer(i)
     is_sound(i, answer)
-    assert answer.optimal
-    monkeypatch.setattr(dynamic, "HISTORY", 0)
-    other = solve_integer(i)
-    is_sound(i, other)
-    assert other.method == "milp"
+    assert answer.proof is not None
+    other = zp.solve(answer.proof.instance, "milp")
     assert other.objective >= answer.objective * (1 + 1e-13)
-    assert not other.optimal or other.objective == pytest.approx(answer.objective, rel=1e-9)
+    assert other.objective == pytest.approx(answer.proof.objective, rel=1e-9)
 
 
-def test_a_plan_that_nothing_proves_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("limit", ["STATES", "OPTIONS"])
+def test_a_plan_that_nothing_proves_says_so(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     i = model_sized(0)
     best = solve_integer(i)
-    monkeypatch.setattr(dynamic, "HISTORY", 0)
-    monkeypatch.setattr(milp, "BINARIES", 0)
+    monkeypatch.setattr(menus, limit, 0)
     answer = solve_integer(i)
     is_sound(i, answer)
-    assert (answer.method, answer.optimal) == ("greedy", False)
+    assert (answer.proof, answer.optimal, answer.rounding) == (None, False, math.inf)
     assert answer.gap >= best.gap
+
+
+@given(budgeted(), st.data())
+def test_whole_numbers_in_doubles_let_the_same_plans_fit(i: Instance, data: st.DataObject) -> None:
+    """Smaller whole numbers decide every plan as the exact ones do; those rounded up never let one in that does not."""
+    open_ = replace(i, lower=np.zeros_like(i.lower), upper=np.full_like(i.upper, math.inf))
+    units = whole_problem(open_, data.draw(st.sampled_from([1, 3]))).units
+    doubles, up = in_doubles(units), rounded_up(units)
+    assert doubles is not None
+    for z in itertools.islice(itertools.product(*(range(int(m) + 1) for m in units.most)), 500):
+        plan = np.array(z)
+        assert all(float(c * n) == c * n for c, n in zip(doubles.costs, z, strict=True))
+        assert (doubles.left(plan) >= 0) == (units.left(plan) >= 0)
+        assert up.left(plan) < 0 or units.left(plan) >= 0
 
 
 def test_costs_that_no_64_bits_hold_are_decided_exactly() -> None:
@@ -311,5 +325,5 @@ def test_programs_and_budgets_beyond_whole_units_are_refused() -> None:
 def test_an_unpriced_plan_without_room_stands_at_its_floors() -> None:
     answer = solve_integer(zp.allocation([0.5, 0.5], [1.0, 3.0], 4.0, lower=1.0))
     assert answer.x.tolist() == [1, 1]
-    assert (answer.method, answer.optimal) == ("greedy", True)
+    assert answer.optimal
     assert answer.gap == pytest.approx(0.0, abs=1e-12)

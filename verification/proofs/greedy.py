@@ -100,7 +100,7 @@ benefit nor by benefit per cost.
         ),
     ),
     remark=r"""
-With unequal costs the problem is a nonlinear knapsack. `zp.solve_integer` uses the greedy method if it is proved
-optimal, and dynamic programming or branch and bound otherwise, and reports the gap to the continuous dual bound.
+With unequal costs the problem is a nonlinear knapsack: a choice from menus with convex losses. `zp.solve_integer`
+solves it as one, with a proof, and reports the gap to the continuous dual bound.
 """,
 )

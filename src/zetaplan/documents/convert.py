@@ -177,6 +177,7 @@ def rounded_data(plan: Plan) -> RoundedData:
         gap=rounded.gap,
         method=rounded.method,
         optimal=rounded.optimal,
+        proof=rounded.proof,
     )
 
 
@@ -247,7 +248,7 @@ def solution_value(data: SolutionData, instance: Instance) -> Solution:
 def rounded_value(data: RoundedData, whole: Whole, relaxed: Solution) -> Rounded:
     """The whole units that a document claims for a plan."""
     units = np.array([amounts.rounded for amounts in data.layers.values()], np.int64)
-    return Rounded(whole, relaxed, units, data.step, data.method, data.optimal)
+    return Rounded(whole, relaxed, units, data.step, data.method, data.optimal, data.proof)
 
 
 def _instance_data(instance: Instance) -> InstanceData:

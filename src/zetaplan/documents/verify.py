@@ -19,6 +19,7 @@ from zetaplan._files import path_of
 from zetaplan.documents.convert import certificate_data, plan_value, regret_data, rounded_data
 from zetaplan.documents.io import load
 from zetaplan.documents.schemas.plan import CertificateData, PlanFile, RegretData, RoundedData
+from zetaplan.documents.whole import whole_optimum
 from zetaplan.drift.cost import Cost, stated_costs
 from zetaplan.errors import CertificateError, SpecError, ZetaplanError
 from zetaplan.plans.notes import warnings
@@ -123,7 +124,7 @@ def _meaning(document: PlanFile, plan: Plan) -> Iterator[Check]:
     yield _whole_units(plan)
     yield _whole_limit(plan)
     yield _whole_gap(document.rounded, rounded_data(plan))
-    yield _whole_optimum(plan)
+    yield Check("whole optimum", *whole_optimum(plan.rounded))
     yield _regret(document.regret, regret_data(_costs(plan)))
     yield _labels(document, plan)
 
@@ -225,19 +226,6 @@ def _whole_gap(stored: RoundedData, derived: RoundedData) -> Check:
         f"the objective in whole units, {derived.objective:.6g}, is within {at_most(derived.gap)} of the best possible"
     )
     return Check("whole gap", same, detail)
-
-
-def _whole_optimum(plan: Plan) -> Check:
-    """That no plan in whole units is better is derived anew, by solving for it again."""
-    rounded = plan.rounded
-    if not rounded.optimal:
-        return Check("whole optimum", True, "the file does not claim that no plan in whole units is better")
-    best = plan.kind.whole.round(plan.solution, rounded.step)
-    if not best.optimal:
-        return Check("whole optimum", False, f"{best.method} do not prove that no plan in whole units is better")
-    same = rounded.objective <= best.objective + ROUNDING * abs(best.objective)
-    detail = f"no plan in whole units is better: found anew by {best.method}, with the objective {best.objective:.6g}"
-    return Check("whole optimum", same, detail)
 
 
 def _regret(stored: tuple[RegretData, ...], derived: tuple[RegretData, ...]) -> Check:

@@ -16,11 +16,13 @@ from pydantic import Field
 
 from zetaplan._records import Bounds, Record, Vector
 from zetaplan.spec.instance import Instance
+from zetaplan.spec.menus.answer import ChoiceSolution
 from zetaplan.spec.solution import Solution
 from zetaplan.verification.certificate import TOLERANCE, certify
 from zetaplan.verification.checker import PROGRAMS
 from zetaplan.verification.condition import Condition
 from zetaplan.verification.enclosure import Enclosure, enclose
+from zetaplan.verification.menus.proof import certify_choice
 
 BITS = 128  # of the balls of an enclosure
 
@@ -73,6 +75,27 @@ class EnclosureProof(Record):
     objective: tuple[float, float]
 
 
+class StageProof(Record):
+    """Decisions that a sweep adds in this order, and the multipliers that bound what is still to be added."""
+
+    multipliers: tuple[tuple[str, ...], ...]
+    decisions: tuple[int, ...]
+
+
+class ChoiceProof(Record):
+    """`zetaplan.certificate/2`: that a plan in whole units is the best choice from menus of counts.
+
+    menus : for each layer its options (what it uses, its loss). plan : (K,) the places of the options taken. gap : 0.
+    """
+
+    schema_: Literal["zetaplan.certificate/2"] = Field("zetaplan.certificate/2", alias="schema")
+    menus: tuple[tuple[tuple[float, float], ...], ...]
+    budgets: tuple[float]
+    plan: tuple[int, ...]
+    gap: float
+    proof: tuple[tuple[StageProof, ...]]
+
+
 Proof = FractionProof | EnclosureProof
 
 
@@ -84,6 +107,16 @@ def prove(instance: Instance, solution: Solution) -> tuple[Proof | None, Sequenc
     if exact.failures or exact.document is None:
         return None, exact.failures
     return FractionProof.model_validate_json(json.dumps(exact.document)), ()
+
+
+def prove_whole(solution: ChoiceSolution | None) -> ChoiceProof | None:
+    """The proof that a plan in whole units is optimal; None where the checker does not accept one, as for its size."""
+    if solution is None:
+        return None
+    certificate = certify_choice(solution.instance, solution)
+    if not certificate.optimal:
+        return None
+    return ChoiceProof.model_validate_json(json.dumps(certificate.document))
 
 
 def _enclosed(instance: Instance, solution: Solution) -> tuple[Proof | None, Sequence[Condition]]:

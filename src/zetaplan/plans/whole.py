@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from zetaplan.plans.proof import ChoiceProof
     from zetaplan.spec.instance import Array, Instance
     from zetaplan.spec.solution import Solution
 
@@ -67,10 +68,12 @@ class Multiples(Whole):
     shares: ClassVar[bool] = False
 
     def round(self, relaxed: Solution, step: int) -> Rounded:
+        from zetaplan.plans.proof import prove_whole
         from zetaplan.solvers.whole.integer import solve_integer
 
         found = solve_integer(relaxed.instance, step)
-        return Rounded(self, relaxed, found.x, int(step), found.method, found.optimal)
+        proof = prove_whole(found.proof)
+        return Rounded(self, relaxed, found.x, int(step), found.method, proof is not None, proof)
 
     def decision(self, instance: Instance, units: Array) -> Array:
         return units
@@ -120,7 +123,7 @@ class Rounded:
 
     whole : how the optimum became whole units. relaxed : the optimum. units : (K,) ranks, experts, bits, or parameters
     to remove. step : what every entry of units is a multiple of. method : how the units were found. optimal : whether
-    that method claims that no whole plan is better; what can be proved without it is the gap.
+    no whole plan is claimed to be better; what can be proved without it is the gap. proof : of that claim.
     """
 
     whole: Whole
@@ -129,6 +132,7 @@ class Rounded:
     step: int
     method: str
     optimal: bool
+    proof: ChoiceProof | None = None
 
     @property
     def instance(self) -> Instance:

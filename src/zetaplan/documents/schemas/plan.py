@@ -12,7 +12,7 @@ from zetaplan.documents.schemas.document import Document
 from zetaplan.documents.schemas.scores import ScoresFile
 from zetaplan.drift.intervals import Source
 from zetaplan.plans.amounts import Amounts
-from zetaplan.plans.proof import EnclosureProof, FractionProof
+from zetaplan.plans.proof import ChoiceProof, EnclosureProof, FractionProof
 from zetaplan.plans.request import Request
 
 
@@ -58,7 +58,10 @@ class CertificateData(Record):
 
 
 class RoundedData(Record):
-    """The plan in whole units; `gap` = objective - bound, and no plan at all is below the bound."""
+    """The plan in whole units; `gap` = objective - bound, and no plan at all is below the bound.
+
+    proof : that no plan in whole units is better. Plans of shares have none, nor have files written before it.
+    """
 
     unit: str
     step: Annotated[Whole, Field(ge=1)]
@@ -68,7 +71,18 @@ class RoundedData(Record):
     bound: float
     gap: float
     method: str
-    optimal: bool = Field(description="what the method says; what a reader can prove is the gap")
+    optimal: bool = Field(description="that no plan in whole units is better; without it, the gap is proved")
+    proof: ChoiceProof | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `proof` where there is none."""
+        return _without_none(inner(self), "proof")
+
+
+def _without_none(written: dict[str, Any], name: str) -> dict[str, Any]:
+    """The fields of a record, `name` left out where it is None."""
+    return {key: value for key, value in written.items() if key != name or value is not None}
 
 
 class RegretData(Record):
@@ -133,8 +147,7 @@ class PlanFile(Document):
     @model_serializer(mode="wrap")
     def _as_written(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without `kind` where the file has none: its sha256 is that of its own fields."""
-        fields: dict[str, Any] = inner(self)
-        return fields if self.kind else {name: value for name, value in fields.items() if name != "kind"}
+        return _without_none(inner(self), "kind")
 
     def seal(self) -> str:
         """The sha256 that the field `sha256` has to hold."""
