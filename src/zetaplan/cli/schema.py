@@ -16,7 +16,7 @@ def schema(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write the JSON Schema of every kind of file: configuration, scores, plan, certificate."""
+    """Write the JSON Schema of every kind of file: configuration, scores, menu, plans, certificates."""
     from zetaplan._files import canonical, write
     from zetaplan.jobs.config import schemas
 

@@ -93,7 +93,7 @@ def check_certificate(source: dict[str, Any] | str | os.PathLike[str]) -> checke
     """
     try:
         document = source if isinstance(source, dict) else choice_checker.read(source)
-        if isinstance(document, dict) and document.get("schema") == choice_checker.SCHEMA:
+        if isinstance(document, dict) and document.get("schema") in (choice_checker.SCHEMA, choice_checker.PLAN):
             return choice_checker.check_certificate(document)
         return checker.check_certificate(source)
     except (checker.CertificateError, choice_checker.CertificateError) as error:

@@ -12,6 +12,7 @@ from typing import Any
 from zetaplan.errors import SpecError
 from zetaplan.spec.menus.choice import Choice
 from zetaplan.spec.menus.declare import NONE, choice
+from zetaplan.spec.menus.given import read_budgets
 
 Column = tuple[tuple[float, ...], ...]  # K rows of J_k numbers
 
@@ -71,7 +72,7 @@ class Menu:
 
         Raises SpecError and InfeasibleError as `zetaplan.choice`.
         """
-        budgets = [budget] if isinstance(budget, int | float) else list(budget)
+        budgets = read_budgets(budget).tolist()
         if len(budgets) != len(self.budgets):
             raise SpecError(f"budget: the menu has {_listed(self.budgets)}; expected one number each, got {budgets}")
         return choice(

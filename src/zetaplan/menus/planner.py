@@ -22,6 +22,7 @@ from zetaplan.menus.request import ChoiceRequest
 from zetaplan.solvers.menus import solve_choice
 from zetaplan.spec.menus.answer import ChoiceSolution, ChoiceStatus
 from zetaplan.spec.menus.declare import NONE
+from zetaplan.spec.menus.given import read_budgets
 from zetaplan.verification.menus.proof import ChoiceCertificate, certify_choice
 
 
@@ -50,7 +51,7 @@ def choose(
     """
     request = checked(
         ChoiceRequest,
-        budgets=tuple(map(float, [budget] if isinstance(budget, int | float) else budget)),
+        budgets=tuple(read_budgets(budget).tolist()),
         pins=dict(pins),
         forbid={block: (words,) if isinstance(words, str) else tuple(words) for block, words in forbid.items()},
         groups=tuple(tuple(group) for group in groups),
