@@ -322,7 +322,35 @@ def test_a_forged_file_has_exit_status_one(menu_file: Path) -> None:
         zp.load_choice("plan.json")
 
 
-@pytest.mark.parametrize("command", ["report", "regret"])
+def test_a_report_shows_every_block_the_frontier_and_the_proof(menu_file: Path) -> None:
+    PLANS["fixed"].save("plan.json")
+    result = run("report", "plan.json", "--out", "report.html")
+    assert result.exit_code == 0, result.output
+    page, text = Path("report.html").read_text(), Path("report.md").read_text()
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert "<svg" in page
+    for shown in (page, text):
+        assert "Proved optimal" in shown
+        assert "a, b take the same option" in shown
+        assert "of 12.5 MB" in shown
+    rows = [
+        f"| {n} | {option} | {len(o)} |"
+        for (n, option), o in zip(PLANS["fixed"].taken.items(), ONE.options, strict=True)
+    ]
+    assert all(row in text for row in rows)
+    header, rule, first = text[text.index("| block") :].splitlines()[:3]
+    assert header.count("|") == rule.count("|") == first.count("|")
+
+
+def test_a_report_escapes_names_and_takes_several_budgets(tmp_path: Path) -> None:
+    menu = replace(TWO, names=("<b>|", "b", "c"))
+    path = zp.choose(menu, [9, 8]).save(tmp_path / "plan.json")
+    assert run("report", path, "--out", tmp_path / "report.html").exit_code == 0
+    assert "&lt;b&gt;|" in (tmp_path / "report.html").read_text()
+    assert "<b>" not in (tmp_path / "report.html").read_text() + (tmp_path / "report.md").read_text()
+
+
+@pytest.mark.parametrize("command", ["regret"])
 def test_commands_of_other_plans_refuse_it_in_one_line(command: str, menu_file: Path) -> None:
     PLANS["free"].save("plan.json")
     result = run(command, "plan.json")
