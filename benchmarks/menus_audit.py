@@ -17,7 +17,8 @@ from pathlib import Path
 import highspy
 import scipy
 
-from zetaplan.verification.audit.menus import ChoiceAudit, ChoiceTally, audit_choice, plant_choice
+from zetaplan.verification.audit.menu_families import plant_choice
+from zetaplan.verification.audit.menus import ChoiceAudit, ChoiceTally, audit_choice
 
 RESULT = Path(__file__).parent / "results" / "menus_audit.json"
 CHUNK = 500

@@ -67,10 +67,10 @@ def drifted(instance: Instance, x: Array, gains: Array) -> Drift:
     for d, c, here, there in zip(
         derive(target.program), target.channels, target.rows(x), target.rows(best), strict=True
     ):
-        values = [d.objective(y, 0.0, c.weight, c.data, *scalars) for y in (here, there)]
-        per_weight = [values[i] - d.objective(y, 0.0, 0.0, c.data, *scalars) for i, y in enumerate((here, there))]
+        values = [d.objective(y, 0.0, c.weight, c.unit_cost, *scalars) for y in (here, there)]
+        per_weight = [values[i] - d.objective(y, 0.0, 0.0, c.unit_cost, *scalars) for i, y in enumerate((here, there))]
         regret += float(np.sum(values[0] - values[1]))
-        linear += float(np.sum(d.gradient(there, 0.0, c.weight, c.data, *scalars) * (here - there)))
+        linear += float(np.sum(d.gradient(there, 0.0, c.weight, c.unit_cost, *scalars) * (here - there)))
         distance += float(((here - there) ** 2).sum())
         uphill += exponents[c.term.exponent] * (per_weight[0] - per_weight[1]) / gains  # dw / w = e dg / g
     uphill -= uphill @ gains / gains.sum()  # along the simplex

@@ -31,7 +31,7 @@ from zetaplan.scoring import Damping, load_model, read_sequences, score
 from zetaplan.scoring.curvature import find_curvature
 from zetaplan.scoring.curvature._products import LinearisedBlock, in_float64
 from zetaplan.scoring.model.blocks import partition
-from zetaplan.scoring.model.eval_mode import frozen
+from zetaplan.scoring.model.eval_mode import eval_mode
 from zetaplan.scoring.model.losses import sequence_losses
 from zetaplan.scoring.text.sequences import checked_batches
 
@@ -44,7 +44,7 @@ def per_sample(network, text, tau):
     parts = partition(network, "layers")
     parameters = [p for part in parts for p in part.named_parameters.values()]
     sizes = [sum(p.numel() for p in part.named_parameters.values()) for part in parts]
-    with frozen(network):
+    with eval_mode(network):
         for parameter in parameters:
             parameter.requires_grad_(True)
         rows = []
@@ -70,7 +70,7 @@ class Logits(torch.nn.Module):
 
 def by_cg(model, text, part, tau, gradient, steps, tolerance):
     """g'(H + tau I)^-1 g with curvlinops' Gauss-Newton products in scipy's conjugate gradients."""
-    with frozen(model.model), sdpa_kernel(SDPBackend.MATH):  # the one that has a forward derivative
+    with eval_mode(model.model), sdpa_kernel(SDPBackend.MATH):  # the one that has a forward derivative
         parameters = list(part.named_parameters.values())
         for parameter in parameters:
             parameter.requires_grad_(True)

@@ -1,6 +1,7 @@
-"""Where the scores come from: the curvature-adjusted gain zeta^2 = g'(H + tau I)^-1 g of every block of a model.
+"""Scores of a model's blocks: the curvature-adjusted gain zeta^2 = g'(H + tau I)^-1 g of every block.
 
-The names stand in `__init__.pyi`. Each loads when it is first used: reading scores does not import torch.
+The public names are listed in `__init__.pyi`. Each name is imported at its first use, so reading scores does not import
+torch.
 """
 
 import lazy_loader

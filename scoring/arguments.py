@@ -1,4 +1,4 @@
-"""Arguments of the public functions that are not text: models, devices, numbers, switches."""
+"""Checks of the arguments of the public functions other than text: models, devices, numbers, switches."""
 
 import math
 from numbers import Real
@@ -8,20 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from zetaplan.errors import ScoringError
-
-
-def shown(value: Any) -> str:
-    """A value in a message: one line of at most 80 characters."""
-    try:
-        text = " ".join(repr(value).split())
-    except ValueError:  # a number of too many digits
-        text = f"a {type(value).__name__}"
-    return text if len(text) <= 80 else f"{text[:77]}..."
+from zetaplan.errors import ScoringError, shown
 
 
 def listed(value: Any) -> list[Any] | None:
-    """The entries of what can be gone through and is no text; None for all else."""
+    """The entries of an iterable as a list. None for a text, a path, or a value that is not iterable."""
     if isinstance(value, str | bytes | PathLike):
         return None
     try:
@@ -31,7 +22,11 @@ def listed(value: Any) -> list[Any] | None:
 
 
 def network_of(model: object) -> nn.Module:
-    """The module of a loaded model, or the module itself, with weights on a device that computes."""
+    """The module of a loaded model, or the module itself.
+
+    Raises:
+        ScoringError: the value is no model, or it has no parameters, or its parameters are on the meta device.
+    """
     network = getattr(model, "model", model) if not isinstance(model, nn.Module) else model
     if not isinstance(network, nn.Module):
         raise ScoringError(f"model: expected a model, got {shown(model)}; load one by load_model")
@@ -39,15 +34,15 @@ def network_of(model: object) -> nn.Module:
     if first is None:
         raise ScoringError(f"model: {type(network).__name__} has no parameters; give a causal language model")
     if any(p.is_meta for p in network.parameters()):
-        raise ScoringError("model: it has no weights (they are on the meta device); load it by load_model")
+        raise ScoringError("model: the weights are on the meta device and hold no values; load it by load_model")
     return network
 
 
 def as_device(device: Any) -> torch.device:
-    """The device, with the number that torch gives it, for example cuda:0.
+    """The device with its index as torch numbers it, for example cuda:0.
 
     Raises:
-        ScoringError: torch cannot compute there.
+        ScoringError: torch cannot compute on the device.
     """
     try:
         found = torch.empty(0, device=device).device
@@ -59,31 +54,35 @@ def as_device(device: Any) -> torch.device:
 
 
 def as_number(name: str, value: Any, *, zero: bool = False) -> float:
-    """The value as a float. Raises ScoringError unless it is finite and above 0, or with `zero` at least 0."""
+    """The value as a float.
+
+    Raises:
+        ScoringError: the value is not finite, or not above 0, or with `zero` below 0.
+    """
     bound = ">= 0" if zero else "> 0"
     try:
         number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
     except OverflowError:
         number = math.inf
     if not (math.isfinite(number) and (number > 0 or (zero and number == 0))):
-        raise ScoringError(f"{name} must be a finite number {bound}, got {shown(value)}")
+        raise ScoringError(f"{name}: expected a finite number {bound}, got {shown(value)}")
     return number
 
 
 def require_switch(**switches: Any) -> None:
-    """Raise unless each of these is True or False."""
+    """Raise ScoringError unless every argument is True or False."""
     for name, value in switches.items():
         if not isinstance(value, bool):
             raise ScoringError(f"{name}: expected True or False, got {shown(value)}")
 
 
 def require_name(name: str, value: Any) -> None:
-    """Raise unless the value is a text."""
+    """Raise ScoringError unless the value is a string."""
     if not isinstance(value, str):
         raise ScoringError(f"{name}: expected a name, got {shown(value)}")
 
 
 def require_path(name: str, value: Any) -> None:
-    """Raise unless the value is a path."""
+    """Raise ScoringError unless the value is a non-empty path."""
     if not isinstance(value, str | PathLike) or not str(value):
         raise ScoringError(f"{name}: expected a path, got {shown(value)}")

@@ -1,7 +1,7 @@
-"""Runs by content: the key of a run is the sha256 of all that its numbers depend on, and finished scores lie under it.
+"""Cache of finished scores, addressed by content: the key of a run is the sha256 of all that its numbers depend on.
 
-Nothing is trusted by its name: a file of scores carries the sha256 of its content, and what does not match is computed
-anew and written over.
+No file is trusted by its name. A file of scores carries the sha256 of its content; a file that does not match it is
+computed again and overwritten.
 """
 
 import hashlib
@@ -27,17 +27,17 @@ from zetaplan.scoring.model.gguf import cache_folder
 from zetaplan.scoring.scores import Scores
 from zetaplan.scoring.text.sequences import Batch, digest
 
-#: What a score's numbers come from, beside the model and the text.
+#: Packages whose versions are part of the key, beside the model and the text.
 VERSIONS = ("zetaplan", "torch", "transformers")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One pass over a model and a text, and where it is remembered.
+    """One pass over a model and a text, with its place in the cache.
 
     Attributes:
-        folder: of the cache; None: nothing is remembered.
-        facts: what the captured pairs depend on.
+        folder: the folder of the cache. None: nothing is cached.
+        facts: everything that the recorded pairs depend on.
     """
 
     folder: Path | None
@@ -45,7 +45,7 @@ class Run:
 
     @classmethod
     def of(cls, cache: bool | str | PathLike[str], model: nn.Module, data: Sequence[Batch], **more: Any) -> Self:
-        """The run of a model over batches; without a cache nothing is summed."""
+        """The run of a model over batches. Without a cache no hash is computed."""
         if cache is False:
             return cls(None, {})
         return cls(
@@ -61,7 +61,7 @@ class Run:
         )
 
     def pairs(self) -> Path:
-        """The folder of the pairs: of this run, or a fresh one that nobody will look for."""
+        """The folder of this run's pairs; without a cache, a temporary folder."""
         if self.folder:
             return self.folder / "runs" / key_of(self.facts)
         with writing(cache_folder()):
@@ -69,11 +69,14 @@ class Run:
 
     @contextmanager
     def taken(self, first: bool) -> Iterator[None]:
-        """By one run at a time; another one of the same key waits. first: whether this is the first rank of its run."""
+        """Lock the run, so that one process computes it and another process with the same key blocks until it ends.
+
+        first: whether this process is the first rank of its run, the only one that takes the lock.
+        """
         if self.folder is None or not first:
             yield
             return
-        lock = FileLock(self.folder / "locks" / key_of(self.facts))  # given up by the system where a run is killed
+        lock = FileLock(self.folder / "locks" / key_of(self.facts))  # the system releases it if a run is killed
         with writing(self.folder / "locks"):
             lock.acquire()
         try:
@@ -82,7 +85,7 @@ class Run:
             lock.release()
 
     def numbers(self, compute: Callable[[], Any], **more: Any) -> Any:
-        """What JSON can say under these further facts: as it was kept, or computed and kept."""
+        """A JSON-serialisable result under these further facts: read from the cache, or computed and stored."""
         if self.folder is None:
             return compute()
         file = self.folder / "blocks" / f"{key_of({**self.facts, **more})}.json"
@@ -92,17 +95,17 @@ class Run:
         return found
 
     def finished(self, name: str, **more: Any) -> Scores | None:
-        """The scores by a surrogate, if they were kept and are what was written."""
+        """The cached scores by a surrogate; None if they are absent or do not match their sha256."""
         return None if self.folder is None else finished(self.folder, key_of({**self.facts, "curvature": name, **more}))
 
     def keep(self, scores: Scores, **more: Any) -> None:
-        """Remember the scores."""
+        """Store the scores in the cache."""
         if self.folder:
             keep(self.folder, key_of({**self.facts, "curvature": scores.curvature, **more}), scores)
 
 
 def fingerprint(model: nn.Module) -> str:
-    """sha256 of the architecture and of every parameter and buffer as they stand in memory."""
+    """sha256 of the architecture and of every parameter and buffer as held in memory."""
     config: Any = getattr(model, "config", None)
     sha = hashlib.sha256(f"{type(model).__qualname__} {getattr(config, '_attn_implementation', None)}".encode())
     sha.update((config.to_json_string() if hasattr(config, "to_json_string") else repr(model)).encode())
@@ -113,12 +116,12 @@ def fingerprint(model: nn.Module) -> str:
 
 
 def key_of(facts: Any) -> str:
-    """sha256 of what JSON can say, in one canonical form."""
+    """sha256 of a JSON-serialisable value in one canonical form."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def finished(folder: Path, key: str) -> Scores | None:
-    """The scores under a key; None if there are none, or if the file is not what was written."""
+    """The scores under a key; None if there are none, or if the file does not match its sha256."""
     try:
         return _restored(_read(_file(folder, key)))
     except (TypeError, AttributeError):
@@ -126,7 +129,7 @@ def finished(folder: Path, key: str) -> Scores | None:
 
 
 def keep(folder: Path, key: str, scores: Scores) -> None:
-    """Put scores under their key, whole or not at all."""
+    """Write scores under their key, atomically."""
     _remember(_file(folder, key), {field.name: _plain(getattr(scores, field.name)) for field in fields(scores)})
 
 
@@ -139,11 +142,11 @@ def _read(file: Path) -> Any:
 
 
 def _remember(file: Path, content: Any) -> None:
-    """Write what was computed. A full disk must not cost the result, so a failure is a warning."""
+    """Write a result. A failure is a warning, so that a full disk does not cost the result."""
     try:
         _write(file, content)
     except OSError as error:
-        warnings.warn(f"cache: {file} cannot be written: {error}; the result is not remembered", stacklevel=2)
+        warnings.warn(f"cache: {file} cannot be written: {error}; the result is not cached", stacklevel=2)
 
 
 def _write(file: Path, content: Any) -> None:

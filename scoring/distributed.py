@@ -1,11 +1,11 @@
-"""One run on several processes: every rank passes its own batches, then every block belongs to one rank.
+"""One run on several processes: every rank passes its own batches, then every block is assigned to one rank.
 
-Sequences do not interact, so rank r passes the batches r, r + size, ... alone. The products between sequences need the
-pairs of all: module by module they go to the rank that the block belongs to (block k to rank k mod size), which orders
-them by batch and computes exactly what a single process computes from the same batches. The numbers per block, a few
-each, are then summed over the ranks, of which all but one hold zeros.
+Sequences do not interact, so rank r passes the batches r, r + size, ... alone. Products between sequences need the
+pairs of all batches. Each module's pairs are sent to the rank of its block (block k to rank k mod size). That rank
+orders the pairs by batch and computes exactly what a single process computes from the same batches. The few numbers
+per block are then summed over the ranks; all ranks but the block's own hold zeros.
 
-`torchrun` sets the environment that `joined` reads; gloo carries what lies on the CPU, nccl what lies on CUDA.
+`joined` reads the environment that `torchrun` sets. gloo sends tensors on the CPU, nccl tensors on CUDA.
 """
 
 import gc
@@ -31,7 +31,7 @@ from zetaplan.scoring.backward.pair_store import named, pair_of
 from zetaplan.scoring.backward.per_sequence import LINEAR, Pair, Pairs
 from zetaplan.scoring.model.blocks import decoder_layers
 
-#: Seconds without an answer after which another rank is taken for lost; ZETAPLAN_TIMEOUT overrides.
+#: Seconds without a message after which another rank counts as lost; ZETAPLAN_TIMEOUT overrides.
 TIMEOUT = 1800.0
 
 T = TypeVar("T")
@@ -39,12 +39,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those of the run; alone unless told otherwise.
+    """This process among the processes of the run; by default the only one.
 
     Attributes:
-        rank: 0 is the one that writes.
-        size: how many there are.
-        device: through which tensors travel.
+        rank: index of this process; rank 0 writes the results.
+        size: number of processes.
+        device: the device through which tensors are sent.
     """
 
     rank: int = 0
@@ -56,11 +56,11 @@ class Ranks:
         return self.size == 1
 
     def share(self, items: Sequence[T]) -> Sequence[T]:
-        """Of batches or blocks, those that belong to this rank."""
+        """The batches or blocks that are assigned to this rank."""
         return items[self.rank :: self.size]
 
     def rounds(self, blocks: Sequence[Sequence[T]]) -> Iterator[tuple[T | None, ...]]:
-        """The items of the blocks, one per rank and round: all ranks then work at the same time."""
+        """The items of the blocks, one per rank and round, so that all ranks work at the same time."""
         owned = [[item for block in blocks[rank :: self.size] for item in block] for rank in range(self.size)]
         return zip_longest(*owned)
 
@@ -73,7 +73,7 @@ class Ranks:
         return placed.cpu()
 
     def column(self, owned: NDArray[np.float64], blocks: int) -> NDArray[np.float64]:
-        """(K, ...) of all blocks from the values (k, ...) of this rank's."""
+        """The values (K, ...) of all blocks from the values (k, ...) of this rank's blocks."""
         if self.alone:
             return owned
         everything = np.zeros((blocks, *owned.shape[1:]))
@@ -81,11 +81,14 @@ class Ranks:
         return self.total(torch.from_numpy(everything)).numpy()
 
     def agree(self, yes: bool) -> bool:
-        """Whether every rank says yes."""
+        """Whether `yes` is true on every rank."""
         return int(self.total(torch.tensor([int(yes)]))) == self.size
 
     def collected(self, owner: int, pairs: Pairs, batches: int) -> Pairs:
-        """The pairs of all batches in their order, on the owner; [] elsewhere. Every rank calls it with its own."""
+        """The pairs of all batches in batch order on the rank `owner`, and [] on the other ranks.
+
+        Every rank calls it with its own pairs.
+        """
         if self.rank != owner:
             for pair in pairs:
                 self._send(pair, owner)
@@ -101,7 +104,7 @@ class Ranks:
             dist.send(tensor.to(self.device).contiguous(), to)
 
     def _receive(self, like: Pair, source: int) -> Pair:
-        """A pair of the same module: as many tensors, of the same types, and only the shapes may differ."""
+        """Receive a pair of the same module, whose tensors have the types of `like`: the shapes, then the values."""
         kinds = named(like)
         sizes = torch.empty(sum(t.ndim for t in kinds.values()), dtype=torch.int64, device=self.device)
         dist.recv(sizes, source)
@@ -113,21 +116,21 @@ class Ranks:
         return pair_of({name: tensor.to(kinds[name].device) for name, tensor in found.items()})
 
     def require(self, blocks: int, batches: int, sharded: bool) -> None:
-        """Raise unless every rank has a block and a batch; where they share the weights, equally many batches."""
+        """Raise ScoringError unless every rank has a block and a batch, and if `sharded` equally many batches."""
         if self.size > min(blocks, batches):
             raise ScoringError(
-                f"ranks: {self.size} processes for {blocks} blocks and {batches} batches; every one needs a block and "
-                "a batch: give a smaller batch_size, or fewer processes"
+                f"ranks: {self.size} processes for {blocks} blocks and {batches} batches; every process needs a block "
+                "and a batch: give a smaller batch_size, or fewer processes"
             )
         if sharded and batches % self.size:
             raise ScoringError(
-                f"shard: {batches} batches do not divide into {self.size} processes, which have to pass in step; "
-                "give a batch_size for which they do"
+                f"shard: {batches} batches do not divide evenly among {self.size} processes, which must run their "
+                "passes together; give a batch_size whose number of batches does"
             )
 
 
 def place_of_this_process(device: str) -> tuple[str, bool]:
-    """Under torchrun: the device, its own of several GPUs, and whether this is the process that writes."""
+    """The device of this process under torchrun (its own of several GPUs), and whether this process is rank 0."""
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     if several and device == "cuda":
         device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
@@ -136,10 +139,10 @@ def place_of_this_process(device: str) -> tuple[str, bool]:
 
 @contextmanager
 def joined(distributed: bool, device: torch.device) -> Iterator[Ranks]:
-    """The ranks of this run as torchrun's environment says; alone where nothing is asked for or set.
+    """The ranks of this run, from torchrun's environment; a single rank without it, or if `distributed` is false.
 
     Raises:
-        ScoringError: another rank is lost or silent. What this rank finished is kept where the run has a cache.
+        ScoringError: another rank is lost or does not respond. With a cache, batches that this rank finished are kept.
     """
     if not distributed or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Ranks()
@@ -155,7 +158,7 @@ def joined(distributed: bool, device: torch.device) -> Iterator[Ranks]:
             raise
         raise ScoringError(
             f"rank {os.environ.get('RANK')}: another process of the run is lost or silent ({str(error)[:200]}); "
-            "start the same command again: with a cache, batches that are finished are not computed anew"
+            "start the same command again: with a cache, finished batches are not computed again"
         ) from error
     finally:
         if own and dist.is_initialized():
@@ -164,12 +167,12 @@ def joined(distributed: bool, device: torch.device) -> Iterator[Ranks]:
 
 
 def _forget_meshes() -> None:
-    """Let go of the meshes of `sharded`, so that destroying the group ends its threads.
+    """Delete the references to the meshes of `sharded`, so that destroying the process group ends its threads.
 
-    DTensor remembers every mesh that it has propagated, and a mesh its group. A thread of gloo that lets go of its last
+    DTensor caches every mesh that it has propagated, and a mesh holds its group. A thread of gloo that frees its last
     tensor while the interpreter shuts down aborts the process.
     """
-    getattr(debug, "_clear_sharding_prop_cache", int)()  # not public: a torch without it keeps the race
+    getattr(debug, "_clear_sharding_prop_cache", int)()  # private: without it the race remains
     gc.collect()  # modules under fully_shard refer to themselves
 
 
@@ -178,9 +181,10 @@ def _is_lost(error: RuntimeError) -> bool:
 
 
 def sharded(model: nn.Module, ranks: Ranks) -> nn.Module:
-    """The weights of every linear of a decoder layer, and of what stands outside the layers, split over the ranks.
+    """Split the weights of every linear of a decoder layer, and of all modules outside the layers, over the ranks.
 
-    Whatever else a layer owns (norms, experts) stays whole on every rank, since its gradients are taken through it.
+    The other parameters of a layer (norms, experts) stay whole on every rank, because their gradients are computed by
+    differentiating the module itself.
     """
     model.requires_grad_(False)
     mesh = init_device_mesh(ranks.device.type, (ranks.size,))

@@ -1,7 +1,8 @@
-"""What a surrogate answers about every block.
+"""Evaluation of the surrogates on every block.
 
-Those of one pass are asked all at once. A matrix-free one keeps vectors as long as a block has parameters, and may take
-minutes for each: one block is in memory at a time, and its answers are in the cache as soon as they are there.
+One-pass surrogates are evaluated on all blocks at once. A matrix-free surrogate stores vectors as long as a block has
+parameters, and may take minutes per block. It is therefore evaluated block by block, with one block in memory at a
+time, and each block's values are cached as soon as they are computed.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ import numpy as np
 from torch import nn
 from tqdm.auto import tqdm
 
-from zetaplan.scoring.backward.pass_result import Observation
+from zetaplan.scoring.backward.pass_result import PassResult
 from zetaplan.scoring.backward.sketch import relative_error
 from zetaplan.scoring.cache import Run
 from zetaplan.scoring.curvature import Curvature, MatrixFree, OnePass
@@ -25,12 +26,12 @@ from zetaplan.scoring.prediction import decreases
 from zetaplan.scoring.scores import Vector
 from zetaplan.scoring.text.sequences import Batch, digest
 
-Answers = dict[str, Any]  # of one block: numbers, pairs of them, or None where the surrogate cannot tell
+BlockValues = dict[str, Any]  # of one block: numbers, pairs of numbers, or None where the surrogate has none
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Subject:
-    """What the surrogates are asked about: the blocks of a model on sequences, and how."""
+    """The blocks of a model, the sequences, and the settings of the evaluation."""
 
     model: nn.Module
     parts: Sequence[Block]
@@ -38,26 +39,26 @@ class Subject:
     held_out: Sequence[Batch] | None
     damping: Damping
     width: float
-    seen: Observation
+    result: PassResult
     run: Run
     ranks: Ranks
     progress: bool
 
     def taus(self, facts: Sequence[tuple[float, int]]) -> Vector:
-        """tau of all blocks, from trace and rank of this rank's."""
+        """tau of all blocks, from trace and rank of the curvatures of this rank's blocks."""
         column = self.ranks.column(np.array(facts, dtype=np.float64), len(self.parts))
         return self.damping.tau(tuple(part.name for part in self.parts), column[:, 0], column[:, 1])
 
-    def fall(self, parts: Sequence[Block], curvatures: Sequence[Curvature], taus: Sequence[float]) -> list[Answers]:
-        """How far the loss falls when each of these blocks takes its step; nothing if it was not asked."""
+    def fall(self, parts: Sequence[Block], curvatures: Sequence[Curvature], taus: Sequence[float]) -> list[BlockValues]:
+        """The decrease of the loss when each of these blocks alone takes its step; no values without `held_out`."""
         if self.held_out is None:
             return [{"decrease": None, "held_out_decrease": None} for _ in parts]
-        falls = decreases(self.model, parts, curvatures, taus, self.data, self.held_out, self.seen.reusable)
+        falls = decreases(self.model, parts, curvatures, taus, self.data, self.held_out, self.result.reusable)
         return [dict(zip(("decrease", "held_out_decrease"), pair, strict=True)) for pair in zip(*falls, strict=True)]
 
 
-def answers(name: str, surrogate: type[Curvature], subject: Subject) -> dict[str, Vector | None]:
-    """By the name of what `Scores` holds, (K, ...); and from a sketch the `relative_error` of the gains."""
+def evaluate_blocks(name: str, surrogate: type[Curvature], subject: Subject) -> dict[str, Vector | None]:
+    """The columns (K, ...) of `Scores` by name; with a sketch also the `relative_error` of the gains."""
     if issubclass(surrogate, OnePass):
         taus, rows = _all_at_once(surrogate, subject)
     else:
@@ -71,23 +72,23 @@ def _column(values: Sequence[object], subject: Subject) -> Vector | None:
     return subject.ranks.column(np.array(values, dtype=np.float64), len(subject.parts))
 
 
-def _all_at_once(surrogate: type[OnePass], subject: Subject) -> tuple[Vector, list[Answers]]:
+def _all_at_once(surrogate: type[OnePass], subject: Subject) -> tuple[Vector, list[BlockValues]]:
     def of(statistics: Mapping[Any, Sequence[Any]]) -> list[OnePass]:
         return [surrogate(statistic) for statistic in subject.ranks.share(statistics[surrogate.statistic])]
 
-    curvatures = of(subject.seen.statistics)
+    curvatures = of(subject.result.statistics)
     taus = subject.taus([(c.trace, c.rank) for c in curvatures]) if surrogate.damped else np.zeros(len(subject.parts))
     own = subject.ranks.share(taus.tolist())
     falls = subject.fall(subject.ranks.share(subject.parts), curvatures, own)
     rows = [{**_numbers(c, tau), **fall} for c, tau, fall in zip(curvatures, own, falls, strict=True)]
-    if subject.seen.repeats:
-        alone = zip(*map(of, subject.seen.repeats), strict=True)
+    if subject.result.repeats:
+        alone = zip(*map(of, subject.result.repeats), strict=True)
         for row, tau, repeats in zip(rows, own, alone, strict=True):
             row["relative_error"] = relative_error(row["gain"], [c.gain(tau) for c in repeats])
     return taus, rows
 
 
-def _one_by_one(name: str, surrogate: type[Curvature], subject: Subject) -> tuple[Vector, list[Answers]]:
+def _one_by_one(name: str, surrogate: type[Curvature], subject: Subject) -> tuple[Vector, list[BlockValues]]:
     assert issubclass(surrogate, MatrixFree)  # noqa: S101  there is no third kind
     exact = cache(partial(in_float64, subject.model))
     own = subject.ranks.share(subject.parts)
@@ -100,7 +101,7 @@ def _one_by_one(name: str, surrogate: type[Curvature], subject: Subject) -> tupl
         curvature = build(part)
         return curvature.trace, curvature.rank
 
-    def everything(part: Block, tau: float) -> Answers:
+    def everything(part: Block, tau: float) -> BlockValues:
         curvature = build(part)
         [fall] = subject.fall([part], [curvature], [tau])
         return {**_numbers(curvature, tau), **fall}
@@ -117,7 +118,7 @@ def _one_by_one(name: str, surrogate: type[Curvature], subject: Subject) -> tupl
     return taus, [kept(partial(everything, part, tau), part, tau=tau, **asked) for part, tau in pairs]
 
 
-def _numbers(curvature: Curvature, tau: float) -> Answers:
+def _numbers(curvature: Curvature, tau: float) -> BlockValues:
     low, high = curvature.enclosure(tau)
     return {
         "gain": curvature.gain(tau),

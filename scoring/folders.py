@@ -1,4 +1,4 @@
-"""Folders that are written to: what cannot be written is said in one line, with the variable that moves it."""
+"""Output folders: a write failure becomes a one-line ScoringError that names the variable which moves the folder."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +11,12 @@ from zetaplan.errors import ScoringError
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Make the folder, and raise ScoringError if it, or what the body writes there, cannot be written."""
+    """Create the folder. Raise ScoringError if it, or a file that the body writes to it, cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
-    except (OSError, ValueError, NotImplementedError, SafetensorError) as error:  # by paths, locks and weights too
+    except (OSError, ValueError, NotImplementedError, SafetensorError) as error:  # of paths, locks and weights
         raise ScoringError(
-            f"cache: {folder} cannot be written: {error}; free some room there, or set ZETAPLAN_CACHE to a folder that "
-            "can be written"
+            f"cache: {folder} cannot be written: {error}; free disk space there, or set ZETAPLAN_CACHE to a "
+            "writable folder"
         ) from error

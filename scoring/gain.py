@@ -1,4 +1,4 @@
-"""Which gain a plan counts: as measured, net of its noise floor, or cross-fitted so that noise cancels."""
+"""Gains that a plan can use: as measured, net of the noise floor, or cross-fitted so that noise cancels."""
 
 from typing import Literal
 

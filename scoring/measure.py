@@ -1,7 +1,7 @@
-"""The measurement: one forward and backward pass over N sequences, then zeta^2 of every block.
+"""Measurement of the scores: one forward and backward pass over N sequences, then zeta^2 of every block.
 
-With the per-sequence gradients G (N x d) of a block, g = G'1/N is the gradient of the empirical loss. One pass gives
-every surrogate that is a function of G; a matrix-free one goes back to the model, block by block.
+G (N x d) denotes the per-sequence gradients of a block, and g = G'1/N the gradient of the empirical loss. One pass
+gives every surrogate that is a function of G. A matrix-free surrogate evaluates the model again, block by block.
 """
 
 import copy
@@ -24,7 +24,7 @@ from zetaplan.scoring.backward.pass_result import (
     Statistics,
     fitting_batch,
     found_surrogates,
-    observed,
+    measured_pass,
     require_shardable,
     require_sketchable,
 )
@@ -33,7 +33,7 @@ from zetaplan.scoring.cache import VERSIONS, Run
 from zetaplan.scoring.curvature import Curvature
 from zetaplan.scoring.curvature._damping import Damping
 from zetaplan.scoring.distributed import Ranks, joined, sharded
-from zetaplan.scoring.evaluate_blocks import Subject, answers
+from zetaplan.scoring.evaluate_blocks import Subject, evaluate_blocks
 from zetaplan.scoring.model.blocks import left_out, partition
 from zetaplan.scoring.model.coverage import uncovered, without
 from zetaplan.scoring.model.eval_mode import placed
@@ -52,32 +52,33 @@ def score(
     """The gain zeta^2 of every block of a causal language model.
 
     Args:
-        model: a loaded model, or a decoder-only transformers model; it is left as it was found.
+        model: a loaded model, or a decoder-only transformers model. The model is not changed.
         batches: sequences, or one or more batches: input_ids (B, T) alone, or with attention_mask and labels (B, T) in
-            a dictionary, padded on either side; labels default to the ids, and none counts where the mask is 0. N over
-            all batches at least 2, ids of the model's vocabulary, T at most its max_position_embeddings.
+            a dictionary, padded on either side. Labels default to the ids; labels where the mask is 0 are ignored. N
+            over all batches is at least 2, ids are below the vocabulary size, T is at most max_position_embeddings.
         blocks: "layers", every decoder layer with all its parameters, or "modules", every linear of the decoder layers.
         curvature: the surrogate of H, one of `curvature_names()`.
-        damping: how tau is chosen; a number > 0 is tau itself, for all blocks.
-        width: at least 0; relative width of the enclosure at which a surrogate that is evaluated step by step stops.
-        device: where to compute; by default where the model is.
+        damping: the rule for tau; a number > 0 is tau itself, for all blocks.
+        width: at least 0; relative width of the enclosure at which an iterative surrogate stops.
+        device: the device of the computation; by default that of the model.
         dtype: precision of the pass; by default the model's. Per-sequence gradients are float32 at least.
-        batch_size: at most so many sequences per pass. None: batches as given, all of a `Sequences` at once, or fewer
-            where they would need more than half of the free memory; the gain changes by rounding alone.
-        held_out: text that is not scored; if given, every block takes its step -(H + tau I)^-1 g alone, and `decrease`
-            and `held_out_decrease` say what the loss did. One more pass, and 2K evaluations of the loss.
-        memory: bytes beyond the plain pass, or "2GB": pairs that do not fit wait on the disk, which changes no number.
-            None: half of the free memory, and in all never more than one batch of all sequences takes.
-        sketch: r: keep random projections to r dimensions instead of the pairs (see `sketch`). Unbiased, and the
-            provenance says how far off each gain may be. For block-fisher, gradient and mc-fisher.
-        cache: True, or a folder: scores by content, so that the same run again returns at once. Batches, where there
-            are several, are kept on the disk as they finish: a run that was killed goes on from there.
-        distributed: share the work among the processes that torchrun started; without effect where it started none.
+        batch_size: the largest number of sequences per pass. None: batches as given, all of a `Sequences` at once, or
+            smaller batches where these would need more than 50% of the free memory. The gain changes by rounding alone.
+        held_out: text that is not scored. If given, every block takes its step -(H + tau I)^-1 g alone, and `decrease`
+            and `held_out_decrease` record the change of the loss. The cost is one more pass and 2K evaluations of the
+            loss.
+        memory: bytes beyond the plain pass, or a size such as "2GB". Pairs that do not fit are stored on the disk; no
+            number changes. None: 50% of the free memory, and in total never more than one batch of all sequences takes.
+        sketch: r: store random projections to r dimensions instead of the pairs (see `sketch`). The products are
+            unbiased, and the provenance records the error of each gain. For block-fisher, gradient and mc-fisher.
+        cache: True, or a folder: scores are cached by content, so that a repeated run returns at once. If there are
+            several batches, each is stored on the disk once finished, and a killed run resumes after the last of them.
+        distributed: share the work among the processes started by torchrun; no effect outside torchrun.
         shard: share the weights too, with `distributed` (fully sharded data parallel); for one-pass surrogates.
-        progress: show the memory that the run is estimated to need, and a progress bar.
+        progress: print the estimated memory of the run, and show a progress bar.
 
     Raises:
-        ScoringError: the architecture, the data or the numbers do not allow a score; the message names the culprit.
+        ScoringError: the architecture, the data or the numbers do not allow a score; the message names the cause.
 
     Examples:
         >>> found = zp.score(model, batch, curvature="block-fisher")
@@ -91,7 +92,7 @@ def score(
 def score_each(
     model: LoadedModel | nn.Module, batches: Batches, *, curvatures: Sequence[str], **settings: Any
 ) -> dict[str, Scores]:
-    """Scores by several surrogates from the same pass; arguments and errors as for `score`."""
+    """Scores by several surrogates from the same pass. Arguments and errors are those of `score`."""
     asked = ScoreSettings(**settings)
     given, surrogates = network_of(model), found_surrogates(curvatures)
     if asked.sketch is not None:
@@ -118,7 +119,7 @@ def score_each(
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Task:
-    """What `score_each` was asked for, checked; `network` computes it, placed and typed."""
+    """The checked arguments of `score_each`. `network` is the model on the device and in the dtype of the run."""
 
     model: LoadedModel | nn.Module
     network: nn.Module
@@ -133,7 +134,7 @@ class _Task:
 
 
 def _scored(task: _Task, ranks: Ranks) -> dict[str, Scores]:
-    """The scores as they were kept, or measured. Whatever holds the group of processes is local to this function."""
+    """The cached scores, or the measured ones. Every reference to the process group is local to this function."""
     network, size = task.network, task.settings.batch_size
     data = checked_batches(task.batches, size or _even_share(task.batches, ranks), network)
     parts = partition(network, task.settings.blocks)
@@ -147,7 +148,7 @@ def _scored(task: _Task, ranks: Ranks) -> dict[str, Scores]:
     asked = {"damping": asdict(task.damping), "width": task.settings.width, "held_out": fresh and digest(fresh)}
 
     def kept() -> dict[str, Scores]:
-        """All of them, or none: every rank has to have them."""
+        """All cached scores, or none unless every rank has them."""
         known = {name: run.finished(name, **asked) for name in task.surrogates}
         whole = ranks.agree(None not in known.values())
         return {name: scores for name, scores in known.items() if scores and whole}
@@ -178,18 +179,18 @@ def _measured(
         network = sharded(copy.deepcopy(network), ranks)
         parts = without(partition(network, task.settings.blocks), missed)
     surrogates = task.surrogates.values()
-    seen = observed(
+    result = measured_pass(
         network, parts, data, surrogates, run, task.memory, task.sketch, ranks, task.settings.progress, carried
     )
     names = tuple(part.name for part in parts)
     common: dict[str, Any] = {
         "names": names,
-        "gradient_norm": _gradient_norms(names, seen.statistics, ranks),
+        "gradient_norm": _gradient_norms(names, result.statistics, ranks),
         "parameters": np.array([part.parameters for part in parts]),
         "linear_parameters": np.array([part.linear_parameters for part in parts]),
         "rank_parameters": np.array([part.rank_parameters for part in parts]),
         "blocks": task.settings.blocks,
-        "loss": float(seen.losses.mean()),
+        "loss": float(result.losses.mean()),
         "left_out": unplaced,
     }
     provenance = {
@@ -198,7 +199,7 @@ def _measured(
         "damping": asdict(task.damping),
         "width": task.settings.width,
         "sketch": task.sketch and asdict(task.sketch),
-        "memory": seen.memory,
+        "memory": result.memory,
         "ranks": ranks.size,
         "versions": {package: version(package) for package in VERSIONS},
     }
@@ -209,25 +210,25 @@ def _measured(
         held_out=held_out,
         damping=task.damping,
         width=task.settings.width,
-        seen=seen,
+        result=result,
         run=run,
         ranks=ranks,
         progress=task.settings.progress,
     )
     found = {}
     for name, surrogate in task.surrogates.items():
-        measures: dict[str, Any] = answers(name, surrogate, subject)
+        measures: dict[str, Any] = evaluate_blocks(name, surrogate, subject)
         own = dict(provenance)
         if task.sketch:
             own["sketch"] = {**provenance["sketch"], "relative_error": measures.pop("relative_error").tolist()}
         own["seconds"] = time.perf_counter() - task.started
         found[name] = Scores(curvature=name, **measures, **common, provenance=own)
-    seen.store.close()
+    result.store.close()
     return found
 
 
 def _even_share(batches: Batches, ranks: Ranks) -> int | None:
-    """One batch for each rank, where nothing else is said."""
+    """One batch for each rank, if no batch size is given."""
     return None if ranks.alone or not isinstance(batches, Sequences) else math.ceil(len(batches) / ranks.size)
 
 

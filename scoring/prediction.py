@@ -1,7 +1,7 @@
-"""Does zeta^2 predict? Lemma 1 on a real model: take the step d* = -(H + tau I)^-1 g in one block, and measure.
+"""Test of Lemma 1 on a real model: take the step d* = -(H + tau I)^-1 g in one block, and measure the loss.
 
-The quadratic model promises that the loss falls by zeta^2 / 2. What the loss does, on the text that was scored and on
-text that was not, is a fact; each block is put back before the next one steps.
+The quadratic model predicts that the loss falls by zeta^2 / 2. The loss is measured on the text that was scored and on
+held-out text. Each block is restored before the next block takes its step.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from zetaplan.scoring.backward.backward import backward_pass
-from zetaplan.scoring.backward.pair_store import Store
+from zetaplan.scoring.backward.pair_store import PairStore
 from zetaplan.scoring.backward.per_sequence import Pairs
 from zetaplan.scoring.curvature import Curvature, MatrixFree, OnePass
 from zetaplan.scoring.model.blocks import Block
@@ -31,11 +31,11 @@ def decreases(
     taus: Sequence[float],
     data: Sequence[Batch],
     held_out: Sequence[Batch],
-    store: Store | None = None,
+    store: PairStore | None = None,
 ) -> tuple[Vector, Vector]:
-    """How much the loss of `data`, and of `held_out`, falls when each block alone takes its step; (K,) each, nats.
+    """The decrease of the loss of `data`, and of `held_out`, when each block alone takes its step; (K,) each, nats.
 
-    A store that still has the pairs of the data spares the second pass.
+    A store that still has the pairs of the data saves the second pass.
     """
     steps = _steps(model, parts, curvatures, taus, data, store)
     before = [mean_loss(model, text) for text in (data, held_out)]
@@ -64,7 +64,7 @@ def _steps(
     curvatures: Sequence[Curvature],
     taus: Sequence[float],
     data: Sequence[Batch],
-    store: Store | None,
+    store: PairStore | None,
 ) -> list[Step]:
     if all(isinstance(curvature, OnePass) for curvature in curvatures):
         return _one_pass_steps(model, parts, curvatures, taus, data, store)
@@ -81,7 +81,7 @@ def _one_pass_steps(
     curvatures: Sequence[Curvature],
     taus: Sequence[float],
     data: Sequence[Batch],
-    store: Store | None,
+    store: PairStore | None,
 ) -> list[Step]:
     rules = [c.step(tau) for c, tau in zip(curvatures, taus, strict=True) if isinstance(c, OnePass)]
     steps: list[dict[str, Tensor]] = [{} for _ in parts]
@@ -98,7 +98,7 @@ def _one_pass_steps(
 
 
 def _unflattened(parameters: Mapping[str, Tensor], step: Tensor, transposed: bool = False) -> dict[str, Tensor]:
-    """The step in the shapes of the parameters; a `Conv1D` has the gradient (out, in), the weight (in, out)."""
+    """The step in the shapes of the parameters. A `Conv1D` has a gradient (out, in) and a weight (in, out)."""
     pieces = torch.split(step, [parameter.numel() for parameter in parameters.values()])
     shaped = {}
     for (name, parameter), piece in zip(parameters.items(), pieces, strict=True):

@@ -1,4 +1,4 @@
-"""Where scores come from, as they record it: the model, and the text."""
+"""Provenance of scores: the model, and the text."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from zetaplan.scoring.text.sequences import Batch, Sequences, digest
 
 
 def model_provenance(model: LoadedModel | nn.Module, network: nn.Module) -> dict[str, Any]:
-    """What was scored: name, sha256 of the weights, type and device as computed."""
+    """The scored model: name, sha256 of the weights, dtype and device of the computation."""
     first = next(network.parameters())
     return {
         "model": model.name if isinstance(model, LoadedModel) else type(model).__name__,
@@ -21,7 +21,7 @@ def model_provenance(model: LoadedModel | nn.Module, network: nn.Module) -> dict
 
 
 def data_provenance(batches: object, data: Sequence[Batch]) -> dict[str, Any]:
-    """On what: a line for reports, the sha256 of the sequences, and their numbers."""
+    """The scored text: a description for reports, the sha256 of the sequences, and the shape of the batches."""
     return {
         "data": batches.description if isinstance(batches, Sequences) else "batches given as tensors",
         "data_sha256": digest(data),

@@ -1,4 +1,4 @@
-"""Scores: the gain of every block with all that a number needs to be used: floor, error, surrogate, origin."""
+"""Scores: the gain of every block, with its noise floor, error, surrogate and provenance."""
 
 import math
 from collections.abc import Mapping
@@ -18,27 +18,28 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """The curvature-adjusted gains of K blocks. All arrays have shape (K,), unless said, and are read-only.
+    """The curvature-adjusted gains of K blocks. All arrays have shape (K,), unless stated, and are read-only.
 
     Attributes:
         names: qualified names of the blocks.
         gain: zeta^2 = g'(H + tau I)^-1 g >= 0; dimensionless for a Fisher surrogate, (loss/parameter)^2 for "gradient".
-        low, high: the enclosure low <= zeta^2 <= high of a surrogate that is evaluated step by step; of a closed form,
-            the gain itself. Of "nystrom" it holds zeta^2 of the Gauss-Newton matrix, which that approximates.
-        noise_floor: the gain expected if the sequences' gradients had random signs, in the unit of the gain; None where
-            the surrogate cannot tell, as below.
+        low, high: the enclosure low <= zeta^2 <= high of an iterative surrogate; both equal the gain of a closed form.
+            For "nystrom" they enclose zeta^2 of the Gauss-Newton matrix, which "nystrom" approximates.
+        noise_floor: the gain expected if the sequences' gradients had random signs, in the unit of the gain. None if
+            the surrogate has no noise floor.
         gradient_norm: |g|, loss / parameter.
-        standard_error: jackknife over the sequences at fixed tau.
+        standard_error: jackknife over the sequences at fixed tau. None if the surrogate has none.
         cross_fitted: (K, 2), the gain of each half of the sequences in the curvature of the other half, free of the
-            noise floor; negative values occur.
-        effective_dimension: tr(H (H + tau I)^-1), how many directions of the block curve by more than tau.
-        decrease: how much the loss really fell, nats, when the step -(H + tau I)^-1 g was taken in this block alone;
-            Lemma 1 predicts zeta^2 / 2. None unless it was asked for, nan where the step broke the model.
-        held_out_decrease: the same on text that was not scored.
-        parameters: parameters of the block.
-        linear_parameters: those of them that are weights of linears, which pruning may remove.
+            noise floor. Negative values occur. None if the surrogate has none.
+        effective_dimension: tr(H (H + tau I)^-1), the number of directions of the block with curvature above tau.
+            None if the surrogate has none.
+        decrease: the measured decrease of the loss, nats, after the step -(H + tau I)^-1 g in this block alone.
+            Lemma 1 predicts zeta^2 / 2. None unless `held_out` was given; nan if the loss after the step is not finite.
+        held_out_decrease: the same decrease on the held-out text.
+        parameters: number of parameters of the block.
+        linear_parameters: number of weights of the block's linears, which pruning may remove.
         rank_parameters: parameters that a unit of LoRA rank adds, sum of in + out over the linears.
-        damping: tau; 0 where the surrogate takes none.
+        damping: tau; 0 for a surrogate without damping.
         curvature: the surrogate, for example "block-fisher".
         blocks: the partition, "layers" or "modules".
         loss: mean over the sequences of their mean cross-entropy per token, nats.
@@ -81,7 +82,7 @@ class Scores:
         object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For pickle and copy, which cannot take the read-only view of the provenance: it is made anew."""
+        """Support pickle and copy, which cannot copy the read-only view of the provenance: it is created again."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         return type(self), tuple({**values, "provenance": dict(self.provenance)}.values())
 
@@ -90,18 +91,18 @@ class Scores:
         """q_k = zeta_k^2 / sum_j zeta_j^2, on the simplex (arXiv 2603.00910, Section 2)."""
         total = float(self.gain.sum())
         if not total > 0:
-            raise ScoringError("quality: every gain is zero, so there is no share to give; score other data")
+            raise ScoringError("quality: every gain is zero, so the shares are undefined; score other data")
         return self.gain / total
 
     @property
     def unbiased(self) -> Vector | None:
-        """The cross-fitted gain, mean of both halves: unbiased for g'H~^-1 g where H is that of half the sequences."""
+        """The cross-fitted gain, mean of both halves: unbiased for g'H~^-1 g, with H from half the sequences."""
         return None if self.cross_fitted is None else self.cross_fitted.mean(axis=1)
 
     def counted(self, gain: Gain) -> Vector:
-        """The gain that a plan counts, (K,), never below zero: "raw", "net" of the noise floor, or "unbiased".
+        """The gain that a plan uses, (K,), >= 0: "raw", "net" of the noise floor, or "unbiased".
 
-        Raises SpecError where the scores cannot tell noise from gain.
+        Raises SpecError if the scores have no noise floor, or no cross-fitted gain.
         """
         if gain == "raw":
             return self.gain
@@ -110,33 +111,33 @@ class Scores:
             cleaned = None if self.noise_floor is None else self.gain - self.noise_floor
         if cleaned is None:
             raise SpecError(
-                f"gain = {gain!r}: scores by {self.curvature} do not tell noise from gain; count the raw gain, or "
+                f"gain = {gain!r}: scores by {self.curvature} do not separate noise from gain; use the raw gain, or "
                 "score by block-fisher on at least four sequences"
             )
         return np.maximum(cleaned, 0.0)
 
     @property
     def noise_share(self) -> float | None:
-        """The share of the total gain that noise alone would give; None if the surrogate cannot tell."""
+        """The share of the total gain expected from noise alone; None if the surrogate has no noise floor."""
         if self.noise_floor is None:
             return None
         return float(np.minimum(self.noise_floor, self.gain).sum() / self.gain.sum())
 
     @property
     def reliability(self) -> float | None:
-        """Rank correlation to expect between the unbiased gains of two samples of this size, at most 1.
+        """Expected rank correlation between the unbiased gains of two samples of this size, at most 1.
 
-        The Spearman correlation r of the two halves, stepped up to the whole sample where r > 0: 2r / (1 + r)
-        (Spearman 1910, Brown 1910). None without cross-fitted gains, with fewer than three blocks, or where a half
-        ranks nothing.
+        r is the Spearman correlation of the two halves. If r > 0 it is stepped up to the whole sample: 2r / (1 + r)
+        (Spearman 1910, Brown 1910). None without cross-fitted gains, with fewer than three blocks, or if the gains of
+        one half are all equal.
         """
         r = self._agreement_of_halves
         return r if r is None or r <= 0 else 2 * r / (1 + r)
 
     def sequences_for(self, reliability: float) -> int | None:
-        """How many sequences would support the ranking to this reliability in (0, 1), by the same formula.
+        """The number of sequences needed for a reliability in (0, 1), by the formula of `reliability`.
 
-        f halves reach f r / (1 + (f - 1) r). None where the halves do not agree at all (r <= 0).
+        f halves reach f r / (1 + (f - 1) r). None if the halves do not agree (r <= 0).
         """
         r, sequences = self._agreement_of_halves, self.provenance.get("sequences")
         if r is None or r <= 0 or sequences is None:
@@ -150,13 +151,13 @@ class Scores:
         return _spearman(*self.cross_fitted.T)
 
     def rank_correlation(self, other: Vector) -> float:
-        """Spearman's rank correlation of the gain with another number per block, (K,); nan where one is constant."""
+        """Spearman's rank correlation of the gain with another number per block, (K,); nan if either is constant."""
         correlation = _spearman(self.gain, np.nan_to_num(other, nan=-np.inf))
         return math.nan if correlation is None else correlation
 
 
 def _spearman(first: Vector, second: Vector) -> float | None:
-    from scipy.stats import spearmanr  # slow to import, and only needed here
+    from scipy.stats import spearmanr  # slow to import
 
     if (first == first[0]).all() or (second == second[0]).all():
         return None

@@ -1,4 +1,4 @@
-"""Settings of a score: one frozen value, checked when it is made. Names and defaults of `score` stand here alone."""
+"""Settings of a score: one frozen value, checked on construction. Names and defaults of `score` are defined here."""
 
 from dataclasses import dataclass
 from os import PathLike
@@ -13,7 +13,7 @@ from zetaplan.scoring.text.sequences import Batches, require_count
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ScoreSettings:
-    """How a model is scored; `score` says what each means. Raises ScoringError for a value outside its range."""
+    """Settings of `score`, which documents each of them. Raises ScoringError for a value outside its range."""
 
     blocks: str = "layers"
     damping: Damping | float = Damping()  # noqa: RUF009  a frozen value
@@ -35,7 +35,7 @@ class ScoreSettings:
         Damping.of(self.damping)
         if not isinstance(self.cache, bool):
             require_path("cache", self.cache)
-        self._set("width", as_number("width:", self.width, zero=True))
+        self._set("width", as_number("width", self.width, zero=True))
         self._set("batch_size", None if self.batch_size is None else require_count("batch_size", self.batch_size, 1))
         self._set("sketch", None if self.sketch is None else require_count("sketch", self.sketch, 1))
 

@@ -1,6 +1,6 @@
-"""How it is optimised: `exact` (finitely many steps), `bisection` (the paper's algorithms), `cvxpy` (the reference).
+"""Solvers: `exact` (finite), `bisection` (the paper's algorithms) and `cvxpy` (a general-purpose reference).
 
-A method is the file of its name; a new method is one new file with a function `solve_<name>`.
+METHODS maps the name of a method to its file, which defines a function `solve_<name>`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, cast, overload
 
-from zetaplan.errors import SpecError
+from zetaplan.errors import SpecError, require, shown
 from zetaplan.spec.instance import Instance
 from zetaplan.spec.menus.answer import ChoiceSolution
 from zetaplan.spec.menus.choice import Choice
@@ -32,12 +32,12 @@ def solve(instance: Choice, method: str = "exact", **options: Any) -> ChoiceSolu
 def solve(instance: Instance | Choice, method: str = "exact", **options: Any) -> Solution | ChoiceSolution:
     """The optimal plan of an instance, or the optimal choice from menus.
 
-    method : "exact" (the default: finitely many steps, right to rounding), "bisection" (option `tolerance`), or
+    method : "exact" (the default: finite, right to rounding), "bisection" (option `tolerance`), or
     "cvxpy" (option `solver`, the name of any installed cvxpy solver, and the solver's own options). Of a choice:
     "exact" (options `time_limit`, `states`, `gap`), "greedy", "milp" (HiGHS), or "cvxpy".
 
-    Raises SpecError for an unknown method. Raises SolverError where a reference solver fails, and where a method that
-    searches the multiplier itself would need one below 1e-290.
+    Raises SpecError for an unknown method. Raises SolverError if a reference solver fails, or if a method that bisects
+    on the multiplier needs one below 1e-290.
 
     Examples:
         >>> inst = zp.allocation([1, 3], costs=1.0, budget=6.0)
@@ -50,8 +50,9 @@ def solve(instance: Instance | Choice, method: str = "exact", **options: Any) ->
         from zetaplan.solvers.menus import solve_choice
 
         return solve_choice(instance, method, **options)
-    if method not in METHODS:
-        raise SpecError(f"method = {method!r}: expected one of {', '.join(METHODS)}")
+    require(instance, Instance, "instance", "make one with zetaplan.allocation, or another program")
+    if not isinstance(method, str) or method not in METHODS:
+        raise SpecError(f"method = {shown(method)}: expected one of {', '.join(METHODS)}")
     return _solver(method)(instance, **options)
 
 

@@ -1,11 +1,11 @@
-"""Many knapsack equations at once, on tensors: variable fixing, one row per instance.
+"""Variable fixing for many knapsack equations at once, on tensors with one row per instance.
 
     sum_k a_k clip(p_k u + r_k, l_k, h_k) = R
 
-Solve as if all free layers were interior; those that leave the box on the prevailing side stay there in the
-solution, so fix them and repeat (Bitran & Hax 1981, Kiwiel 2008). Every pass fixes a layer of every row that is not
-solved yet. The last quotient of each row is taken again with sums that lose nothing (Dekker 1971, Knuth 1969). Where
-the sides that it was computed from are its own, it is the solution; every other row is solved alone.
+Each pass solves the equation as if all free layers were interior. Layers outside the box on the prevailing side are at
+that bound in the solution, so the pass fixes them (Bitran & Hax 1981, Kiwiel 2008). Every pass fixes at least one layer
+of each unsolved row. The last quotient of a row is recomputed with error-free sums (Dekker 1971, Knuth 1969). It is the
+solution if its sides are those from which it was computed. `solve_exact` solves all other rows one by one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from zetaplan.solvers.exact import TAME, solve_exact
 from zetaplan.solvers.knapsack import DOUBT, MISSED
 from zetaplan.spec.batch import Batch
-from zetaplan.spec.derivation import PRICE, Derivation, derive
+from zetaplan.spec.derivation import TOTAL_PRICE, Derivation, derive
 from zetaplan.spec.program import MULTIPLIER
 from zetaplan.spec.summation import CANCELS, SPLITTER
 
@@ -23,23 +23,23 @@ EPSILON = torch.finfo(torch.float64).eps
 
 
 def solve_rows(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """(x, multiplier): plans (N, K) and the price of each constraint (N,), 0 where it is slack.
+    """(x, multiplier): plans (N, K) and multipliers (N,), 0 for a slack constraint.
 
-    A row whose answer depends on rounding (a layer at a bound, a limit that is just met, powers beyond the doubles) is
-    solved alone by `solve_exact`, so that every row is what `solve` gives.
+    `solve_exact` solves a row alone if rounding could change the result (a layer at a bound, a limit that is just met,
+    powers outside the range of doubles), so every row agrees with `solve`.
     """
     (derivation,) = derive(batch.program)
     p, r, lower, upper = _equation(batch, derivation)
     start = batch.evaluate(
-        derivation.price.subs(PRICE, derivation.total_price), multiplier=torch.zeros_like(batch.limit)
+        derivation.level.subs(TOTAL_PRICE, derivation.total_price), multiplier=torch.zeros_like(batch.limit)
     )
-    unpriced = _at(p, r, lower, upper, start.expand(batch.limit.shape))
-    slack, certain = _satisfied(batch, unpriced)
-    u, solved = _solve(batch.data, p, r, lower, upper, batch.limit)
-    multiplier = batch.evaluate(derivation.inverse_price.subs(PRICE, MULTIPLIER), multiplier=u).clamp(min=0.0)
-    x = torch.where(slack[:, None], unpriced, _at(p, r, lower, upper, u))
+    at_zero = _at(p, r, lower, upper, start.expand(batch.limit.shape))
+    slack, certain = _satisfied(batch, at_zero)
+    u, solved = _solve(batch.unit_cost, p, r, lower, upper, batch.limit)
+    multiplier = batch.evaluate(derivation.inverse_level.subs(TOTAL_PRICE, MULTIPLIER), multiplier=u).clamp(min=0.0)
+    x = torch.where(slack[:, None], at_zero, _at(p, r, lower, upper, u))
     multiplier = torch.where(slack, 0.0, multiplier)
-    met = ((batch.data * x).sum(1) - batch.limit).abs() <= MISSED * batch.limit.abs()
+    met = ((batch.unit_cost * x).sum(1) - batch.limit).abs() <= MISSED * batch.limit.abs()
     certain &= torch.where(slack, not _shares(batch, derivation), solved & met) & _in_range(derivation, p)
     for n in certain.logical_not().nonzero().flatten().tolist():
         alone = solve_exact(batch.instance(n))
@@ -48,29 +48,29 @@ def solve_rows(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _satisfied(batch: Batch, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which plans satisfy the coupling constraint, and of which of them rounding leaves no doubt, (N,) both."""
-    use = (batch.data * x).sum(1)
+    """(satisfied, certain), both (N,): whether a plan keeps the limit, and whether rounding cannot change that."""
+    use = (batch.unit_cost * x).sum(1)
     surplus = batch.program.sign * (batch.limit - batch.term.usage * use)
     certain = surplus.abs() > x.shape[1] * EPSILON * (use.abs() + batch.limit.abs())
     return surplus >= 0.0, certain | use.isinf()
 
 
 def _shares(batch: Batch, derivation: Derivation) -> bool:
-    """Do weightless layers share a target that costs nothing (`solvers.weightless`)?"""
+    """Whether weightless layers share a target at declared price 0 (`solvers.weightless`)."""
     if batch.weightless is None or batch.uses:
         return False
     return float(batch.evaluate(derivation.total_price - MULTIPLIER)) == 0.0
 
 
 def _in_range(derivation: Derivation, p: torch.Tensor) -> torch.Tensor:
-    """Which rows have slopes with room for sums, (N,)."""
+    """Whether the slopes of a row are far enough inside the range of doubles for sums, (N,)."""
     if not derivation.has_powers:
         return torch.ones_like(p[:, 0], dtype=torch.bool)
     return ((p > 1.0 / TAME) & (p < TAME)).all(1)
 
 
 def _equation(batch: Batch, derivation: Derivation) -> tuple[torch.Tensor, ...]:
-    """(p, r, lower, upper), each (N, K); a layer without weight is pinned where it spares the resource."""
+    """(p, r, lower, upper), each (N, K); a layer without weight is fixed at the bound that uses least of the limit."""
     p, r = (batch.evaluate(e).expand(batch.weight.shape) for e in (derivation.slope, derivation.offset))
     weightless = batch.weightless
     if weightless is None:
@@ -87,7 +87,7 @@ def _at(p: torch.Tensor, r: torch.Tensor, lower: torch.Tensor, upper: torch.Tens
 def _solve(
     a: torch.Tensor, p: torch.Tensor, r: torch.Tensor, lower: torch.Tensor, upper: torch.Tensor, limit: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The price of every row, and whether every layer is, beyond the doubt of rounding, on its side of the box."""
+    """(level, certain), both (N,): certain if every layer is on its side of the box by more than rounding."""
     moving, constant = p, r
     while True:
         u = (limit - (a * constant).sum(1)) / (a * moving).sum(1)
@@ -108,7 +108,7 @@ def _solve(
 
 
 def _rest(a: torch.Tensor, b: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
-    """limit - sum_k a_k b_k, (N,): in plain float64 where nothing cancels, else without losing a digit."""
+    """limit - sum_k a_k b_k, (N,): in float64, or with error-free sums where the terms cancel."""
     product = a * b
     rest = limit - product.sum(1)
     cancels = rest.abs() < CANCELS * (limit.abs() + product.abs_().sum(1))
@@ -118,7 +118,7 @@ def _rest(a: torch.Tensor, b: torch.Tensor, limit: torch.Tensor) -> torch.Tensor
 
 
 def exact_rest(a: torch.Tensor, b: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
-    """limit - sum_k a_k b_k, (N,): as if in twice the precision, rounded once."""
+    """limit - sum_k a_k b_k, (N,), as in twice the precision and rounded once."""
     product = a * b
     (a_high, a_low), (b_high, b_low) = _split(a), _split(b)
     lost = ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low

@@ -1,7 +1,7 @@
-"""Algorithms 1 and 2 of the paper, generic over every declared program: bisection on the multiplier.
+"""Bisection on the multiplier (Algorithms 1 and 2 of the paper), for every declared program.
 
-The use of the resource, sum_k r(x_k(lambda)), is monotone in lambda. Doubles >= 0 are ordered as the integers of their
-bits, so halving those integers finds the least multiplier that satisfies the constraint in 63 steps of O(K).
+The resource sum_k r(x_k(lambda)) is monotone in lambda. Doubles >= 0 have the order of the integers of their bits, so
+bisection on these integers finds the least multiplier that satisfies the constraint in 63 steps of O(K).
 """
 
 from __future__ import annotations
@@ -20,34 +20,33 @@ from zetaplan.spec.instance import Array, Instance
 from zetaplan.spec.solution import Solution, Status
 from zetaplan.spec.stationary import excess, plan_at
 
-SMALLEST = 1e-290  # of a multiplier: times a cost it is still a double of full precision
+SMALLEST = 1e-290  # least multiplier; its product with a unit cost is a double of full precision
 
 
 def solve_bisection(instance: Instance, *, tolerance: float = 0.0) -> Solution:
     """The optimum by bisection on lambda, for programs of any number of terms.
 
-    tolerance : >= 0, width of the last bracket relative to the multiplier; 0 goes on to neighbouring doubles.
+    tolerance : >= 0, width of the last bracket relative to the multiplier; 0 continues to neighbouring doubles.
 
-    Raises SpecError for a bad tolerance, and SolverError where the multiplier is positive but below 1e-290, the end
-    of the range of doubles.
+    Raises SpecError for an invalid tolerance, and SolverError if the multiplier is positive but below 1e-290.
     """
     if number("tolerance", tolerance) < 0.0:
         raise SpecError(f"tolerance = {tolerance:g}: expected at least 0")
     x = plan_at(instance, 0.0)
     if excess(instance, x) <= 0.0:
         return Solution(instance, settle(instance, x), 0.0, Status.SLACK, "bisection")
-    below, multiplier = _bracket(lambda price: excess(instance, plan_at(instance, price)) <= 0.0, tolerance)
+    below, multiplier = _bracket(lambda trial: excess(instance, plan_at(instance, trial)) <= 0.0, tolerance)
     if multiplier < SMALLEST:
         name = instance.program.limit_argument
         raise SolverError(
-            f"{name} = {instance.limit:g}: the multiplier is below {SMALLEST:g}, the range of doubles; "
-            f"move the {name} away from where it costs nothing"
+            f"{name} = {instance.limit:g}: the multiplier is positive but below {SMALLEST:g}, the least supported; "
+            f"move the {name} away from the value at which the constraint becomes slack"
         )
     return Solution(instance, _between(instance, below, multiplier), multiplier, Status.BINDING, "bisection")
 
 
 def _between(instance: Instance, below: float, above: float) -> Array:
-    """The plan at the upper multiplier; where it leaves some of a small limit, the plan between both that does not."""
+    """The plan at the upper multiplier, or the plan between both that uses the whole limit if that one does not."""
     spent, spared = plan_at(instance, below), plan_at(instance, above)
     too_much, left = excess(instance, spent), -excess(instance, spared)
     if left <= MISSED * abs(instance.limit) or not math.isfinite(too_much):
@@ -57,7 +56,7 @@ def _between(instance: Instance, below: float, above: float) -> Array:
 
 
 def _bracket(holds: Callable[[float], bool], tolerance: float) -> tuple[float, float]:
-    """Two multipliers around the least one at which a monotone condition holds; the upper one may be infinite."""
+    """(low, high) around the least multiplier at which a monotone condition holds; high may be infinite."""
     low, high = 0, _bits(math.inf)
     while high - low > 1:
         middle = (low + high) // 2

@@ -1,9 +1,9 @@
-"""The knapsack equation of many layers: two prices around the solution leave only few layers in doubt.
+"""Bracketing for the knapsack equation of many layers: two levels around the solution decide most layers.
 
-A layer that stands on the same side of its box at both ends of a bracket of prices stands there at every price
-between them, and so adds rate u + constant to the equation. A seeded sample gives a bracket that is a few standard
-errors wide; one sweep over the data sums up the layers that it decides as a single layer, and what is left is the
-same equation with a few per cent of the layers. The data are read in pieces that stay in cache, on all cores.
+A layer on the same side of its box at both ends of a bracket is on that side at every level between them, so it adds
+rate u + constant to the equation. A seeded sample gives a bracket a few standard errors wide. One sweep over the data
+adds up the decided layers as a single layer. The remaining equation has a few percent of the layers. The sweep reads
+the data in pieces that fit the cache, on all cores.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Index = slice | NDArray[np.intp]
 T = TypeVar("T")
 
 PIECE = 2**15  # layers whose data fit the second-level cache
-SPREAD = 5.0  # standard errors on either side: a miss is rare, and costs one more sweep
+SPREAD = 5.0  # standard errors on either side; a miss costs one more sweep
 ATTEMPTS = 3
 
 
 class Piece(NamedTuple):
-    """Some layers of a knapsack, arrays of one length; slope = scale numerator / denominator."""
+    """Part of the layers of a knapsack, arrays of one length; slope = scale numerator / denominator."""
 
     a: Array
     numerator: Array
@@ -42,14 +42,14 @@ class Piece(NamedTuple):
     upper: Array
 
     def columns(self, rows: Index) -> tuple[Array, Array, Array, Array, Array]:
-        """(a, p, r, lower, upper) of some of them."""
+        """(a, p, r, lower, upper) of the selected layers."""
         a, numerator, denominator, r, lower, upper = (column[rows] for column in self if not isinstance(column, float))
         return a, self.scale * numerator / denominator, r, lower, upper
 
 
 @dataclass(frozen=True, eq=False)
 class Layers:
-    """A large knapsack that is never held whole: `piece` gives the layers asked for."""
+    """A large knapsack that is never in memory as a whole; `piece` returns the selected layers."""
 
     piece: Callable[[Index], Piece]
     size: int
@@ -57,11 +57,11 @@ class Layers:
     last: bool
 
     def rows(self, rows: Index) -> Knapsack:
-        """Some of the layers under the whole limit."""
+        """The knapsack of the selected layers under the whole limit."""
         return Knapsack(*self.piece(rows).columns(slice(None)), self.limit, self.last)
 
     def at(self, u: float) -> Array:
-        """The plan at price u, (size,)."""
+        """The plan at level u, (size,)."""
         x = np.empty(self.size)
         self.sweep(lambda rows: compiled.fill(*self.piece(rows), u, x[rows]))
         return x
@@ -85,7 +85,7 @@ class Layers:
 
 
 def solve(layers: Layers) -> float:
-    """The price u that solves the equation; the caller has made sure that there is one."""
+    """The level u that solves the equation. A solution must exist."""
     bracket = _sampled(layers)
     for _ in range(ATTEMPTS):
         rest = _rest(layers, *bracket) if bracket else None
@@ -100,8 +100,8 @@ def solve(layers: Layers) -> float:
 
 
 def _sampled(layers: Layers) -> tuple[float, float] | None:
-    """Two prices that most likely enclose the solution; none where the sample alone has no solution."""
-    size = round(layers.size**0.63)  # about as much work as with the layers that are then left in doubt
+    """(low, high) levels that enclose the solution with high probability; None if the sample has no solution."""
+    size = round(layers.size**0.63)  # balances the work of the sample and of the layers in doubt
     drawn = np.sort(np.random.default_rng(0).integers(layers.size, size=size))
     sample = layers.rows(drawn)._replace(limit=layers.limit * (size / layers.size))
     if not sample.use(-np.inf) < sample.limit < sample.use(np.inf):
@@ -116,7 +116,7 @@ def _sampled(layers: Layers) -> tuple[float, float] | None:
 
 
 class _Tally(NamedTuple):
-    """A piece between two prices: rate u + fixed, the size of what was added up, and the layers in doubt."""
+    """The sum of a piece between two levels, rate u + fixed, its volume and the layers in doubt."""
 
     rate: float
     fixed: float
@@ -131,7 +131,7 @@ def _tally(piece: Piece, low: float, high: float) -> _Tally:
 
 
 def _rest(layers: Layers, low: float, high: float) -> Knapsack | None:
-    """The layers in doubt with the others as one layer; none where summing those up would lose digits."""
+    """The layers in doubt and one layer for all others; None if adding up the others would lose digits."""
     tallies = layers.sweep(lambda rows: _tally(layers.piece(rows), low, high))
     rate, fixed, volume = (math.fsum(column) for column in zip(*(tally[:3] for tally in tallies), strict=True))
     if rate * max(abs(low), abs(high)) < CANCELS * (volume + abs(layers.limit)):

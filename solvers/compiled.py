@@ -1,8 +1,8 @@
-"""The two loops over many layers that are compiled: what they add up to between two prices, and their plan at one.
+"""Compiled loops over many layers: their sum between two levels, and their plan at one level.
 
-With slope_k = scale numerator_k / denominator_k, each reads the data once and writes no temporary array. The
-machine code is kept on disk and loads when first needed. Sums are added up in lanes, so a piece of n layers
-adds at most n / 32 roundings to one of them.
+With slope_k = scale numerator_k / denominator_k, each loop reads the data once and allocates no temporary array. The
+machine code is cached on disk and loaded on first use. The loops sum in lanes, so a piece of n layers adds at most
+n / 32 roundings to a lane.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def tally(
 ) -> tuple[float, float, float]:  # fmt: skip
     """(rate, fixed, volume): sum_k a_k clip(p_k u + r_k, l_k, h_k) = rate u + fixed for every u in [low, high].
 
-    Layers that enter or leave their box between the two prices are marked in `doubtful` and left out. volume is the
-    sum of the absolute values behind `fixed`.
+    Layers that enter or leave their box between the two levels are marked in `doubtful` and not summed. volume is the
+    sum of the absolute values of the terms of `fixed`.
     """
     rate, fixed, volume = 0.0, 0.0, 0.0
     for k in range(a.size):

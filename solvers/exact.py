@@ -1,11 +1,11 @@
-"""The exact algorithm (method 5.2), for every declared program: finitely many steps, right to rounding.
+"""The exact method (method 5.2), for every declared program: finite and right to rounding.
 
     x_k = clip(slope_k u + offset_k, l_k, u_k),      sum_k d_k x_k = R
 
-Either the constraint is slack at lambda = 0, or the price u solves the equation. With one term the equation is
-piecewise linear in u and solved by one quotient. With several, each term has its own price u_t(lambda) and no quotient
-gives lambda: it is found by halving the doubles, to the last bit. So it is where powers of the data leave the range of
-doubles (m^p with p near 1).
+Either the constraint is slack at lambda = 0, or the level u solves the equation. With one term the equation is
+piecewise linear in u and one quotient solves it. With several terms each has its own level u_t(lambda) and
+no quotient gives lambda, so bisection on the doubles finds lambda to the last bit. Bisection is also used if powers of
+the data leave the range of doubles (m^p with p near 1).
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from zetaplan.spec.solution import Solution, Status
 from zetaplan.spec.stationary import excess
 
 TAME = 1e70
-LARGE = 2**16  # layers; up to here a sort is quicker than starting the compiled loops
+LARGE = 2**16  # layers; below it a sort is faster than the compiled loops
 
 
-@np.errstate(all="ignore")  # an infinite price is an answer, and a layer without weight has an infinite slope
+@np.errstate(all="ignore")  # the level may be infinite, and so is the slope of a layer without weight
 def solve_exact(instance: Instance, near: float | None = None) -> Solution:
     """The optimum to rounding: |x_k - x*_k| is a few units in the last place of |slope_k u| + |offset_k|.
 
-    near : a multiplier near the optimum's, where one is known: Newton's method starts there and needs no sort. It
-    decides how long the solver takes, not what it finds. Not used for many layers, nor for several terms.
+    near : start of Newton's method, a multiplier near the optimal one; saves the sort. It changes the time, not the
+    result. Ignored for more than 65,536 layers and for several terms.
     """
     derivations, scalars = derive(instance.program), instance.scalars
     if len(derivations) > 1 or not tame(derivations[0], instance.channels[0], scalars):
@@ -44,41 +44,41 @@ def solve_exact(instance: Instance, near: float | None = None) -> Solution:
     if instance.quality.size > LARGE:
         problem, solve = _layers(derivation, channel, instance.limit, scalars)
     else:
-        start = None if near is None else derivation.price_at(near, scalars)
+        start = None if near is None else derivation.level_at(near, scalars)
         problem, solve = equation(instance), partial(knapsack.solve, start=start)
-    unpriced = derivation.price_at(0.0, scalars)
-    if _slack(instance, problem, unpriced):
-        return Solution(instance, settle(instance, problem.at(unpriced)), 0.0, Status.SLACK, "exact")
-    price = solve(problem)
+    at_zero = derivation.level_at(0.0, scalars)
+    if _slack(instance, problem, at_zero):
+        return Solution(instance, settle(instance, problem.at(at_zero)), 0.0, Status.SLACK, "exact")
+    level = solve(problem)
     return Solution(
-        instance, plan(instance, problem, price), derivation.multiplier_at(price, scalars), Status.BINDING, "exact"
+        instance, plan(instance, problem, level), derivation.multiplier_at(level, scalars), Status.BINDING, "exact"
     )
 
 
-def plan(instance: Instance, problem: Any, price: float) -> Array:
-    """x(u) at the price that solves the equation.
+def plan(instance: Instance, problem: Any, level: float) -> Array:
+    """x(u) at the level that solves the equation.
 
-    slope u + offset is rounded in proportion to both, which a small limit does not forgive: where it shows, x is
+    slope u + offset is rounded in proportion to both terms. If that error is visible next to a small limit, x is
     refined.
     """
-    x: Array = problem.at(price)
+    x: Array = problem.at(level)
     met = knapsack.meets(instance.resource, x, instance.limit)
-    return x if met else knapsack.refined(equation(instance), price)
+    return x if met else knapsack.refined(equation(instance), level)
 
 
 def tame(derivation: Derivation, channel: Channel, scalars: tuple[float, ...]) -> bool:
-    """Are all slopes in the range of doubles, with room for sums? Powers such as w^(1 / (1 - p)) may leave it."""
+    """Whether all slopes are in the range of doubles, with a margin for sums; w^(1 / (1 - p)) may leave it."""
     if not derivation.has_powers:
         return True
-    weight, data = channel.weight[channel.weight > 0.0], channel.data
-    ends = np.array([[weight.min()], [weight.max()]]), np.array([data.min(), data.max()])
+    weight, unit_cost = channel.weight[channel.weight > 0.0], channel.unit_cost
+    ends = np.array([[weight.min()], [weight.max()]]), np.array([unit_cost.min(), unit_cost.max()])
     with np.errstate(all="ignore"):
         slopes = derivation.slope_of(0.0, 0.0, *ends, *scalars)  # monotone in both, so its extremes are at the ends
     return bool(((slopes > 1.0 / TAME) & (slopes < TAME)).all())
 
 
 def _slack(instance: Instance, problem: Any, u: float) -> bool:
-    """Is the coupling constraint satisfied at price u? Summed without error only where rounding could decide."""
+    """Whether the coupling constraint is satisfied at level u; summed without error if rounding could decide."""
     use = problem.use(u)
     surplus = instance.program.sign * (instance.limit - instance.channels[0].term.usage * use)
     if math.isinf(use) or abs(surplus) > instance.quality.size * EPSILON * (abs(use) + abs(instance.limit)):
@@ -87,7 +87,7 @@ def _slack(instance: Instance, problem: Any, u: float) -> bool:
 
 
 def equation(instance: Instance) -> Knapsack:
-    """The equation for the price u, of a program of one term."""
+    """The equation for the level u of a program of one term."""
     (derivation,), (channel,) = derive(instance.program), instance.channels
     slope, offset = derivation.line(channel, instance.scalars)
     lower, upper = channel.lower, channel.upper
@@ -95,19 +95,19 @@ def equation(instance: Instance) -> Knapsack:
         weightless = channel.weight == 0.0
         slope, offset = np.where(weightless, 1.0, slope), np.where(weightless, 0.0, offset)
         lower, upper = _pinned(derivation, channel)
-    return Knapsack(channel.data, slope, offset, lower, upper, instance.limit, last=derivation.uses)
+    return Knapsack(channel.unit_cost, slope, offset, lower, upper, instance.limit, last=derivation.uses)
 
 
 def _pinned(derivation: Derivation, channel: Channel) -> tuple[Array, Array]:
-    """The box; a layer without weight stands where it spares the resource, at every price."""
+    """The box, with a layer without weight fixed at the bound that uses least of the limit."""
     spared = channel.lower if derivation.uses else channel.upper
     weightless = channel.weight == 0.0
     return np.where(weightless, spared, channel.lower), np.where(weightless, spared, channel.upper)
 
 
 def _layers(derivation: Derivation, channel: Channel, limit: float, scalars: tuple[float, ...]) -> Any:
-    """The same equation for many layers, and its solver."""
-    from zetaplan.solvers import bracketing  # compiled when first needed
+    """The equation for many layers, and its solver."""
+    from zetaplan.solvers import bracketing  # compiled on first use
 
     def piece(rows: bracketing.Index) -> bracketing.Piece:
         some = Channel(channel.term, *(column[rows] for column in channel[1:]))
@@ -117,6 +117,6 @@ def _layers(derivation: Derivation, channel: Channel, limit: float, scalars: tup
             weightless = some.weight == 0.0
             numerator, denominator = np.where(weightless, 1.0, numerator), np.where(weightless, 1.0, denominator)
             lower, upper = _pinned(derivation, some)
-        return bracketing.Piece(some.data, numerator, denominator, scale, offset, lower, upper)
+        return bracketing.Piece(some.unit_cost, numerator, denominator, scale, offset, lower, upper)
 
-    return bracketing.Layers(piece, channel.data.size, limit, derivation.uses), bracketing.solve
+    return bracketing.Layers(piece, channel.unit_cost.size, limit, derivation.uses), bracketing.solve

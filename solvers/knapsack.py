@@ -1,12 +1,12 @@
-"""The one kernel of both programs: a continuous quadratic knapsack on the dual side.
+"""Solver of the knapsack equation, the dual of every program of one term.
 
     find u with  sum_k a_k clip(p_k u + r_k, l_k, h_k) = R,     a, p > 0
 
-The left side is continuous, piecewise linear and non-decreasing in u, so u is one quotient once it is known
-which layers are *interior*, l_k < p_k u + r_k < h_k. The breakpoints are sorted and the left side is summed up along
-them (Helgason, Kennington & Lall 1980): that gives u up to rounding. Newton's method on the same equation, its sums
-taken without loss, ends at the price whose own sides it was computed from. Where a layer stands so near a bound
-that its side is a matter of rounding, the breakpoints are searched instead.
+The left side is continuous, piecewise linear and non-decreasing in the level u. Given the interior layers,
+l_k < p_k u + r_k < h_k, u is one quotient. Sorting the breakpoints and summing the left side along them gives u up to
+rounding (Helgason, Kennington & Lall 1980). Newton's method with error-free sums then ends at the level whose sides are
+those from which it was computed. If a layer is so near a bound that rounding decides its side, a binary search over the
+breakpoints replaces Newton's method.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from zetaplan.spec.summation import Array, accurate_dot, exact_dot
 Sides = NDArray[np.int8]
 
 FLOOR, INTERIOR, CAP = -1, 0, 1
-REFINEMENTS = 8  # quadratic from nearby; rounding moves a layer across its bound once or twice; beyond that, search
-MISSED = 1e-12  # of the limit: far above what summing up a plan rounds, far below what a certificate tolerates
-PASSES = 20  # the range of doubles, sixteen digits at a time
-DOUBT = 2.0**-48  # a price is right to some ten roundings; nearer to a bound than this, the side is not certain
+REFINEMENTS = 8  # Newton steps before the binary search; rounding usually needs one or two
+MISSED = 1e-12  # of the limit: far above the rounding of a sum, far below the tolerance of a certificate
+PASSES = 20  # of refinement, 16 digits each; together they cover the range of doubles
+DOUBT = 2.0**-48  # relative; a level is right to about ten roundings, so a layer nearer to a bound has no certain side
 
 
 class Knapsack(NamedTuple):
     """sum_k a_k clip(p_k u + r_k, l_k, h_k) = R; arrays of shape (K,), h may be infinite, r may be one number.
 
-    last : take the largest u where the solutions are an interval (every layer stands at a bound), else the
-    smallest; the caller picks the end with the smaller multiplier.
+    last : if the solutions are an interval (every layer is at a bound), take the largest u, else the smallest. The
+    caller chooses the end with the smaller multiplier.
     """
 
     a: Array
@@ -43,22 +43,22 @@ class Knapsack(NamedTuple):
     last: bool
 
     def at(self, u: float) -> Array:
-        """The plan at price u."""
+        """The plan at level u."""
         return np.minimum(np.maximum(self.p * u + self.r, self.lower), self.upper)
 
     def use(self, u: float) -> float:
-        """The left side at price u."""
+        """The left side at level u."""
         return float((self.a * self.at(u)).sum())
 
 
 def solve(knapsack: Knapsack, start: float | None = None) -> float:
-    """The price u that solves the equation; the caller has made sure that there is one.
+    """The level u that solves the equation. A solution must exist.
 
-    start : a price near the solution, where one is known; it saves the sort.
+    start : a level near the solution; saves the sort.
     """
     side = _sides(knapsack, _near(knapsack) if start is None else start)
     for _ in range(REFINEMENTS):
-        u = _price(knapsack, side)
+        u = _level(knapsack, side)
         refined = _sides(knapsack, u)
         if refined.tobytes() == side.tobytes():
             return u if _certain(knapsack, side, u) else _search(knapsack)
@@ -67,9 +67,9 @@ def solve(knapsack: Knapsack, start: float | None = None) -> float:
 
 
 def refined(knapsack: Knapsack, u: float) -> Array:
-    """The plan at the price u that solves the equation, free of what rounds p u + r.
+    """The plan at the level u that solves the equation, without the rounding error of p u + r.
 
-    The equation is solved again for the distance from u, with p u + r in the place of r: sixteen digits more each time.
+    Each pass solves the equation for the distance from u, with r replaced by p u + r, and adds 16 digits.
     """
     x = knapsack.at(u)
     for _ in range(PASSES):
@@ -82,14 +82,14 @@ def refined(knapsack: Knapsack, u: float) -> Array:
 
 
 def meets(a: Array, x: Array, limit: float) -> bool:
-    """Does the plan use the limit, up to what summing up rounds?"""
+    """Whether the plan uses the whole limit up to the rounding of the sum."""
     return abs(float(a @ x) - limit) <= MISSED * abs(limit)
 
 
 def _near(knapsack: Knapsack) -> float:
-    """The price up to rounding: the left side at every breakpoint, by running sums from the first one on."""
+    """The level up to rounding, from running sums of the left side over the sorted breakpoints."""
     a, p, r, lower, upper, limit, _ = knapsack
-    with np.errstate(all="ignore"):  # a layer without a cap reaches it at infinity; what follows there is not used
+    with np.errstate(all="ignore"):  # breakpoints of infinite caps are infinite and not used
         points, growth = (lower - r) / p, a * p
         if not (np.isinf(upper[0]) and np.isinf(upper).all()):
             points, growth = np.concatenate((points, (upper - r) / p)), np.concatenate((growth, -growth))
@@ -108,7 +108,7 @@ def _sides(knapsack: Knapsack, u: float) -> Sides:
 
 
 def _certain(knapsack: Knapsack, side: Sides, u: float) -> bool:
-    """Is no layer so near a bound that rounding may have chosen its side? A large one would mislead all small ones."""
+    """Whether every layer is far enough from its bounds that rounding cannot have changed its side."""
     if side.all():
         return False
     _, p, r, lower, upper, _, _ = knapsack
@@ -119,10 +119,10 @@ def _certain(knapsack: Knapsack, side: Sides, u: float) -> bool:
 
 
 def _search(knapsack: Knapsack) -> float:
-    """u by halving over the sorted breakpoints, where a layer leaves its floor or reaches its cap.
+    """u by binary search over the sorted breakpoints, where a layer leaves its floor or reaches its cap.
 
-    At a breakpoint its layer stands exactly at the bound, so the gap is summed without error and its sign is right
-    however much the layers differ in size; the piece between the last two breakpoints is one quotient.
+    At a breakpoint its layer is at the bound, so the gap is summed without error and its sign is right for layers of
+    any sizes. On the piece between the last two breakpoints u is one quotient.
     """
     a, p, r, lower, upper, limit, last = knapsack
     movable = lower < upper
@@ -144,23 +144,23 @@ def _search(knapsack: Knapsack) -> float:
     side = np.where(rise >= right, FLOOR, np.where(top <= left, CAP, INTERIOR)).astype(np.int8)
     if not (side == INTERIOR).any():
         return left if last or right == np.inf else right
-    return min(max(_price(knapsack, side), left), right)
+    return min(max(_level(knapsack, side), left), right)
 
 
-def _price(knapsack: Knapsack, side: Sides) -> float:
-    """u given the sides: one quotient, its numerator summed without cancellation."""
+def _level(knapsack: Knapsack, side: Sides) -> float:
+    """u given the sides: one quotient whose numerator is summed without cancellation."""
     a, p, r, lower, upper, limit, _ = knapsack
     if side.all():
         return _vertex(knapsack, side)
     constant = np.where(side == FLOOR, lower, np.where(side == CAP, upper, r))
-    rate = float((a * p)[side == INTERIOR].sum())  # positive terms: nothing cancels
+    rate = float((a * p)[side == INTERIOR].sum())  # positive terms do not cancel
     return -accurate_dot(a, constant, -limit) / rate
 
 
 def _vertex(knapsack: Knapsack, side: Sides) -> float:
-    """Every layer stands at a bound: u lies between the last cap reached and the next floor to be left."""
+    """u if every layer is at a bound: between the last cap reached and the next floor left."""
     _, p, r, lower, upper, _, last = knapsack
-    cap, floor = side == CAP, (side == FLOOR) & (lower < upper)  # a pinned layer says nothing about u
+    cap, floor = side == CAP, (side == FLOOR) & (lower < upper)  # a layer with equal bounds does not restrict u
     if floor.any() and (last or not cap.any()):
         return float(((lower - r) / p)[floor].min())
     return float(((upper - r) / p)[cap].max())

@@ -1,10 +1,10 @@
-"""The resource that the plans of a program use, as a function of the price u: exact, piece by piece.
+"""The resource of a plan as a piecewise linear function of the level u, in integers.
 
     limit = rise_j u + constant_j    between the bends j - 1 and j
 
-A layer that reaches its cap is subtracted again, and with qualities decades apart that would cancel every digit; so
-the sums run in integers (fixed-point numbers wide enough for every double in the data), and bends are ordered by
-comparing fractions.
+The running sums subtract a layer when it reaches its cap. In doubles that would cancel every digit if qualities are
+decades apart. So the sums are integers (fixed-point numbers wide enough for every double of the data), and comparing
+fractions orders the bends.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ MANTISSA = 53  # bits of a double
 
 
 class Pieces(NamedTuple):
-    """limit = rise_j u + constant_j, exactly; both hold integers in the unit 2**-(2 bits).
+    """limit = rise_j u + constant_j without rounding; both are integers in the unit 2**-(2 bits).
 
-    bends : the limit at the end of each piece but the last, as numerator and denominator in that unit.
-    reach : the limit at which the box is exhausted.
+    bends : the limit at the end of each piece except the last, as numerator and denominator in that unit.
+    reach : the extreme limit that the box allows.
     """
 
     rise: list[int]
@@ -38,7 +38,7 @@ class Pieces(NamedTuple):
     bits: int
 
     def before(self, j: int, limit: float, or_at: bool) -> bool:
-        """Does bend j come before the limit, or with it?"""
+        """Whether bend j is below the limit, or (if or_at) equal to it."""
         numerator, denominator = self.bends[j]
         distance = self.excess(limit, 0)
         ahead = distance[0] * denominator - numerator * distance[1]
@@ -50,7 +50,7 @@ class Pieces(NamedTuple):
         return (numerator << 2 * self.bits) - constant * denominator, denominator
 
     def breakpoints(self, uses: bool) -> Array:
-        """The limits at the bends, rounded once, and into what the box admits where rounding would leave it."""
+        """The limits at the bends, rounded once and clipped to what the box allows."""
         unit = 2 * self.bits
         rounded = np.array([quotient(above, below << unit) for above, below in self.bends], dtype=np.float64)
         end = quotient(self.reach, 1 << unit)
@@ -60,7 +60,7 @@ class Pieces(NamedTuple):
 
 
 class _Bends(NamedTuple):
-    """Layer and bound of every bend, and +1 where the layer enters its box, -1 where it leaves it."""
+    """Layer and bound of every bend; turn is +1 if the layer enters its box, -1 if it leaves it."""
 
     layer: NDArray[np.intp]
     bound: Array
@@ -68,15 +68,15 @@ class _Bends(NamedTuple):
 
 
 def exact_pieces(derivation: Derivation, channel: Channel, scalars: tuple[float, ...]) -> tuple[Pieces, Array]:
-    """The pieces before, between and after the bends, and the prices at the bends, rounded once."""
+    """The pieces before, between and after the bends, and the levels at the bends, rounded once."""
     slope, offset = _moving(derivation, channel, scalars)
     bends = _bends(channel, slope, offset)
     spared = np.where(channel.weight > 0.0, channel.lower, channel.lower if derivation.uses else channel.upper)
     tightest = channel.lower if derivation.uses else channel.upper
-    bits = _fraction_bits(channel.data, slope, offset, bends.bound, spared, tightest)
-    a, start, end = (_fixed(values, bits) for values in (channel.data, spared, tightest))
+    bits = _fraction_bits(channel.unit_cost, slope, offset, bends.bound, spared, tightest)
+    a, start, end = (_fixed(values, bits) for values in (channel.unit_cost, spared, tightest))
     rates, offsets, bounds = (_fixed(v, bits) for v in (slope[bends.layer], offset[bends.layer], bends.bound))
-    heights = list(map(int.__sub__, bounds, offsets))  # slope times price
+    heights = list(map(int.__sub__, bounds, offsets))  # slope times level
     order = _by_quotient(heights, rates)
     rates, heights = [rates[i] for i in order], [heights[i] for i in order]
     signed = [s * a[k] for s, k in zip(bends.turn[order].tolist(), bends.layer[order].tolist(), strict=True)]
@@ -85,31 +85,31 @@ def exact_pieces(derivation: Derivation, channel: Channel, scalars: tuple[float,
     limits = [
         (c * rate + g * height, rate) for c, g, rate, height in zip(constant[1:], rise[1:], rates, heights, strict=True)
     ]
-    prices = np.array(list(map(quotient, heights, rates)), dtype=np.float64)
-    return Pieces(rise, constant, limits, _dot(a, end), bits), prices
+    levels = np.array(list(map(quotient, heights, rates)), dtype=np.float64)
+    return Pieces(rise, constant, limits, _dot(a, end), bits), levels
 
 
 def _moving(derivation: Derivation, channel: Channel, scalars: tuple[float, ...]) -> tuple[Array, Array]:
-    """slope and offset of every layer; (0, 0) for a layer that does not move with the price."""
+    """slope and offset of every layer; (0, 0) for a layer that does not depend on the level."""
     moves = (channel.weight > 0.0) & (channel.lower < channel.upper)
     slope, offset = derivation.line(channel, scalars)
     return np.where(moves, slope, 0.0), np.where(moves, offset, 0.0)
 
 
 def _bends(channel: Channel, slope: Array, offset: Array) -> _Bends:
-    """All bends in the order of their prices, up to rounding; prices that a double cannot hold are never reached."""
+    """All bends in the order of their levels, up to rounding, without those at infinite levels."""
     moving = np.flatnonzero(slope > 0.0)
     layer = np.concatenate((moving, moving))
     bound = np.concatenate((channel.lower[moving], channel.upper[moving]))
     with np.errstate(over="ignore"):
-        price = (bound - offset[layer]) / slope[layer]
-    order = np.argsort(price, kind="stable")
-    order = order[np.isfinite(price[order])]
+        level = (bound - offset[layer]) / slope[layer]
+    order = np.argsort(level, kind="stable")
+    order = order[np.isfinite(level[order])]
     return _Bends(layer[order], bound[order], np.repeat([1, -1], moving.size)[order])
 
 
 def _by_quotient(above: list[int], below: list[int]) -> list[int]:
-    """The order of the fractions above / below; quick where they are sorted up to rounding."""
+    """The order of the fractions above / below; fast if they are almost sorted."""
 
     def compare(i: int, j: int) -> int:
         left, right = above[i] * below[j], above[j] * below[i]
@@ -119,7 +119,7 @@ def _by_quotient(above: list[int], below: list[int]) -> list[int]:
 
 
 def _fraction_bits(*arrays: Array) -> int:
-    """The number of binary places that hold every entry exactly."""
+    """The number of binary places that represent every entry without rounding."""
     values = np.concatenate(arrays)
     values = values[np.isfinite(values) & (values != 0.0)]
     exponents = np.frexp(values)[1]

@@ -1,8 +1,7 @@
-"""The exact optimum (method 5.3): the plan and the multiplier as fractions, for the doubles that the instance holds.
+"""The optimum in fractions (method 5.3): plan and multiplier for the doubles of the instance.
 
-The float solver guesses on which side of its box every layer stands; given the sides the price is one quotient,
-and that every layer is then on its side is a comparison of fractions. Where the guess is wrong, finitely many
-exact Newton steps mend it (`spec.rational`).
+The float64 solver guesses the side of every layer. Given the sides the level is one quotient of fractions. Comparing
+fractions verifies the sides. Finitely many Newton steps in fractions correct a wrong guess (`spec.rational`).
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 from flint import fmpq
 
+from zetaplan.errors import require
 from zetaplan.solvers.exact import solve_exact
 from zetaplan.spec.instance import Instance
 from zetaplan.spec.rational import CAP, FLOOR, INTERIOR, Equation, RationalInstance, Sides, rational, total
@@ -24,13 +24,13 @@ Indices = tuple[int, ...]
 
 @dataclass(frozen=True, eq=False)
 class ExactOptimum:
-    """The optimum of an instance, free of rounding.
+    """The optimum of an instance in fractions.
 
-    multiplier : the least price of the resource that supports the plan.
-    binding : whether that price is positive; then the resource is used to the full.
+    multiplier : the least optimal multiplier.
+    binding : whether the multiplier is positive; the constraint then holds with equality.
     interior, floor, cap : the layers strictly inside their box, at their floor, and at a cap above the floor.
-    unique : no other plan is optimal. Otherwise a resource without price is left over, and the layers without
-    weight share it at one level (see `solvers.weightless`).
+    unique : whether no other plan is optimal. Otherwise pi = 0, the constraint is slack, and the layers without weight
+    get equal amounts (see `solvers.weightless`).
 
     Examples:
         >>> best = zp.exact_optimum(zp.allocation([1, 3], costs=1.0, budget=2.0))
@@ -46,7 +46,7 @@ class ExactOptimum:
     _plan: _Plan | None
 
     def __getstate__(self) -> dict[str, Any]:
-        """The numbers alone: the equation behind the plan holds compiled functions, which cannot be pickled."""
+        """The state without the equation, whose compiled functions cannot be pickled."""
         return self.__dict__ | {"x": self.x, "_plan": None}
 
     @property
@@ -55,13 +55,13 @@ class ExactOptimum:
 
     @cached_property
     def x(self) -> tuple[Fraction, ...]:
-        """The plan, K fractions; built when first asked for, as each may have as many digits as the multiplier."""
+        """The plan, K fractions; computed on first use, as each may have as many digits as the multiplier."""
         return tuple(map(_fraction, self._plan.x)) if self._plan else ()
 
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
-    """Where every layer of positive weight stands, at which price; and the values of the others."""
+    """The sides and the level of the layers with weight, and the values of the layers without weight."""
 
     truth: RationalInstance
     u: fmpq | None
@@ -84,14 +84,15 @@ def exact_optimum(instance: Instance) -> ExactOptimum:
         >>> best.x, best.multiplier
         ((Fraction(1, 2), Fraction(7, 2)), Fraction(1, 6))
     """
+    require(instance, Instance, "instance", "make one with zetaplan.allocation, or another program")
     truth = rational(instance)
-    u, sides = truth.unpriced
+    u, sides = truth.at_zero
     surplus = truth.surplus(u, sides)
     if surplus is None or surplus < 0:
         u, sides = truth.equation.root(_guess(instance, truth))
         u = _least_multiplier(truth, u, sides)
         return _optimum(_Plan(truth, u, sides, _spare(truth)), truth.multiplier_of(u), unique=True)
-    free = truth.declared_price == 0 and surplus > 0  # then the layers without weight may do as they like
+    free = truth.declared_price == 0 and surplus > 0  # every value of a layer without weight is then optimal
     weightless = _share(truth, surplus) if free and not truth.uses else _spare(truth)
     movable = any(truth.upper[k] is None or truth.lower[k] < truth.upper[k] for k in truth.weightless)
     return _optimum(_Plan(truth, u, sides, weightless), fmpq(0), unique=not (free and movable))
@@ -111,19 +112,19 @@ def _spare(truth: RationalInstance) -> dict[int, fmpq]:
 
 
 def _share(truth: RationalInstance, surplus: fmpq) -> dict[int, fmpq]:
-    """One level for all layers without weight, within their boxes, at which the target is met and not exceeded."""
+    """Equal amounts for all layers without weight, clipped to their boxes, that meet the target with equality."""
     free = truth.weightless
-    a, lower, upper = ([values[k] for k in free] for values in (truth.data, truth.lower, truth.upper))
+    a, lower, upper = ([values[k] for k in free] for values in (truth.unit_cost, truth.lower, truth.upper))
     left = total([n * h for n, h in zip(a, upper, strict=True)]) - surplus
     if left <= total([n * l for n, l in zip(a, lower, strict=True)]):
         return dict(zip(free, lower, strict=True))
-    level = Equation(a, [fmpq(1)] * len(a), [fmpq(0)] * len(a), lower, upper, left)
-    u, sides = level.root([INTERIOR] * len(a))
-    return dict(zip(free, level.plan(u, sides), strict=True))
+    equation = Equation(a, [fmpq(1)] * len(a), [fmpq(0)] * len(a), lower, upper, left)
+    u, sides = equation.root([INTERIOR] * len(a))
+    return dict(zip(free, equation.plan(u, sides), strict=True))
 
 
 def _least_multiplier(truth: RationalInstance, u: fmpq, sides: Sides) -> fmpq:
-    """Where every layer is fixed an interval of prices supports the plan: the end with the least multiplier."""
+    """The level of the least multiplier; if every layer is fixed, an end of the interval of optimal levels."""
     if INTERIOR in sides:
         return u
     least, largest = truth.equation.support(sides)
@@ -131,7 +132,7 @@ def _least_multiplier(truth: RationalInstance, u: fmpq, sides: Sides) -> fmpq:
 
 
 def _guess(instance: Instance, truth: RationalInstance) -> Sides:
-    """The sides as the float solver sees them."""
+    """The sides at the solution of the float64 solver."""
     channel, x = instance.channels[0], solve_exact(instance).x
     side = np.where(x <= channel.lower, FLOOR, np.where((x >= channel.upper) & (channel.upper < np.inf), CAP, INTERIOR))
     return [int(value) for value in side[truth.weighted]]

@@ -1,8 +1,8 @@
-"""Layers of zero weight when the resource has no price: every plan for them is optimal, so one is chosen.
+"""Layers of zero weight at total price 0, where every plan for them is optimal.
 
-A pruning target that the weightless layers can carry alone costs nothing (lambda = 0). They then share it at
-one level, the same sparsity for all within their boxes (the limit of vanishing weights in proportion to size, so
-that splitting a layer changes nothing), and the target is met exactly, not exceeded.
+If the weightless layers alone can meet a pruning target, lambda = 0. All of them then get the same sparsity, clipped to
+their boxes, and the target holds with equality. This is the limit of vanishing weights in proportion to size, so
+splitting a layer does not change the plan.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from zetaplan.spec.summation import exact_dot
 
 
 def settle(instance: Instance, x: Array) -> Array:
-    """The plan at multiplier 0, with the weightless layers no higher than the target asks for."""
+    """The plan at multiplier 0, with the weightless layers at the sparsity that meets the target."""
     derivations = derive(instance.program)
     if len(derivations) > 1 or derivations[0].uses or derivations[0].declared_price_of(*instance.scalars) > 0.0:
         return x
@@ -26,8 +26,8 @@ def settle(instance: Instance, x: Array) -> Array:
 def _share(channel: Channel, limit: float) -> Array:
     free = channel.weight == 0.0
     x = channel.lower.copy()
-    left = exact_dot(np.append(-channel.data[~free], 1.0), np.append(x[~free], limit))
-    a, lower, upper = channel.data[free], channel.lower[free], channel.upper[free]
+    left = exact_dot(np.append(-channel.unit_cost[~free], 1.0), np.append(x[~free], limit))
+    a, lower, upper = channel.unit_cost[free], channel.lower[free], channel.upper[free]
     if left > exact_dot(a, lower):
         problem = knapsack.Knapsack(a, np.ones_like(a), np.zeros_like(a), lower, upper, left, last=False)
         x[free] = problem.at(knapsack.solve(problem))

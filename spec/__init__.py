@@ -1,1 +1,1 @@
-"""What is optimised: programs declared once in `programs`, instances as validated data."""
+"""Programs, each declared once in `programs`, and instances, which are validated data."""

@@ -1,7 +1,7 @@
-"""Many instances of one program and of equal K, as torch tensors: validated together, on any device.
+"""Batches of instances: N instances of one program with equal K, as torch tensors on any device.
 
-Everything that an instance holds has a leading dimension N here; the knobs are shared. The same declaration
-gives the functions, in torch instead of numpy. torch loads when first needed.
+Every array of an instance has a leading dimension N here. All instances of a batch share the knobs. The functions
+are derived from the same declaration as in numpy. torch is imported on first use.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Batch:
     program: Program
     quality: torch.Tensor
     weight: torch.Tensor
-    data: torch.Tensor
+    unit_cost: torch.Tensor
     limit: torch.Tensor
     lower: torch.Tensor
     upper: torch.Tensor
@@ -45,48 +45,48 @@ class Batch:
 
     @property
     def uses(self) -> bool:
-        """Does a larger decision make the coupling constraint harder to satisfy?"""
+        """Whether a larger decision uses more of the limit."""
         return self.program.costs(self.term)
 
     @cached_property
     def weightless(self) -> torch.Tensor | None:
-        """Which layers have no weight, (N, K) bool; None if all have one, which spares many a `where`."""
+        """Mask of the layers without weight, (N, K) bool; None if every layer has weight."""
         mask = self.weight == 0.0
         return mask if bool(mask.any()) else None
 
     @cached_property
     def scalars(self) -> list[torch.Tensor]:
-        """The knobs in the order in which the program declares them, tensors of shape ()."""
+        """The knobs in the order of the declaration, tensors of shape ()."""
         return [self.limit.new_tensor(self.parameters[scalar.name]) for scalar in self.program.scalars]
 
     def evaluate(self, expression: sp.Expr, x: Any = 0.0, multiplier: Any = 0.0) -> torch.Tensor:
-        """An expression of the declaration at (x, lambda); a tensor that broadcasts against (N, K) or (N,)."""
+        """Value of an expression of the declaration at (x, lambda); broadcasts against (N, K) or (N,)."""
         import torch
 
-        value = tensor_function(self.program, expression)(x, multiplier, self.weight, self.data, *self.scalars)
+        value = tensor_function(self.program, expression)(x, multiplier, self.weight, self.unit_cost, *self.scalars)
         return torch.as_tensor(value, dtype=self.weight.dtype, device=self.weight.device)
 
     def rows(self, index: slice) -> Batch:
-        """Some of the instances."""
-        names = ("quality", "weight", "data", "limit", "lower", "upper")
+        """The batch of the selected instances."""
+        names = ("quality", "weight", "unit_cost", "limit", "lower", "upper")
         return replace(self, **{name: getattr(self, name)[index] for name in names})
 
     def instance(self, n: int) -> Instance:
-        """One of the instances, in numpy, with the same doubles."""
-        columns = (self.quality, self.weight, self.data, self.lower, self.upper)
-        quality, weight, data, lower, upper = (column[n].cpu().numpy().copy() for column in columns)
+        """Instance n as numpy arrays with the same doubles."""
+        columns = (self.quality, self.weight, self.unit_cost, self.lower, self.upper)
+        quality, weight, unit_cost, lower, upper = (column[n].cpu().numpy().copy() for column in columns)
         limit = float(self.limit[n])
-        return Instance(self.program, quality, weight, data, limit, lower, upper, FrozenMap(self.parameters))
+        return Instance(self.program, quality, weight, unit_cost, limit, lower, upper, FrozenMap(self.parameters))
 
 
 @cache
 def tensor_function(program: Program, expression: sp.Expr) -> Callable[..., Any]:
-    """The expression as a torch function of (x, lambda, weight, data, *scalars)."""
+    """The expression as a torch function of (x, lambda, weight, unit cost, *scalars)."""
     import torch
     from sympy.codegen.rewriting import expm1_opt, log1p_opt, optimize
 
     term = program.terms[0]
-    symbols = [term.decision, MULTIPLIER, term.weight, term.data, *(scalar.symbol for scalar in program.scalars)]
+    symbols = [term.decision, MULTIPLIER, term.weight, term.unit_cost, *(scalar.symbol for scalar in program.scalars)]
 
     names = {"log": _log, "exp": torch.exp, "log1p": torch.log1p, "expm1": torch.expm1, "abs": torch.abs}
     accurate = optimize(expression, [log1p_opt, expm1_opt])
@@ -111,8 +111,9 @@ def declare_batch(
 ) -> Batch:
     """Validate N instances at once.
 
-    quality : (N, K) gains >= 0, no row all zero; each row is normalised. data, lower, upper : what broadcasts to
-    (N, K). limits : one number or (N,). parameters : shared by all. device : where to compute; that of quality.
+    quality : (N, K) gains >= 0, at least one above 0 per row; each row is normalised.
+    data : the unit costs (costs or sizes), > 0. data, lower, upper : arrays that broadcast to (N, K).
+    limits : one number or (N,). parameters : shared by all instances. device : default, the device of quality.
 
     Raises SpecError or InfeasibleError; the message names the instance and the layer.
     """
@@ -159,13 +160,15 @@ def _tensor(name: str, values: Any, dtype: Any, device: Any) -> torch.Tensor:
 
 
 def _like(name: str, values: Any, gains: torch.Tensor) -> torch.Tensor:
-    """As a tensor that broadcasts to the gains; not expanded yet, so that one number is checked once."""
+    """Tensor that broadcasts to the gains; not expanded, so that one number is checked once."""
     given = _tensor(name, values, gains.dtype, gains.device)
     try:
         given.expand(gains.shape)
     except RuntimeError:
         shape = tuple(given.shape)
-        raise SpecError(f"{name}: expected what broadcasts to {tuple(gains.shape)}, got shape {shape}") from None
+        raise SpecError(
+            f"{name}: expected a shape that broadcasts to {tuple(gains.shape)}, got shape {shape}"
+        ) from None
     return given
 
 
@@ -215,16 +218,16 @@ def _name_first(name: str, values: torch.Tensor, bad: torch.Tensor, expected: st
 
 
 def _check_feasible(batch: Batch) -> None:
-    """Rows that rounding leaves in doubt are decided in exact arithmetic."""
+    """Raise InfeasibleError for an infeasible row; rows in doubt after rounding are decided in fractions."""
     usage, sign = batch.term.usage, batch.program.sign
-    reach = usage * (batch.data * (batch.lower if batch.uses else batch.upper)).sum(1)
-    doubt = batch.data.shape[1] * ROUNDING * (reach.abs() + batch.limit.abs())
+    reach = usage * (batch.unit_cost * (batch.lower if batch.uses else batch.upper)).sum(1)
+    doubt = batch.unit_cost.shape[1] * ROUNDING * (reach.abs() + batch.limit.abs())
     for n in (sign * (reach - batch.limit) >= -doubt).nonzero().flatten().tolist():
         try:
             check_feasible(batch.instance(n))
         except InfeasibleError:
             name = batch.program.limit_argument
-            what = "the box alone needs" if batch.uses else "the caps allow at most"
+            what = "the box requires at least" if batch.uses else "the caps allow at most"
             raise InfeasibleError(
                 f"{name}[{n}] = {float(batch.limit[n]):g}: {what} {float(reach[n]):g}; change one of them"
             ) from None

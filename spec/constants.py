@@ -2,12 +2,11 @@
 
     mu_k  = min f''(x)               strong convexity of layer k
     L_k   = max f''(x)               smoothness of layer k
-    Lq_k  = max |d^2 f / dx dq|      how fast the layer's gradient moves with its own quality
+    Lq_k  = max |d^2 f / dx dq|      Lipschitz constant of the layer's gradient in its own quality
 
-f'' and the mixed derivative of every declared term are monotone in x, so the extremes stand at the ends of the
-box; where the box has no upper end, the budget provides one. The program is separable: its mu is the least of the
-mu_k, its L the largest of the L_k, and its L_q the largest of the Lq_k, or, where a layer has several decisions that
-all move with its quality, of the lengths of their vectors.
+f'' and the mixed derivative of every declared term are monotone in x, so their extremes are at the ends of the box.
+The budget provides an upper end where the box has none. The program is separable, so mu is the least mu_k and L is the
+largest L_k. L_q is the largest Lq_k, or the largest norm of a layer's vector of Lq_k if it has several decisions.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zetaplan.errors import require
 from zetaplan.spec.derivation import Derivation, Function, derive
 from zetaplan.spec.instance import Array, Channel, Instance
 from zetaplan.spec.values import Value
@@ -23,7 +23,7 @@ from zetaplan.spec.values import Value
 
 @dataclass(frozen=True, eq=False)
 class Constants(Value):
-    """Arrays of the plan's shape, one entry per decision; infinite where a derivative has no bound.
+    """Constants of the objective, arrays of the plan's shape; infinite where a derivative has no bound.
 
     Examples:
         >>> found = zp.constants(zp.pruning([1, 3], sizes=1.0, target=1.0))
@@ -51,14 +51,15 @@ class Constants(Value):
 def constants(instance: Instance) -> Constants:
     """mu, L and L_q of every decision over the reachable part of its box.
 
-    L_q is at the instance's own quality; where the exponent is below 1 it grows without bound as a quality falls
-    to 0 (and mu falls to 0 with the weight), so it says nothing of other scores.
+    L_q is computed at the instance's own quality and does not hold for other scores: if the exponent is below 1, L_q
+    grows without bound as a quality falls to 0 (and mu falls to 0 with the weight).
 
     Examples:
         >>> found = zp.constants(zp.pruning([1, 3], sizes=1.0, target=1.0))
         >>> found.mu, found.L
         (0.5, 1.5)
     """
+    require(instance, Instance, "instance", "make one with zetaplan.allocation, or another program")
     rows = [
         _ends(derivation, channel, reach, instance)
         for derivation, channel, reach in zip(
@@ -70,13 +71,13 @@ def constants(instance: Instance) -> Constants:
 
 
 def reachable(instance: Instance) -> list[Array]:
-    """The largest decision that any plan within the limit can hold, layer by layer."""
+    """Upper bound on each decision over all plans within the limit, one array (K,) per term."""
     spare = instance.limit * instance.program.sign
     for channel in instance.channels:
         least = channel.lower if instance.program.costs(channel.term) else channel.upper
-        spare -= instance.program.sign * channel.term.usage * float(channel.data @ least)
+        spare -= instance.program.sign * channel.term.usage * float(channel.unit_cost @ least)
     return [
-        np.minimum(channel.upper, channel.lower + max(spare, 0.0) / channel.data)
+        np.minimum(channel.upper, channel.lower + max(spare, 0.0) / channel.unit_cost)
         if instance.program.costs(channel.term)
         else channel.upper
         for channel in instance.channels
@@ -91,10 +92,10 @@ def _ends(derivation: Derivation, channel: Channel, reach: Array, instance: Inst
         mixed = [np.abs(_at(derivation.mixed, x, channel, scalars)) for x in (channel.lower, reach)]
         chain = exponent * instance.quality ** (exponent - 1.0)  # dw/dq
         largest = np.maximum(*mixed)
-        lipschitz = np.where(largest * exponent > 0.0, largest * chain, 0.0)  # what never moves has no steep end
+        lipschitz = np.where(largest * exponent > 0.0, largest * chain, 0.0)  # 0 inf = 0 at exponent 0
     return np.minimum(*curvature), np.maximum(*curvature), lipschitz
 
 
 def _at(function: Function, x: Array, channel: Channel, scalars: tuple[float, ...]) -> Array:
-    values = function(x, 0.0, channel.weight, channel.data, *scalars)
+    values = function(x, 0.0, channel.weight, channel.unit_cost, *scalars)
     return np.broadcast_to(values, x.shape)

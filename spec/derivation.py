@@ -1,16 +1,16 @@
-"""What follows from a declaration, by sympy: stationarity, the closed form, the price, the dual, the constants.
+"""Derivation of a declaration by sympy: stationarity, closed form, total price, level, dual, constants.
 
 With sigma = +1 for a budget and -1 for a target, the Lagrangian of one layer is
 
     L(x, lambda) = f(x; w, d) + sigma lambda r(x; d)
 
-and its stationary point x(lambda) is the closed form of the paper (Eqs. 12 and 15) before clipping to the
-box. In every declared program x depends on lambda through one scalar only, the *price* u:
+Its stationary point x(lambda) is the closed form of the paper (Eqs. 12 and 15) before clipping to the box. In every
+declared term x depends on lambda through one scalar, the *level* u of the term:
 
     x(lambda) = slope(w, d) u(lambda) + offset(w, d)
 
-so the coupling constraint is piecewise linear in u (method 5.2), which is what makes a finite exact solver
-possible. Nothing here is specific to a program.
+With one term the coupling constraint is piecewise linear in u (method 5.2), so a finite algorithm solves it. In
+`joint` each term has its own level (1 / lambda and lambda), and the constraint is piecewise linear in neither.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from zetaplan.errors import SpecError
 from zetaplan.spec.instance import Array, Channel
 from zetaplan.spec.program import MULTIPLIER, Program, Term
 
-PRICE = sp.Symbol("pi", positive=True)
+TOTAL_PRICE = sp.Symbol("pi", positive=True)
 SMALLEST = float(np.finfo(np.float64).tiny)
 
-Function = Callable[..., Any]  # (x, multiplier, weight, data, *scalars) -> array or float
+Function = Callable[..., Any]  # (x, multiplier, weight, unit cost, *scalars) -> array or float
 
 
 @dataclass(frozen=True, eq=False)
 class Derivation:
-    """Everything that the declaration of one term implies, as sympy expressions and as numpy functions.
+    """Expressions derived from the declaration of one term, as sympy expressions and as numpy functions.
 
-    All numpy functions take (x, multiplier, weight, data, *scalars), arrays of shape (K,) or scalars.
+    All numpy functions take (x, multiplier, weight, unit cost, *scalars), arrays of shape (K,) or scalars.
     """
 
     program: Program
@@ -46,7 +46,7 @@ class Derivation:
 
     @cached_property
     def lagrangian(self) -> sp.Expr:
-        """L(x, lambda) of one layer, the limit left out."""
+        """L(x, lambda) of one layer, without the constant -sigma lambda R."""
         return self.term.objective + self.program.sign * MULTIPLIER * self.term.resource
 
     @cached_property
@@ -56,23 +56,23 @@ class Derivation:
 
     @cached_property
     def absolute_stationarity(self) -> sp.Expr:
-        """dL/dx with the absolute value of every term in its place."""
+        """Sum of the absolute values of the terms of dL/dx."""
         return sp.Add(*map(sp.Abs, sp.Add.make_args(sp.expand(self.stationarity, power_exp=False))))
 
     @cached_property
     def second_derivative(self) -> sp.Expr:
-        """f''(x) >= 0: the strong convexity and smoothness of the term are its extremes over the box."""
+        """f''(x) >= 0; its extremes over the box are the strong convexity and the smoothness of the term."""
         return sp.simplify(sp.diff(self.term.objective, self.term.decision, 2))
 
     @cached_property
     def score_derivative(self) -> sp.Expr:
-        """d^2 f / dx dw: how fast the gradient moves with the weight (f is linear in w)."""
+        """d^2 f / dx dw, the derivative of the gradient with respect to the weight (f is linear in w)."""
         return sp.simplify(sp.diff(self.term.objective, self.term.decision, self.term.weight))
 
     @cached_property
     def total_price(self) -> sp.Expr:
-        """pi = lambda + the declared price of the resource: alpha + lambda, or b + lambda."""
-        return sp.expand(self.stationarity).coeff(self.term.data, 1) / self._usage
+        """pi = declared price + lambda: alpha + lambda, or b + lambda."""
+        return sp.expand(self.stationarity).coeff(self.term.unit_cost, 1) / self._usage
 
     @cached_property
     def _usage(self) -> int:
@@ -80,19 +80,19 @@ class Derivation:
 
     @cached_property
     def uses(self) -> bool:
-        """Does a larger decision make the coupling constraint harder to satisfy?"""
+        """Whether a larger decision uses more of the limit."""
         return self.program.costs(self.term)
 
     @cached_property
     def _affine(self) -> tuple[sp.Expr, sp.Expr, sp.Expr]:
-        """(slope, u, offset) of the stationary x = slope u + offset, in PRICE = pi, with slope > 0."""
-        priced = self._usage * self.term.data
-        rest = sp.expand(self.stationarity - priced * self.total_price)
-        x = self._one_real(sp.solve(rest + priced * PRICE, self.term.decision))
+        """(slope, u, offset) of the stationary x = slope u + offset, with u a function of pi and slope > 0."""
+        used = self._usage * self.term.unit_cost
+        rest = sp.expand(self.stationarity - used * self.total_price)
+        x = self._one_real(sp.solve(rest + used * TOTAL_PRICE, self.term.decision))
         expanded = sp.expand(sp.expand_log(sp.expand_power_base(x)))
-        offset, moving = expanded.as_independent(PRICE, as_Add=True)
-        slope, u = sp.factor_terms(moving).as_independent(PRICE, as_Add=False)
-        if u.free_symbols - {PRICE} - {scalar.symbol for scalar in self.program.scalars}:
+        offset, moving = expanded.as_independent(TOTAL_PRICE, as_Add=True)
+        slope, u = sp.factor_terms(moving).as_independent(TOTAL_PRICE, as_Add=False)
+        if u.free_symbols - {TOTAL_PRICE} - {scalar.symbol for scalar in self.program.scalars}:
             raise SpecError(f"{self.program.name}: {x} is not affine in one function of the multiplier")
         return (slope, u, offset) if self._at_sample(slope) > 0 else (-slope, -u, offset)
 
@@ -103,18 +103,18 @@ class Derivation:
         return real[0]
 
     def _at_sample(self, expression: sp.Expr) -> sp.Expr:
-        """The value with every scalar at its default and every other symbol at 1: enough to read off a sign."""
+        """The value with every scalar at its default and every other symbol at 1; used for its sign."""
         defaults = {scalar.symbol: sp.nsimplify(scalar.default) for scalar in self.program.scalars}
         return expression.subs(defaults).subs(dict.fromkeys(expression.free_symbols, 1))
 
     @property
     def slope(self) -> sp.Expr:
-        """How far x moves with the price u; positive."""
+        """dx / du > 0, the slope of the stationary x in the level u."""
         return self._affine[0]
 
     @property
-    def price(self) -> sp.Expr:
-        """u as a function of PRICE = pi and the scalars, such that x increases with u."""
+    def level(self) -> sp.Expr:
+        """The level u as a function of pi (the symbol TOTAL_PRICE) and the scalars; x increases with u."""
         return self._affine[1]
 
     @property
@@ -125,33 +125,33 @@ class Derivation:
     @property
     def closed_form(self) -> sp.Expr:
         """x(lambda), the one solution of stationarity = 0, before clipping to the box."""
-        return (self.slope * self.price + self.offset).subs(PRICE, self.total_price)
+        return (self.slope * self.level + self.offset).subs(TOTAL_PRICE, self.total_price)
 
     @cached_property
     def combined_form(self) -> sp.Expr:
-        """The closed form with its powers combined, (w / (c pi))^e: the factors w^e and c^e alone may overflow."""
+        """The closed form with combined powers, (w / (c pi))^e; w^e or c^e alone may overflow."""
         return _combined(self.closed_form)
 
     @cached_property
     def dual(self) -> sp.Expr:
-        """min_x L(x, lambda) of one layer between its bounds; with sigma lambda R taken off, the dual function."""
+        """min_x L(x, lambda) of one layer. The dual function is its sum over the layers minus sigma lambda R."""
         return sp.simplify(self.lagrangian.subs(self.term.decision, self.closed_form))
 
     @cached_property
-    def inverse_price(self) -> sp.Expr:
-        """lambda as a function of u (the symbol PRICE stands for u here)."""
-        u = sp.Dummy(positive=True) if self._at_sample(self.price) > 0 else sp.Dummy(real=True)
-        pi = self._one_real(sp.solve(self.price - u, PRICE))
-        return (pi - (self.total_price - MULTIPLIER)).subs(u, PRICE)
+    def inverse_level(self) -> sp.Expr:
+        """lambda as a function of the level u (here the symbol TOTAL_PRICE is the level)."""
+        u = sp.Dummy(positive=True) if self._at_sample(self.level) > 0 else sp.Dummy(real=True)
+        pi = self._one_real(sp.solve(self.level - u, TOTAL_PRICE))
+        return (pi - (self.total_price - MULTIPLIER)).subs(u, TOTAL_PRICE)
 
     def _compile(self, expression: sp.Expr) -> Function:
         scalars = [scalar.symbol for scalar in self.program.scalars]
-        symbols = [self.term.decision, MULTIPLIER, self.term.weight, self.term.data, *scalars]
+        symbols = [self.term.decision, MULTIPLIER, self.term.weight, self.term.unit_cost, *scalars]
         accurate = optimize(expression, [log1p_opt, expm1_opt])  # log(1 + m) loses a small m
         return cast(Function, sp.lambdify(symbols, accurate, modules=[np], cse=True))
 
     def _compile_weighted(self, expression: sp.Expr) -> Function:
-        """As `_compile`, with 0 f = 0 where a layer has no weight, even where f is infinite (m^(p-1) at 0)."""
+        """As `_compile`, with 0 f = 0 for a layer without weight, even if f is infinite (m^(p-1) at 0)."""
         full, weightless = self._compile(expression), self._compile(expression.subs(self.term.weight, 0))
 
         def evaluate(x: Any, multiplier: Any, weight: Any, *rest: Any) -> Any:
@@ -169,12 +169,12 @@ class Derivation:
 
     @cached_property
     def gradient(self) -> Function:
-        """f'(x; w, d), the multiplier left out."""
+        """f'(x; w, d), without the multiplier."""
         return self._compile_weighted(sp.diff(self.term.objective, self.term.decision))
 
     @cached_property
     def magnitude(self) -> Function:
-        """The sum of the absolute values of the terms of dL/dx: what a residual of stationarity is relative to."""
+        """Sum of the absolute values of the terms of dL/dx, the scale of the residual of stationarity."""
         return self._compile_weighted(self.absolute_stationarity)
 
     @cached_property
@@ -194,7 +194,7 @@ class Derivation:
 
     @cached_property
     def declared_price_of(self) -> Function:
-        """The price of the resource in the objective itself (alpha, b), of the scalars alone."""
+        """The declared price (alpha, b), a function of the scalars alone."""
         scalars = [scalar.symbol for scalar in self.program.scalars]
         return cast(Function, sp.lambdify(scalars, self.total_price - MULTIPLIER, modules=[np]))
 
@@ -207,53 +207,53 @@ class Derivation:
         return self._compile(self.offset)
 
     @cached_property
-    def price_of(self) -> Function:
+    def level_of(self) -> Function:
         """u at a multiplier."""
-        return self._compile(self.price.subs(PRICE, self.total_price))
+        return self._compile(self.level.subs(TOTAL_PRICE, self.total_price))
 
     @cached_property
     def multiplier_of(self) -> Function:
-        """lambda at a price: pass u in the place of the multiplier."""
-        return self._compile(self.inverse_price.subs(PRICE, MULTIPLIER))
+        """lambda at a level; pass u in the place of the multiplier."""
+        return self._compile(self.inverse_level.subs(TOTAL_PRICE, MULTIPLIER))
 
-    def price_at(self, multiplier: float, scalars: tuple[float, ...]) -> np.float64:
-        """u at a multiplier; infinite where the resource has no price at all."""
-        return np.float64(self.price_of(0.0, np.float64(multiplier), 0.0, 0.0, *scalars))
+    def level_at(self, multiplier: float, scalars: tuple[float, ...]) -> np.float64:
+        """u at a multiplier; infinite if the total price is 0 and u = 1 / pi."""
+        return np.float64(self.level_of(0.0, np.float64(multiplier), 0.0, 0.0, *scalars))
 
-    def multiplier_at(self, price: float, scalars: tuple[float, ...]) -> float:
-        """lambda >= 0 at a price u."""
-        return max(float(self.multiplier_of(0.0, np.float64(price), 0.0, 0.0, *scalars)), 0.0)
+    def multiplier_at(self, level: float, scalars: tuple[float, ...]) -> float:
+        """lambda >= 0 at a level u."""
+        return max(float(self.multiplier_of(0.0, np.float64(level), 0.0, 0.0, *scalars)), 0.0)
 
     @cached_property
     def has_powers(self) -> bool:
-        """Is the slope anything but a quotient of weight and data, or the same for all layers?"""
-        return self._quotient[1] == 0 and bool(self.slope.free_symbols & {self.term.weight, self.term.data})
+        """Whether the slope depends on weight and unit cost other than by their quotient."""
+        return self._quotient[1] == 0 and bool(self.slope.free_symbols & {self.term.weight, self.term.unit_cost})
 
     @cached_property
     def _quotient(self) -> tuple[Function, int]:
-        """The factor of the slope that all layers share, and the rest: +1 for weight / data, -1 for the inverse."""
-        weight, data = self.term.weight, self.term.data
-        scale, rest = self.slope.as_independent(weight, data, as_Add=False)
-        direction = {weight / data: 1, data / weight: -1}.get(rest, 0)
-        return self._compile(scale), 0 if self.offset.free_symbols & {weight, data} else direction
+        """(scale, direction) of the slope: +1 for scale weight / unit cost, -1 for the inverse, 0 otherwise."""
+        weight, unit_cost = self.term.weight, self.term.unit_cost
+        scale, rest = self.slope.as_independent(weight, unit_cost, as_Add=False)
+        direction = {weight / unit_cost: 1, unit_cost / weight: -1}.get(rest, 0)
+        return self._compile(scale), 0 if self.offset.free_symbols & {weight, unit_cost} else direction
 
     def quotient(self, channel: Channel, scalars: tuple[float, ...]) -> tuple[float, Array, Array, Array]:
         """(scale, numerator, denominator, offset): slope = scale numerator / denominator; arrays (K,).
 
-        They are the weight and the data themselves where that is all that the slope is made of.
+        Numerator and denominator are the weight and the unit cost themselves if the slope is their quotient.
         """
         scale, direction = self._quotient
         if direction == 0:
             slope, offset = self.line(channel, scalars)
             numerator = np.array(slope, dtype=np.float64)  # a slope of 1 is an integer
-            return 1.0, numerator, np.ones_like(channel.data), np.where(channel.weight > 0.0, offset, 0.0)
-        numerator, denominator = (channel.weight, channel.data)[::direction]
-        offset = _constant(float(self.offset_of(0.0, 0.0, 0.0, 0.0, *scalars)), channel.data.size)
+            return 1.0, numerator, np.ones_like(channel.unit_cost), np.where(channel.weight > 0.0, offset, 0.0)
+        numerator, denominator = (channel.weight, channel.unit_cost)[::direction]
+        offset = _constant(float(self.offset_of(0.0, 0.0, 0.0, 0.0, *scalars)), channel.unit_cost.size)
         return float(scale(0.0, 0.0, 0.0, 0.0, *scalars)), numerator, denominator, offset
 
     def line(self, channel: Channel, scalars: tuple[float, ...]) -> tuple[Array, Array]:
-        """(slope, offset) of every layer, both (K,); not finite where a layer has no weight."""
-        arguments = (0.0, 0.0, channel.weight, channel.data, *scalars)
+        """(slope, offset) of every layer, both (K,); not finite for a layer without weight."""
+        arguments = (0.0, 0.0, channel.weight, channel.unit_cost, *scalars)
         with np.errstate(all="ignore"):
             slope, offset = self.slope_of(*arguments), self.offset_of(*arguments)
         return np.broadcast_to(slope, channel.weight.shape), np.broadcast_to(offset, channel.weight.shape)
@@ -265,12 +265,12 @@ class Derivation:
     def stationary(self, multiplier: float, channel: Channel, scalars: tuple[float, ...]) -> Array:
         """x(lambda) clipped to the box: the minimiser of the Lagrangian of every layer, shape (K,).
 
-        A layer without weight has nothing to lose: it stands at the end of its box that spares the resource.
+        A layer without weight is at the end of its box that uses least of the limit.
         """
-        price = float(self.declared_price_of(*scalars)) + multiplier
+        total_price = float(self.declared_price_of(*scalars)) + multiplier
         with np.errstate(all="ignore"):
-            x = self._stationary(0.0, np.float64(multiplier), channel.weight, channel.data, *scalars)
-        if self.offset == 0 and 0.0 < price < np.inf:  # positive, if too small for a double: m^(p-1) is infinite at 0
+            x = self._stationary(0.0, np.float64(multiplier), channel.weight, channel.unit_cost, *scalars)
+        if self.offset == 0 and 0.0 < total_price < np.inf:  # x > 0 may round to 0, where m^(p-1) is infinite
             x = np.maximum(x, SMALLEST)
         if not channel.weight.all():
             x = np.where(channel.weight > 0.0, x, channel.lower if self.uses else channel.upper)
@@ -283,7 +283,7 @@ def _combined(expression: sp.Expr) -> sp.Expr:
 
 @lru_cache(maxsize=4)
 def _constant(value: float, layers: int) -> Array:
-    """The same number for every layer; pieces of one length share it."""
+    """The same number for every layer; cached because pieces of one length share it."""
     array = np.full(layers, value)
     array.setflags(write=False)
     return array
@@ -291,10 +291,10 @@ def _constant(value: float, layers: int) -> Array:
 
 @cache
 def derive(program: Program) -> tuple[Derivation, ...]:
-    """The derivations of a program, term by term; computed once per program.
+    """The derivation of every term of a program; computed once per program.
 
-    Raises SpecError for a single term that frees the resource: that is a target, and has a sense of its own.
+    Raises SpecError for a program whose only term frees the resource; declare it as a target (sense ">=") instead.
     """
     if len(program.terms) == 1 and program.terms[0].usage < 0:
-        raise SpecError(f"{program.name}: resource {program.terms[0].resource}; drop the sign and turn the sense round")
+        raise SpecError(f"{program.name}: resource {program.terms[0].resource}; drop the sign and reverse the sense")
     return tuple(Derivation(program, term) for term in program.terms)

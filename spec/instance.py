@@ -1,7 +1,7 @@
-"""An instance is a program with its data, validated once; inside, nothing is checked again.
+"""Instances: a program with its data, validated once at construction.
 
-What an instance holds is what "exact" refers to: the weights w_k = q_k^e as doubles, the data, the limit and
-the box. Quality is normalised to the simplex here and nowhere else.
+Results in fractions refer to the doubles of the instance: the weights w_k = q_k^e, the unit costs, the limit and the
+box. Quality is normalised to the simplex in this file only.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ EPSILON = float(np.finfo(np.float64).eps)
 
 
 class Channel(NamedTuple):
-    """The data of one term: one entry per layer, all of shape (K,)."""
+    """The arrays of one term, all of shape (K,)."""
 
     term: Term
     weight: Array
-    data: Array
+    unit_cost: Array
     lower: Array
     upper: Array
 
 
 @dataclass(frozen=True, eq=False)
 class Instance(Value):
-    """A program and its data: float64 arrays of shape (K,), or (T, K) where the program has T > 1 terms.
+    """A program and its data: float64 arrays of shape (K,), or (T, K) for a program of T > 1 terms.
 
-    quality : (K,) on the simplex. weight : quality ** exponent. resource : costs or sizes, > 0.
+    quality : (K,) on the simplex. weight : quality ** exponent. resource : the unit costs (costs or sizes), > 0.
     limit : budget or target. lower, upper : the box. parameters : the scalar knobs by name.
 
     Examples:
@@ -59,7 +59,7 @@ class Instance(Value):
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        """The instance term by term."""
+        """The arrays of the instance, one Channel per term."""
         terms = self.program.terms
         if len(terms) == 1:
             return (Channel(terms[0], self.weight, self.resource, self.lower, self.upper),)
@@ -67,11 +67,11 @@ class Instance(Value):
 
     @property
     def scalars(self) -> tuple[float, ...]:
-        """The knobs in the order in which the program declares them."""
+        """The knobs in the order of the declaration."""
         return tuple(self.parameters[scalar.name] for scalar in self.program.scalars)
 
     def rows(self, x: Array) -> tuple[Array, ...]:
-        """A plan of this instance's shape, term by term."""
+        """The rows of a plan, one array (K,) per term."""
         return (x,) if len(self.program.terms) == 1 else tuple(x)
 
     def __repr__(self) -> str:
@@ -83,19 +83,18 @@ class Instance(Value):
 def declare(
     program: Program,
     quality: Arrayish,
-    data: Sequence[Arrayish],
+    unit_costs: Sequence[Arrayish],
     limit: float,
     lower: Sequence[Arrayish] | None = None,
     upper: Sequence[Arrayish] | None = None,
     parameters: Mapping[str, float] | None = None,
 ) -> Instance:
-    """Validate the data of a program and freeze them.
+    """Validate the data of a program and return a frozen instance.
 
-    quality : (K,) gains, >= 0, not all zero. data, lower, upper : one entry per term, each (K,) or scalar;
-    the declared box where left out. limit : budget or target. parameters : the knobs that differ from
-    their defaults.
+    quality : (K,) gains, >= 0, not all zero. unit_costs, lower, upper : one entry per term, each (K,) or scalar;
+    default, the declared box. limit : budget or target. parameters : the knobs that differ from their defaults.
 
-    Raises SpecError (bad data) or InfeasibleError (no plan can satisfy the limit).
+    Raises SpecError for invalid data and InfeasibleError if no plan satisfies the limit.
     """
     terms = program.terms
     values = knobs(program, parameters or {})
@@ -103,7 +102,7 @@ def declare(
     layers = q.size
     boxes_low = lower if lower is not None else [term.lower for term in terms]
     boxes_high = upper if upper is not None else [term.upper for term in terms]
-    d = [_data(term, values, layers) for term, values in zip(terms, data, strict=True)]
+    d = [_unit_cost(term, values, layers) for term, values in zip(terms, unit_costs, strict=True)]
     low = [_lower(term, values, layers) for term, values in zip(terms, boxes_low, strict=True)]
     high = [_upper(term, values, b, layers) for term, values, b in zip(terms, boxes_high, low, strict=True)]
     instance = Instance(
@@ -130,16 +129,16 @@ def rebuild(
     upper: Arrayish,
     parameters: Mapping[str, float],
 ) -> Instance:
-    """The instance with exactly these doubles, as read back from a file: nothing is normalised again.
+    """The instance with exactly these doubles, as read from a file, without normalising them again.
 
-    Arrays have the instance's shape. Raises SpecError where the data could not have come from `declare`: besides
-    its checks, the quality must sum to one and the weight be quality ** exponent, both to rounding.
+    Arrays have the instance's shape. Raises SpecError for data that `declare` could not have produced. Besides the
+    checks of `declare`, quality must sum to 1 and weight must equal quality ** exponent, both to 1e-12 relative.
     """
-    data, low, high = (
+    unit_costs, low, high = (
         list(np.atleast_2d(checks.numbers(name, values)))
         for name, values in (("resource", resource), ("lower", lower), ("upper", upper))
     )
-    checked = declare(program, quality, data, limit, low, high, parameters)
+    checked = declare(program, quality, unit_costs, limit, low, high, parameters)
     q, w = checks.vector("quality", quality), checks.numbers("weight", weight)
     if not np.allclose(checked.quality, q, rtol=1e-12, atol=0.0):
         raise SpecError(f"quality: expected shares that sum to 1, got a sum of {q.sum():.17g}")
@@ -149,9 +148,9 @@ def rebuild(
 
 
 def with_quality(instance: Instance, quality: Arrayish) -> Instance:
-    """The same program, resource, limit and box under other gains, >= 0, (K,), not all zero; they are normalised.
+    """The same program, unit costs, limit and box with other gains, >= 0, (K,), not all zero; they are normalised.
 
-    Raises SpecError for gains that are no gains, or of another number of layers.
+    Raises SpecError for invalid gains, or for gains of another number of layers.
     """
     q = normalise(quality)
     if q.shape != instance.quality.shape:
@@ -160,7 +159,7 @@ def with_quality(instance: Instance, quality: Arrayish) -> Instance:
 
 
 def normalise(quality: Arrayish) -> Array:
-    """Gains >= 0 of shape (K,) as shares that sum to one. Scaling all gains by a power of two changes no bit."""
+    """Gains >= 0 of shape (K,) as shares that sum to 1. Scaling all gains by a power of 2 changes no bit of them."""
     q = checks.vector("quality", quality)
     if q.size == 0:
         raise SpecError("quality: expected one gain per layer, got none")
@@ -171,29 +170,28 @@ def normalise(quality: Arrayish) -> Array:
             f"quality[{k}] = {q[k]:g}: a gain is a squared norm and cannot be negative; remove noise with max(gain, 0)"
         )
     if top == 0.0:
-        raise SpecError(f"quality: all {q.size} layers are zero, so no layer is better than another; check the scores")
+        raise SpecError(f"quality: all {q.size} layers are zero, so all layers rank equally; check the scores")
     q = np.ldexp(q, -math.frexp(top)[1])
     return _frozen(q / q.sum())
 
 
 def check_feasible(instance: Instance) -> None:
-    """Raise InfeasibleError where the box rules the limit out, decided exactly for the doubles given."""
+    """Raise InfeasibleError if no plan inside the box keeps the limit, decided in fractions where rounding matters."""
     program = instance.program
     channels = instance.channels
     slackest = [channel.lower if program.costs(channel.term) else channel.upper for channel in channels]
-    volume = sum(float(channel.data @ np.abs(x)) for channel, x in zip(channels, slackest, strict=True))
-    rough = sum(channel.term.usage * float(channel.data @ x) for channel, x in zip(channels, slackest, strict=True))
+    pairs = list(zip(channels, slackest, strict=True))
+    volume = sum(float(c.unit_cost @ np.abs(x)) for c, x in pairs)
+    rough = sum(c.term.usage * float(c.unit_cost @ x) for c, x in pairs)
     rounding = (instance.quality.size + 2) * EPSILON * (volume + abs(instance.limit))
     if program.sign * (rough - instance.limit) < -rounding:
         return
-    reach = math.fsum(
-        channel.term.usage * exact_dot(channel.data, x) for channel, x in zip(channels, slackest, strict=True)
-    )
+    reach = math.fsum(c.term.usage * exact_dot(c.unit_cost, x) for c, x in pairs)
     excess = program.sign * (reach - instance.limit)
     doubt = 1e-12 * max(abs(reach), abs(instance.limit))
     if excess < -doubt:
         return
-    parts = (channel.term.usage * rational_dot(channel.data, x) for channel, x in zip(channels, slackest, strict=True))
+    parts = (c.term.usage * rational_dot(c.unit_cost, x) for c, x in pairs)
     if excess <= doubt and program.sign * (sum(parts, Fraction(0)) - Fraction(instance.limit)) <= 0:
         return
     _raise_infeasible(instance, reach)
@@ -203,7 +201,7 @@ def _raise_infeasible(instance: Instance, reach: float) -> NoReturn:
     name, limit = instance.program.limit_argument, instance.limit
     if instance.program.sense == "<=":
         raise InfeasibleError(
-            f"{name} = {limit}: the box alone needs {reach}; raise the {name} to that, or lower the floors"
+            f"{name} = {limit}: the box requires at least {reach}; raise the {name} to that, or lower the floors"
         )
     raise InfeasibleError(
         f"{name} = {limit}: the caps allow {reach} at most; lower the {name} to that, or raise the caps"
@@ -237,7 +235,7 @@ def _limit(program: Program, value: float) -> float:
     return checks.in_range(program.limit_argument, number)
 
 
-def _data(term: Term, values: Arrayish, layers: int) -> Array:
+def _unit_cost(term: Term, values: Arrayish, layers: int) -> Array:
     vector = checks.broadcast(term.argument, values, layers)
     if not (vector.min() > 0.0 and vector.max() < math.inf):
         bad = ~((vector > 0.0) & (vector < math.inf))
@@ -270,13 +268,13 @@ def _upper(term: Term, values: Arrayish, lower: Array, layers: int) -> Array:
 
 
 def weights(program: Program, quality: Array, values: Mapping[str, float]) -> Array:
-    """w = q^e, a row for each term where there are several; values: the knobs by name."""
+    """w = q^e, (K,), or (T, K) for T > 1 terms. values : the knobs by name."""
     exponents = {scalar.symbol: values[scalar.name] for scalar in program.scalars}
     return _stack([_power(quality, exponents[term.exponent]) for term in program.terms])
 
 
 def _weights(program: Program, quality: Array, values: Mapping[str, float]) -> Array:
-    """As `weights`, for gains given by the user: a weight that a double cannot resolve is refused."""
+    """As `weights`, for gains given by the user. Raises SpecError for a nonzero weight below 1e-100."""
     found = weights(program, quality, values)
     for term, row in zip(program.terms, np.atleast_2d(found), strict=True):
         light = (row < checks.LIGHTEST) & (quality > 0.0)
@@ -287,7 +285,7 @@ def _weights(program: Program, quality: Array, values: Mapping[str, float]) -> A
 
 
 def _power(quality: Array, exponent: float) -> Array:
-    """w = q^e with 0^0 = 1: an exponent of zero ignores quality altogether."""
+    """w = q^e with 0^0 = 1, so that an exponent of 0 ignores quality."""
     return quality if exponent == 1.0 else _frozen(quality**exponent)
 
 

@@ -1,12 +1,12 @@
-"""A program is declared once, as a frozen value; everything else is derived from it.
+"""Programs: the declaration of an optimisation problem as a frozen value, from which everything else is derived.
 
     minimise    sum_k  f(x_k; w_k, d_k)             one objective term per layer
     subject to  sum_k  r(x_k; d_k)  <=  R           one coupling constraint (or >=)
                 l_k <= x_k <= u_k                   one box per layer
 
-w_k = q_k^e is the layer's weight (its quality to a declared exponent), d_k its datum (cost or size).
-A program with several decisions per layer (capacity and sparsity, say) has one `Term` for each;
-they share the coupling constraint and so its one multiplier.
+w_k = q_k^e is the layer's weight, its quality to a declared exponent. d_k is its unit cost (cost or size).
+A program with several decisions per layer (capacity and sparsity, say) has one `Term` for each. All terms share the
+coupling constraint and its multiplier.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Sense = Literal["<=", ">="]
 
 
 def layer(name: str) -> sp.Symbol:
-    """A quantity that every layer has one of: positive, printed with the index k."""
+    """A positive symbol with one value per layer, printed with the index k."""
     return sp.Symbol(f"{name}_k", positive=True)
 
 
@@ -35,9 +35,9 @@ def layer(name: str) -> sp.Symbol:
 class Scalar:
     """A knob of the program: one number for all layers, with its default.
 
-    The symbol carries the sign (positive or nonnegative); `above` and `below`, where given, are strict bounds of the
-    mathematics. least, most : the range in which doubles resolve the program, where it is narrower.
-    `argument` is its name in calls and files where that is not the symbol's.
+    symbol : positive or nonnegative; its assumption is the sign of the knob. above, below : strict bounds of the
+    mathematics. least, most : the narrower range in which doubles resolve the program.
+    argument : name of the knob in calls and files, if it differs from the symbol's.
     """
 
     symbol: sp.Symbol
@@ -59,18 +59,18 @@ class Scalar:
 
 @dataclass(frozen=True, eq=False)
 class Term:
-    """One decision per layer: what it adds to the objective and what it uses of the resource.
+    """One decision per layer, with its objective and its resource.
 
-    decision : the unknown x_k; convex in it is `objective`, linear in it is `resource`.
+    decision : the unknown x_k; `objective` is convex and `resource` is linear in it.
     weight, exponent : w_k = q_k ** exponent enters the objective linearly.
-    data, argument : the symbol d_k > 0 and the name of the argument that holds it ("costs", "sizes").
+    unit_cost, argument : the symbol d_k > 0 and the name of the argument that holds it ("costs", "sizes").
     lower, upper : the default box.
     """
 
     decision: sp.Symbol
     weight: sp.Symbol
     exponent: sp.Symbol
-    data: sp.Symbol
+    unit_cost: sp.Symbol
     argument: str
     objective: sp.Expr
     resource: sp.Expr
@@ -79,10 +79,12 @@ class Term:
 
     @cached_property
     def usage(self) -> int:
-        """+1 where a unit of the decision uses d_k of the resource, -1 where it frees as much."""
-        usage = sp.cancel(self.resource / (self.data * self.decision))
+        """+1 if a unit of the decision uses d_k of the resource, -1 if it frees d_k."""
+        usage = sp.cancel(self.resource / (self.unit_cost * self.decision))
         if usage not in (1, -1):
-            raise SpecError(f"resource {self.resource}: expected +-{self.data * self.decision}, linear in the decision")
+            raise SpecError(
+                f"resource {self.resource}: expected +-{self.unit_cost * self.decision}, linear in the decision"
+            )
         return int(usage)
 
 
@@ -92,7 +94,6 @@ class Program:
 
     sense : "<=" when `limit` is a budget that may not be exceeded, ">=" when it is a target to be met.
     limit, limit_argument : the right-hand side R and the name of the argument that holds it.
-    unit : what one unit of the decision is, in words, for each term.
     """
 
     name: str
@@ -105,11 +106,11 @@ class Program:
 
     @property
     def sign(self) -> int:
-        """+1 where the resource is a budget, -1 where it is a target: the sign of the multiplier's term."""
+        """sigma, the sign of the multiplier's term: +1 for a budget, -1 for a target."""
         return 1 if self.sense == "<=" else -1
 
     def costs(self, term: Term) -> bool:
-        """Does a larger decision make the coupling constraint harder to satisfy?"""
+        """Whether a larger decision uses more of the limit."""
         return self.sign * term.usage > 0
 
     def __repr__(self) -> str:
@@ -124,7 +125,7 @@ class Program:
         )
 
     def latex(self) -> str:
-        """The displayed program, for documentation and reports."""
+        """The program as displayed LaTeX, for documentation and reports."""
         objective = " + ".join(sp.latex(self._in_quality(term.objective, term)) for term in self.terms)
         resource = " + ".join(sp.latex(term.resource) for term in self.terms).replace("+ -", "-")
         relation = r"\le" if self.sense == "<=" else r"\ge"
@@ -141,5 +142,5 @@ class Program:
 
 
 def _text(expression: sp.Expr) -> str:
-    """alpha c_k m_k - gamma q_k^beta log(1 + m_k): the way the method writes it."""
+    """The expression as text: alpha c_k m_k - gamma q_k^beta log(1 + m_k)."""
     return str(sp.sstr(expression, order="none")).replace("**", "^").replace("*", " ")

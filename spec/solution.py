@@ -1,4 +1,4 @@
-"""What a solver claims: a plan and its multiplier. A claim is data; verification decides what it is worth."""
+"""Solutions: the plan and the multiplier that a solver claims to be optimal."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from zetaplan.spec.values import Value
 
 
 class Status(Enum):
-    """Why the solver stopped; the value says cause and remedy.
+    """Reason why the solver stopped; the value states cause and remedy.
 
     Examples:
         >>> zp.solve(zp.allocation([1, 3], costs=1.0, budget=6.0)).status.name
         'BINDING'
-        >>> zp.solve(zp.allocation([1, 3], costs=1.0, budget=6.0, alpha=2.0)).status.name  # not worth its price
+        >>> zp.solve(zp.allocation([1, 3], costs=1.0, budget=6.0, alpha=2.0)).status.name
         'SLACK'
     """
 
-    BINDING = "optimal: the constraint binds and the multiplier is its price"
+    BINDING = "optimal: the constraint binds"
     SLACK = (
-        "optimal: the best plan leaves the constraint slack, so its price is 0; "
-        "set alpha = 0 (or bits = 0) if the whole budget should be used"
+        "optimal: the constraint is slack at the optimum, so the multiplier is 0; "
+        "set alpha = 0 (or bits = 0) to use the whole budget"
     )
-    INACCURATE = "inaccurate: the solver stopped before its own tolerance; use method='exact'"
-    CLAIMED = "claimed: read from a file or another tool; zetaplan.certify says what it is worth"
+    INACCURATE = "inaccurate: the solver stopped before it reached its tolerance; use method='exact'"
+    CLAIMED = "claimed: read from a file or another tool; check it with zetaplan.certify"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Solution(Value):
     """A claimed optimum of an instance.
 
     x : (K,) the plan, in the decision's unit (shape (T, K) for a program of T terms).
-    multiplier : >= 0; the fall of the optimal value per unit of budget, or its rise per unit of target.
+    multiplier : lambda >= 0, the decrease of the optimal value per unit of budget, or its increase per unit of target.
 
     Examples:
         >>> sol = zp.solve(zp.allocation([1, 3], costs=1.0, budget=6.0))
@@ -57,4 +57,4 @@ class Solution(Value):
 
         inst = self.instance
         channels = zip(derive(inst.program), inst.channels, inst.rows(self.x), strict=True)
-        return float(sum(d.objective(x, 0.0, c.weight, c.data, *inst.scalars).sum() for d, c, x in channels))
+        return float(sum(d.objective(x, 0.0, c.weight, c.unit_cost, *inst.scalars).sum() for d, c, x in channels))

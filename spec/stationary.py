@@ -1,4 +1,4 @@
-"""The plan at a given multiplier, and what it uses of the resource: what every dual method evaluates."""
+"""The plan at a multiplier and its excess over the limit, which every dual method evaluates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import Array, Instance
 from zetaplan.spec.summation import exact_dot
 
-LARGE = 2.0**900  # a factor of 2**27 below the largest double is needed to split a product without error
+LARGE = 2.0**900  # 2**27 times smaller than the largest double, as an exact product needs
 
 
 def plan_at(instance: Instance, multiplier: float) -> Array:
@@ -23,14 +23,14 @@ def plan_at(instance: Instance, multiplier: float) -> Array:
 
 
 def excess(instance: Instance, x: Array) -> float:
-    """sigma (sum_k r(x_k) - R), its sign exact: positive where the coupling constraint is violated.
+    """sigma (sum_k r(x_k) - R) with the right sign: positive if the coupling constraint is violated.
 
-    Infinite where the plan or its use is beyond 2**900, far above every limit.
+    Infinite if the plan or its use exceeds 2**900.
     """
-    data = np.concatenate([channel.term.usage * channel.data for channel in instance.channels])
+    unit_cost = np.concatenate([channel.term.usage * channel.unit_cost for channel in instance.channels])
     plan = np.concatenate(instance.rows(x))
     with np.errstate(over="ignore", invalid="ignore"):
-        largest = float(np.maximum(np.abs(plan), np.abs(data * plan)).max())
+        largest = float(np.maximum(np.abs(plan), np.abs(unit_cost * plan)).max())
     if not largest < LARGE:
         return math.inf
-    return instance.program.sign * exact_dot(np.append(data, -1.0), np.append(plan, instance.limit))
+    return instance.program.sign * exact_dot(np.append(unit_cost, -1.0), np.append(plan, instance.limit))

@@ -1,8 +1,8 @@
-"""Sums that do not lose what cancels.
+"""Sums and inner products without cancellation error.
 
-The multiplier is one quotient of two sums. Near a bound the numerator is a small difference of large
-numbers, so it is summed without error: every product is split exactly (Dekker 1971, Veltkamp 1968) and the
-parts are added exactly (Shewchuk 1997, as `math.fsum`).
+The level is a quotient of two sums. Near a bound the numerator is a small difference of large numbers, so it is
+summed without error. Products are split without error (Dekker 1971, Veltkamp 1968) and the parts are added without
+error (Shewchuk 1997, as in `math.fsum`).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 SPLITTER = 2.0**27 + 1.0  # splits 53 bits into 26 + 26
-CANCELS = 2.0**-4  # a sum smaller than this part of its terms has lost more than four bits to their rounding
-FOLD_ABOVE = 4096  # fsum walks Python floats; longer arrays are folded in half by numpy first
+CANCELS = 2.0**-4  # a sum below this share of its terms has lost more than 4 bits to their rounding
+FOLD_ABOVE = 4096  # fsum iterates over Python floats; numpy folds longer arrays in half first
 
 
 def exact_sum(values: Array, start: float = 0.0) -> float:
-    """start + the sum of `values` (any length), rounded once or nearly so: to 2**-100 of the sum of their sizes."""
+    """start + sum of `values` (any length), rounded once, with an error below 2**-100 sum |values| before it."""
     errors = [start]
     while values.size > FOLD_ABOVE:
         half = values.size // 2
@@ -35,7 +35,7 @@ def exact_sum(values: Array, start: float = 0.0) -> float:
 
 
 def exact_dot(a: Array, b: Array) -> float:
-    """The inner product of two arrays of equal length, rounded once or nearly so."""
+    """The inner product of two arrays of equal length, rounded as in `exact_sum`."""
     product = a * b
     a_high, a_low = _split(a)
     b_high, b_low = _split(b)
@@ -44,7 +44,7 @@ def exact_dot(a: Array, b: Array) -> float:
 
 
 def accurate_dot(a: Array, b: Array, start: float = 0.0) -> float:
-    """start + a'b to ten roundings: exact sums of rounded products; where they cancel, exact products."""
+    """start + a'b to ten roundings: sums of rounded products, or of exact products if the rounded ones cancel."""
     products = a * b
     total = exact_sum(products, start)
     if abs(total) >= CANCELS * (abs(start) + float(np.abs(products).sum())):
@@ -59,5 +59,5 @@ def _split(values: Array) -> tuple[Array, Array]:
 
 
 def rational_dot(a: Array, b: Array) -> Fraction:
-    """The inner product in exact arithmetic."""
+    """The inner product in fractions."""
     return sum((Fraction(x) * Fraction(y) for x, y in zip(a.tolist(), b.tolist(), strict=True)), Fraction(0))

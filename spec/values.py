@@ -1,4 +1,4 @@
-"""Frozen values that pickle, copy and deep-copy: an immutable mapping, and a base that keeps arrays read-only."""
+"""Bases of frozen values that can be pickled and copied: an immutable mapping and a class with read-only arrays."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ V = TypeVar("V")
 
 
 class FrozenMap(Mapping[str, V]):
-    """An immutable mapping by name. MappingProxyType cannot be pickled; this can.
+    """An immutable mapping by name that can be pickled, unlike MappingProxyType.
 
     Examples:
         >>> zp.allocation([1, 3], costs=1.0, budget=6.0).parameters["gamma"]
@@ -45,7 +45,7 @@ class FrozenMap(Mapping[str, V]):
 
 
 class Value:
-    """Base of frozen dataclasses. numpy drops the read-only flag of an array that it pickles; it is set again here."""
+    """Base of frozen dataclasses. Restores the read-only flag of arrays, which numpy drops when pickling."""
 
     def __getstate__(self) -> tuple[dict[str, Any], list[str]]:
         state = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]

@@ -116,7 +116,7 @@ def _use(instance: Instance, x: list[list[Real]]) -> Real:
     return mp.fsum(
         channel.term.usage * mp.mpf(datum) * value
         for channel, row in zip(instance.channels, x, strict=True)
-        for datum, value in zip(channel.data.tolist(), row, strict=True)
+        for datum, value in zip(channel.unit_cost.tolist(), row, strict=True)
     )
 
 

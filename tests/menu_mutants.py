@@ -14,7 +14,7 @@ from tests.menus import tensors
 from zetaplan.errors import InfeasibleError
 from zetaplan.spec.menus.choice import Choice
 from zetaplan.spec.menus.declare import choice
-from zetaplan.verification.audit.menus import FAMILIES, plant_choice
+from zetaplan.verification.audit.menu_families import FAMILIES, plant_choice
 
 Document = dict[str, Any]
 

@@ -27,7 +27,7 @@ from zetaplan.verification.menus.checker import main as choice_checker
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BEGIN = [ROOT / name for name in ("README.md", "docs/index.md", "docs/first-hour.md")]
-JOURNEYS = [*BEGIN, ROOT / "docs" / "menus.md", *sorted((ROOT / "docs" / "how-to").glob("*.md"))]
+JOURNEYS = [*BEGIN, *sorted((ROOT / "docs" / "how-to").glob("*.md"))]
 TEXT = "\n".join(topics.values())[:60_000]  # of Python's own help
 COMMAND = typer.main.get_command(app)
 

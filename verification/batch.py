@@ -1,7 +1,7 @@
-"""The conditions of `certificate`, for many plans at once, in torch: one residual per instance and condition.
+"""Certificates for many plans at once, in torch: one residual per instance and condition of `certificate`.
 
-The same quotients without unit, from the same declaration; only the use of the resource is summed with rounding, which
-its volume counts. No solver is imported here.
+The residuals are the same dimensionless quotients, derived from the same declaration. The resource is summed with
+rounding, which is added to its volume. No solver is imported here.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ CONDITIONS = (
 
 
 def residuals(batch: Batch, x: torch.Tensor, multiplier: torch.Tensor) -> torch.Tensor:
-    """By how much each claim misses each condition, (N, 7) in the order of CONDITIONS; NaN where it is no number."""
+    """The residual of every claim and condition, (N, 7) in the order of CONDITIONS; NaN if it is undefined."""
     (derivation,) = derive(batch.program)
-    price = batch.evaluate(derivation.total_price - MULTIPLIER)
-    excess = batch.program.sign * (batch.term.usage * (batch.data * x).sum(1) - batch.limit)
-    share = torch.where(multiplier.isinf(), 1.0, _relative(multiplier.abs(), multiplier.abs() + price))
+    declared_price = batch.evaluate(derivation.total_price - MULTIPLIER)
+    excess = batch.program.sign * (batch.term.usage * (batch.unit_cost * x).sum(1) - batch.limit)
+    share = torch.where(multiplier.isinf(), 1.0, _relative(multiplier.abs(), multiplier.abs() + declared_price))
     gradient = _gradient(batch, derivation, x, multiplier)
     volume = _volume(batch, derivation, x, gradient)
     scale = _scale(batch.limit.abs(), volume)
     columns = (
         _relative(excess.clamp(min=0.0), scale),
         _outside(batch, x),
-        _relative((-multiplier).clamp(min=0.0), multiplier.abs() + price),
+        _relative((-multiplier).clamp(min=0.0), multiplier.abs() + declared_price),
         *_misses(batch, x, gradient),
         share * _relative(excess.abs(), scale),
         _gap(batch, derivation, x, multiplier, gradient, excess, volume),
@@ -49,12 +49,12 @@ def residuals(batch: Batch, x: torch.Tensor, multiplier: torch.Tensor) -> torch.
 
 
 def certified(residual: torch.Tensor) -> torch.Tensor:
-    """Which claims satisfy every condition, (N,) bool."""
+    """Whether a claim satisfies every condition, (N,) bool."""
     return (residual <= TOLERANCE).all(1)  # false for NaN
 
 
 def _weighted(batch: Batch, expression: sp.Expr, x: object, multiplier: object) -> torch.Tensor:
-    """The expression with 0 f = 0 where a layer has no weight, even where f is infinite."""
+    """The expression with 0 f = 0 for a layer without weight, even if f is infinite."""
     values = batch.evaluate(expression, x, multiplier)
     if batch.weightless is None:
         return values
@@ -62,7 +62,7 @@ def _weighted(batch: Batch, expression: sp.Expr, x: object, multiplier: object) 
 
 
 class _Gradient(NamedTuple):
-    """The plans that x may be the rounding of; what each layer gains by falling to the one, by rising to the other."""
+    """The ends of the interval that rounds to x, and the relative gain of each layer by falling or rising to them."""
 
     low: torch.Tensor
     high: torch.Tensor
@@ -79,21 +79,23 @@ def _gradient(batch: Batch, derivation: Derivation, x: torch.Tensor, multiplier:
 
 
 def _slope(batch: Batch, derivation: Derivation, x: torch.Tensor, multiplier: torch.Tensor) -> torch.Tensor:
-    """dL/dx over the sum of the absolute values of its terms; its sign where that is infinite."""
+    """dL/dx over the sum of the absolute values of its terms; the sign of dL/dx if it is infinite."""
     slope = _weighted(batch, derivation.stationarity, x, multiplier[:, None]).expand(x.shape)
-    magnitude = _weighted(batch, derivation.absolute_stationarity, x, multiplier[:, None]) + LEAST * (1.0 + batch.data)
+    magnitude = _weighted(batch, derivation.absolute_stationarity, x, multiplier[:, None]) + LEAST * (
+        1.0 + batch.unit_cost
+    )
     slope = torch.where(slope.isinf(), slope.sign(), slope / magnitude)
     sigma = batch.program.sign * batch.term.usage
     return torch.where(multiplier.isinf()[:, None], sigma * multiplier.sign()[:, None], slope)
 
 
 def _volume(batch: Batch, derivation: Derivation, x: torch.Tensor, gradient: _Gradient) -> torch.Tensor:
-    """What rounding can touch of the resource, the sum's own rounding included, (N,)."""
+    """The part of the resource that rounding affects, with the rounding of the sum itself, (N,)."""
     inside = (x > batch.lower) | (gradient.falls < ROUNDING)
     inside &= ((x < batch.upper) | (gradient.rises < ROUNDING)) & (batch.weight > 0.0)
     offset = batch.evaluate(derivation.offset).abs()
-    summed = (batch.data * x.abs()).sum(1) + batch.limit.abs()
-    return torch.where(inside, batch.data * (x.abs() + offset), 0.0).sum(1) + EPSILON / ROUNDING * summed
+    summed = (batch.unit_cost * x.abs()).sum(1) + batch.limit.abs()
+    return torch.where(inside, batch.unit_cost * (x.abs() + offset), 0.0).sum(1) + EPSILON / ROUNDING * summed
 
 
 def _outside(batch: Batch, x: torch.Tensor) -> torch.Tensor:
@@ -102,7 +104,7 @@ def _outside(batch: Batch, x: torch.Tensor) -> torch.Tensor:
 
 
 def _misses(batch: Batch, x: torch.Tensor, gradient: _Gradient) -> tuple[torch.Tensor, torch.Tensor]:
-    """The worst wrong sign of a box multiplier, and the worst miss of stationarity, both (N,)."""
+    """The largest residuals of the box multipliers and of stationarity, both (N,)."""
     unit = x.abs().clamp(min=1.0)
     up, down = x - batch.lower, batch.upper - x
     floor, cap = up <= TOLERANCE * unit, down <= TOLERANCE * unit
@@ -122,17 +124,17 @@ def _gap(
     excess: torch.Tensor,
     volume: torch.Tensor,
 ) -> torch.Tensor:
-    """F(x) - D(lambda) over what it is relative to, (N,)."""
+    """F(x) - D(lambda) over its scale, (N,)."""
     optimal = ((gradient.falls <= 0.0) | (gradient.low <= batch.lower)) & (
         (gradient.rises <= 0.0) | (gradient.high >= batch.upper)
     )
     cheapest = torch.where(optimal, x, _cheapest(batch, derivation, multiplier.clamp(min=0.0)[:, None]))
-    price = batch.evaluate(derivation.total_price - MULTIPLIER)
+    declared_price = batch.evaluate(derivation.total_price - MULTIPLIER)
     value, least = (_weighted(batch, batch.term.objective, plan, 0.0) for plan in (x, cheapest))
-    moved = batch.program.sign * batch.term.usage * batch.data * (x - cheapest)
+    moved = batch.program.sign * batch.term.usage * batch.unit_cost * (x - cheapest)
     losses = value - least + _product(multiplier[:, None], moved)
     gap = losses.sum(1) - _product(multiplier, excess)
-    use = _product(multiplier.abs()[:, None] + price, batch.data * (x.abs() + cheapest.abs()))
+    use = _product(multiplier.abs()[:, None] + declared_price, batch.unit_cost * (x.abs() + cheapest.abs()))
     sizes = torch.where(x == cheapest, 0.0, value.abs() + least.abs() + use).sum(1)
     scale = _scale(value.sum(1).abs(), sizes + _product(multiplier.abs(), volume))
     scale = scale + LEAST * (x.shape[1] + batch.limit.abs())
@@ -150,11 +152,11 @@ def _product(factor: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
 
 
 def _cheapest(batch: Batch, derivation: Derivation, multiplier: torch.Tensor) -> torch.Tensor:
-    """The minimiser of the Lagrangian, layer by layer, as `Derivation.stationary`."""
+    """The minimiser of the Lagrangian of every layer, as `Derivation.stationary`."""
     x = batch.evaluate(derivation.combined_form, 0.0, multiplier)
     if derivation.offset == 0:
-        price = batch.evaluate(derivation.total_price - MULTIPLIER) + multiplier
-        x = torch.where((price > 0.0) & price.isfinite(), x.clamp(min=SMALLEST), x)
+        total_price = batch.evaluate(derivation.total_price - MULTIPLIER) + multiplier
+        x = torch.where((total_price > 0.0) & total_price.isfinite(), x.clamp(min=SMALLEST), x)
     x = torch.clamp(x, batch.lower, batch.upper)
     if batch.weightless is None:
         return x

@@ -1,7 +1,7 @@
-"""Is this plan optimal? The Karush-Kuhn-Tucker conditions and the duality gap, derived from the declaration.
+"""Certificates of optimality: Karush-Kuhn-Tucker conditions and duality gap, derived from the declaration.
 
-For a convex program with affine constraints the conditions are sufficient: a plan x with a multiplier
-lambda that satisfies them is optimal, whoever proposed it. With L = f + sigma lambda r and g = dL/dx:
+The conditions are sufficient for a convex program with affine constraints: a plan x and a multiplier lambda that
+satisfy them are optimal, whatever their source. With L = f + sigma lambda r and g = dL/dx:
 
     coupling          sigma (sum_k r(x_k) - R) <= 0
     box               l_k <= x_k <= u_k
@@ -11,10 +11,9 @@ lambda that satisfies them is optimal, whoever proposed it. With L = f + sigma l
     complementarity   lambda (sum_k r(x_k) - R) = 0
     duality gap       F(x) - D(lambda) = 0,  D(lambda) = sum_k min_x L_k(x, lambda) - sigma lambda R
 
-Every residual is a quotient without unit. Three things are never held against a claim: that a multiplier or a
-gradient below the least double is 0, that x is rounded (a layer is judged by the signs of g within four units in the
-last place of x), and that slope u + offset is. Feasibility is relative to the limit, the gap to the objective. No
-solver is imported here.
+Every residual is dimensionless. The tolerances cover three kinds of rounding: a multiplier or gradient below the least
+double is 0; x is rounded (the signs of g are taken within four units in the last place of x); slope u + offset is
+rounded. Feasibility is relative to the limit, the gap to the objective. No solver is imported here.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, overload
 
 import numpy as np
 
-from zetaplan.errors import SpecError
+from zetaplan.errors import SpecError, require, shown
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import Array, Instance
 from zetaplan.spec.menus.answer import ChoiceSolution
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Certificate:
-    """The verdict on a claimed optimum. gap: F(x) - D(multiplier), in the unit of the objective.
+    """Result of checking a claimed optimum. gap : F(x) - D(multiplier), in the unit of the objective.
 
     Examples:
         >>> inst = zp.allocation([1, 3], costs=1.0, budget=6.0)
@@ -83,14 +82,14 @@ def certify(
 
     A choice is always certified in fractions: that it keeps the budgets, and its gap to the optimum (0: optimal).
 
-    Raises SpecError where the claim has another shape than the instance; whatever is wrong with its numbers
-    is said by the certificate.
+    Raises SpecError if the claim has another shape than the instance. All other faults are reported as failed
+    conditions.
 
     Examples:
         >>> inst = zp.allocation([1, 3], costs=1.0, budget=6.0)
         >>> zp.certify(inst, zp.solve(inst)).valid
         True
-        >>> claim = zp.Solution(inst, np.array([2.0, 4.0]), multiplier=0.125)  # uses the budget, but not as it should
+        >>> claim = zp.Solution(inst, np.array([2.0, 4.0]), multiplier=0.125)  # keeps the budget, is not optimal
         >>> [condition.name for condition in zp.certify(inst, claim).conditions if not condition.ok]
         ['stationarity', 'duality gap']
     """
@@ -100,6 +99,10 @@ def certify(
         if not (isinstance(instance, Choice) and isinstance(solution, ChoiceSolution)):
             raise SpecError(f"solution: a {type(solution).__name__} is none of a {type(instance).__name__}")
         return certify_choice(instance, solution)
+    require(instance, Instance, "instance", "make one with zetaplan.allocation, or another program")
+    require(solution, Solution, "solution", "give what zetaplan.solve returns")
+    if exact is not False and exact is not True:
+        raise SpecError(f"exact = {shown(exact)}: expected True or False")
     if exact:
         from zetaplan.verification.exact import certify_exactly
 
@@ -112,7 +115,7 @@ def certify(
         Claim(derivation, channel, row, multiplier, instance.scalars)
         for derivation, channel, row in zip(derive(instance.program), instance.channels, instance.rows(x), strict=True)
     ]
-    with np.errstate(all="ignore"):  # a broken claim gives NaN, and NaN satisfies nothing
+    with np.errstate(all="ignore"):  # an invalid claim gives NaN, which satisfies no condition
         spending = _spending(instance, x, claims)
         gap, scale = _gap(instance, claims, spending)
         conditions = (
@@ -126,14 +129,14 @@ def certify(
                 "duality gap",
                 _relative(abs(gap), scale),
                 TOLERANCE,
-                "no plan within the constraints can be better than this one by more than the gap",
+                "no feasible plan has an objective that is smaller by more than the gap",
             ),
         )
     return Certificate(conditions, gap)
 
 
 class _Spending(NamedTuple):
-    """sigma (sum r - R), free of rounding; what it is relative to; and the sum of what rounding can touch."""
+    """excess : sigma (sum r - R), without rounding. volume : the part of the resource that rounding affects."""
 
     excess: float
     scale: float
@@ -146,7 +149,7 @@ def _spending(instance: Instance, x: Array, claims: list[Claim]) -> _Spending:
 
 
 def _scale(amount: float, volume: float) -> float:
-    """TOLERANCE of it is TOLERANCE of the amount, and what the rounding of the volume can do."""
+    """A scale whose product with TOLERANCE is TOLERANCE amount + ROUNDING volume."""
     return amount + ROUNDING / TOLERANCE * volume
 
 
@@ -156,7 +159,7 @@ def _coupling(instance: Instance, spending: _Spending) -> Condition:
 
 
 def _box(claims: list[Claim]) -> Condition:
-    """Relative to x or to the bound, whichever is larger: a floor of 0 is kept by no negative number."""
+    """Relative to the larger of |x| and |bound|, so that every negative number violates a floor of 0."""
     outside = []
     for claim in claims:
         bound = np.clip(claim.x, claim.channel.lower, claim.channel.upper)
@@ -167,9 +170,9 @@ def _box(claims: list[Claim]) -> Condition:
 
 def _multiplier(claims: list[Claim]) -> Condition:
     multiplier = claims[0].multiplier
-    price = claims[0].derivation.declared_price_of(*claims[0].scalars)
-    residual = _relative(_positive(-multiplier), abs(multiplier) + price)
-    return Condition("multiplier", residual, TOLERANCE, "the price of the resource is not negative")
+    declared_price = claims[0].derivation.declared_price_of(*claims[0].scalars)
+    residual = _relative(_positive(-multiplier), abs(multiplier) + declared_price)
+    return Condition("multiplier", residual, TOLERANCE, "the multiplier is not negative")
 
 
 def _box_multipliers(claims: list[Claim]) -> Condition:
@@ -183,12 +186,12 @@ def _box_multipliers(claims: list[Claim]) -> Condition:
         "box multipliers",
         _worst(wrong),
         TOLERANCE,
-        "a layer at its floor would not gain by rising, nor one at its cap by falling",
+        "the Lagrangian does not fall if a layer leaves its floor or its cap",
     )
 
 
 def _stationarity(claims: list[Claim]) -> Condition:
-    """A layer that the gradient pushes towards a bound is as far from stationary as it is from that bound."""
+    """The residual of an interior layer is at most its distance to the bound towards which the Lagrangian falls."""
     missed = []
     for claim in claims:
         goal = np.where(claim.falls > 0.0, claim.channel.lower, claim.channel.upper)
@@ -199,29 +202,29 @@ def _stationarity(claims: list[Claim]) -> Condition:
         "stationarity",
         _worst(missed),
         TOLERANCE,
-        "every layer between its bounds has the same marginal benefit per unit",
+        "all layers between their bounds have the same marginal benefit per unit of resource",
     )
 
 
 def _complementarity(claims: list[Claim], spending: _Spending) -> Condition:
     multiplier = abs(claims[0].multiplier)
-    price = claims[0].derivation.declared_price_of(*claims[0].scalars)
-    share = 1.0 if math.isinf(multiplier) else _relative(multiplier, multiplier + price)
+    declared_price = claims[0].derivation.declared_price_of(*claims[0].scalars)
+    share = 1.0 if math.isinf(multiplier) else _relative(multiplier, multiplier + declared_price)
     return Condition(
         "complementary slackness",
         share * _relative(abs(spending.excess), spending.scale),
         TOLERANCE,
-        "a resource with a price is used to the full",
+        "the constraint holds with equality if the multiplier is positive",
     )
 
 
 def _gap(instance: Instance, claims: list[Claim], spending: _Spending) -> tuple[float, float]:
-    """F(x) - D(lambda) = sum_k (L_k(x_k) - min L_k) - lambda (excess), and what it is relative to."""
+    """F(x) - D(lambda) = sum_k (L_k(x_k) - min L_k) - lambda excess, and its scale."""
     multiplier = claims[0].multiplier
     losses = np.concatenate([claim.losses for claim in claims] + [product(-multiplier, np.array([spending.excess]))])
     if not np.isfinite(losses).all():
         return math.inf, 1.0
-    if math.isinf(multiplier):  # the least use of the resource, and no other plan is allowed
+    if math.isinf(multiplier):  # only the plan of least use minimises L
         return math.fsum(losses.tolist()), 1.0
     objective = math.fsum(float(claim.objective(claim.x).sum()) for claim in claims)
     sizes = math.fsum(float(claim.sizes.sum()) for claim in claims) + abs(multiplier) * spending.volume

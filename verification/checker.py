@@ -2,7 +2,7 @@
 
 For  minimise sum_k f(x_k)  subject to  sum_k a_k x_k <= R (or >= R),  l_k <= x_k <= h_k,  with f convex, x* is optimal
 if a multiplier makes the slope g_k = f'(x_k) +- multiplier a_k of the Lagrangian >= 0 at every floor, <= 0 at every cap
-and 0 inside. As g_k rises, signs at l_k and h_k prove where x*_k is, those around x_k how far x_k is, in fractions.
+and 0 inside. g_k rises with x_k. So signs of g_k at l_k and h_k locate x*_k and bound |x_k - x*_k|, in fractions.
 """
 
 import json
@@ -17,35 +17,35 @@ from typing import Any, NamedTuple
 
 BYTES, LAYERS, DIGITS = 32 * 2**20, 20_000, 8192  # the largest file, plan, and (plus 32 per layer) multiplier
 TINY, BELOW, HUGE = 2.0**-1074, 1 - 2.0**-53, sys.float_info.max  # the least double, the last below 1, the largest
-TOLERANCE, ROUNDING = Fraction(1e-9), Fraction(2) ** -49  # of the limit: still optimal; of x + 1 inside a box: a double
-GRID, UP = 2**1100, Context(prec=2, rounding=ROUND_CEILING)  # sums are rounded up to 1 / GRID, and what is printed
+TOLERANCE, ROUNDING = Fraction(1e-9), Fraction(2) ** -49  # relative to the limit, and to x + 1 inside a box
+GRID, UP = 2**1100, Context(prec=2, rounding=ROUND_CEILING)  # sums are rounded up to 1 / GRID, printed numbers up
 
 # The declared price, the strength s; +1 for a budget, -1 for a target; the largest x; the power p; f'(x) without the
-# priced part; (S, A) such that g = 0 at x = (S pi**p + A) / a, where pi = declared price + multiplier.
+# declared price; (S, A) such that g = 0 at x = (S pi**p + A) / a, where pi = declared price + multiplier.
 PROGRAMS: dict[str, tuple[Any, ...]] = {
     "allocation": ("alpha", "gamma", 1, math.inf, -1, lambda x, w, s: -s * w / (1 + x), lambda a, w, s: (s * w, -a)),
     "pruning": ("bits", "eta", -1, 1.0, 1, lambda x, w, s: 2 * s * w * x, lambda a, w, s: (a * a / (2 * s * w), 0)),
     "barrier_pruning": ("bits", "eta", -1, BELOW, -1, lambda x, w, s: s * w / (1 - x), lambda a, w, s: (-s * w, a)),
 }  # fmt: skip
-VECTORS = {"weight": 0.0, "resource": TINY, "lower": 0.0, "upper": 0.0, "plan": -HUGE}  # and their least entries
+VECTORS = {"weight": 0.0, "resource": TINY, "lower": 0.0, "upper": 0.0, "plan": -HUGE}  # name: least entry
 SIDES = ("interior", "floor", "cap")
 CLAIMS = {
     "distance": "each layer is within {:.2g} max(1, x) of the optimum",
-    "coupling": "the limit is missed by at most {:.2g}",
-    "price": "the price is within {:.2g} of an optimal multiplier",
-    "gap": "no plan is better by more than {:.2g}",
+    "coupling": "the limit is violated by at most {:.2g}",
+    "price": "the multiplier is within {:.2g} of an optimal one",
+    "gap": "no plan has an objective smaller by more than {:.2g}",
 }
 FIELDS = {"schema", "program", "parameters", "limit", "multiplier", "price", "claim", *VECTORS, *SIDES}
 
 
 class CertificateError(ValueError):
-    """What is not proved (status 1), or why this is no certificate (status 2)."""
+    """The condition that is not proved (status 1), or the fault of the file (status 2)."""
 
     status = 2
 
 
 class Verdict(NamedTuple):
-    """What has been proved, in sentences; of free layers (no weight, and the resource has no price) no distance."""
+    """The proved claims as sentences. free : layers of zero weight at total price 0, whose distance is not proved."""
 
     program: str
     claims: tuple[str, ...]
@@ -53,7 +53,7 @@ class Verdict(NamedTuple):
 
 
 def check_certificate(source: dict[str, Any] | str | os.PathLike[str]) -> Verdict:
-    """Prove a certificate, or the one under the key "proof" of a plan; a dict or a path. Raises CertificateError."""
+    """Check a certificate, or the one under "proof" in a plan; a dict or a path. Raises CertificateError."""
     document = source if isinstance(source, dict) else _read(source)
     plan = isinstance(document, dict) and str(document.get("schema")) == "zetaplan.plan/1"
     proof = _proof(document) if plan else document
@@ -88,7 +88,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _proof(plan: dict[str, Any]) -> Any:
-    """The certificate inside a plan; it has to be about the data and the solution that lie beside it."""
+    """The certificate inside a plan; its data and solution must equal those of the plan."""
     try:
         proof, data, solution = plan["proof"], plan["instance"], plan["solution"]
         beside = {key: data[key] for key in ("program", "limit", *VECTORS) if key != "plan"}
@@ -96,7 +96,7 @@ def _proof(plan: dict[str, Any]) -> Any:
         same = proof == proof | beside | {"plan": solution["x"], "price": solution["multiplier"]}
     except (LookupError, RecursionError, TypeError, ValueError):
         raise CertificateError("plan: no instance, solution and proof") from None
-    _need(same, "proof: it is about other data than the plan's", 1)
+    _need(same, "proof: its data differ from those of the plan", 1)
     return proof
 
 
@@ -118,7 +118,7 @@ def _parse(document: Any) -> SimpleNamespace:
     _need(isinstance(claim, dict) and set(claim) == set(CLAIMS), f"claim: expected {', '.join(CLAIMS)}")
     c = SimpleNamespace(sign=sign, power=power, slope=slope, line=line)
     c.pi, c.limit = _numbers([knobs[declared], document["limit"]], f"{declared}, limit")
-    (c.s,), (c.price,) = _numbers([knobs[strength]], strength, TINY), _numbers([document["price"]], "price", -HUGE)
+    (c.s,), (c.claimed,) = _numbers([knobs[strength]], strength, TINY), _numbers([document["price"]], "price", -HUGE)
     c.claim = dict(zip(claim, _numbers(list(claim.values()), "claim"), strict=True))
     c.w, c.a, c.l, c.h, c.x = (_numbers(document[v], v, low, v == "upper" and sign > 0) for v, low in VECTORS.items())
     _need(len({len(v) for v in (c.w, c.a, c.l, c.h, c.x)}) == 1 <= len(c.w), "plan: expected one number per layer")
@@ -127,7 +127,7 @@ def _parse(document: Any) -> SimpleNamespace:
     _need([k for k, _ in sides] == list(range(len(c.w))), f"{', '.join(SIDES)}: expected each layer once")
     c.side = [side for _, side in sides]
     c.bound = [{"floor": l, "cap": h}.get(side) for side, l, h in zip(c.side, c.l, c.h, strict=True)]
-    _need(c.bound.count(None) == c.side.count("interior"), "cap: a layer without a cap cannot stand there")
+    _need(c.bound.count(None) == c.side.count("interior"), "cap: a layer without a cap cannot be at its cap")
     short = isinstance(text, str) and len(text) <= DIGITS + 32 * len(c.w)
     fits = short and re.fullmatch("-?0x[0-9a-f]+/0x[1-9a-f][0-9a-f]*", text) is not None
     _need(fits, "multiplier: expected hexadecimal integers like 0x1/0x8, of reasonable length")
@@ -143,13 +143,13 @@ def _total(terms: list[Fraction]) -> Fraction:
 
 
 def _sign(c: SimpleNamespace, k: int, x: Fraction) -> int:
-    """An integer with the sign of g_k at x, by multiplication alone: reducing fractions as long as pi would be slow."""
+    """An integer with the sign of g_k at x; multiplication alone is faster than reducing fractions as long as pi."""
     f, a = c.slope(x, c.w[k], c.s), c.sign * c.a[k]
     return int(f.numerator * a.denominator * c.pi.denominator + a.numerator * f.denominator * c.pi.numerator)
 
 
 def _check_optimum(c: SimpleNamespace) -> None:
-    """The sides and the multiplier satisfy the Karush-Kuhn-Tucker conditions: the x* that they define is optimal."""
+    """Check the Karush-Kuhn-Tucker conditions for the sides and the multiplier, which define the optimum x*."""
     _need(c.multiplier >= 0, "multiplier: negative", 1)
     for k, (side, low, high) in enumerate(zip(c.side, c.l, c.h, strict=True)):
         if side == "interior":
@@ -157,35 +157,35 @@ def _check_optimum(c: SimpleNamespace) -> None:
             _need(inside, f"stationarity: layer {k} is not stationary inside its box", 1)
         else:
             outward = _sign(c, k, c.bound[k]) * (1 if side == "floor" else -1)
-            _need(outward >= 0, f"box multipliers: layer {k} would gain by leaving its {side}", 1)
+            _need(outward >= 0, f"box multipliers: the Lagrangian falls if layer {k} leaves its {side}", 1)
     c.lines = [c.line(a, w, c.s) if b is None else (0, a * b) for a, w, b in zip(c.a, c.w, c.bound, strict=True)]
     use = _total([s for s, _ in c.lines]) * (c.pi or Fraction(1)) ** c.power + _total([a for _, a in c.lines])
-    _need(c.sign * (c.limit - use) >= 0, "primal feasibility: the optimum of these sides breaks the limit", 1)
-    _need(use == c.limit or c.multiplier == 0, "complementary slackness: a resource with a price is left over", 1)
+    _need(c.sign * (c.limit - use) >= 0, "primal feasibility: the plan of these sides violates the limit", 1)
+    _need(use == c.limit or c.multiplier == 0, "complementary slackness: slack limit, positive multiplier", 1)
 
 
 def _check_plan(c: SimpleNamespace) -> None:
-    """The claimed plan and price are as near to the optimum as claimed, and that is near enough."""
+    """Check that the claimed distances to the optimum hold and are within the tolerances."""
     for k, (low, x, high) in enumerate(zip(c.l, c.x, c.h, strict=True)):
         _need(low <= x and (high is None or x <= high), f"box: layer {k} is outside its box", 1)
     distance, coupling, price, gap = (c.claim[name] for name in CLAIMS)
     excess = c.sign * (_total([a * x for a, x in zip(c.a, c.x, strict=True)]) - c.limit)
     moved = _total([a * (x + (x != bound)) for a, x, bound in zip(c.a, c.x, c.bound, strict=True)])
-    _need(excess <= coupling <= TOLERANCE * c.limit + ROUNDING * moved, "coupling: missed by more than claimed", 1)
-    _need(abs(c.price - c.multiplier) <= price <= TOLERANCE * c.pi, "price: off by more than claimed or tolerated", 1)
+    _need(excess <= coupling <= TOLERANCE * c.limit + ROUNDING * moved, "coupling: error above claim or tolerance", 1)
+    _need(abs(c.claimed - c.multiplier) <= price <= TOLERANCE * c.pi, "price: error above claim or tolerance", 1)
     scale = 2 ** max(0, 256 + c.pi.denominator.bit_length() - c.pi.numerator.bit_length())
     about = Fraction(math.floor(c.pi * scale), scale), Fraction(math.ceil(c.pi * scale), scale)
     terms = [(about[1] - c.pi + c.multiplier) * max(-excess, 0)]  # F(x) - F(x*) <= sum |g| |x - x*| + multiplier left
     for k, (x, (s, a)) in enumerate(zip(c.x, c.lines, strict=True)):
         off = max(abs(x - (s * (pi or Fraction(1)) ** c.power + a) / c.a[k]) for pi in about)
         near = off <= distance * max(x, 1) <= TOLERANCE * max(x, 1) or k in c.free
-        _need(near, f"distance: layer {k} is off by more than claimed or tolerated", 1)
+        _need(near, f"distance: error of layer {k} above claim or tolerance", 1)
         terms.append(off * max(abs(c.slope(x, c.w[k], c.s) + c.sign * c.a[k] * pi) for pi in about))
     _need(sum(math.ceil(term * GRID) for term in terms) <= gap * GRID, "gap: larger than claimed", 1)
 
 
 def main(arguments: list[str]) -> int:
-    """Print the verdict in one line; 0 every claim is proved, 1 one is not, 2 the file is no certificate."""
+    """Print the verdict in one line; returns 0 if every claim is proved, 1 if not, 2 for an invalid file."""
     try:
         _need(len(arguments) == 1, "usage: python checker.py certificate.json | plan.json")
         verdict = check_certificate(arguments[0])

@@ -1,7 +1,7 @@
-"""One term of a claimed optimum, with what the declaration implies for it: what `certificate` judges.
+"""Claims: one term of a claimed optimum with the gradients and volumes that `certificate` needs.
 
-A plan in doubles is the rounding of a plan. So a layer is judged by the signs of its gradient at both ends of what x
-may be the rounding of: the gradient rises with x, and where it changes sign between them the layer is optimal.
+A plan in doubles is a rounded plan. So the signs of the gradient are taken at both ends of the interval that rounds to
+x. The gradient rises with x, and a layer is optimal if the gradient changes its sign in that interval.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from zetaplan.spec.derivation import Derivation
 from zetaplan.spec.instance import EPSILON, Array, Channel
 
-TOLERANCE = 1e-9  # a million times the rounding of a double, a thousandth of what any plan can resolve
-ROUNDING = 8.0 * EPSILON  # of every amount that enters a sum: the closed form rounds it a few times
-UNITS = 4.0  # in the last place of x: the closest double to the optimum is half a unit off, a formula some more
-LEAST = float(np.finfo(np.float64).tiny)  # below the normal doubles a number has fewer digits than it shows
+TOLERANCE = 1e-9  # four million roundings of a double
+ROUNDING = 8.0 * EPSILON  # of every term of a sum, because the closed form rounds a few times
+UNITS = 4.0  # in the last place of x; the nearest double is within half a unit, a formula within a few
+LEAST = float(np.finfo(np.float64).tiny)  # below it a double has less than full precision
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One term of the claim, with what the declaration implies for it."""
+    """One term of a claim and its derivation; arrays (K,)."""
 
     derivation: Derivation
     channel: Channel
@@ -34,33 +34,33 @@ class Claim:
 
     @cached_property
     def ends(self) -> tuple[Array, Array]:
-        """The plans within the box that x may be the rounding of, from below and from above."""
+        """The lower and upper end of the interval that rounds to x, inside the box."""
         slip = UNITS * np.spacing(np.abs(self.x))
         return np.maximum(self.x - slip, self.channel.lower), np.minimum(self.x + slip, self.channel.upper)
 
     @cached_property
     def falls(self) -> Array:
-        """By how much g is positive at the lower end: what the layer gains by falling, between -1 and 1, shape (K,)."""
+        """g at the lower end relative to its terms, in [-1, 1], (K,): the gain of a layer by falling."""
         return self._gradient(self.ends[0])
 
     @cached_property
     def rises(self) -> Array:
-        """By how much g is negative at the upper end: what the layer gains by rising."""
+        """-g at the upper end relative to its terms, in [-1, 1], (K,): the gain of a layer by rising."""
         return -self._gradient(self.ends[1])
 
     def _gradient(self, x: Array) -> Array:
-        """dL/dx over the sum of the absolute values of its terms; its sign where that is infinite."""
+        """dL/dx over the sum of the absolute values of its terms; the sign of dL/dx if it is infinite."""
         if math.isinf(self.multiplier):
             return np.full_like(x, self._sigma * math.copysign(1.0, self.multiplier))
-        arguments = (x, self.multiplier, self.channel.weight, self.channel.data, *self.scalars)
+        arguments = (x, self.multiplier, self.channel.weight, self.channel.unit_cost, *self.scalars)
         gradient = np.broadcast_to(self.derivation.lagrangian_gradient(*arguments), x.shape)
-        magnitude = self.derivation.magnitude(*arguments) + LEAST * (1.0 + self.channel.data)
+        magnitude = self.derivation.magnitude(*arguments) + LEAST * (1.0 + self.channel.unit_cost)
         relative: Array = np.where(np.isinf(gradient), np.sign(gradient), gradient / magnitude)
         return relative
 
     @property
     def optimal(self) -> NDArray[np.bool_]:
-        """Does x round the minimiser of the Lagrangian?"""
+        """Whether x is a rounding of the minimiser of the Lagrangian, (K,)."""
         (low, high), channel = self.ends, self.channel
         return ((self.falls <= 0.0) | (low <= channel.lower)) & ((self.rises <= 0.0) | (high >= channel.upper))
 
@@ -74,7 +74,7 @@ class Claim:
 
     @property
     def unit(self) -> Array:
-        """The decision's own unit is fixed by the program (the 1 of log(1 + m), the whole of a fraction)."""
+        """max(1, |x|): the programs fix the unit of a decision (the 1 of log(1 + m), the whole of a fraction)."""
         return np.maximum(1.0, np.abs(self.x))
 
     @property
@@ -83,38 +83,38 @@ class Claim:
 
     @cached_property
     def volume(self) -> float:
-        """What rounding can touch of the resource: the layers inside their box, where x is a rounded slope u + offset,
-        and those that only rounding may have put on a bound, by their gradient there."""
+        """The part of the resource that rounding affects: layers inside their box (x is a rounded slope u + offset) and
+        layers at a bound whose gradient is 0 up to rounding."""
         channel = self.channel
         inside = (self.x > channel.lower) | (self.falls < ROUNDING)
         inside &= (self.x < channel.upper) | (self.rises < ROUNDING)
         inside &= channel.weight > 0.0
-        offset = self.derivation.offset_of(0.0, 0.0, channel.weight, channel.data, *self.scalars)
-        return float(channel.data @ np.where(inside, np.abs(self.x) + np.abs(offset), 0.0))
+        offset = self.derivation.offset_of(0.0, 0.0, channel.weight, channel.unit_cost, *self.scalars)
+        return float(channel.unit_cost @ np.where(inside, np.abs(self.x) + np.abs(offset), 0.0))
 
     def objective(self, x: Array) -> Array:
-        values = self.derivation.objective(x, 0.0, self.channel.weight, self.channel.data, *self.scalars)
+        values = self.derivation.objective(x, 0.0, self.channel.weight, self.channel.unit_cost, *self.scalars)
         return np.broadcast_to(values, x.shape)
 
     @cached_property
     def cheapest(self) -> Array:
-        """The minimiser of the Lagrangian, layer by layer; x itself where that rounds it."""
+        """The minimiser of the Lagrangian of every layer; x itself if it is a rounding of it."""
         minimiser = self.derivation.stationary(max(self.multiplier, 0.0), self.channel, self.scalars)
         return np.where(self.optimal, self.x, minimiser)
 
     @property
     def losses(self) -> Array:
-        """L(x) - min L >= 0, layer by layer."""
-        moved = self._sigma * self.channel.data * (self.x - self.cheapest)
+        """L(x) - min L >= 0 of every layer."""
+        moved = self._sigma * self.channel.unit_cost * (self.x - self.cheapest)
         return self.objective(self.x) - self.objective(self.cheapest) + product(self.multiplier, moved)
 
     @property
     def sizes(self) -> Array:
-        """The sum of the absolute values of what a loss adds up, where it is no difference of equal numbers."""
-        use = self.channel.data * (np.abs(self.x) + np.abs(self.cheapest))
-        price = abs(self.multiplier) + self.derivation.declared_price_of(*self.scalars)
+        """The sum of the absolute values of the terms of a loss; 0 if x is the minimiser."""
+        use = self.channel.unit_cost * (np.abs(self.x) + np.abs(self.cheapest))
+        total_price = abs(self.multiplier) + self.derivation.declared_price_of(*self.scalars)
         values = np.abs(self.objective(self.x)) + np.abs(self.objective(self.cheapest))
-        return np.where(self.x == self.cheapest, 0.0, values + product(price, use))
+        return np.where(self.x == self.cheapest, 0.0, values + product(total_price, use))
 
 
 def product(factor: float, values: Array) -> Array:

@@ -1,4 +1,4 @@
-"""A condition of optimality: what certificates of every kind are made of."""
+"""Conditions of optimality, the parts of every certificate."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition: by how much it is missed (relative, no unit), what was tolerated, and what it means."""
+    """One condition. residual : violation, relative and dimensionless. meaning : the condition in words."""
 
     name: str
     residual: float

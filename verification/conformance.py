@@ -1,11 +1,11 @@
-"""A conformance suite for solvers: run any function from instance to solution through it.
+"""Conformance suite for solvers, i.e. functions from an instance to a solution.
 
     from zetaplan.verification.conformance import conformance
     report = conformance(my_solve)          # my_solve(instance) -> Solution
     assert report.passed, report.failures
 
-Every instance is planted: the multiplier is chosen first, the plan follows from the closed form, and the limit is
-what that plan uses. So the optimum is known without a solver. The suite covers every program in `zetaplan.spec`.
+Every instance is planted: a multiplier is chosen, the closed form gives the plan, and the resource of that plan is the
+limit. So the optimum is known without a solver. The suite covers every program in `zetaplan.spec`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SEEDS = 4
 
 @dataclass(frozen=True)
 class Planted:
-    """An instance whose optimum is known: x of the instance's shape, and the multiplier where it is unique."""
+    """An instance with known optimum x. multiplier : the optimal one, None if it is not unique."""
 
     name: str
     instance: Instance
@@ -42,7 +42,7 @@ class Planted:
 
 @dataclass(frozen=True)
 class Case:
-    """What a solver made of a planted instance: errors relative to max(1, |x|) and to the total price."""
+    """Errors of a solver on a planted instance, relative to max(1, |x|) and to the total price."""
 
     name: str
     plan_error: float
@@ -73,15 +73,15 @@ class Report:
 def conformance(solve: Solver, *, tolerance: float = 1e-9, certified: bool = True) -> Report:
     """Run a solver through every planted instance of every declared program.
 
-    tolerance : largest error allowed, in the plan relative to max(1, |x|), in the multiplier relative to the price.
-    certified : also ask that `zetaplan.certify` accepts the answer (tolerance 1e-9 of its own).
-    An exception of the solver's is a failed case that names it; only KeyboardInterrupt and the like pass through.
+    tolerance : largest error allowed, in the plan relative to max(1, |x|), in the multiplier relative to pi.
+    certified : also require that `zetaplan.certify` accepts the solution (at its own tolerance, 1e-9).
+    An exception of the solver is recorded as a failed case; only KeyboardInterrupt and the like are raised.
     """
     return Report(tuple(_case(solve, planted, tolerance, certified) for planted in planted_instances()))
 
 
 def planted_instances() -> Iterator[Planted]:
-    """Every program, one to 32 layers: binding, slack, at the edges of the box, tied, weightless, without quality."""
+    """Planted instances of every program, 1 to 32 layers: binding, slack, at bounds, tied, weightless, exponent 0."""
     for program in programs().values():
         for layers in LAYERS:
             for seed in range(SEEDS):
@@ -91,37 +91,39 @@ def planted_instances() -> Iterator[Planted]:
 
 def _planted(program: Program, layers: int, rng: np.random.Generator) -> Iterator[Planted]:
     quality = 10.0 ** rng.uniform(-2.0, 0.0, layers)
-    data = [rng.uniform(0.5, 2.0, layers) for _ in program.terms]
-    yield _plant("binding", program, quality, data, rng)
+    unit_costs = [rng.uniform(0.5, 2.0, layers) for _ in program.terms]
+    yield _plant("binding", program, quality, unit_costs, rng)
     yield _plant("tied", program, np.ones(layers), [np.ones(layers) for _ in program.terms], rng)
     exponents = {str(term.exponent): 0.0 for term in program.terms}
-    yield _plant("without quality", program, quality, data, rng, exponents)
+    yield _plant("without quality", program, quality, unit_costs, rng, exponents)
     if layers > 1:
         quality[0] = 0.0
-        yield _plant("weightless", program, quality, data, rng)
-    yield from _priced(program, quality, data, rng)
+        yield _plant("weightless", program, quality, unit_costs, rng)
+    yield from _with_declared_price(program, quality, unit_costs, rng)
 
 
-def _priced(program: Program, quality: Array, data: list[Array], rng: np.random.Generator) -> Iterator[Planted]:
-    """Programs whose objective can price the resource: binding above the price, slack at it."""
+def _with_declared_price(
+    program: Program, quality: Array, unit_costs: list[Array], rng: np.random.Generator
+) -> Iterator[Planted]:
+    """Instances with a declared price: one with a binding and one with a slack constraint."""
     (*_, derivation) = derive(program)
-    price = derivation.total_price.free_symbols & {scalar.symbol for scalar in program.scalars}
+    declared = derivation.total_price.free_symbols & {scalar.symbol for scalar in program.scalars}
     for scalar in program.scalars:
-        if scalar.symbol in price:
-            yield _plant("priced", program, quality, data, rng, {scalar.name: 0.01})
-            yield _slack(program, quality, data, rng, {scalar.name: 0.1})
+        if scalar.symbol in declared:
+            yield _plant("priced", program, quality, unit_costs, rng, {scalar.name: 0.01})
+            yield _slack(program, quality, unit_costs, rng, {scalar.name: 0.1})
 
 
 def _plant(
     name: str,
     program: Program,
     quality: Array,
-    data: list[Array],
+    unit_costs: list[Array],
     rng: np.random.Generator,
     knobs: dict[str, float] | None = None,
 ) -> Planted:
-    """Choose a multiplier that leaves layers inside their boxes; the limit is what the plan uses."""
-    roomy = _roomy(program, quality, data, knobs or {})
+    """Choose a multiplier with interior layers; the limit is the resource of its plan."""
+    roomy = _roomy(program, quality, unit_costs, knobs or {})
     multiplier = _typical_multiplier(roomy) * float(2.0 ** rng.uniform(-1.0, 1.0))
     x = plan_at(roomy, multiplier)
     interior = any(
@@ -133,9 +135,9 @@ def _plant(
 
 
 def _slack(
-    program: Program, quality: Array, data: list[Array], rng: np.random.Generator, knobs: dict[str, float]
+    program: Program, quality: Array, unit_costs: list[Array], rng: np.random.Generator, knobs: dict[str, float]
 ) -> Planted:
-    roomy = _roomy(program, quality, data, knobs)
+    roomy = _roomy(program, quality, unit_costs, knobs)
     x = plan_at(roomy, 0.0)
     spare = float(rng.uniform(0.1, 1.0)) * max(_use(roomy, x), 0.1)
     use = _use(roomy, x)
@@ -143,35 +145,37 @@ def _slack(
     return Planted(_name("slack", roomy), replace(roomy, limit=limit), x, 0.0 if limit != use else None)
 
 
-def _roomy(program: Program, quality: Array, data: list[Array], knobs: dict[str, float]) -> Instance:
-    """Boxes of every kind (free, floored, capped), and a limit that rules nothing out yet."""
+def _roomy(program: Program, quality: Array, unit_costs: list[Array], knobs: dict[str, float]) -> Instance:
+    """Boxes of every kind (free, floored, capped), with a feasible limit that the caller replaces."""
     layers = quality.size
     lower = [np.where(np.arange(layers) % 3 == 1, 0.05, 0.0) for _ in program.terms]
     upper = [
         np.minimum(np.where(np.arange(layers) % 4 == 2, 0.4, 8.0 if math.isinf(term.upper) else 0.95), term.upper)
         for term in program.terms
     ]
-    ends = zip(program.terms, data, lower, upper, strict=True)
+    ends = zip(program.terms, unit_costs, lower, upper, strict=True)
     roomiest = sum(term.usage * float(d @ (l if program.costs(term) else u)) for term, d, l, u in ends)
     limit = roomiest + program.sign * 1e-3 * abs(roomiest)
-    return declare(program, quality, data, limit, lower, upper, knobs)
+    return declare(program, quality, unit_costs, limit, lower, upper, knobs)
 
 
 def _typical_multiplier(instance: Instance) -> float:
-    """The multiplier at which the median layer stands in the middle of its box."""
-    prices = []
+    """The multiplier at which the median layer is in the middle of its box."""
+    multipliers = []
     for derivation, channel in zip(derive(instance.program), instance.channels, strict=True):
         weighted = channel.weight > 0.0
         middle = 0.5 * (channel.lower + channel.upper)
-        gradient = derivation.gradient(middle, 0.0, channel.weight, channel.data, *instance.scalars)
-        price = -np.broadcast_to(gradient, middle.shape) / (instance.program.sign * channel.term.usage * channel.data)
-        prices.append(price[weighted])
-    return max(float(np.median(np.concatenate(prices))), 1e-3)
+        gradient = derivation.gradient(middle, 0.0, channel.weight, channel.unit_cost, *instance.scalars)
+        multiplier = -np.broadcast_to(gradient, middle.shape) / (
+            instance.program.sign * channel.term.usage * channel.unit_cost
+        )
+        multipliers.append(multiplier[weighted])
+    return max(float(np.median(np.concatenate(multipliers))), 1e-3)
 
 
 def _use(instance: Instance, x: Array) -> float:
     pairs = zip(instance.channels, instance.rows(x), strict=True)
-    return math.fsum(v for channel, row in pairs for v in (channel.term.usage * channel.data * row).tolist())
+    return math.fsum(v for channel, row in pairs for v in (channel.term.usage * channel.unit_cost * row).tolist())
 
 
 def _name(kind: str, instance: Instance) -> str:

@@ -1,9 +1,9 @@
-"""The optimum of the real program, between doubles: where w = q^e is irrational, no fraction is exact.
+"""Enclosures: doubles below and above the optimum of the program with real weights w = q^e, which may be irrational.
 
-Every number here is a ball of Arb (Johansson 2017, through python-flint): an interval that rounding cannot leave. The
-excess of the plan x(lambda) over the limit falls with lambda, so a multiplier at which it is certainly positive lies
-below every optimal one, a multiplier at which it is certainly negative lies above, and x is monotone in between.
-Closed form and objective come from the declaration; the quality and the exponent are doubles taken at their word.
+Every number is an Arb ball (Johansson 2017, through python-flint), an interval that contains the true value. The excess
+of the plan x(lambda) over the limit falls with lambda. So every multiplier with certainly positive excess is below all
+optimal ones, and every multiplier with certainly negative excess is above them. x is monotone between both. Closed form
+and objective come from the declaration. Quality and exponent are the doubles of the instance, without rounding.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from flint import arb, ctx
 from numpy.typing import NDArray
 
 from zetaplan.errors import SpecError
-from zetaplan.spec.derivation import PRICE, Derivation, derive
+from zetaplan.spec.derivation import TOTAL_PRICE, Derivation, derive
 from zetaplan.spec.instance import Channel, Instance
 from zetaplan.spec.program import MULTIPLIER
 from zetaplan.spec.solution import Solution
@@ -27,16 +27,16 @@ from zetaplan.spec.solution import Solution
 Array = NDArray[np.float64]
 
 SMALLEST, LARGEST = math.ldexp(1.0, -1000), math.ldexp(1.0, 1000)
-LEAST_PRECISION = 64  # bits; with fewer than a double has, the bracket could not close
+LEAST_PRECISION = 64  # bits; more than a double has, so that the bracket closes
 
 
 @dataclass(frozen=True, eq=False)
 class Enclosure:
-    """Doubles around the optimum of the program with real weights; each pair is (low, high), rounded outwards.
+    """Bounds on the optimum of the program with real weights; each pair is (low, high), rounded outwards.
 
-    multiplier : around every optimal multiplier; high is infinite where no multiplier is too large.
+    multiplier : contains every optimal multiplier; high is infinite if these are unbounded.
     x : arrays of the instance's shape; the whole box for a layer whose optimum is not unique.
-    objective : around the optimal value.
+    objective : contains the optimal value.
     """
 
     multiplier: tuple[float, float]
@@ -45,10 +45,10 @@ class Enclosure:
 
 
 def enclose(instance: Instance, solution: Solution, *, precision: int = 128) -> Enclosure:
-    """Enclose the optimum of the program that the instance's quality and exponent mean.
+    """Enclose the optimum of the program with weights q^e in real numbers.
 
-    solution : any claim; its multiplier is where the search starts, and the result does not depend on it.
-    precision : bits, at least 64. Any declared program, of one term or several.
+    solution : any claim; its multiplier is the start of the search and does not change the result.
+    precision : bits, at least 64. Works for every declared program, of one term or several.
     """
     if precision < LEAST_PRECISION:
         raise SpecError(f"precision = {precision}: expected at least {LEAST_PRECISION} bits")
@@ -63,7 +63,7 @@ def enclose(instance: Instance, solution: Solution, *, precision: int = 128) -> 
 
 
 def _array(instance: Instance, plan: list[list[arb]], end: Callable[[arb], float]) -> Array:
-    """One end of every ball; the box is exact, so no end leaves it."""
+    """One end of every ball, clipped to the box."""
     x = np.array([[end(value) for value in row] for row in plan]).reshape(instance.weight.shape)
     bounded: Array = np.clip(x, instance.lower, instance.upper)
     return bounded
@@ -71,7 +71,7 @@ def _array(instance: Instance, plan: list[list[arb]], end: Callable[[arb], float
 
 @dataclass(frozen=True, eq=False)
 class _Term:
-    """One decision per layer, in balls."""
+    """One term of the program, in balls."""
 
     instance: Instance
     derivation: Derivation
@@ -92,12 +92,12 @@ class _Term:
     def layers(self) -> list[dict[sp.Symbol, arb]]:
         """The values of the symbols of every layer."""
         term = self.channel.term
-        pairs = zip(self.weight, self.channel.data.tolist(), strict=True)
-        return [self.knobs | {term.weight: weight, term.data: arb(datum)} for weight, datum in pairs]
+        pairs = zip(self.weight, self.channel.unit_cost.tolist(), strict=True)
+        return [self.knobs | {term.weight: weight, term.unit_cost: arb(datum)} for weight, datum in pairs]
 
     @cached_property
     def lines(self) -> list[tuple[arb, arb] | None]:
-        """(slope, offset) of every layer; None for one without weight."""
+        """(slope, offset) of every layer; None for a layer without weight."""
         d = self.derivation
         return [
             (evaluate(d.slope, values), evaluate(d.offset, values)) if weight > 0 else None
@@ -113,11 +113,11 @@ class _Term:
         return [(arb(l), arb(h)) for l, h in zip(self.channel.lower.tolist(), self.channel.upper.tolist(), strict=True)]
 
     def plan(self, multiplier: float) -> list[arb]:
-        """x(lambda); a layer without weight spares the resource, and every layer does at an infinite multiplier."""
+        """x(lambda); layers without weight, and all layers at an infinite multiplier, are at the bound of least use."""
         spared, taken = (0, 1) if self.derivation.uses else (1, 0)
         pi = self.declared_price + arb(multiplier)
-        u = evaluate(self.derivation.price, self.knobs | {PRICE: pi}) if pi.is_finite() else arb("nan")
-        if not u.is_finite():  # a resource that costs nothing at all, or more than anything
+        u = evaluate(self.derivation.level, self.knobs | {TOTAL_PRICE: pi}) if pi.is_finite() else arb("nan")
+        if not u.is_finite():  # pi = 0 or infinite
             side = taken if pi == 0 else spared
             return [box[spared if line is None else side] for line, box in zip(self.lines, self.box, strict=True)]
         return [
@@ -126,11 +126,11 @@ class _Term:
         ]
 
     def use(self, plan: list[arb]) -> arb:
-        pairs = zip(self.channel.data.tolist(), plan, strict=True)
+        pairs = zip(self.channel.unit_cost.tolist(), plan, strict=True)
         return self.channel.term.usage * sum((arb(a) * x for a, x in pairs), arb(0))
 
     def value(self, plan: list[arb]) -> arb:
-        """The objective over the balls of a plan; a layer without bounds weighs nothing, and any x gives its share."""
+        """The objective over the balls of a plan; unbounded balls occur only where f does not depend on x."""
         term = self.channel.term
         finite = [x if x.is_finite() else box[0] for x, box in zip(plan, self.box, strict=True)]
         layers = zip(self.layers, finite, strict=True)
@@ -143,12 +143,12 @@ class _Problem:
     terms: list[_Term]
 
     def excess(self, multiplier: float) -> arb:
-        """What the plan at this multiplier uses beyond the limit, or lacks of it; it falls with the multiplier."""
+        """The excess sigma (sum r - R) of the plan at a multiplier; it falls with the multiplier."""
         use = sum((term.use(term.plan(multiplier)) for term in self.terms), arb(0))
         return self.instance.program.sign * (use - arb(self.instance.limit))
 
     def hull(self, low: float, high: float) -> list[list[arb]]:
-        """Every plan between two multipliers; the whole box of a layer that nothing holds in place."""
+        """A ball around every plan between two multipliers; the whole box for a layer whose optimum is not unique."""
         return [
             [
                 box[0].union(box[1]) if line is None and low == 0.0 and term.declared_price == 0 else a.union(b)
@@ -159,7 +159,7 @@ class _Problem:
 
 
 def _multiplier(problem: _Problem, hint: float) -> tuple[float, float]:
-    """The closest doubles around every optimal multiplier that the balls can tell from it."""
+    """The closest doubles around every optimal multiplier that the precision of the balls can separate from it."""
     if problem.excess(0.0) < 0:
         return 0.0, 0.0
     start = hint if SMALLEST < hint < LARGEST else 1.0
@@ -169,7 +169,7 @@ def _multiplier(problem: _Problem, hint: float) -> tuple[float, float]:
 
 
 def _edge(holds: Callable[[float], bool], start: float, step: float) -> float | None:
-    """The last double, going by factors of `step`, at which a monotone test holds; None where it holds nowhere."""
+    """The last double in the direction of `step` at which a monotone test holds; None if it holds nowhere."""
     good = start
     while not holds(good):
         good /= step

@@ -1,16 +1,16 @@
-"""How good is this plan, exactly? A certificate in fractions that anyone can check without zetaplan (method 5.3).
+"""Certificates in fractions, which can be checked without zetaplan (method 5.3).
 
-The sides on which the claimed plan stands give the multiplier as one quotient of fractions; that the optimum of that
-multiplier stands on the same sides proves it (mended by exact Newton steps where rounding hides a side). That
-optimum bounds what the claim is off, in doubles that are rounded upwards:
+The sides of the claimed plan give the multiplier as one quotient of fractions. It is optimal if its plan has the same
+sides; Newton steps in fractions correct sides that rounding has changed. The optimum bounds the errors of the
+claim, in doubles that are rounded upwards:
 
     distance    max_k |x_k - x*_k| / max(1, x_k), over the layers whose optimum is unique
-    coupling    by how much the limit is missed (0: it is kept)
-    price       distance of the claimed multiplier from one that proves the optimum
-    gap         F(x) - F(x*) <= sum_k |dL/dx_k| |x_k - x*_k| + multiplier (what the plan leaves of the limit)
+    coupling    excess over the limit (0: the limit is kept)
+    price       distance of the claimed multiplier (`price` in the document) from an optimal one
+    gap         F(x) - F(x*) <= sum_k |dL/dx_k| |x_k - x*_k| + multiplier (unused part of the limit)
 
-F is convex, so no logarithm is evaluated. No solver is imported here, and `checker`, which proves the document again,
-shares no code with this file.
+The bound on the gap follows from convexity, so no logarithm is evaluated. No solver is imported here. `checker`, which
+verifies the document, shares no code with this file.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from zetaplan.spec.solution import Solution
 from zetaplan.verification.claim import ROUNDING, TOLERANCE
 from zetaplan.verification.condition import Condition
 
-BITS = 128  # of the price where a distance is bounded; the checker takes more, so that it never finds a larger one
+BITS = 128  # of the total price in bounds on distances; the checker uses more, so its bounds are never larger
 
 Array = NDArray[np.float64]
 Interval = tuple[fmpq, fmpq]
@@ -40,10 +40,10 @@ Interval = tuple[fmpq, fmpq]
 
 @dataclass(frozen=True)
 class ExactCertificate:
-    """What has been proved of a claimed optimum. gap : F(x) - F(x*) at most, in the unit of the objective.
+    """Proved bounds on the errors of a claimed optimum. gap : F(x) - F(x*) at most, in the unit of the objective.
 
-    document : `zetaplan.certificate/1`, JSON-able, accepted by `check_certificate` exactly if `valid`; None where the
-    claim is not a plan inside its box, of which nothing can be proved.
+    document : `zetaplan.certificate/1` as a dict for JSON; `check_certificate` accepts it if and only if `valid`. None
+    for a claim that is not a finite plan inside its box.
 
     Examples:
         >>> inst = zp.allocation([1, 3], costs=1.0, budget=6.0)
@@ -66,7 +66,7 @@ class ExactCertificate:
 
 
 def certify_exactly(instance: Instance, solution: Solution) -> ExactCertificate:
-    """Bound how far a claimed optimum is off, in exact arithmetic for the doubles that instance and claim hold.
+    """Bound the errors of a claimed optimum in fractions, for the doubles of instance and claim.
 
     Raises SpecError for a claim of another shape than the instance, or a program whose optimum is not rational.
     """
@@ -77,18 +77,18 @@ def certify_exactly(instance: Instance, solution: Solution) -> ExactCertificate:
     if not (np.isfinite(x).all() and math.isfinite(solution.multiplier)):
         return _refused("finite", "every entry of the plan and its multiplier is a finite number")
     if not ((instance.lower <= x) & (x <= instance.upper)).all():
-        return _refused("box", "every layer is between its floor and its cap, exactly")
-    price = fraction(float(solution.multiplier))
-    return _certificate(instance, solution, _Claim(truth, fractions(x), price, *_locate(truth, x, price)))
+        return _refused("box", "every layer is between its floor and its cap, without tolerance")
+    claimed = fraction(float(solution.multiplier))
+    return _certificate(instance, solution, _Claim(truth, fractions(x), claimed, *_locate(truth, x, claimed)))
 
 
 @dataclass(frozen=True, eq=False)
 class _Claim:
-    """A plan and a price beside the optimum: its multiplier and the sides of the layers of positive weight."""
+    """A claimed plan and multiplier, with the optimal multiplier and the sides of the layers with weight."""
 
     truth: RationalInstance
     x: list[fmpq]
-    price: fmpq
+    claimed: fmpq
     multiplier: fmpq
     weighted_sides: Sides
 
@@ -98,8 +98,8 @@ class _Claim:
 
     @cached_property
     def sides(self) -> list[int]:
-        """Every layer's side. A layer without weight spares the resource; a pinned one, which is at both of its bounds,
-        stands at the one that its gradient pushes it against."""
+        """The side of every layer. A layer without weight is at the bound of least use. The side of a layer with equal
+        bounds follows from the sign of its gradient."""
         spare = FLOOR if self.truth.uses else CAP
         known = dict(zip(self.truth.weighted, self.weighted_sides, strict=True))
         bounds = enumerate(zip(self.truth.lower, self.truth.upper, strict=True))
@@ -111,49 +111,49 @@ class _Claim:
 
     @cached_property
     def free(self) -> set[int]:
-        """The layers without weight where the resource has no price: nothing makes their optimum unique."""
+        """The layers without weight if the total price is 0; every value of them is optimal."""
         return set(self.truth.weightless) if self.total_price == 0 else set()
 
     @cached_property
     def multipliers(self) -> Interval:
-        """Two short fractions with the multiplier between them."""
+        """Two fractions of few bits with the multiplier between them."""
         low, high = _short(self.total_price)
         return low - self.truth.declared_price, high - self.truth.declared_price
 
     @cached_property
     def off(self) -> list[fmpq]:
-        """|x_k - x*_k|, from above."""
+        """Upper bounds on |x_k - x*_k|."""
         truth, bounds = self.truth, {FLOOR: self.truth.lower, CAP: self.truth.upper}
         line = dict(zip(truth.weighted, zip(truth.equation.p, truth.equation.r, strict=True), strict=True))
-        prices = [truth.price_of(multiplier) for multiplier in self.multipliers]
+        levels = [truth.level_of(multiplier) for multiplier in self.multipliers]
         return [
-            max(abs(x - line[k][0] * u - line[k][1]) for u in prices) if side == INTERIOR else abs(x - bounds[side][k])
+            max(abs(x - line[k][0] * u - line[k][1]) for u in levels) if side == INTERIOR else abs(x - bounds[side][k])
             for k, (x, side) in enumerate(zip(self.x, self.sides, strict=True))
         ]
 
     @property
     def distance(self) -> fmpq:
-        """The largest of them, relative to the plan above 1, over the layers whose optimum is unique."""
+        """max_k |x_k - x*_k| / max(1, x_k) over the layers whose optimum is unique, from above."""
         unique = (k for k in range(len(self.x)) if k not in self.free)
         return max((self.off[k] / max(self.x[k], fmpq(1)) for k in unique), default=fmpq(0))
 
     @cached_property
     def excess(self) -> fmpq:
-        """What the plan uses beyond its budget, or lacks of its target."""
-        use = total([a * x for a, x in zip(self.truth.data, self.x, strict=True)])
+        """The excess over the budget, or the shortfall below the target."""
+        use = total([a * x for a, x in zip(self.truth.unit_cost, self.x, strict=True)])
         return use - self.truth.limit if self.truth.uses else self.truth.limit - use
 
     @property
     def volume(self) -> fmpq:
-        """What the excess is relative to: the limit, and what rounding can do to layers that are off their bounds."""
+        """Scale of the excess: the limit plus the rounding of layers that are not at their bounds."""
         bounds = {FLOOR: self.truth.lower, CAP: self.truth.upper}
-        layers = enumerate(zip(self.truth.data, self.x, self.sides, strict=True))
+        layers = enumerate(zip(self.truth.unit_cost, self.x, self.sides, strict=True))
         touched = [a * (x + (side == INTERIOR or x != bounds[side][k])) for k, (a, x, side) in layers]
         return self.truth.limit + fraction(ROUNDING) / fraction(TOLERANCE) * total(touched)
 
     @property
     def gap(self) -> fmpq:
-        """F(x) - F(x*) at most."""
+        """Upper bound on F(x) - F(x*)."""
         steepest = [
             max(abs(self.truth.gradient_of(k, x, multiplier)) for multiplier in self.multipliers)
             for k, x in enumerate(self.x)
@@ -162,9 +162,9 @@ class _Claim:
         return lost + max(-self.excess, fmpq(0)) * self.multipliers[1]
 
 
-def _locate(truth: RationalInstance, x: Array, price: fmpq) -> tuple[fmpq, Sides]:
-    """The multiplier and the sides of the optimum, from the sides on which the claimed plan stands."""
-    u, sides = truth.unpriced
+def _locate(truth: RationalInstance, x: Array, claimed: fmpq) -> tuple[fmpq, Sides]:
+    """The multiplier and the sides of the optimum, starting from the sides of the claimed plan."""
+    u, sides = truth.at_zero
     surplus = truth.surplus(u, sides)
     if surplus is None or surplus < 0:
         u, sides = truth.equation.root(_stands(truth, x))
@@ -172,7 +172,7 @@ def _locate(truth: RationalInstance, x: Array, price: fmpq) -> tuple[fmpq, Sides
         return fmpq(0), sides
     if INTERIOR in sides:
         return truth.multiplier_of(u), sides
-    return _nearest(truth, sides, price), sides
+    return _nearest(truth, sides, claimed), sides
 
 
 def _stands(truth: RationalInstance, x: Array) -> Sides:
@@ -181,21 +181,26 @@ def _stands(truth: RationalInstance, x: Array) -> Sides:
     return [sides[k] for k in truth.weighted]
 
 
-def _nearest(truth: RationalInstance, sides: Sides, price: fmpq) -> fmpq:
-    """The multiplier closest to the claimed one, where every layer is fixed and an interval of multipliers will do."""
+def _nearest(truth: RationalInstance, sides: Sides, claimed: fmpq) -> fmpq:
+    """The optimal multiplier closest to the claimed one, if every layer is fixed and an interval is optimal."""
     ends = [None if u is None else truth.multiplier_of(u) for u in truth.equation.support(sides)]
     low, high = reversed(ends) if truth.uses else ends
-    nearest = price if high is None else min(price, high)
+    nearest = claimed if high is None else min(claimed, high)
     return max(nearest, fmpq(0) if low is None else max(low, fmpq(0)))
 
 
 def _certificate(instance: Instance, solution: Solution, claim: _Claim) -> ExactCertificate:
     distance, coupling, gap = _above(claim.distance), _above(max(claim.excess, fmpq(0))), _above(claim.gap)
-    price = _above(abs(claim.price - claim.multiplier))
+    price = _above(abs(claim.claimed - claim.multiplier))
     conditions = (
-        _condition("coupling", fraction(coupling), claim.volume, "the limit is kept, or missed by next to nothing"),
-        _condition("distance", fraction(distance), fmpq(1), "the plan is the unique optimum, but for rounding"),
-        _condition("price", fraction(price), claim.total_price, "the multiplier proves that optimum, but for rounding"),
+        _condition("coupling", fraction(coupling), claim.volume, "the limit is kept within the tolerance"),
+        _condition("distance", fraction(distance), fmpq(1), "the plan equals the unique optimum within the tolerance"),
+        _condition(
+            "price",
+            fraction(price),
+            claim.total_price,
+            "the claimed multiplier equals an optimal one within the tolerance",
+        ),
     )
     claims = {"distance": distance, "coupling": coupling, "price": price, "gap": gap}
     return ExactCertificate(conditions, gap, _document(instance, solution, claim, claims))
@@ -211,7 +216,7 @@ def _refused(name: str, meaning: str) -> ExactCertificate:
 
 
 def _document(instance: Instance, solution: Solution, claim: _Claim, claims: dict[str, float]) -> dict[str, Any]:
-    """Doubles by `repr`, as JSON writes them: every reader of JSON rounds that to the same double again."""
+    """The document; JSON writes doubles by `repr`, which every reader of JSON converts to the same double."""
     objective = instance.program.terms[0].objective
     at = {side: [k for k, other in enumerate(claim.sides) if other == side] for side in (INTERIOR, FLOOR, CAP)}
     return {
@@ -238,13 +243,13 @@ def _document(instance: Instance, solution: Solution, claim: _Claim, claims: dic
 
 
 def _above(value: fmpq) -> float:
-    """A double that is not smaller."""
+    """The value rounded up to a double."""
     nearest = float(Fraction(int(value.p), int(value.q)))
     return math.nextafter(nearest, math.inf) if value else 0.0
 
 
 def _short(value: fmpq) -> Interval:
-    """Two multiples of one power of two with the value between them, its first BITS bits."""
+    """The value rounded down and up to BITS bits."""
     scale = fmpq(2) ** max(0, BITS + value.q.bit_length() - value.p.bit_length())
     scaled = value * scale
     return fmpq(scaled.p // scaled.q) / scale, fmpq(-(-scaled.p // scaled.q)) / scale

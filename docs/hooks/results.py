@@ -135,6 +135,48 @@ def prediction() -> str:
     return _table((*heads, "rank correlation", "held out"), rows)
 
 
+def menus() -> str:
+    """Choices: bound, optimum, check, and HiGHS beside them."""
+    found = _load("menus")
+    model, names = found["252 x 6"]["summary"], {"gap ms": "certified gap", "optimum ms": "proved optimum"}
+    names |= {"check ms": "check of the proof", "HiGHS ms": "HiGHS, no gap", "HiGHS, defaults ms": "HiGHS, defaults"}
+    wanted = {"gap ms": "5", "optimum ms": "200", "check ms": "200"}
+    rows = [
+        (f"252 x 6, {name}", f"{model[key]['median']:.1f}", f"{model[key]['largest']:.1f}", wanted.get(key, "-"))
+        for key, name in names.items()
+    ]
+    for size, key, goal in (
+        ("10,000 x 8, fine costs", "gap below 1e-6", "100"),
+        ("10,000 x 8, fine costs", "optimum", "-"),
+        ("10,000 x 8, coarse costs", "gap below 1e-6", "100"),
+        ("125,000 x 8", "first choice", "1,000"),
+    ):
+        row = found[size][key]
+        rows.append((f"{size}, {key} (gap {row['gap']:.1e})", f"{row['ms']:,.0f}", "", goal))
+    return _table(("what", "median ms", "largest ms", "wanted"), rows)
+
+
+def menus_audit() -> str:
+    """Every contestant, over all families."""
+    rows = []
+    for name, families in _load("menus_audit")["tallies"].items():
+        asked, claimed, wrong, worse = (
+            sum(row[key] for row in families.values()) for key in ("asked", "claimed", "wrong", "suboptimal")
+        )
+        rows.append((name, f"{asked:,}", f"{claimed:,}", f"{wrong:,}", f"{worse:,}"))
+    return _table(("solver", "asked", 'says "optimal"', "of these wrong", "not optimal"), rows)
+
+
+def menus_drift() -> str:
+    """What was tried, and what came out."""
+    found = _load("menus_drift")
+    exact = found["exact worst regret over the bound"][2]
+    return (
+        f"{found['drifts']:,} drifts of the losses of {found['instances']:,} instances. The regret was above the bound "
+        f"{found['regret above the bound']} times; the exact worst regret is {exact:.0%} of the bound in the median."
+    )
+
+
 def surrogates() -> str:
     """Processor time and memory of every surrogate that was run."""
     found = _load("surrogates")

@@ -1,1 +1,1 @@
-"""One forward and backward pass, and what every block keeps of it."""
+"""One forward and backward pass, and the statistics of every block that it computes."""

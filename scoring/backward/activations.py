@@ -1,8 +1,8 @@
-"""What one pass carries from its forward to its backward half, measured on one sequence before the run.
+"""Memory that one pass holds between its forward and its backward half, measured on one sequence before the run.
 
-Weights are frozen, so a linear keeps no input for its gradient: the inputs that the hooks keep are counted beside what
-autograd saves, each storage once. At the start of the backward half two further tensors of the size of the logits
-exist: the gradients of the loss in the log-probabilities and in the logits.
+The weights require no gradient, so autograd saves no input of a linear. The inputs that the hooks hold are therefore
+counted beside the tensors that autograd saves, each storage once. At the start of the backward half two further tensors
+of the size of the logits exist: the gradients of the loss in the log-probabilities and in the logits.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,18 +14,19 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional
 
-from zetaplan.scoring.backward.hooks import captured
+from zetaplan.scoring.backward.hooks import hooked
 from zetaplan.scoring.model.blocks import Block
+from zetaplan.scoring.model.causal import told
 from zetaplan.scoring.model.losses import shifted_logits
 from zetaplan.scoring.text.sequences import IGNORED, Batch
 
 
 def bytes_per_token(model: nn.Module, parts: Sequence[Block], data: Sequence[Batch]) -> float:
-    """Bytes that a pass takes for each token of a batch, by the longest of the sequences; the model stays as it is."""
+    """Bytes that a pass holds per token of a batch, measured on the longest sequence. The model is not changed."""
     longest = max(data, key=lambda batch: batch["labels"].shape[1])
     one = {name: value[:1] for name, value in longest.items()}
     weights = {_place(value) for value in (*model.parameters(), *model.buffers())}
-    kept: dict[int, torch.UntypedStorage] = {}  # held until the end, so that no address is used twice
+    kept: dict[int, torch.UntypedStorage] = {}  # held until the end, so that no address is reused
 
     def keep(value: Tensor) -> Tensor:
         kept.setdefault(_place(value), value.untyped_storage())
@@ -36,7 +37,8 @@ def bytes_per_token(model: nn.Module, parts: Sequence[Block], data: Sequence[Bat
             if isinstance(value, Tensor):
                 keep(value)
 
-    with captured(model, ()), ExitStack() as undo, torch.enable_grad(), saved_tensors_hooks(keep, lambda value: value):
+    saved = saved_tensors_hooks(keep, lambda value: value)
+    with told(model), hooked(model, ()), ExitStack() as undo, torch.enable_grad(), saved:
         for part in parts:
             for module in part.modules.values():
                 undo.callback(module.register_forward_hook(keep_inputs).remove)

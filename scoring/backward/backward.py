@@ -1,6 +1,6 @@
-"""The pass over N sequences that shows every module of every block its pairs (input, gradient of the output).
+"""The backward pass over N sequences, which records the pairs (input, output gradient) of every module of every block.
 
-Sequences do not interact, so one backward pass of the sum of their losses carries the gradient of each.
+Sequences do not interact, so one backward pass of the sum of their losses computes the gradient of each.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from zetaplan.errors import ScoringError
-from zetaplan.scoring.backward.hooks import Capture, captured
-from zetaplan.scoring.backward.pair_store import Held, Store
+from zetaplan.scoring.backward.hooks import PairHook, hooked
+from zetaplan.scoring.backward.pair_store import MemoryStore, PairStore
 from zetaplan.scoring.backward.per_sequence import Pair, Pairs, moved
 from zetaplan.scoring.backward.sketch import Sketch
 from zetaplan.scoring.distributed import Ranks
@@ -29,27 +29,27 @@ def backward_pass(
     consume: Callable[[int, str, nn.Module, Pairs], None],
     weights: Sequence[Tensor],
     progress: bool = False,
-    store: Store | None = None,
+    store: PairStore | None = None,
     sketch: Sketch | None = None,
     ranks: Ranks = Ranks(),  # noqa: B008  a frozen value
 ) -> Tensor:
-    """The losses (N,) in float64; `consume(block, name, module, pairs)` meets every module with all sequences.
+    """The losses (N,) in float64. `consume(block, name, module, pairs)` is called once per module with all sequences.
 
     Args:
-        model: left as it was found.
-        parts: the blocks; `consume` is told their index.
+        model: a causal language model. The model is not changed.
+        parts: the blocks; `consume` receives their index.
         data: batches, N sequences in all.
-        consume: called once per module, when it has met its last sequence.
-        weights: of each sequence's loss in the backward pass, (B,) per batch.
+        consume: called once per module, after its last sequence.
+        weights: the weight of each sequence's loss in the backward pass, (B,) per batch.
         progress: show a progress bar.
-        store: where pairs wait; batches that it has already are not passed again. None: in memory.
-        sketch: what becomes of a pair before it waits.
-        ranks: who passes which batch, and on whom `consume` is called.
+        store: the store of the pairs; batches that it already holds are not passed again. None: in memory.
+        sketch: the projection applied to a pair before it is stored.
+        ranks: the assignment of batches to ranks, and of `consume` calls to ranks.
 
     Raises:
-        ScoringError: a loss or a gradient is not finite, or a module cannot be captured.
+        ScoringError: a loss or a gradient is not finite, or a module's pairs cannot be recorded.
     """
-    store = store or Held(len(data))
+    store = store or MemoryStore(len(data))
     modules = [[(index, *item) for item in part.modules.items()] for index, part in enumerate(parts)]
     consumed = set()
 
@@ -64,16 +64,16 @@ def backward_pass(
         if store.whole(name):
             handed(index, name, module, store.take(name))
 
-    captures = [
-        Capture(name, (module, *parts[index].twins(name)), partial(take, index))
+    hooks = [
+        PairHook(name, (module, *parts[index].twins(name)), partial(take, index))
         for block in modules
         for index, name, module in block
     ]
     own = ranks.share(range(len(data)))
-    with tqdm(total=len(captures) * len(own), desc="scoring", unit="modules", disable=not progress) as bar:
+    with tqdm(total=len(hooks) * len(own), desc="scoring", unit="modules", disable=not progress) as bar:
         _probe(model, data[0])
-        with captured(model, captures), torch.enable_grad():
-            found = {n: _losses(model, n, data, weights, captures, store) for n in own}
+        with hooked(model, hooks), torch.enable_grad():
+            found = {n: _losses(model, n, data, weights, hooks, store) for n in own}
     for items in ranks.rounds([[item for item in block if item[1] not in consumed] for block in modules]):
         met = [
             (item, ranks.collected(owner, store.take(item[1]), len(data)))
@@ -92,35 +92,35 @@ def _losses(
     number: int,
     data: Sequence[Batch],
     weights: Sequence[Tensor],
-    captures: Sequence[Capture],
-    store: Store,
+    hooks: Sequence[PairHook],
+    store: PairStore,
 ) -> Tensor:
-    """Of one batch, which passes through the model unless the store has it."""
+    """The losses of one batch, read from the store or computed by a pass through the model."""
     if (known := store.losses(number)) is not None:
         return known
-    for capture in captures:
-        capture.begin((data[number]["labels"].shape[0], data[number]["labels"].shape[1]))
+    for hook in hooks:
+        hook.begin((data[number]["labels"].shape[0], data[number]["labels"].shape[1]))
     with told(model):
         losses = sequence_losses(model, data[number])
         require_finite(losses, model, sum(len(batch["labels"]) for batch in data[:number]))
         (losses @ weights[number].to(losses)).backward()  # type: ignore[no-untyped-call]
-    for capture in captures:
-        capture.require()
+    for hook in hooks:
+        hook.require()
     found = losses.detach().cpu().double()
     store.finish(number, found)
     return found
 
 
 def _probe(model: nn.Module, batch: Batch, tokens: int = 16) -> None:
-    """Two passes of one short sequence must agree, so that scores repeat, and no token may see a later one."""
+    """Raise ScoringError unless two passes of one short sequence agree and no token depends on a later one."""
     short = {name: value[:1, :tokens].clone() for name, value in batch.items()}
     short["labels"] = short["input_ids"].clone()
-    with captured(model, ()), torch.no_grad(), told(model):
+    with hooked(model, ()), torch.no_grad(), told(model):
         first, second = (sequence_losses(model, short) for _ in range(2))
     if not torch.allclose(first, second, rtol=torch.finfo(first.dtype).eps ** 0.5, atol=0, equal_nan=True):
         raise ScoringError(
             f"model: two passes of the same sequence gave the losses {first.item()} and {second.item()}; the "
-            "model draws random numbers in evaluation mode, switch that off before scoring"
+            "model draws random numbers in evaluation mode: disable them before scoring"
         )
-    with captured(model, ()), torch.no_grad(), told(model):
+    with hooked(model, ()), torch.no_grad(), told(model):
         require_no_leak(model, short["input_ids"].to(next(model.parameters()).device))

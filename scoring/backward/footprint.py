@@ -1,18 +1,19 @@
-"""Memory of a run, estimated before it starts, and the choice of the batch size and of where pairs wait.
+"""Memory of a run, estimated before its start, and the choice of the batch size and of the store of the pairs.
 
-With w = in + out of a module, T tokens in all, a bytes per token that a pass carries (see `activations`), and b bytes
-per number:
+With w = in + out of a module, T tokens in all, a bytes per token that a pass holds (see `activations`), and b bytes per
+number:
 
     passing   a (tokens of the largest batch)                       the plain pass of one batch
-    held      b sum_modules w (T - tokens of the last batch)        pairs that wait in memory
-    turn      max_modules w T (b + wide bytes) + 2 chunks           one module's pairs while its gradients are formed
-    kept      numbers that a statistic keeps of each parameter
-    later     of a surrogate that multiplies by H, after the pass: the numbers that it keeps of each parameter of one
-              block, and a copy of the model in float64 unless it is one
+    held      b sum_modules w (T - tokens of the last batch)        pairs stored in memory
+    turn      max_modules w T (b + wide bytes) + 2 chunks           one module's pairs while its gradients are computed
+    kept      numbers that a statistic stores per parameter
+    later     for a surrogate that multiplies by H, after the pass: the numbers that it stores per parameter of one
+              block, and a copy of the model in float64 unless it is in float64
 
-Unless a limit is given, pairs wait in memory only where passing + held is at most what one batch of all sequences
-takes, and all together fits in a share of the free memory; else they wait on the disk. So a smaller batch never needs
-more than one batch of all. A product with H needs a pass with more to carry: `PRODUCT` times, in float64.
+Without a limit, pairs are stored in memory only if passing + held is at most what one batch of all sequences takes and
+the total fits in a share of the free memory. Otherwise pairs are stored on the disk. A smaller batch therefore never
+needs more memory than one batch of all sequences. The pass of a product with H holds `PRODUCT` times the activations of
+the plain pass, in float64.
 """
 
 import re
@@ -25,43 +26,42 @@ from typing import Any
 import torch
 from torch import nn
 
-from zetaplan.errors import ScoringError
-from zetaplan.scoring.arguments import shown
+from zetaplan._plural import counted
+from zetaplan.errors import ScoringError, shown
 from zetaplan.scoring.backward.per_sequence import CHUNK, LINEAR
 from zetaplan.scoring.backward.sketch import Sketch
 from zetaplan.scoring.backward.statistics import Statistic
 from zetaplan.scoring.curvature import MatrixFree
 from zetaplan.scoring.distributed import Ranks
 from zetaplan.scoring.model.blocks import Block
-from zetaplan.scoring.text.records import counted
 from zetaplan.scoring.text.sequences import Batch
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
-#: Activations of a product with H, in those of the plain pass: forward and backward values with their tangents.
+#: Activations of a product with H, as a multiple of the plain pass: forward and backward values with their tangents.
 PRODUCT = 4
 
 
 def as_bytes(size: Any) -> int | None:
-    """2_000_000_000 for "2GB"; powers of 1024 for KiB, MiB, GiB."""
+    """The number of bytes of a size: 2_000_000_000 for "2GB"; powers of 1024 for KiB, MiB, GiB."""
     if size is None:
         return None
     if not isinstance(size, bool) and isinstance(size, Integral) and int(size) >= 0:
         return int(size)
     match = re.fullmatch(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*([kmgt]?i?)b?\s*", str(size).lower(), re.ASCII)
     if not isinstance(size, str) or not match or match[2] not in UNITS:
-        raise ScoringError(f"memory: expected a size as 2GB, 500MB or 1GiB, got {shown(size)}")
+        raise ScoringError(f"memory: expected a size such as 2GB, 500MB or 1GiB, got {shown(size)}")
     return int(Fraction(match[1]) * UNITS[match[2]])
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes of a plain pass, and beyond it: pairs that wait, one module's turn, what statistics keep, products later.
+    """Bytes of a run: the plain pass, stored pairs, one module's gradients, statistics, later products; see above.
 
     Attributes:
-        whole: what passing and held are together where all sequences are one batch.
-        apart: whether the pass has memory of its own, as on a GPU, while pairs and statistics lie in main memory.
+        whole: passing and held together if all sequences are one batch.
+        apart: whether the pass has memory of its own, as on a GPU, while pairs and statistics are in main memory.
     """
 
     passing: int
@@ -73,7 +73,7 @@ class Footprint:
     apart: bool
 
     def fits(self, memory: int | None, room: int | None) -> bool:
-        """Whether the pairs may wait in memory: within the limit, else within the room and what one batch takes."""
+        """Whether pairs may be stored in memory: within the limit, else within the room and one batch's memory."""
         if memory is not None:
             return self.held + self.turn + self.kept <= memory
         if self.apart:
@@ -81,32 +81,33 @@ class Footprint:
         return self.passing + self.held <= self.whole and (room is None or self.need(held=True) <= room)
 
     def need(self, held: bool) -> int:
-        """All together, with the pairs in memory or on the disk."""
+        """Bytes in total, with the pairs in memory or on the disk."""
         return self.passing + self.turn + self.kept + held * self.held
 
     def words(self, held: bool, size: int, free: int | None) -> str:
-        """The estimate for people, before the start."""
+        """The estimate in words, printed before the start."""
         where = "in memory" if held else "on the disk"
         parts = [f"{_gb(self.passing)} for a pass of {counted(size, 'sequence')}"]
-        parts += [f"{_gb(self.held)} of pairs wait {where}"] if self.held else []
+        parts += [f"{_gb(self.held)} of pairs {where}"] if self.held else []
         parts += [f"{_gb(self.turn + self.kept)} for statistics"]
         known = "" if free is None else f"; {_gb(free)} are free"
         return f"memory: about {_gb(self.need(held))} beside the model ({', '.join(parts)}){known}"
 
     def require_least(self, memory: int | None) -> None:
-        """Raise unless the run fits when all pairs wait on the disk."""
+        """Raise ScoringError unless the run fits with all pairs on the disk."""
         if memory is None:
             return
         if (least := self.turn + self.kept) > memory:
             raise ScoringError(
-                f"memory = {memory:,} bytes: {self.turn:,} for the largest module and {self.kept:,} for what the "
-                f"surrogate keeps of every parameter are needed even with all pairs on the disk; give at least "
-                f"{least:,}, fewer tokens, or sketch with block-fisher"
+                f"memory = {memory:,} bytes: with all pairs on the disk the run still needs {self.turn:,} for the "
+                f"largest module and {self.kept:,} for the statistics of the parameters; give at least {least:,}, "
+                "fewer tokens, or sketch with block-fisher"
             )
         if self.later > memory:
             raise ScoringError(
-                f"memory = {memory:,} bytes: {self.later:,} for the vectors of the largest block, and for the model in "
-                "float64 unless it is; give as much, or blocks = modules, or a one-pass surrogate such as mc-fisher"
+                f"memory = {memory:,} bytes: the run needs {self.later:,} for the vectors of the largest block and, "
+                "unless the model is in float64, a copy of it in float64; give at least that, or blocks = modules, or "
+                "a one-pass surrogate such as mc-fisher"
             )
 
 
@@ -121,9 +122,10 @@ def footprint(
     carried: float = 0.0,
     drawn: int = 0,
 ) -> Footprint:
-    """What a pass over these batches, and what comes after it, needs on this rank.
+    """The memory of a pass over these batches, and of the products after it, on this rank.
 
-    carried : bytes per token of the plain pass. drawn : how many batches, at the end, repeat others at other labels.
+    carried : bytes per token of the plain pass. drawn : the number of batches at the end that repeat others with drawn
+    labels.
     """
     first = next(model.parameters())
     dtype = first.dtype
@@ -145,7 +147,7 @@ def footprint(
 
 
 def fitting_size(carried: float, data: Sequence[Batch], needed: Footprint, room: int | None) -> int | None:
-    """The most sequences of a batch whose pass fits in the room, at least 1; None where the batches fit as they are."""
+    """The largest number of sequences per batch whose pass fits in the room, >= 1; None if the batches fit."""
     left = None if room is None else room - needed.turn - (0 if needed.apart else needed.kept)
     if left is None or needed.passing <= left:
         return None
@@ -158,13 +160,13 @@ def _gb(size: int) -> str:
 
 
 def _vectors(model: nn.Module, parts: Sequence[Block], size: int) -> int:
-    """Bytes after the pass, of which `size` for every parameter of the block at work."""
+    """Bytes after the pass: `size` per parameter of the largest block, and a copy of the model in float64."""
     copied = next(model.parameters()).dtype != torch.float64
     return size * max(part.parameters for part in parts) + copied * 8 * sum(p.numel() for p in model.parameters())
 
 
 def _width(module: nn.Module, sketch: Sketch | None) -> int:
-    """in + out of a linear; of a norm, twice its own width."""
+    """in + out of a linear; twice the width of a norm."""
     if not isinstance(module, LINEAR):
         return max(sum(p.shape[-2:]) if p.ndim > 1 else 2 * len(p) for p in module.parameters(recurse=False))
     shape = module.get_parameter("weight").shape

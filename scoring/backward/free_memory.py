@@ -1,11 +1,11 @@
-"""How much memory is free, as the operating system and the control group of the process tell."""
+"""Free memory, as reported by the operating system and the control group of the process."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
-#: The share of the free memory that a run may plan with. The rest is for what an estimate leaves out: fragments of the
+#: The share of the free memory that a run may plan to use. The rest covers what an estimate omits: fragments of the
 #: allocator, cached files, other processes.
 SHARE = 0.5
 
@@ -13,7 +13,7 @@ GROUPS = Path("/sys/fs/cgroup")
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that can be taken on the device without harm to others; None where the system does not tell."""
+    """Bytes that can be allocated on the device without harm to other processes; None if unknown."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     found = [number for number in (_available(), *_left_in_groups()) if number is not None]
@@ -21,19 +21,19 @@ def free_memory(device: torch.device) -> int | None:
 
 
 def room_on(device: torch.device) -> int | None:
-    """The share of it that a run may plan with."""
+    """The share of the free memory that a run may plan to use."""
     free = free_memory(device)
     return None if free is None else int(SHARE * free)
 
 
 def _available(file: Path = Path("/proc/meminfo")) -> int | None:
-    """Of the machine, by Linux; it counts caches that can be given up."""
+    """Available memory of the machine as Linux reports it, including caches that the system can drop."""
     kilobytes = _number(file, "MemAvailable:")
     return None if kilobytes is None else kilobytes * 1024
 
 
 def _left_in_groups(root: Path = GROUPS, own: Path = Path("/proc/self/cgroup")) -> Iterator[int]:
-    """What the limits of the control groups (version 2, then 1) leave, with files that can be dropped."""
+    """Bytes left under the limits of the control groups (version 2, then 1), including file caches."""
     for folder in _folders(root, own):
         for limit, used, dropped in (
             ("memory.max", "memory.current", "inactive_file"),
@@ -45,7 +45,7 @@ def _left_in_groups(root: Path = GROUPS, own: Path = Path("/proc/self/cgroup")) 
 
 
 def _folders(root: Path, own: Path) -> Iterator[Path]:
-    """The group of this process and those above it; inside a container the root is its own group."""
+    """The control group of this process and its ancestors; inside a container the root is its own group."""
     yield from (root, root / "memory")
     try:
         lines = own.read_text().splitlines()
@@ -59,7 +59,7 @@ def _folders(root: Path, own: Path) -> Iterator[Path]:
 
 
 def _number(file: Path, key: str | None = None) -> int | None:
-    """The number of a file, or that after a key at the beginning of a line; None if it is not there, or no number."""
+    """The number in a file, or the number after a key at the start of a line; None if there is no such number."""
     try:
         lines = [line.split() for line in file.read_text().splitlines()]
     except OSError:

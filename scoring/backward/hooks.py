@@ -1,7 +1,7 @@
-"""The pass: forward hooks keep the input of every module, and tensor hooks meet the gradient of its output.
+"""Hooks of the pass: forward hooks record the input of every module, tensor hooks the gradient of its output.
 
-Every pair (input, output gradient) is handed on as soon as it is complete, one module at a time, inside the backward
-pass; where it waits for those of other batches is the business of `store`.
+Every pair (input, output gradient) is passed on inside the backward pass as soon as it is complete, one module at a
+time. `pair_store` stores it until the other batches have passed.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,19 +17,19 @@ from torch.utils.hooks import RemovableHandle
 
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.backward.per_sequence import LINEAR, Pair, Pairs, joined_calls
-from zetaplan.scoring.model.eval_mode import frozen
+from zetaplan.scoring.model.eval_mode import eval_mode
 
 
 @dataclass
-class Capture:
-    """Forms the pair (input, output gradient) of one module in each batch.
+class PairHook:
+    """Forward hook that forms the pair (input, output gradient) of one module in each batch.
 
     Attributes:
         name: qualified name of the module.
-        modules: the module, and others that share all of its parameters: their uses are its own.
-        take: is handed the module's name, the module and the pair.
-        shape: (B, T) of the batch in progress.
-        met: whether the module has met that batch.
+        modules: the module, and others that share all of its parameters, whose calls count as its own.
+        take: called with the module's name, the module and the pair.
+        shape: (B, T) of the current batch.
+        met: whether the current batch has passed through the module.
     """
 
     name: str
@@ -41,18 +41,18 @@ class Capture:
     _open: int = 0
 
     def begin(self, shape: tuple[int, int]) -> None:
-        """A batch (B, T) comes next."""
+        """Start a batch (B, T)."""
         self.shape, self.met = shape, False
 
     @property
     def module(self) -> nn.Module:
-        """The module that stands for all that share its parameters."""
+        """The first of the modules that share their parameters."""
         return self.modules[0]
 
     def forward(self, module: nn.Module, args: tuple[object, ...], kwargs: object, output: object) -> object:
-        """Forward hook: keep the inputs, and wait for the gradients of the outputs."""
+        """Forward hook: record the inputs, and register hooks for the gradients of the outputs."""
         if self.met:
-            return None  # the general way to a gradient calls the module once more
+            return None  # a call by `per_sequence` while it computes a gradient
         outputs = output if isinstance(output, tuple) else (output,)
         if kwargs or not all(isinstance(value, Tensor) for value in (*args, *outputs)):
             raise ScoringError(
@@ -60,7 +60,7 @@ class Capture:
                 "tensors by position, so its per-sequence gradients cannot be formed; it is not supported"
             )
         tensors = cast(tuple[Tensor, ...], outputs)
-        if len(tensors) > 1:  # one output may be a function of another: views meet the gradient from outside only
+        if len(tensors) > 1:  # one output may be a function of another: views receive only the gradient from outside
             tensors = tuple(value.view_as(value) for value in tensors)
         followed = [i for i, value in enumerate(tensors) if value.requires_grad]
         if not followed:
@@ -70,7 +70,7 @@ class Capture:
                 f"model: module {self.name!r} is used twice in one pass, which is supported for linears only"
             )
         self._open += 1
-        # What the hook holds lives as long as the graph: it keeps no output, and gives its inputs away.
+        # The graph keeps alive what the hook holds: it holds no output, and drops its inputs when it has run.
         waiting = [tuple(value.detach() for value in cast(tuple[Tensor, ...], args))]
         zeros = [partial(torch.zeros, value.shape, dtype=value.dtype, device=value.device) for value in tensors]
 
@@ -104,43 +104,43 @@ class Capture:
         return tuple(map(self._alone, inputs)), tuple(map(self._alone, gradients))
 
     def _alone(self, value: Tensor) -> Tensor:
-        """Entry i is what a call with sequence i alone would hold."""
+        """The value with entry i equal to that of a call with sequence i alone."""
         rows = self._rows(value)
         return rows[:, None] if len(value) == self.shape[0] else rows
 
     def _rows(self, value: Tensor) -> Tensor:
-        """Rows by sequence, (B, ...): a module that meets tokens without their sequence has them in its order."""
+        """Rows by sequence, (B, ...). Rows of tokens without a sequence dimension are in the order of the sequences."""
         sequences, tokens = self.shape
         if len(value) == sequences:
             return value.detach()
         if len(value) == sequences * tokens:
             return value.detach().reshape(sequences, tokens, *value.shape[1:])
         raise ScoringError(
-            f"model: module {self.name!r} met {len(value)} rows where {sequences} sequences of {tokens} tokens went "
-            "through the model, so which row belongs to which sequence is unknown; it is not supported"
+            f"model: module {self.name!r} received {len(value)} rows for {sequences} sequences of {tokens} tokens, "
+            "so the sequence of each row is unknown; it is not supported"
         )
 
     def require(self) -> None:
-        """Raise unless the module has met the batch."""
+        """Raise ScoringError unless the batch has passed through the module."""
         if not self.met:
             raise ScoringError(
-                f"model: module {self.name!r} met 0 of {self.shape[0]} sequences that went through the model: "
-                "it is not called, its weight is used apart from it, or its output is unused; it cannot be scored"
+                f"model: module {self.name!r} received 0 of {self.shape[0]} sequences: it is not called, its weight is "
+                "used outside of it, or its output is unused; it cannot be scored"
             )
 
 
 @contextmanager
-def captured(model: nn.Module, captures: Iterable[Capture]) -> Iterator[None]:
-    """Hooks in place, parameters frozen and the model in evaluation mode; all as it was afterwards.
+def hooked(model: nn.Module, hooks: Iterable[PairHook]) -> Iterator[None]:
+    """Register the hooks, with frozen parameters and in evaluation mode; restore the model on exit.
 
-    Frozen parameters spare the ordinary weight gradients; the embedding's output asks for a gradient instead.
+    Frozen parameters skip the ordinary weight gradients. The embedding's output requires a gradient instead.
     """
-    with frozen(model), ExitStack() as undo:
+    with eval_mode(model), ExitStack() as undo:
         embedding = model.get_input_embeddings()  # type: ignore[operator]
         undo.callback(embedding.register_forward_hook(_require_gradient).remove)
-        for capture in captures:
-            for module in capture.modules:
-                undo.callback(module.register_forward_hook(capture.forward, with_kwargs=True).remove)
+        for hook in hooks:
+            for module in hook.modules:
+                undo.callback(module.register_forward_hook(hook.forward, with_kwargs=True).remove)
         yield
 
 

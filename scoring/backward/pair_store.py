@@ -1,8 +1,8 @@
-"""Where the pairs (input, output gradient) of every module wait until all batches have passed: in memory, or on disk.
+"""Stores of the pairs (input, output gradient) of every module, in memory or on disk, until all batches have passed.
 
-On disk a batch is a folder of one safetensors file per module, written under a temporary name and renamed when it is
-complete, with the sha256 of every file. A run that is killed leaves whole batches; the next run of the same key takes
-those that match their digests and computes the rest. What is read back is what was written, bit by bit.
+On disk a batch is a folder of one safetensors file per module, written under a temporary name and renamed when
+complete, with the sha256 of every file. A killed run leaves complete batches only. The next run with the same key uses
+the batches that match their sha256 and computes the rest. Tensors are read back bit by bit as they were written.
 """
 
 import hashlib
@@ -28,44 +28,44 @@ CPU = torch.device("cpu")
 INDEX, LOSSES = "index.json", "losses"
 
 
-class Store(ABC):
+class PairStore(ABC):
     """The pairs of the batches of one pass.
 
     Attributes:
-        peak: the most bytes of pairs that were in memory at once, for longer than one module's turn.
+        peak: the largest number of bytes of pairs in memory at once, apart from the module being consumed.
     """
 
     peak: int = 0
 
     @abstractmethod
     def put(self, name: str, pair: Pair) -> None:
-        """The pair of a module in the batch in progress."""
+        """Add the pair of a module in the current batch."""
 
     @abstractmethod
     def finish(self, batch: int, losses: Tensor) -> None:
-        """Every module of the batch is there; its losses are (B,) in float64."""
+        """Complete a batch, of which every module has been put; its losses are (B,) in float64."""
 
     @abstractmethod
     def losses(self, batch: int) -> Tensor | None:
-        """The losses of a batch that is there already; None if it has to be computed."""
+        """The losses of a stored batch; None if it has to be computed."""
 
     @abstractmethod
     def whole(self, name: str) -> bool:
-        """Whether the pairs of the module may be taken now, in the midst of the last batch."""
+        """Whether the pairs of the module may be taken now, before the last batch ends."""
 
     @abstractmethod
     def take(self, name: str) -> Pairs:
-        """The pairs of a module in the order of the batches; they are forgotten where memory is scarce."""
+        """The pairs of a module in the order of the batches. A store in memory drops them."""
 
-    def close(self) -> None:  # noqa: B027  most stores have nothing to clear away
-        """The pass is over and nothing of it is needed any more."""
+    def close(self) -> None:  # noqa: B027  most stores have nothing to release
+        """End the pass, and release what it stored."""
 
 
-class Held(Store):
-    """In memory, on the CPU; the last batch's stay on the device, since they are taken at once.
+class MemoryStore(PairStore):
+    """Pairs in memory, on the CPU. Pairs of the last batch stay on the device, because they are taken at once.
 
     Args:
-        batches: how many there are.
+        batches: number of batches.
         early: whether a module's pairs may be taken, and so freed, inside the backward pass of the last batch.
     """
 
@@ -93,12 +93,12 @@ class Held(Store):
         return self._pairs.pop(name)
 
 
-class Spilled(Store):
-    """On disk, one folder per batch.
+class DiskStore(PairStore):
+    """Pairs on disk, one folder per batch.
 
     Args:
-        folder: of this run, named by its key; shared by all machines that run it.
-        batches: the batches, by their number in the run, that this process looks after.
+        folder: the folder of this run, named by its key; shared by all machines of the run.
+        batches: the batches, by their number in the run, that this process stores.
         names: the modules.
     """
 
@@ -129,7 +129,7 @@ class Spilled(Store):
         assert self._working is not None  # noqa: S101  put comes first
         with writing(self._folder):
             (self._working / INDEX).write_text(json.dumps(self._digests))
-            shutil.rmtree(self._path(batch), ignore_errors=True)  # what is there was found damaged
+            shutil.rmtree(self._path(batch), ignore_errors=True)  # a folder that is there is damaged
             os.rename(self._working, self._path(batch))
         self._working, self._digests = None, {}
         self._finished.add(batch)
@@ -148,7 +148,7 @@ class Spilled(Store):
             return pair_of(load_file(file))  # mapped into memory, read when used
         except (OSError, KeyError, SafetensorError) as error:
             raise ScoringError(
-                f"cache: {file} has gone or was damaged during the run; run again, what is whole is kept"
+                f"cache: {file} was deleted or damaged during the run; run again, intact batches are reused"
             ) from error
 
     def close(self) -> None:
@@ -162,7 +162,7 @@ class Spilled(Store):
         return folder / f"{name}.safetensors"
 
     def _intact(self, folder: Path) -> bool:
-        """Whether every file of a batch is there and is what was written."""
+        """Whether every file of a batch exists and matches its sha256."""
         try:
             digests = json.loads((folder / INDEX).read_text())
             return set(digests) == {*self._names, LOSSES} and all(
@@ -178,7 +178,7 @@ def _sha256(file: Path) -> str:
 
 
 def named(pair: Pair) -> dict[str, Tensor]:
-    """The tensors of a pair: one of a side under its name, a tuple of them under x.0, x.1, ..."""
+    """The tensors of a pair by name: one tensor of a side under its name, a tuple of them under x.0, x.1, ..."""
     return _named("x", pair[0]) | _named("d", pair[1])
 
 

@@ -1,7 +1,7 @@
-"""What one pass leaves for the surrogates: a statistic of every block, and the losses.
+"""Result of one pass for the surrogates: a statistic of every block, and the losses.
 
-Where the pairs wait follows from the memory that is granted, from the cache and from the sketch; see `footprint`,
-`store` and `sketch`.
+The memory limit, the cache and the sketch determine where the pairs are stored; see `footprint`, `pair_store` and
+`sketch`.
 """
 
 import shutil
@@ -14,12 +14,12 @@ from typing import Any, cast
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from zetaplan.errors import ScoringError
-from zetaplan.scoring.arguments import listed, require_name, shown
+from zetaplan.errors import ScoringError, shown
+from zetaplan.scoring.arguments import listed, require_name
 from zetaplan.scoring.backward.backward import backward_pass
 from zetaplan.scoring.backward.footprint import PRODUCT, Footprint, fitting_size, footprint
 from zetaplan.scoring.backward.free_memory import free_memory, room_on
-from zetaplan.scoring.backward.pair_store import CPU, Held, Spilled, Store
+from zetaplan.scoring.backward.pair_store import CPU, DiskStore, MemoryStore, PairStore
 from zetaplan.scoring.backward.per_sequence import Pairs
 from zetaplan.scoring.backward.sketch import Sketch, mean_products
 from zetaplan.scoring.backward.statistics import Gram, Statistic, take_in
@@ -34,33 +34,33 @@ Statistics = dict[type[Statistic], list[Statistic]]  # one of each kind per bloc
 
 
 @dataclass(frozen=True)
-class Observation:
-    """What a pass left.
+class PassResult:
+    """Result of a pass.
 
     Attributes:
         statistics: of all blocks; only those of this rank's blocks are filled.
-        repeats: the same from each sketch alone; empty without a sketch.
+        repeats: the statistics from each sketch alone; empty without a sketch.
         losses: (N,) in float64.
-        store: where the pairs were, not yet closed.
+        store: the store of the pairs, not yet closed.
         alone: whether this is the only rank, so that the store has every batch.
-        memory: the limit, the estimate and what was measured, in bytes.
+        memory: the limit, the estimate and the measured peaks, in bytes.
     """
 
     statistics: Statistics
     repeats: tuple[Statistics, ...]
     losses: Tensor
-    store: Store
+    store: PairStore
     alone: bool
     memory: dict[str, Any]
 
     @property
-    def reusable(self) -> Store | None:
-        """The store, if it holds the whole pairs of all batches still."""
-        return self.store if isinstance(self.store, Spilled) and self.alone else None
+    def reusable(self) -> PairStore | None:
+        """The store, if it still holds the full pairs of all batches."""
+        return self.store if isinstance(self.store, DiskStore) and self.alone else None
 
 
 def kinds_of(surrogates: Iterable[type[Curvature]]) -> set[type[Statistic]]:
-    """The statistics that the surrogates need, at least the products of the gradients."""
+    """The statistics that the surrogates need; at least the products of the gradients."""
     return {surrogate.statistic for surrogate in surrogates if issubclass(surrogate, OnePass)} or {Gram}
 
 
@@ -74,7 +74,7 @@ def found_surrogates(names: Sequence[str]) -> dict[str, type[Curvature]]:
 
 
 def require_sketchable(surrogates: Iterable[type[Curvature]], held_out: bool) -> None:
-    """Raise unless the surrogates, and what else is asked, follow from products of gradients alone."""
+    """Raise ScoringError unless the surrogates, and `held_out`, need only products of gradients."""
     for surrogate in surrogates:
         if issubclass(surrogate, MatrixFree) or not issubclass(cast(type[OnePass], surrogate).statistic, Gram):
             raise ScoringError(
@@ -82,16 +82,18 @@ def require_sketchable(surrogates: Iterable[type[Curvature]], held_out: bool) ->
                 "mc-fisher, or no sketch"
             )
     if held_out:
-        raise ScoringError("sketch: held_out needs the whole gradients for the steps; leave one of the two out")
+        raise ScoringError("sketch: held_out needs the full gradients for the steps; give only one of the two")
 
 
 def require_shardable(surrogates: Mapping[str, type[Curvature]], held_out: bool) -> None:
-    """Raise if a surrogate, or what else is asked, needs whole weights."""
+    """Raise ScoringError if a surrogate, or `held_out`, needs unsharded weights."""
     for name, surrogate in surrogates.items():
         if issubclass(surrogate, MatrixFree):
-            raise ScoringError(f"shard: {name} multiplies by H on whole weights; use a one-pass surrogate, or no shard")
+            raise ScoringError(
+                f"shard: {name} needs unsharded weights for products with H; use a one-pass surrogate, or no shard"
+            )
     if held_out:
-        raise ScoringError("shard: held_out takes steps in whole weights; leave one of the two out")
+        raise ScoringError("shard: held_out takes steps in unsharded weights; give only one of the two")
 
 
 def fitting_batch(
@@ -102,7 +104,7 @@ def fitting_batch(
     sketch: Sketch | None,
     carried: float,
 ) -> int | None:
-    """The most sequences of a batch that fit in what is free; None where the batches fit as they are."""
+    """The largest number of sequences per batch that fits in the free memory; None if the batches fit as given."""
     first = next(model.parameters())
     products = [surrogate for surrogate in surrogates if issubclass(surrogate, MatrixFree)]
     if products:  # with tangents, and in float64
@@ -111,7 +113,7 @@ def fitting_batch(
     return fitting_size(carried, data, needed, room_on(first.device))
 
 
-def observed(
+def measured_pass(
     model: nn.Module,
     parts: Sequence[Block],
     data: Sequence[Batch],
@@ -122,8 +124,11 @@ def observed(
     ranks: Ranks,
     progress: bool,
     carried: float = 0.0,
-) -> Observation:
-    """One pass; arguments and errors as for `score`. carried : bytes per token of the pass, see `activations`."""
+) -> PassResult:
+    """One pass over the data. Arguments and errors are those of `score`.
+
+    carried : bytes per token of the pass, see `activations`.
+    """
     sequences, kinds = sum(len(batch["labels"]) for batch in data), kinds_of(surrogates)
     places = [labelled_places(batch) for batch in data]
     batches, weights = rows(model, data, any(kind.drawn for kind in kinds), ranks)
@@ -133,7 +138,7 @@ def observed(
     store = _store(parts, batches, run, needed, memory, ranks)
     if progress:
         size = max(len(batch["labels"]) for batch in batches)
-        tqdm.write(needed.words(isinstance(store, Held), size, free), file=sys.stderr)
+        tqdm.write(needed.words(isinstance(store, MemoryStore), size, free), file=sys.stderr)
     filled: list[Statistics] = [
         {kind: [kind(sequences) for _ in parts] for kind in kinds} for _ in range(sketch.repeats if sketch else 1)
     ]
@@ -144,7 +149,7 @@ def observed(
             take_in([of_blocks[index] for of_blocks in statistics.values()], places, name, module, own)
 
     losses = backward_pass(model, parts, batches, consume, weights, progress, store, sketch, ranks)[:sequences]
-    return Observation(
+    return PassResult(
         statistics=_means(filled, parts) if sketch else filled[0],
         repeats=tuple(filled) if sketch else (),
         losses=losses,
@@ -153,7 +158,7 @@ def observed(
         memory={
             "limit": memory,
             "free": free,
-            "pairs": "disk" if isinstance(store, Spilled) else "memory",
+            "pairs": "disk" if isinstance(store, DiskStore) else "memory",
             "estimate": {
                 "pass": needed.passing,
                 "pairs": needed.held,
@@ -168,15 +173,15 @@ def observed(
 
 def _store(
     parts: Sequence[Block], batches: Sequence[Batch], run: Run, needed: Footprint, memory: int | None, ranks: Ranks
-) -> Store:
+) -> PairStore:
     needed.require_least(memory)
     if len(batches) > 1 and (run.folder or not needed.fits(memory, room_on(CPU))):
         names, folder = [name for part in parts for name in part.modules], run.pairs()
-        store = Spilled(folder, ranks.share(range(len(batches))), names)
-        if run.folder is None:  # nobody will look for it, however the run ends
+        store = DiskStore(folder, ranks.share(range(len(batches))), names)
+        if run.folder is None:  # a temporary folder, deleted however the run ends
             weakref.finalize(store, shutil.rmtree, folder, ignore_errors=True)
         return store
-    return Held(len(batches), early=ranks.alone)
+    return MemoryStore(len(batches), early=ranks.alone)
 
 
 def _means(repeats: Sequence[Statistics], parts: Sequence[Block]) -> Statistics:

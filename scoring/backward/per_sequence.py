@@ -1,8 +1,8 @@
 """Per-sequence gradients of one module, from its input x (B, ..., in) and the gradient d (B, ..., out) of its output.
 
 A linear y = W x + b has grad W = sum_t d_t x_t' and grad b = sum_t d_t over the tokens t of the sequence, one
-batched matrix product. Any other module (norms, routers, experts, and what is not known here) goes through its own
-vector-Jacobian product, one sequence at a time where it maps several tensors.
+batched matrix product. Every other module (norms, routers, experts, unknown classes) uses its own vector-Jacobian
+product, one sequence at a time if it maps several tensors.
 """
 
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ from transformers.pytorch_utils import Conv1D
 
 LINEAR = (nn.Linear, Conv1D)
 
-# Numbers in a chunk of gradients: 16 MB in float32 stay in cache between the product and its use.
+# Numbers in a chunk of gradients: 16 MB in float32 stay in the CPU cache between the product and its use.
 CHUNK = 1 << 22
 
-#: One tensor (B, ...), or for a module of several the tuple of them: entry i of each is its part of sequence i alone.
+#: One tensor (B, ...), or a tuple of them for a module of several tensors: entry i of each belongs to sequence i alone.
 Tensors = Tensor | tuple[Tensor, ...]
 Pair = tuple[Tensors, Tensors]
 Pairs = list[Pair]
@@ -27,18 +27,18 @@ def per_sequence_gradients(module: nn.Module, pairs: Pairs) -> Iterator[Tensor]:
     """Chunks (N, p) of the gradients of the module's own parameters, in at least float32, N over all pairs.
 
     Args:
-        module: the module whose own parameters are meant, not those of its children.
-        pairs: (x, d) of each batch, the first dimension counting sequences.
+        module: the module; parameters of its children are excluded.
+        pairs: (x, d) of each batch; the first dimension counts sequences.
     """
     if isinstance(pairs[0][0], tuple):
         return _several(module, pairs)
     simple = in_wide(pairs)
-    # Exact types: a subclass may compute something else, which the general way differentiates as it is.
+    # Exact types: a subclass may compute another function, which `_general` differentiates.
     return _linear(module, simple) if type(module) in LINEAR else _general(module, simple)
 
 
 def in_wide(pairs: Pairs) -> list[tuple[Tensor, Tensor]]:
-    """The pairs of a module that maps one tensor to one, in float32 at least."""
+    """The pairs of a module that maps one tensor to one tensor, in at least float32."""
     simple = [(x, d) for x, d in pairs if isinstance(x, Tensor) and isinstance(d, Tensor)]
     wide = torch.promote_types(simple[0][1].dtype, torch.float32)
     return [(x.to(wide), d.to(wide)) for x, d in simple]
@@ -51,7 +51,7 @@ def moved(pair: Pair, device: torch.device) -> Pair:
 
 
 def joined_calls(calls: Pairs) -> Pair:
-    """Several uses of a linear in one batch as one, its tokens one after the other: their gradients add up."""
+    """Several calls of a linear in one batch as one call with their tokens concatenated: their gradients add up."""
     if len(calls) == 1:
         return calls[0]
     xs, ds = zip(
@@ -71,7 +71,7 @@ def _linear(module: nn.Module, pairs: list[tuple[Tensor, Tensor]]) -> Iterator[T
 
 
 def _joined(batches: list[Tensor]) -> Tensor:
-    return batches[0] if len(batches) == 1 else torch.cat(batches)  # spares a copy of the chunk
+    return batches[0] if len(batches) == 1 else torch.cat(batches)  # avoids a copy of the chunk
 
 
 def tokens(values: Tensor) -> Tensor:

@@ -1,21 +1,21 @@
-"""Unbiased sketches of a linear's gradients, for when the pairs themselves are too many to keep.
+"""Unbiased sketches of a linear's gradients, for runs whose pairs are too large to store.
 
 With random S_in (in, r) and S_out (out, r), independent of each other and E[S S'] = I, the pair (x, d) is replaced by
 (S_in'x, S_out'd), whose gradient is S_out'(sum_t d_t x_t')S_in. Its products are unbiased:
 
     E <S_out' G_i S_in, S_out' G_j S_in> = tr(G_i' E[S_out S_out'] G_j E[S_in S_in']) = <G_i, G_j>.
 
-S = sqrt(n/r) Q, with Q (n, r) the first columns of a Haar-distributed orthogonal matrix, has E[S S'] = I, less variance
-than independent numbers, and S S' = I when r = n, which makes the sketch exact. The relative deviation of a product is
-of order 1/r for the two sides together and falls as 1/sqrt(repeats). Modules that are no linear (norms, experts) are
-kept as they are.
+S = sqrt(n/r) Q, with Q (n, r) the first columns of a Haar-distributed orthogonal matrix, has E[S S'] = I and less
+variance than independent numbers. If r = n then S S' = I, and the sketch is exact. The relative deviation of a product
+is of order 1/r for the two sides together and falls as 1/sqrt(repeats). Modules other than linears (norms, experts) are
+stored unsketched.
 
-A run holds `repeats` independent sketches. Their mean gives the scores; the spread of the gains that each gives alone
-says how far off they are: with gains z_m of R sketches and z of their mean products,
+A run holds `repeats` independent sketches. Their mean gives the scores. The spread of the gains of the single sketches
+estimates the error. With gains z_m of R sketches and z the gain of their mean products,
 
     variance = var(z_m) / R,    bias = (mean z_m - z) / (R - 1),    error = sqrt(variance + bias^2),
 
-since what one sketch bends the gain by, to second order, R of them bend it by an R-th.
+since the bias of a gain is to second order proportional to 1/R.
 """
 
 import copy
@@ -37,12 +37,12 @@ REPEATS = 4
 
 @dataclass(frozen=True)
 class Sketch:
-    """Independent sketches of every linear's pairs, side by side in the last dimension.
+    """Independent sketches of every linear's pairs, concatenated in the last dimension.
 
     Attributes:
-        rank: r of each sketch, at least 1; a side that is not wider than r is turned, not shortened.
-        repeats: R, at least 2 so that the error can be told.
-        seed: of all draws; the projections of a module depend on its name and nothing else.
+        rank: r of each sketch, at least 1; a side that is not wider than r is rotated, not shortened.
+        repeats: R, at least 2, because the error estimate needs a spread.
+        seed: seed of all draws; the projections of a module depend on the seed and its name only.
     """
 
     rank: int
@@ -55,7 +55,7 @@ class Sketch:
                 raise ScoringError(f"sketch: {name} = {getattr(self, name)}; expected at least {least}")
 
     def of(self, name: str, module: nn.Module, pair: Pair) -> Pair:
-        """The pair (B, ..., R r) in place of (B, ..., in) and (B, ..., out)."""
+        """The sketched pair (B, ..., R r) of a pair (B, ..., in) and (B, ..., out)."""
         if type(module) not in LINEAR:
             return pair
         x, d = (self._projected(f"{name} {side}", value) for side, value in zip("xd", pair, strict=True))
@@ -79,7 +79,7 @@ class Sketch:
         return haar * math.sqrt(width / rank)
 
     def part(self, module: nn.Module, pairs: Pairs, repeat: int) -> Pairs:
-        """The pairs of one of the sketches alone."""
+        """The pairs of one sketch alone."""
         if type(module) not in LINEAR:
             return pairs
         return [(self._slice(x, repeat), self._slice(d, repeat)) for x, d in pairs]
@@ -90,7 +90,7 @@ class Sketch:
 
 
 def mean_products(repeats: Sequence[Gram], parameters: int) -> Gram:
-    """The mean of the products of several sketches, as those of a block with so many parameters."""
+    """The mean of the products of several sketches, as the products of a block with so many parameters."""
     mean = copy.copy(repeats[0])
     mean.products = torch.stack([gram.products for gram in repeats]).mean(0)
     mean.parameters = parameters
@@ -98,7 +98,7 @@ def mean_products(repeats: Sequence[Gram], parameters: int) -> Gram:
 
 
 def relative_error(gain: float, alone: Sequence[float]) -> float:
-    """The error of a gain from all sketches, relative to it, from the gains that each of R sketches gives alone."""
+    """The relative error of a gain from all sketches, given the gain of each of the R sketches alone."""
     repeats = len(alone)
     mean = sum(alone) / repeats
     variance = sum((one - mean) ** 2 for one in alone) / (repeats - 1) / repeats

@@ -1,7 +1,8 @@
-"""What one pass leaves of the per-sequence gradients G (N x d) of a block, before they are dropped.
+"""Statistics of the per-sequence gradients G (N x d) of a block, accumulated in one pass.
 
-A statistic meets the modules of its block one by one, in any order, and forgets each: the gradients themselves
-(N times the size of the model) never exist at once. The halves are the sequences of even and of odd index.
+A statistic receives the modules of its block one by one, in any order, and stores none of their gradients. The
+gradients themselves (N times the size of the model) never exist at once. The halves are the sequences of even and of
+odd index.
 """
 
 import math
@@ -23,7 +24,7 @@ class Statistic(ABC):
 
     Attributes:
         drawn: whether G has N further rows, the gradients at labels drawn from the model (see `sampling`).
-        numbers: how many numbers it keeps of every parameter.
+        numbers: how many numbers it stores per parameter.
     """
 
     drawn: ClassVar[bool] = False
@@ -39,19 +40,19 @@ class Statistic(ABC):
 
 
 class Columnwise(Statistic):
-    """A sum over the columns of G, which come in chunks and in any order of the parameters."""
+    """A sum over the columns of G, which are added in chunks and in any order of the parameters."""
 
     @abstractmethod
     def add(self, gradients: Tensor) -> None:
-        """Take in the gradients (N, p) of p further parameters, float32 or float64."""
+        """Add the gradients (N, p) of p further parameters, float32 or float64."""
 
 
 class Modulewise(Statistic):
-    """A statistic that needs the inputs and output gradients of each module whole."""
+    """A statistic that needs the full inputs and output gradients of each module."""
 
     @abstractmethod
     def add_module(self, name: str, module: nn.Module, pairs: Pairs, places: Sequence[Tensor]) -> None:
-        """Take in one further module, from its pairs (x, d) of all N sequences, and the places (B, T) that count."""
+        """Add one further module: its pairs (x, d) of all N sequences, and the places (B, T) that count in the loss."""
 
 
 class Gram(Columnwise):
@@ -85,7 +86,7 @@ class SampledGram(Gram):
 
 
 class Moments(Columnwise):
-    """Mean and mean square of every column over each half: four numbers per parameter, kept on the CPU."""
+    """Mean and mean square of every column over each half: four numbers per parameter, stored on the CPU."""
 
     numbers = 4
 
@@ -113,13 +114,13 @@ class Moments(Columnwise):
 def take_in(
     statistics: Iterable[Statistic], places: Sequence[Tensor], name: str, module: nn.Module, pairs: Pairs
 ) -> None:
-    """Show a module to every statistic of its block; its gradients are formed once for all that want them.
+    """Add a module to every statistic of its block. Its gradients are computed once for all statistics that need them.
 
     Args:
-        statistics: of one block.
+        statistics: the statistics of one block.
         places: of each batch at the sequences' own labels, the tokens (B, T) that its loss can depend on; pairs at
-            other labels come after those.
-        name: of the module.
+            drawn labels follow after those.
+        name: name of the module.
         module: the module.
         pairs: (x, d) of every batch.
     """

@@ -1,11 +1,11 @@
-"""The surrogates of the curvature H: one file each, named in the field's terms, found by the file's name.
+"""Surrogates of the curvature H: one file each, named in the field's terms and found by the file's name.
 
-Each answers the same questions about a block: the gain zeta^2 = g'(H + tau I)^-1 g with an enclosure of it, the noise
-floor, the standard error, the cross-fitted gain, the effective dimension, and the step that the gain is the promise of.
-A `OnePass` surrogate knows what one pass left of the per-sequence gradients; a `MatrixFree` one multiplies by H.
+Each surrogate computes for a block: the gain zeta^2 = g'(H + tau I)^-1 g with an enclosure of it, the noise floor, the
+standard error, the cross-fitted gain, the effective dimension, and the step whose predicted decrease the gain is. A
+`OnePass` surrogate uses a statistic of the per-sequence gradients; a `MatrixFree` surrogate multiplies by H.
 
-The noise floor is the gain expected if every sequence's gradient got an independent random sign, E[g g'] = F / N: what
-is left when the sequences share no direction at all. A function of F = G'G/N holds still under these signs.
+The noise floor is the gain expected if every sequence's gradient had an independent random sign, E[g g'] = F / N: the
+gain of sequences that share no direction. A function of F = G'G/N is unchanged by these signs.
 """
 
 import sys
@@ -24,7 +24,7 @@ from zetaplan.scoring.backward.statistics import Statistic
 if TYPE_CHECKING:
     from zetaplan.scoring.curvature._products import LinearisedBlock
 
-#: From name, module and captured pairs to the step (p,) of the module's parameters, in the order of their gradients.
+#: From name, module and recorded pairs to the step (p,) of the module's parameters, in the order of their gradients.
 ModuleStep = Callable[[str, nn.Module, Pairs], Tensor]
 
 
@@ -46,34 +46,36 @@ class Curvature(ABC):
         """zeta^2 = g'(H + tau I)^-1 g >= 0."""
 
     def enclosure(self, tau: float) -> tuple[float, float]:
-        """Low and high with low <= zeta^2 <= high; a closed form gives its value twice.
+        """Low and high with low <= zeta^2 <= high; both equal the gain of a closed form.
 
-        They hold the gain too. Of an approximation to another curvature they may enclose zeta^2 of that.
+        The interval contains the gain. For an approximation to another curvature it may enclose zeta^2 of that
+        curvature.
         """
         return self.gain(tau), self.gain(tau)
 
     def noise_floor(self, tau: float) -> float | None:
-        """The gain expected under random signs of the sequences' gradients; None if the surrogate cannot tell."""
+        """The gain expected under random signs of the sequences' gradients; None if the surrogate has none."""
         return None
 
     def standard_error(self, tau: float) -> float | None:
-        """Of the gain, by the jackknife over sequences at fixed tau; None if the surrogate cannot tell."""
+        """Standard error of the gain, by the jackknife over sequences at fixed tau; None if the surrogate has none."""
         return None
 
     def cross_fitted(self, tau: float) -> tuple[float, float] | None:
         """mean_{i != j} g_i'(H + tau I)^-1 g_j over each half of the sequences, with H from the other half.
 
-        Unbiased for g'H~^-1 g at that H (method of cross-fitting), so negative values occur; None if it cannot tell.
+        Unbiased for g'H~^-1 g at that H (method of cross-fitting), so negative values occur. None if the surrogate has
+        none.
         """
         return None
 
     def effective_dimension(self, tau: float) -> float | None:
-        """tr(H (H + tau I)^-1): how many directions curve by more than tau; None if the surrogate cannot tell."""
+        """tr(H (H + tau I)^-1), the number of directions with curvature above tau; None if the surrogate has none."""
         return None
 
 
 class OnePass(Curvature):
-    """A surrogate from a statistic of the one pass. statistic: what it needs from the pass."""
+    """A surrogate computed from a statistic of one pass. statistic: the class of that statistic."""
 
     statistic: ClassVar[type[Statistic]]
 
@@ -88,10 +90,10 @@ class OnePass(Curvature):
 class MatrixFree(Curvature):
     """A surrogate that multiplies vectors by H, on one block and the same sequences.
 
-    width: of the enclosure, relative to its low end, at which it may stop.
+    width: relative width of the enclosure, in units of its low end, at which the surrogate may stop.
 
     Attributes:
-        numbers: how many numbers it keeps of every parameter of the block, in the precision of the vectors.
+        numbers: how many numbers it stores per parameter of the block, in the precision of the vectors.
     """
 
     numbers: ClassVar[int]
@@ -105,7 +107,7 @@ class MatrixFree(Curvature):
 
 
 def columnwise(step: Callable[[Tensor], Tensor]) -> ModuleStep:
-    """The step of a module from that of each chunk of its gradients, (N, p) to (p,)."""
+    """The step of a module from the step of each chunk of its gradients, (N, p) to (p,)."""
 
     def of_module(name: str, module: nn.Module, pairs: Pairs) -> Tensor:
         return torch.cat([step(gradients) for gradients in per_sequence_gradients(module, pairs)])
@@ -114,11 +116,11 @@ def columnwise(step: Callable[[Tensor], Tensor]) -> ModuleStep:
 
 
 def curvature_names() -> tuple[str, ...]:
-    """The surrogates of this folder, for example "block-fisher"."""
+    """The names of the surrogates in this folder, for example "block-fisher"."""
     return _found.names(sys.modules[__name__])
 
 
 def find_curvature(name: str) -> type[Curvature]:
-    """The surrogate `BlockFisher` of the file `block_fisher.py` for the name "block-fisher"."""
+    """The surrogate of a name: the class `BlockFisher` of the file `block_fisher.py` for "block-fisher"."""
     module = _found.module(sys.modules[__name__], name, argument="curvature", error=ScoringError)
     return cast(type[Curvature], getattr(module, name.title().replace("-", "")))

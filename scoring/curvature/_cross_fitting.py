@@ -1,7 +1,7 @@
-"""Cross-fitting: the gain of each half of the sequences in the curvature of the other, without the squares of noise.
+"""Cross-fitting: the gain of each half of the sequences in the curvature of the other half, without squares of noise.
 
 For fixed H the mean of g_i' H~^-1 g_j over i != j is unbiased for g' H~^-1 g: noise of different sequences is
-independent, and only the terms i = j, which carry the noise floor, are biased.
+independent, and only the terms i = j, which contain the noise floor, are biased.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zetaplan.scoring.backward.statistics import HALVES
 
-#: Fewer sequences leave a half with no pair i != j.
+#: The fewest sequences for which each half has a pair i != j.
 FEWEST = 4
 
 
@@ -21,7 +21,7 @@ def off_diagonal_mean(products: Tensor) -> float:
 
 
 def over_halves(one: Callable[[slice, slice], float], sequences: int) -> tuple[float, float] | None:
-    """`one(half, other)` both ways round; None if a half would hold fewer than two sequences."""
+    """`one(half, other)` for both assignments of the halves; None if a half would hold fewer than two sequences."""
     if sequences < FEWEST:
         return None
     first, second = HALVES

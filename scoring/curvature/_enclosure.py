@@ -1,17 +1,19 @@
-"""An interval that holds zeta^2, from any x that is meant to be (H + tau I)^-1 g: of Lanczos, of CG, of Nystrom.
+"""Enclosure of zeta^2, from any approximation x of (H + tau I)^-1 g: by Lanczos, by CG, by Nystrom.
 
 With the residual r = g - (H + tau I) x, and a > 0 below the spectrum of H + tau I,
 
     zeta^2 = g'x + r'x + r'(H + tau I)^-1 r,    so    g'x + r'x  <=  zeta^2  <=  g'x + r'x + |r|^2 / a,
 
-whatever x is. Both are taken in float64 at the multiple of x for which r'x = 0, the best of all; x = 0 says |g|^2 / a.
+for every x. Both bounds are computed in float64 at the multiple of x for which r'x = 0, the best multiple; x = 0 gives
+the upper bound |g|^2 / a.
 
-zeta^2 is the gain of the model in real arithmetic: parameters and buffers are the numbers that are stored, in whatever
-type, operations are exact, and a cast to a narrower type changes nothing. The reference computes in float64 throughout
-(see `precision`), and its rounding is measured: g and H v are computed again with the result of every operation changed
-at random by up to 64 units in the last place, and what that changes is granted. For products this is done at x + u and
-x - u, with random signs u as long as x, against Hx and Hu, so that a lack of linearity counts too. The error of the
-model's own precision is how much its products at x and u differ from the reference.
+zeta^2 is the gain of the model in real arithmetic: parameters and buffers are the numbers as stored, in any dtype,
+operations are exact, and a cast to a narrower dtype changes nothing. The reference computes in float64 throughout (see
+`precision`), and its rounding is measured: g and H v are computed again with the result of every operation changed at
+random by up to 64 units in the last place, and the observed change is added to the error bound. For products this is
+done at x + u and x - u, with random signs u of the length of x, compared with Hx and Hu, so that deviations from
+linearity are included. The error of the model's own precision is the difference of its products at x and u from the
+reference.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,23 +27,23 @@ from zetaplan.scoring.curvature._products import LinearisedBlock
 BlockProduct = Callable[[LinearisedBlock, Tensor], Tensor]
 
 SEED = 20260303
-#: Relative error granted to sums over the numbers of a block, in float64.
+#: Assumed relative error of sums over the numbers of a block, in float64.
 ROUNDING = 1e-13
 #: How often the gradient is computed with its intermediate results changed.
 DRAWS = 2
-#: How far a measured error may underestimate that of other vectors.
+#: Factor by which an error measured at some vectors may underestimate the error at others.
 SAFETY = 4.0
 
 
 class Gradient(NamedTuple):
-    """g (d,) in float64, and what the error of its length is not above."""
+    """g (d,) in float64, and an upper bound on the length of its error."""
 
     value: Tensor
     error: float
 
 
 class Measured(NamedTuple):
-    """H v in float64, its error, and the larger one of a product in the model's precision; both per |v|."""
+    """H v in float64, its error, and the larger error of a product in the model's precision; both errors per |v|."""
 
     image: Tensor
     exact: float
@@ -51,9 +53,9 @@ class Measured(NamedTuple):
 class Enclosed(NamedTuple):
     """low <= zeta^2 <= high.
 
-    x: the multiple that was taken, (d,) in float64.
+    x: the multiple of x used, (d,) in float64.
     error: of a product in the model's precision, per length of the vector.
-    length: what |(H + tau I)^-1 g| is not above.
+    length: an upper bound on |(H + tau I)^-1 g|.
     """
 
     low: float
@@ -64,7 +66,7 @@ class Enclosed(NamedTuple):
 
 
 def measured_gradient(block: LinearisedBlock) -> Gradient:
-    """g in float64, whatever the block's precision, and what it is worth."""
+    """g in float64, in whatever precision the block computes, with its measured error."""
     exact = block.in_float64()
     value = exact.gradient()
     changes = [float((exact.shaken(SEED + draw).gradient() - value).norm()) for draw in range(DRAWS)]
@@ -72,7 +74,7 @@ def measured_gradient(block: LinearisedBlock) -> Gradient:
 
 
 def measured(product: BlockProduct, block: LinearisedBlock, v: Tensor) -> Measured:
-    """H v for a vector (d,) in the block's precision, and what products in both precisions are worth."""
+    """H v for a vector (d,) in the block's precision, with the measured errors of products in both precisions."""
     exact, u = block.in_float64(), next(signs(block, SEED + 1))
     u *= v.norm() / u.norm()
     image, other = product(exact, v.double()), product(exact, u.double())
@@ -112,7 +114,7 @@ def enclosed(
 
 
 def signs(block: LinearisedBlock, seed: int) -> Iterator[Tensor]:
-    """Random signs (d,) of the block, one vector after the other."""
+    """Random sign vectors (d,) of the block, one after another."""
     generator = torch.Generator().manual_seed(seed)
     while True:
         drawn = 2.0 * torch.randint(0, 2, (block.dimension,), generator=generator) - 1.0

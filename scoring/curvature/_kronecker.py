@@ -1,14 +1,14 @@
 """Kronecker factors of the empirical Fisher, one pair per linear, and zeta^2 in their eigenbasis.
 
-A linear maps x_t to y_t = W x_t + b at every place t; with x_t extended by a 1 for the bias and d_t the gradient of
-its sequence's loss at y_t, the gradient of sequence i is sum_t d_t x_t'. Taking the places as independent of each
-other, and d as independent of x ("expand": Martens & Grosse 2015; Eschenhagen et al. 2023),
+A linear maps x_t to y_t = W x_t + b at every place t. With x_t extended by a 1 for the bias and d_t the gradient of
+its sequence's loss at y_t, the gradient of sequence i is sum_t d_t x_t'. Assuming that places are independent of each
+other, and d of x ("expand": Martens & Grosse 2015; Eschenhagen et al. 2023),
 
     F = (1/N) sum_i vec(sum_t d_t x_t') vec(.)'  ~  B (x) A,    A = (1/R) sum_t x_t x_t',    B = (1/N) sum_t d_t d_t',
 
-over the R places that the loss can depend on: tokens with a label to come, so that padding is not counted. With
-A = U diag(a) U' and B = V diag(b) V', B (x) A has the eigenvalues b_j a_i, and in its eigenbasis the gradient is
-V'(sum_t d_t x_t')U. A module that is no linear (a norm) has no such factors: it stands in its own basis with the
+over the R places that the loss can depend on: tokens with a later label, so that padding is not counted. With
+A = U diag(a) U' and B = V diag(b) V', B (x) A has the eigenvalues b_j a_i, and the gradient in its eigenbasis is
+V'(sum_t d_t x_t')U. A module other than a linear (a norm) has no such factors: its basis is the identity, with the
 diagonal of the Fisher.
 """
 
@@ -30,10 +30,11 @@ class Rotated:
     """One module in its eigenbasis.
 
     Attributes:
-        left, right: V (out, out) and U (in, in); None for a module that stands in its own basis.
+        left, right: V (out, out) and U (in, in); None for a module whose basis is the identity.
         factors: (out, in), the eigenvalues b_j a_i; for a module without factors the diagonal Fisher.
         mean: (out, in), g in the eigenbasis.
-        square: (out, in), the mean over sequences of their squared gradients there: the Fisher's true diagonal.
+        square: (out, in), the mean over sequences of their squared gradients in the eigenbasis: the true diagonal of
+            the Fisher.
     """
 
     left: Tensor | None
@@ -44,9 +45,9 @@ class Rotated:
 
 
 class KroneckerFactors(Modulewise):
-    """Every module of a block in its eigenbasis: four numbers per parameter, kept on the CPU."""
+    """Every module of a block in its eigenbasis: four numbers per parameter, stored on the CPU."""
 
-    numbers = 8  # three, and the eigenvectors of both sides: up to five where one side is four times the other
+    numbers = 8  # three, and the eigenvectors of both sides: up to five if one side is four times the other
 
     def __init__(self, sequences: int) -> None:
         self.sequences = sequences
@@ -62,7 +63,7 @@ class KroneckerFactors(Modulewise):
 
 
 class Kronecker(OnePass):
-    """H = sum over modules of V (x) U diag(spectrum) (V (x) U)'; subclasses say which spectrum."""
+    """H = sum over modules of V (x) U diag(spectrum) (V (x) U)'. Subclasses define the spectrum."""
 
     statistic = KroneckerFactors
 
@@ -120,12 +121,12 @@ def _rotated(module: nn.Module, pairs: Pairs, places: Sequence[Tensor]) -> Rotat
 
 
 def _repeated(places: Tensor, d: Tensor) -> Tensor:
-    """The places (B, T), once for every use of a linear that is used several times."""
+    """The places (B, T), repeated once per call of a linear that is called several times."""
     return places.to(d.device).repeat(1, d.shape[1] // places.shape[1])
 
 
 def _placed(x: Tensor, d: Tensor, bias: bool) -> tuple[Tensor, Tensor]:
-    """Input (B, T, in) and output gradient (B, T, out); the input with a 1 at its end where there is a bias."""
+    """Input (B, T, in) and output gradient (B, T, out). With a bias, a 1 is appended to the input."""
     x, d = tokens(x), tokens(d)
     return (torch.cat([x, torch.ones_like(x[..., :1])], dim=-1) if bias else x), d
 

@@ -1,10 +1,11 @@
-"""zeta^2 of a curvature that is only known by its products: enclosed, not estimated.
+"""Enclosure of zeta^2 of a curvature that is available only through its products.
 
-Lanczos in the model's precision finds x, near (H + tau I)^-1 g. The enclosure is the meeting of two intervals: that of
-the residual of x in float64 (see `enclosure`), and Gauss and Gauss-Radau, widened by the measured error of the products
-that they come from (see `lanczos`); where products are as coarse as in bfloat16, the first alone. It is of zeta^2 of
-the weights as they are stored, in real arithmetic, whichever precision the model computes in: what its code takes in
-float32 or less (norms, softmax, angles of positions, logits) the reference takes in float64, and measures its rounding.
+Lanczos in the model's precision computes x near (H + tau I)^-1 g. The enclosure is the intersection of two intervals.
+The first comes from the residual of x in float64 (see `enclosure`). The second is Gauss and Gauss-Radau, widened by the
+measured error of their products (see `lanczos`). If products are as coarse as in bfloat16, only the first is used. The
+enclosure holds for zeta^2 of the weights as stored, in real arithmetic, in whichever precision the model computes. What
+the model computes in float32 or less (norms, softmax, angles of positions, logits), the reference computes in float64,
+and its rounding is measured.
 """
 
 import math
@@ -22,9 +23,9 @@ from zetaplan.scoring.curvature._enclosure import SEED, Gradient, enclosed, meas
 from zetaplan.scoring.curvature._lanczos import Krylov, Product, lanczos
 from zetaplan.scoring.curvature._products import LinearisedBlock
 
-#: Steps after which the interval stays as wide as it is.
+#: The largest number of Lanczos steps, after which the interval is not narrowed further.
 STEPS = 100
-#: Error of a product, per largest eigenvalue, above which errors measured at two vectors say too little of the others.
+#: Error of a product, per largest eigenvalue, above which errors at two vectors do not bound those at others.
 COARSE = 1e-4
 #: Random sign vectors of Hutchinson's estimate of the trace (Hutchinson 1990).
 PROBES = 4
@@ -37,9 +38,9 @@ class _Solved(NamedTuple):
 
 
 class KrylovCurvature(MatrixFree):
-    """A curvature H with products, positive semi-definite unless `lower_end` says otherwise, of d eigenvalues."""
+    """A curvature H with products and d eigenvalues, positive semi-definite unless `lower_end` is overridden."""
 
-    numbers = STEPS + 24  # the basis, and a dozen vectors in float64 where they are proved
+    numbers = STEPS + 24  # the basis, and a dozen vectors in float64 for the proof
 
     def __init__(self, block: LinearisedBlock, width: float) -> None:
         self.block = block
@@ -50,7 +51,7 @@ class KrylovCurvature(MatrixFree):
     @staticmethod
     @abstractmethod
     def product(block: LinearisedBlock, v: Tensor) -> Tensor:
-        """H v, (d,), on that block."""
+        """H v, (d,), on the given block."""
 
     @cached_property
     def trace(self) -> float:  # type: ignore[override]
@@ -69,7 +70,7 @@ class KrylovCurvature(MatrixFree):
         return -self._at(tau).x
 
     def lower_end(self, tau: float) -> float:
-        """A number below every eigenvalue of H, above -tau: zero for a positive semi-definite one."""
+        """A number below every eigenvalue of H, above -tau: zero if H is positive semi-definite."""
         return 0.0
 
     def multiply(self, v: Tensor) -> Tensor:
@@ -77,7 +78,7 @@ class KrylovCurvature(MatrixFree):
         return self.product(self.block, v)
 
     def arithmetic(self, krylov: Krylov) -> float:
-        """The error that orthogonalising in the vectors' precision adds to a product."""
+        """The error that orthogonalisation in the vectors' precision adds to a product."""
         return torch.finfo(self.block.dtype).eps * krylov.largest()
 
     def _at(self, tau: float) -> _Solved:
@@ -98,7 +99,7 @@ class KrylovCurvature(MatrixFree):
         return self._proved(krylov, tau, floor)
 
     def _enough(self, tau: float, floor: float) -> Callable[[Krylov], bool]:
-        """Whether one of the two intervals would be narrow, were a product wrong by no more than the arithmetic is."""
+        """Whether one of the intervals would be narrow enough if products had only the error of the arithmetic."""
 
         def enough(krylov: Krylov) -> bool:
             low, high = krylov.bounds(tau, floor, self.arithmetic(krylov))
@@ -108,12 +109,12 @@ class KrylovCurvature(MatrixFree):
 
     def _proved(self, krylov: Krylov, tau: float, floor: float) -> _Solved:
         found = enclosed(self.product, self.block, self._gradient, krylov.solution(tau, floor), tau, floor)
-        if found.error > COARSE * krylov.largest():  # bfloat16: the residual alone, which is taken in float64
+        if found.error > COARSE * krylov.largest():  # bfloat16: the residual alone, computed in float64
             return _Solved(found.low, found.high, found.x.to(self.block.dtype))
         gauss, radau = krylov.bounds(tau, floor, found.error + self.arithmetic(krylov))
         value, unsure = self._gradient
         first = krylov.basis[0].double()
-        shift = float((value - krylov.norm / first.norm() * first).norm()) + unsure  # from where Lanczos started
+        shift = float((value - krylov.norm / first.norm() * first).norm()) + unsure  # from the start vector of Lanczos
         moved = shift * (2 * found.length + shift / (floor + tau))  # |g'H~^-1 g - h'H~^-1 h| for h that far from g
         low, high = max(found.low, gauss - moved), min(found.high, radau + moved)
         return _Solved(low, max(low, high), found.x.to(self.block.dtype))

@@ -1,17 +1,18 @@
 """Lanczos: bounds of the quadratic form g'(H + tau I)^-1 g from products H v (Golub & Meurant 1994, 2010).
 
 k steps from g give orthonormal V with first column g/|g| and the tridiagonal T = V'HV. With t a damping for which
-H + t I is positive definite, and a > 0 below all of its spectrum,
+H + t I is positive definite, and a > 0 below its whole spectrum,
 
     Gauss          |g|^2 e_1'(T + t I)^-1 e_1                              <= g'(H + t I)^-1 g
     Gauss-Radau    the same with one more row, so that a is an eigenvalue  >= g'(H + t I)^-1 g
 
 because the error of each rule is a derivative of 1/s of known sign: even ones are positive, odd ones negative. Gauss is
-also what k steps of conjugate gradients return, g'x with x = |g| V (T + t I)^-1 e_1.
+also the result g'x of k steps of conjugate gradients, with x = |g| V (T + t I)^-1 e_1.
 
-Products are rounded. If each is wrong by at most epsilon |v|, Lanczos has met H + E with a symmetric E, zero outside
-what it saw, |E| <= sqrt(2k) epsilon =: w. Since H + E - w I <= H <= H + E + w I in the order of Loewner, and inversion
-turns that order round, Gauss at tau + w and Gauss-Radau at tau - w with a = floor + tau - 2w lie below and above still.
+Products are rounded. If each has an error of at most epsilon |v|, Lanczos has used H + E with a symmetric E, zero
+outside the subspace it explored, |E| <= sqrt(2k) epsilon =: w. H + E - w I <= H <= H + E + w I in the order of Loewner,
+and inversion reverses that order. Therefore Gauss at tau + w, and Gauss-Radau at tau - w with a = floor + tau - 2w, are
+still bounds from below and above.
 """
 
 import math
@@ -23,19 +24,19 @@ from torch import Tensor
 
 Product = Callable[[Tensor], Tensor]
 
-#: Of float64 in the arithmetic of T, and of the vectors' precision in a residual that is nothing but rounding.
+#: Rounding of float64 in the arithmetic of T, and of the vectors' precision in a residual that is rounding only.
 ROUNDING = 32.0
 
 
 @dataclass(frozen=True, eq=False)
 class Krylov:
-    """What k steps of Lanczos on H from a start vector leave behind; independent of the damping.
+    """Result of k steps of Lanczos on H from a start vector; independent of the damping.
 
     Attributes:
         basis: the k orthonormal columns of V, (d,) each, in the precision of the products.
-        diagonal: (k,) of T, float64.
-        off: (k,) below the diagonal; the last is the norm of the residual that step k + 1 would start from.
-        norm: of the start vector.
+        diagonal: (k,), the diagonal of T, float64.
+        off: (k,), the subdiagonal of T; the last entry is the norm of the residual that step k + 1 would start from.
+        norm: length of the start vector.
         full: whether the steps have exhausted the Krylov space, so that the Ritz values are eigenvalues.
     """
 
@@ -66,8 +67,8 @@ class Krylov:
     def solution(self, tau: float, floor: float) -> Tensor:
         """x, near (H + tau I)^-1 g, (d,): |g| T^-1 e_1 in the basis.
 
-        Ritz values that rounding put below the floor of the spectrum count as the floor: any x will do where its
-        residual is measured.
+        Ritz values below the floor of the spectrum because of rounding are raised to the floor. Any x is valid where
+        its residual is measured.
         """
         values, vectors = torch.linalg.eigh(self.tridiagonal)
         inside = vectors @ (vectors[0] * self.norm / (values.clamp(min=floor) + tau))
@@ -77,19 +78,19 @@ class Krylov:
         return x
 
     def residual(self, tau: float) -> float:
-        """|g - (H + tau I)x| at the solution x, as exact products would have it."""
+        """|g - (H + tau I)x| at the solution x, if products were exact."""
         last = torch.zeros(self.steps, dtype=torch.float64)
         last[0] = self.norm
         damped = self.tridiagonal + tau * torch.eye(self.steps, dtype=torch.float64)
         return float(self.off[-1]) * abs(float(torch.linalg.solve(damped, last)[-1]))
 
     def bounds(self, tau: float, floor: float, epsilon: float = 0.0) -> tuple[float, float]:
-        """Gauss below and Gauss-Radau above g'(H + tau I)^-1 g; infinity where the error leaves nothing to say.
+        """Gauss below and Gauss-Radau above g'(H + tau I)^-1 g; infinity if the error is too large for an upper bound.
 
         Args:
             tau: damping.
             floor: a number below every eigenvalue of H, 0 if it is positive semi-definite; floor + tau > 0.
-            epsilon: the relative-to-|v| error of a product H v.
+            epsilon: the error of a product H v per |v|.
         """
         size = float(self.diagonal.abs().max()) + float(self.off.max()) + tau
         wrong = math.sqrt(2 * self.steps) * epsilon + ROUNDING * torch.finfo(torch.float64).eps * size
@@ -102,7 +103,7 @@ class Krylov:
         return self.norm**2 * float((vectors[0].square() / (values + t)).sum())
 
     def _radau(self, t: float, node: float) -> float:
-        """With the last row such that `node` is an eigenvalue of the extended T + t I."""
+        """The quadrature with a last row such that `node` is an eigenvalue of the extended T + t I."""
         shifted = self.tridiagonal + (t - node) * torch.eye(self.steps, dtype=torch.float64)
         values, vectors = torch.linalg.eigh(shifted)
         if node <= 0 or float(values[0]) <= 0:
@@ -114,9 +115,10 @@ class Krylov:
 
 
 def lanczos(product: Product, start: Tensor, enough: Callable[[Krylov], bool], steps: int) -> Krylov:
-    """Up to `steps` steps from `start` (d,), orthogonalised in full twice; ends when `enough` says so.
+    """Up to `steps` steps from `start` (d,), fully orthogonalised twice, until `enough` is true.
 
-    It ends by itself when the Krylov space is full: after d steps, or when a residual is rounding of the products.
+    The iteration also ends when the Krylov space is full: after d steps, or when a residual is rounding of the
+        products.
     """
     norm = float(start.double().norm())
     basis = [start / norm]

@@ -1,11 +1,11 @@
-"""Arithmetic of a reference: float64 throughout, and what its rounding can do to a result.
+"""Arithmetic of the reference: float64 throughout, and a measurement of the effect of its rounding.
 
-Models ask for float32 by name (norms, softmax, angles of positions, router scores), even where their weights are in
-float64. `float64_throughout` answers every request for a narrower type with float64, on the model's own code.
+Models request float32 by name (norms, softmax, angles of positions, router scores), even if their weights are in
+float64. `float64_throughout` replaces every requested narrower dtype by float64, in the model's own code.
 
-`shaken` changes what every operation returns, forwards and backwards, by up to SHAKE units in the last place of its own
-type. The change of a result is an estimate, from above, of the rounding in it (Parker 1997, Monte Carlo arithmetic); an
-operation that computes in float32 still is changed by units of float32, so that nothing narrow goes unnoticed.
+`shaken` changes the result of every operation, forwards and backwards, by up to SHAKE units in the last place of its
+own dtype. The change of a final result estimates its rounding from above (Parker 1997, Monte Carlo arithmetic). An
+operation that still computes in float32 is changed by units of float32, so that no narrow operation goes unnoticed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,17 +18,17 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 NARROW = frozenset({torch.float32, torch.float16, torch.bfloat16})
-#: Named after the type that they cast to.
+#: Functions named after the dtype that they cast to.
 CASTS: dict[Any, Callable[..., Tensor]] = dict.fromkeys((Tensor.float, Tensor.half, Tensor.bfloat16), Tensor.double)
-#: They cast to the type of another tensor.
+#: Functions that cast to the dtype of another tensor.
 LIKE = frozenset({Tensor.to, Tensor.type_as})
-#: Rounding of one operation is half a unit; the rest is for sums, and for the luck of one draw.
+#: Rounding of one operation is half a unit; the rest covers sums, and the chance of a small draw.
 SHAKE = 64.0
 
 
 @contextmanager
 def float64_throughout() -> Iterator[None]:
-    """Casts and new tensors in float64, whatever type is asked for; of this thread, but for the default type."""
+    """Replace the dtype of casts and new tensors by float64, in this thread; the default dtype in all threads."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
@@ -40,7 +40,7 @@ def float64_throughout() -> Iterator[None]:
 
 @contextmanager
 def shaken(seed: int) -> Iterator[None]:
-    """Results of operations changed at random, the same way for the same seed."""
+    """Change the results of operations at random, in the same way for the same seed."""
     with _Shaken(seed):
         yield
 
@@ -78,7 +78,7 @@ class _Shaken(TorchDispatchMode):
                 if argument.alias_info and argument.alias_info.is_write and _rounded(value):
                     value.copy_(self._changed(value))
             return found
-        if any(result.alias_info for result in schema.returns):  # a view of what has been changed
+        if any(result.alias_info for result in schema.returns):  # a view of an already changed tensor
             return found
         if isinstance(found, tuple | list):
             return type(found)(self._changed(value) if _rounded(value) else value for value in found)
@@ -88,7 +88,7 @@ class _Shaken(TorchDispatchMode):
         span = SHAKE * torch.finfo(value.dtype).eps
         changed = torch.empty_like(value).uniform_(1 - span, 1 + span, generator=self._generator(value.device))
         changed *= value
-        return torch.where(changed.isfinite(), changed, value)  # the least number stands for a place that is masked
+        return torch.where(changed.isfinite(), changed, value)  # the lowest finite number marks a masked place
 
     def _generator(self, device: torch.device) -> torch.Generator:
         if device not in self._generators:
@@ -97,6 +97,6 @@ class _Shaken(TorchDispatchMode):
 
 
 def _rounded(value: Any) -> bool:
-    if not isinstance(value, Tensor) or value.is_meta or value._is_zerotensor():  # these two hold no numbers
+    if not isinstance(value, Tensor) or value.is_meta or value._is_zerotensor():  # neither holds numbers
         return False
     return value.is_floating_point()

@@ -8,12 +8,12 @@ sum_t w_t CE(z_t, y_t). J_t is the Jacobian of z_t in the block's parameters, p_
     per-token Fisher = sum_t w_t (J_t' r_t)(J_t' r_t)'                the empirical Fisher with tokens as samples
     Hessian         = Gauss-Newton + sum_t w_t sum_c r_tc d2 z_tc
 
-J v comes from forward-mode differentiation along v (Wengert 1964), J' u from the backward pass of the same forward,
-the Hessian from differentiating the gradient twice (Pearlmutter 1994). One batch is in memory at a time.
+J v is computed by forward-mode differentiation along v (Wengert 1964), J' u by the backward pass of the same forward
+pass, the Hessian by differentiating the gradient twice (Pearlmutter 1994). One batch is in memory at a time.
 
-A block over float64 computes in float64 throughout, also where the model's code asks for float32 (see `precision`): as
-near to real arithmetic on the stored numbers as rounding lets it, and `shaken` shows how near. Where p_t is all but
-e_y, 1 - p_y is the sum of the others, so that no digits cancel.
+A block over float64 computes in float64 throughout, even where the model's code requests float32 (see `precision`). The
+result differs from real arithmetic on the stored numbers by rounding only, and `shaken` measures that difference. If
+p_t is nearly e_y, 1 - p_y is computed as the sum of the other probabilities, so that no digits cancel.
 """
 
 import copy
@@ -30,11 +30,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.curvature._precision import float64_throughout, shaken
-from zetaplan.scoring.model.eval_mode import frozen
+from zetaplan.scoring.model.eval_mode import eval_mode
 from zetaplan.scoring.model.losses import shifted_logits
 from zetaplan.scoring.text.sequences import IGNORED, Batch
 
-# From the tangent J_t v of the logits and the residuals: the cotangent whose image under J' is the product.
+# From the tangent J_t v of the logits and the residuals to the cotangent whose image under J' is the product.
 OutputCurvature = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -43,11 +43,11 @@ class LinearisedBlock:
     """The model as a function of the parameters of one block, d numbers in all, on given data.
 
     Attributes:
-        model: a causal language model; left as it was found by every call.
+        model: a causal language model; every call leaves it unchanged.
         parameters: the block's parameters by qualified name, in the order of the vectors.
         batches: N sequences in all.
-        exact: gives the same model in float64; blocks of one model share it, for a copy is as large as the model.
-        shake: the seed by which results of operations are changed at random; None leaves them.
+        exact: returns the same model in float64; blocks of one model share it, because a copy is as large as the model.
+        shake: the seed by which results of operations are changed at random; None: no change.
     """
 
     model: nn.Module
@@ -63,12 +63,12 @@ class LinearisedBlock:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the vectors: float32 at least."""
+        """The dtype of the vectors: float32 at least."""
         return torch.promote_types(next(iter(self.parameters.values())).dtype, torch.float32)
 
     @property
     def device(self) -> torch.device:
-        """Of the vectors."""
+        """The device of the vectors."""
         return next(iter(self.parameters.values())).device
 
     @cached_property
@@ -77,7 +77,7 @@ class LinearisedBlock:
         return sum(len(batch["labels"]) for batch in self.batches)
 
     def in_float64(self) -> "LinearisedBlock":
-        """The same weights as a function over float64; itself if it is one."""
+        """The same weights as a function over float64; the block itself if it is in float64."""
         if self.dtype == torch.float64:
             return self
         model = self.exact() if self.exact else in_float64(self.model)
@@ -107,14 +107,14 @@ class LinearisedBlock:
         total = torch.zeros(self.dimension, dtype=self.dtype, device=self.device)
         wide: AbstractContextManager[None] = float64_throughout() if self.dtype == torch.float64 else nullcontext()
         rough: AbstractContextManager[None] = nullcontext() if self.shake is None else shaken(self.shake)
-        math = sdpa_kernel(SDPBackend.MATH)  # the one that differentiates twice
-        with frozen(self.model), plain_experts(self.model), torch.enable_grad(), math, wide, rough:
+        math = sdpa_kernel(SDPBackend.MATH)  # the only backend that can be differentiated twice
+        with eval_mode(self.model), plain_experts(self.model), torch.enable_grad(), math, wide, rough:
             try:
                 for batch in self.batches:
                     total += of_batch(batch)
             except NotImplementedError as error:
                 raise ScoringError(
-                    f"curvature: an operation of the model lacks the derivative that products with H need ({error}); "
+                    f"curvature: an operation of the model has no derivative for products with H ({error}); "
                     "use a one-pass surrogate such as mc-fisher"
                 ) from error
         return total
@@ -138,7 +138,7 @@ class LinearisedBlock:
             }
             logits, labels = self._outputs(batch, duals)
             value, tangent = forward_ad.unpack_dual(logits)  # type: ignore[no-untyped-call]
-        with torch.no_grad():  # outside the dual level: the backward pass meets plain tensors
+        with torch.no_grad():  # outside the dual level: the backward pass needs plain tensors
             cotangent = curvature(value.softmax(-1), labels, tangent) * self._weights(labels)[..., None]
         return self._flat(torch.autograd.grad(value, list(leaves.values()), cotangent))
 
@@ -153,7 +153,7 @@ class LinearisedBlock:
         return (cross_entropy(logits, labels) * self._weights(labels)).sum()
 
     def _weights(self, labels: Tensor) -> Tensor:
-        """w_t, (B, T), zero where there is no label."""
+        """w_t, (B, T), zero at places without a label."""
         counted = (labels != IGNORED).to(self.dtype)
         return counted / (counted.sum(1, keepdim=True) * self.sequences)
 
@@ -175,7 +175,7 @@ def in_float64(model: nn.Module) -> nn.Module:
 
 @contextmanager
 def plain_experts(model: nn.Module) -> Iterator[None]:
-    """Experts one after the other, for their grouped kernel lacks float64 and forward mode; afterwards as it was."""
+    """Run experts one after another, because their grouped kernel lacks float64 and forward mode; undone on exit."""
     chosen: dict[str, str | None] = getattr(model, "get_experts_implementation", dict)()
     if {None, "eager"}.issuperset(chosen.values()):
         yield
@@ -188,9 +188,9 @@ def plain_experts(model: nn.Module) -> Iterator[None]:
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """log sum_c exp(z_c) - z_y (...,) of logits (..., V), accurate with its derivatives where it is all but zero.
+    """log sum_c exp(z_c) - z_y (...,) of logits (..., V), accurate with its derivatives even if it is near zero.
 
-    With m the likeliest token, it is z_m - z_y + log1p(sum_{c != m} exp(z_c - z_m)): nothing cancels if y = m.
+    With m the likeliest token, the value is z_m - z_y + log1p(sum_{c != m} exp(z_c - z_m)): nothing cancels if y = m.
     """
     likeliest, label = logits.argmax(-1, keepdim=True), labels.clamp(min=0)[..., None]
     gaps = logits - logits.gather(-1, likeliest)
@@ -200,13 +200,13 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _of_softmax(p: Tensor, labels: Tensor, tangent: Tensor) -> Tensor:
-    """(diag p - p p') Jv, the same for Jv less any constant: here its entry at the likeliest token."""
+    """(diag p - p p') Jv, computed from Jv minus its entry at the likeliest token: the result is the same."""
     moved = tangent - tangent.gather(-1, p.argmax(-1, keepdim=True))
     return p * (moved - (p * moved).sum(-1, keepdim=True))
 
 
 def _of_labels(p: Tensor, labels: Tensor, tangent: Tensor) -> Tensor:
-    """r r' Jv with r = p - e_y, whose entries add up to zero."""
+    """r r' Jv with r = p - e_y; the entries of r add up to zero."""
     label = labels.clamp(min=0)[..., None]
     others = p.scatter(-1, label, 0.0)
     along = (others * (tangent - tangent.gather(-1, label))).sum(-1, keepdim=True)

@@ -19,7 +19,7 @@ from zetaplan.scoring.curvature._jackknife import jackknife_error
 
 
 class BlockFisher(OnePass):
-    """H = F. Its trace is tr(A), its rank at most min(N, d): tr(F)/d would be a mean over zeros."""
+    """H = F. Its trace is tr(A), its rank at most min(N, d); tr(F)/d would average over zero eigenvalues."""
 
     statistic = Gram
 
@@ -60,7 +60,10 @@ class BlockFisher(OnePass):
         return jackknife_error(1 - tau * (r.sum() - r.square() / inverse.diagonal()))
 
     def cross_fitted(self, tau: float) -> tuple[float, float] | None:
-        """With n sequences in the other half o: (F_o + tau I)^-1 = (1/tau) [I - G_o'(K_oo + n tau I)^-1 G_o]."""
+        """The cross-fitted gains. With n sequences in the other half o:
+
+        (F_o + tau I)^-1 = (1/tau) [I - G_o'(K_oo + n tau I)^-1 G_o].
+        """
 
         def one(half: slice, other: slice) -> float:
             within, across, outside = (

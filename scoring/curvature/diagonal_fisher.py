@@ -1,8 +1,8 @@
 """The diagonal of the empirical Fisher, F_jj = (1/N) sum_i G_ij^2.
 
-zeta^2 = sum_j g_j^2 / (F_jj + tau), and under random signs E[g_j^2] = F_jj / N, so the noise floor is
+zeta^2 = sum_j g_j^2 / (F_jj + tau). Under random signs E[g_j^2] = F_jj / N, so the noise floor is
 (1/N) sum_j F_jj / (F_jj + tau). Both grow with the number of parameters. The leave-one-out gains need every
-sequence's gradient after tau is known, hence no standard error here. Over n sequences with mean m and mean square s,
+sequence's gradient after tau is known, so there is no standard error. Over n sequences with mean m and mean square s,
 the mean of G_ij G_i'j over i != i' is (n m^2 - s) / (n - 1).
 """
 

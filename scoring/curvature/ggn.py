@@ -1,6 +1,6 @@
 """The Gauss-Newton matrix (Schraudolph 2002), which for cross-entropy is the true Fisher: curvature without the labels.
 
-Positive semi-definite, of rank up to d; known by its products, so that zeta^2 is enclosed by Lanczos.
+Positive semi-definite, of rank up to d, and available through its products; Lanczos encloses zeta^2.
 """
 
 from torch import Tensor
@@ -10,7 +10,7 @@ from zetaplan.scoring.curvature._products import LinearisedBlock
 
 
 class Ggn(KrylovCurvature):
-    """H = J'(diag p - p p')J, averaged as the loss is."""
+    """H = J'(diag p - p p')J, averaged like the loss."""
 
     @staticmethod
     def product(block: LinearisedBlock, v: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from zetaplan.scoring.curvature._jackknife import jackknife_error
 
 
 class Gradient(OnePass):
-    """H = I. The baseline that every use of curvature has to beat."""
+    """H = I: the baseline without curvature."""
 
     statistic = Gram
     damped = False
@@ -28,7 +28,7 @@ class Gradient(OnePass):
         return float(self._products.trace()) / self._sequences**2
 
     def standard_error(self, tau: float) -> float:
-        """Without sequence i the sum 1'K1 loses its row and its column: 1'K1 - 2 (K1)_i + K_ii."""
+        """The jackknife. Without sequence i the sum 1'K1 loses its row and its column: 1'K1 - 2 (K1)_i + K_ii."""
         totals = self._products.sum() - 2 * self._products.sum(1) + self._products.diagonal()
         return jackknife_error(totals / (self._sequences - 1) ** 2)
 

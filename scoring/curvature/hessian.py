@@ -1,10 +1,10 @@
-"""The Hessian itself. It need not be positive definite, and then zeta^2 is no decrease: refused, never clamped.
+"""The Hessian. If H + tau I is not positive definite, zeta^2 is no decrease and is refused; it is never clamped.
 
 The lower end of its spectrum is not known beforehand. After k steps of Lanczos from a random vector (seeded, uniform on
 the sphere) the extreme Ritz values are within e (lambda_max - lambda_min) of the extreme eigenvalues, except with a
 probability of at most 1.648 sqrt(d) exp(-sqrt(e) (2k - 1)) each (Kuczynski & Wozniakowski 1992, Theorem 3.2); k = d
-steps are exact. So the enclosure holds but for one start in a million. Relative damping is relative to the mean
-curvature of the Gauss-Newton matrix, since the Hessian's own mean may be negative.
+steps are exact. The enclosure therefore fails for at most one start vector in a million. Relative damping refers to the
+mean curvature of the Gauss-Newton matrix, because the Hessian's own mean may be negative.
 """
 
 import math
@@ -19,13 +19,13 @@ from zetaplan.scoring.curvature._krylov import KrylovCurvature, hutchinson
 from zetaplan.scoring.curvature._lanczos import lanczos
 from zetaplan.scoring.curvature._products import LinearisedBlock
 
-#: Steps of the search for the lower end, and the probability that it fails.
+#: Steps of the search for the lower end, and its probability of failure.
 SEARCH = 100
 FAILURE = 1e-6
 
 
 class Hessian(KrylovCurvature):
-    """H = the second derivative of the loss."""
+    """H = the matrix of second derivatives of the loss."""
 
     @staticmethod
     def product(block: LinearisedBlock, v: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ class Hessian(KrylovCurvature):
 
     @cached_property
     def _ends(self) -> tuple[float, float]:
-        """The lowest Ritz value, and what no eigenvalue is below."""
+        """The lowest Ritz value, and a lower bound on every eigenvalue."""
         generator = torch.Generator().manual_seed(SEED)
         start = torch.randn(self.rank, generator=generator).to(self.block.device, self.block.dtype)
         krylov = lanczos(self.multiply, start, lambda _: False, SEARCH)

@@ -6,7 +6,7 @@ from zetaplan.scoring.curvature._kronecker import Kronecker, Rotated
 
 
 class Kfac(Kronecker):
-    """H = B (x) A per linear; the diagonal of the Fisher for what is no linear."""
+    """H = B (x) A per linear; the diagonal of the Fisher for other modules."""
 
     @staticmethod
     def spectrum(module: Rotated) -> Tensor:

@@ -10,8 +10,8 @@ the Gauss-Newton matrix of sequence i. With G~ (N x d) the rows sqrt(T_i) g~_i, 
 
     G (H + tau I)^-1 G' = (1/tau) [G G' - G G~'(G~ G~' + N tau I)^-1 G~ G'] =: M,
 
-so zeta^2 = 1'M1/N^2, and under random signs its expectation, the noise floor, is tr M / N^2. H has no part in the
-labels: M serves for every weighting of the sequences.
+so zeta^2 = 1'M1/N^2, and its expectation under random signs, the noise floor, is tr M / N^2. H does not depend on the
+labels: M holds for every weighting of the sequences.
 """
 
 import torch
@@ -44,7 +44,7 @@ class McFisher(OnePass):
         return float(self._products(tau).trace()) / self._sequences**2
 
     def standard_error(self, tau: float) -> float:
-        """Without sequence i in g; H, which has no part in the labels, stays."""
+        """The jackknife over the sequences in g; H does not depend on the labels and is unchanged."""
         m = self._products(tau)
         return jackknife_error((m.sum() - 2 * m.sum(1) + m.diagonal()) / (self._sequences - 1) ** 2)
 

@@ -1,14 +1,14 @@
-"""The Gauss-Newton matrix seen through a few products: its Nystrom approximation, and zeta^2 of that in closed form.
+"""The Nystrom approximation of the Gauss-Newton matrix from a few products, and its zeta^2 in closed form.
 
 With Y = H Omega for r random orthonormal vectors Omega, H ~ Y (Omega'Y)^-1 Y' = U diag(h) U', computed with a small
-shift that is taken back (Tropp, Yurtsever, Udell & Cevher 2017; Frangella, Tropp & Udell 2023). It agrees with H on
-Omega and is below H elsewhere; what it has not seen it takes to be flat, so that its gain is never below that of H:
+shift that is subtracted again (Tropp, Yurtsever, Udell & Cevher 2017; Frangella, Tropp & Udell 2023). The approximation
+equals H on Omega and is below H elsewhere. It is zero outside the range of U, so its gain is never below that of H:
 
     gain = sum_j (u_j'g)^2 / (h_j + tau) + (|g|^2 - |U'g|^2) / tau.
 
-The enclosure is of zeta^2 of H, the Gauss-Newton matrix, and holds the gain too: what the few products are worth. Below
-by one more product, at the step (see `enclosure`); above by the gain at tau - w, where w is the shift and what the
-measured error of the products can do.
+The enclosure is of zeta^2 of H, the Gauss-Newton matrix, and contains the gain. The lower end uses one more product, at
+the step (see `enclosure`). The upper end is the gain at tau - w, where w is the shift plus the measured error of the
+products.
 """
 
 import math
@@ -21,13 +21,13 @@ from zetaplan.scoring.curvature import MatrixFree
 from zetaplan.scoring.curvature._enclosure import ROUNDING, SEED, Gradient, enclosed, measured_gradient
 from zetaplan.scoring.curvature._products import LinearisedBlock
 
-#: r, the number of products; and how many columns are in float64 at once.
+#: r, the number of products; and the number of columns in float64 at once.
 RANK = 16
 CHUNK = 1 << 18
 
 
 class Nystrom(MatrixFree):
-    """H = U diag(h) U', U (d, r); its trace is the sum of h and its rank r. The products are r, whatever the width."""
+    """H = U diag(h) U', U (d, r), with trace sum h and rank r. The number of products is r for every width."""
 
     numbers = 4 * RANK
 
@@ -40,11 +40,11 @@ class Nystrom(MatrixFree):
         for row, v in zip(image, omega, strict=True):
             row.copy_(block.ggn(v))
         seen, eps = _products(omega, image), torch.finfo(omega.dtype).eps
-        lowest = float(torch.linalg.eigvalsh(_symmetric(seen))[0])  # below zero by rounding alone
-        least = torch.finfo(torch.float64).tiny  # where H is zero
+        lowest = float(torch.linalg.eigvalsh(_symmetric(seen))[0])  # negative by rounding only
+        least = torch.finfo(torch.float64).tiny  # for H = 0
         self._shift = max(math.sqrt(block.dimension) * eps * float(image.norm()), -2 * lowest, least)
         shift = self._shift * torch.eye(self.rank, dtype=torch.float64)
-        image += ((seen - seen.mT) / 2 + shift).to(omega) @ omega  # as a symmetric matrix has it, and shifted
+        image += ((seen - seen.mT) / 2 + shift).to(omega) @ omega  # symmetrised and shifted
         lower = torch.linalg.cholesky(_symmetric(seen) + shift)
         self._basis, triangle = _factored(image.mT)
         root = torch.linalg.cholesky(_symmetric(_products(self._basis, self._basis)))  # the basis is rounded
@@ -70,7 +70,7 @@ class Nystrom(MatrixFree):
         return min(found.low, gain), max(gain, min(found.high, above))
 
     def _above(self, tau: float) -> float:
-        """The gain at that damping, of any gradient that g may stand for."""
+        """The gain at that damping, maximised over all gradients within the error of g."""
         g, unsure = self._gradient
         length = float(g.norm())
         return self.gain(tau) + (unsure * (2 * length + unsure) + ROUNDING * length**2) / tau
@@ -96,7 +96,7 @@ def _factored(columns: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _products(first: Tensor, second: Tensor) -> Tensor:
-    """first second' in float64, on the CPU, of long rows."""
+    """first second' of matrices with long rows, in float64, on the CPU."""
     pieces = zip(torch.split(first, CHUNK, dim=1), torch.split(second, CHUNK, dim=1), strict=True)
     return torch.stack([(a.double() @ b.double().mT).cpu() for a, b in pieces]).sum(0)
 

@@ -1,7 +1,7 @@
 """The empirical Fisher with tokens as samples: sum_t w_t g_t g_t', g_t the gradient of token t's own loss.
 
-Not the Fisher of sequences, where the gradients of a sequence's tokens are summed before they are squared. Known by its
-products, so that zeta^2 is enclosed by Lanczos.
+The Fisher of sequences differs: there the gradients of a sequence's tokens are summed before they are squared. Products
+with this Fisher are available, so Lanczos encloses zeta^2.
 """
 
 from torch import Tensor

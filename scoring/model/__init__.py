@@ -1,1 +1,1 @@
-"""The model that is scored: loading, blocks, losses."""
+"""The scored model: loading, blocks, losses."""

@@ -1,9 +1,9 @@
 """Blocks k = 1..K: disjoint groups of the parameters of the decoder layers.
 
 "layers": one block per decoder layer, with the parameters of all its modules. "modules": one block per linear of the
-decoder layers. What belongs to no block (embeddings, final norm, head; for "modules" the norms) is left out, by name.
-So are parameters that a module owns beside submodules with parameters (the state matrix of a mixer, attention sinks):
-no estimator sees their use apart from that of the submodules.
+decoder layers. Parameters outside every block (embeddings, final norm, head; for "modules" the norms) are left out and
+listed by name. Parameters that a module owns beside submodules with parameters (the state matrix of a mixer, attention
+sinks) are left out too: no estimator can separate their use from that of the submodules.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,9 +19,9 @@ from zetaplan.scoring.model.causal import require_causal
 
 @dataclass(frozen=True)
 class Block:
-    """A group of modules, by qualified name; the parameters that they own themselves are the block's.
+    """A group of modules, by qualified name. The block's parameters are those that the modules own themselves.
 
-    shared : by the name of a module of the block, other modules of the model with the very same parameters.
+    shared : by the name of a module of the block, other modules of the model with exactly the same parameters.
     """
 
     name: str
@@ -29,17 +29,17 @@ class Block:
     shared: Mapping[str, tuple[nn.Module, ...]] = field(default_factory=dict)
 
     def twins(self, name: str) -> tuple[nn.Module, ...]:
-        """The modules that share all parameters of this one: their uses count as its own."""
+        """The modules that share all parameters of this one, whose calls count as its own."""
         return self.shared.get(name, ())
 
     @property
     def matrices(self) -> tuple[tuple[int, int, int], ...]:
-        """(how many, in, out) of every linear weight, and of every stack of experts' weights (E, out, in)."""
+        """(count, in, out) of every linear weight, and of every stack of experts' weights (E, out, in)."""
         return tuple(shape for module in self.modules.values() for shape in _matrices(module))
 
     @property
     def named_parameters(self) -> dict[str, nn.Parameter]:
-        """By qualified name, each once."""
+        """The parameters by qualified name, each once."""
         named = (
             (f"{name}.{key}", p) for name, m in self.modules.items() for key, p in m.named_parameters(recurse=False)
         )
@@ -51,12 +51,12 @@ class Block:
 
     @property
     def linear_parameters(self) -> int:
-        """The weights that pruning may remove."""
+        """The number of weights that pruning may remove."""
         return sum(count * inputs * outputs for count, inputs, outputs in self.matrices)
 
     @property
     def rank_parameters(self) -> int:
-        """Parameters that one unit of LoRA rank adds: in + out of every linear, of every expert's too."""
+        """Parameters that one unit of LoRA rank adds: in + out of every linear and of every expert."""
         return sum(count * (inputs + outputs) for count, inputs, outputs in self.matrices)
 
 
@@ -66,8 +66,8 @@ def layer_blocks(model: nn.Module) -> tuple[Block, ...]:
     for block in blocks:
         if not block.matrices:
             raise ScoringError(
-                f"blocks: layer {block.name!r} has no linear module (nn.Linear or Conv1D) and no experts, so there is "
-                "nothing to allocate or prune in it"
+                f"blocks: layer {block.name!r} has no linear module (nn.Linear or Conv1D) and no experts, so it has "
+                "nothing to allocate or prune"
             )
     return blocks
 
@@ -95,7 +95,7 @@ def left_out(model: nn.Module, blocks: Iterable[Block]) -> tuple[str, ...]:
 
 
 def decoder_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The decoder layers by qualified name, in order; raises ScoringError if the model is no causal language model."""
+    """The decoder layers by qualified name, in order. Raises ScoringError unless the model is a causal LM."""
     require_causal(model)
     config = getattr(model, "config", None)
     depth = getattr(config.get_text_config(), "num_hidden_layers", None) if config is not None else None
@@ -127,13 +127,13 @@ def _has_below(module: nn.Module) -> bool:
 
 
 def has_matrices(module: nn.Module) -> bool:
-    """Whether plans count its weights: a linear, or experts."""
+    """Whether plans count the module's weights: a linear, or experts."""
     return bool(_matrices(module))
 
 
 def _matrices(module: nn.Module) -> list[tuple[int, int, int]]:
     if isinstance(module, _ConvNd):
-        return []  # the last dimension of its weight is that of the kernel
+        return []  # the last dimension of its weight is the kernel size
     if isinstance(module, LINEAR):
         rows, columns = module.get_parameter("weight").shape
         return [(1, columns, rows)]
@@ -141,7 +141,7 @@ def _matrices(module: nn.Module) -> list[tuple[int, int, int]]:
 
 
 def _once(model: nn.Module, blocks: Sequence[Block]) -> tuple[Block, ...]:
-    """Every parameter in one block, under the module that comes first."""
+    """The blocks with every parameter in one block, under the first module that owns it."""
     _refuse_tied(model, blocks)
     first: dict[tuple[int, ...], str] = {}
     twins: dict[str, list[nn.Module]] = {}
@@ -158,7 +158,10 @@ def _identity(module: nn.Module) -> tuple[int, ...]:
 
 
 def _refuse_tied(model: nn.Module, blocks: Iterable[Block]) -> None:
-    """Modules of blocks may share weights if they share all that they have; else a gradient is only part of one."""
+    """Raise ScoringError if a block's module shares a weight with a module outside the blocks or with other weights.
+
+    The gradient at such a module is only a part of the gradient of the weight.
+    """
     inside = [(name, module) for block in blocks for name, module in block.modules.items()]
     known = {id(module) for _, module in inside}
     holders = {id(p): (name, module) for name, module in reversed(inside) for p in module.parameters(recurse=False)}
@@ -168,5 +171,6 @@ def _refuse_tied(model: nn.Module, blocks: Iterable[Block]) -> None:
             if holder is not module and (id(module) not in known or _identity(module) != _identity(holder)):
                 raise ScoringError(
                     f"model: module {name!r} shares a weight with {other!r}, which is in no block or has other "
-                    "weights, so its gradient is not its own; untie the weights (for example by cloning the parameter)"
+                    "weights, so the gradient at the module is incomplete; untie the weights (for example by cloning "
+                    "the parameter)"
                 )

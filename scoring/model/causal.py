@@ -1,6 +1,6 @@
-"""Refusal of models that are no plain causal language model: their numbers would mean something else.
+"""Refusal of models that are not plain causal language models, for which the scores would have another meaning.
 
-The configuration rules out most of them without a pass. One pass shows whether a later token changes earlier logits.
+The configuration excludes most of them without a pass. One pass shows whether a later token changes earlier logits.
 """
 
 import sys
@@ -30,22 +30,22 @@ def require_causal(model: nn.Module) -> None:
 
 
 def require_causal_config(config: PreTrainedConfig, kind: object) -> None:
-    """Raise ScoringError if the configuration is that of an encoder, with a decoder or without; `kind` is its name."""
+    """Raise ScoringError for the configuration of an encoder or an encoder-decoder; `kind` is the name of the class."""
     if config.is_encoder_decoder:
         raise ScoringError(f"model: {kind} ({config.model_type}) is an encoder-decoder; {REMEDY}")
-    # Some decoders have is_decoder = False too, but none of them is known for filling in masked tokens.
+    # Some decoders have is_decoder = False too, but none of them is registered for masked language modelling.
     if getattr(config, "is_decoder", None) is False and config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
         raise ScoringError(
-            f"model: {kind} ({config.model_type}) is an encoder: with is_decoder = False every place sees the tokens "
-            f"after it; {REMEDY}"
+            f"model: {kind} ({config.model_type}) is an encoder: with is_decoder = False every token attends to later "
+            f"tokens; {REMEDY}"
         )
 
 
 def require_no_leak(model: nn.Module, ids: Tensor) -> None:
     """Raise ScoringError if the last of the tokens (1, T), T >= 2, changes the logits of an earlier place.
 
-    The change that is allowed, relative to that at its own place, is the square root of the machine epsilon: experts
-    that meet other tokens may sum in another order.
+    The tolerance, relative to the change at the last place, is the square root of the machine epsilon: experts that
+    receive other tokens may sum in another order.
     """
     other = ids.clone()
     other[0, -1] = 1 if ids[0, -1] == 0 else 0
@@ -54,14 +54,14 @@ def require_no_leak(model: nn.Module, ids: Tensor) -> None:
     change = (first - second).abs().amax(-1)[0]
     if change[:-1].max() > torch.finfo(first.dtype).eps ** 0.5 * change[-1]:
         raise ScoringError(
-            f"model: the last token changes the logits of earlier places in {type(model).__name__}, so it is no causal "
-            f"language model; {REMEDY}"
+            f"model: the last token changes the logits of earlier places in {type(model).__name__}, so the model is no "
+            f"causal language model; {REMEDY}"
         )
 
 
 @contextmanager
 def told(model: nn.Module) -> Iterator[None]:
-    """Raise ScoringError for whatever the code of the model raises in a pass: bare errors of many kinds."""
+    """Convert every exception that the model's code raises in a pass to a ScoringError."""
     try:
         yield
     except ZetaplanError:
@@ -71,23 +71,23 @@ def told(model: nn.Module) -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """The kind of an error and the first line of its message."""
+    """The class of an error and the first line of its message."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def few(names: Iterable[object], most: int = 3) -> str:
-    """Some of the names in order, and how many there are beside them."""
+    """The first names in sorted order, and the number of the others."""
     ordered = sorted(map(str, names))
     return ", ".join(ordered[:most]) + (f" and {len(ordered) - most} more" if len(ordered) > most else "")
 
 
 def _refuse_adapter(model: nn.Module) -> None:
-    peft: Any = sys.modules.get("peft")  # whoever made an adapter has imported it
+    peft: Any = sys.modules.get("peft")  # a process with an adapter has imported it
     if peft is None:
         return
     layers = peft.tuners.tuners_utils.BaseTunerLayer
     found = next((name for name, module in model.named_modules() if isinstance(module, layers)), None)
     if isinstance(model, peft.PeftModel) or found is not None:
         where = f"{found!r} holds a PEFT adapter" if found else f"{type(model).__name__} is a PEFT adapter"
-        raise ScoringError(f"model: {where} that is not merged, whose weights would count as the model's own; {MERGE}")
+        raise ScoringError(f"model: {where} that is not merged; its weights would count as the model's own; {MERGE}")

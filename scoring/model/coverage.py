@@ -1,8 +1,8 @@
-"""Modules whose parameters no estimator can tell apart by sequence, found by one short pass before the real one.
+"""Modules without per-sequence gradients, found by one short pass before the real one.
 
-They are used twice, or without being called, or with rows that belong to no sequence: a convolution that is applied
-through its weight, a norm over heads, the statistics of a router. A block is scored on its other parameters, and these
-are listed as left out. Linears and experts are never left out: plans count their weights.
+Such a module is called twice, or never, or with rows that belong to no sequence: a convolution that is applied through
+its weight, a norm over heads, the statistics of a router. A block is scored on its other parameters, and these are
+listed as left out. Linears and experts are never left out, because plans count their weights.
 """
 
 from collections.abc import Collection, Sequence
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from zetaplan.errors import ScoringError
-from zetaplan.scoring.backward.hooks import Capture, captured
+from zetaplan.scoring.backward.hooks import PairHook, hooked
 from zetaplan.scoring.model.blocks import Block, has_matrices
 from zetaplan.scoring.model.causal import told
 from zetaplan.scoring.model.losses import sequence_losses
@@ -23,8 +23,8 @@ SEQUENCES, TOKENS = 2, 16
 
 
 @dataclass
-class Trial(Capture):
-    """A capture that remembers its refusal instead of raising it."""
+class Trial(PairHook):
+    """A hook that records its error instead of raising it."""
 
     refused: bool = False
 
@@ -43,7 +43,7 @@ class Trial(Capture):
 
 
 def uncovered(model: nn.Module, parts: Sequence[Block], batch: Batch) -> frozenset[str]:
-    """Names of the modules of the blocks, linears and experts apart, whose gradients cannot be captured by sequence."""
+    """Names of the modules of the blocks, except linears and experts, without per-sequence gradients."""
     short = {name: value[:SEQUENCES, :TOKENS].clone() for name, value in batch.items()}
     short = {**short, "attention_mask": torch.ones_like(short["input_ids"]), "labels": short["input_ids"]}
     trials = [
@@ -56,7 +56,7 @@ def uncovered(model: nn.Module, parts: Sequence[Block], batch: Batch) -> frozens
         return frozenset()
     for trial in trials:
         trial.begin((short["labels"].shape[0], short["labels"].shape[1]))
-    with captured(model, trials), torch.enable_grad(), told(model):
+    with hooked(model, trials), torch.enable_grad(), told(model):
         sequence_losses(model, short).sum().backward()  # type: ignore[no-untyped-call]
     return frozenset(trial.name for trial in trials if trial.refused or not trial.met)
 

@@ -1,4 +1,4 @@
-"""A model as it is measured: in evaluation mode, no parameter asking for a gradient; afterwards as it was."""
+"""Evaluation mode for measurements: no dropout, no parameter that requires a gradient, restored on exit."""
 
 import copy
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ from torch import nn
 
 
 @contextmanager
-def frozen(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode and frozen parameters, each module and parameter put back on leaving."""
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Set evaluation mode and freeze the parameters; restore each module and parameter on exit."""
     training = [(module, module.training) for module in model.modules()]
     trainable = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     model.eval().requires_grad_(False)
@@ -24,11 +24,11 @@ def frozen(model: nn.Module) -> Iterator[None]:
 
 
 def placed(model: nn.Module, device: torch.device | None, dtype: torch.dtype | None) -> nn.Module:
-    """The model on a device and of a type, in a copy unless it is so already; None: as it is."""
+    """The model on a device and in a dtype, copied unless it is already there; None: unchanged."""
     if all(dtype in (None, p.dtype) and device in (None, p.device) for p in model.parameters()):
         return model
-    placed = copy.deepcopy(model).to(device)  # the caller's model stays as it is
+    placed = copy.deepcopy(model).to(device)  # the caller's model is not changed
     if dtype:
-        for value in placed.state_dict(keep_vars=True).values():  # not what is made anew, as the angles of positions
+        for value in placed.state_dict(keep_vars=True).values():  # no recomputed buffers (angles)
             value.data = value.data.to(dtype) if value.is_floating_point() else value.data
     return placed

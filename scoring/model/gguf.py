@@ -1,7 +1,7 @@
 """GGUF files, de-quantised once into a folder of float32 safetensors in the cache, keyed by the file's sha256.
 
-The folder is written under a temporary name and renamed when complete: a run that is killed leaves nothing that a later
-run would take for a model.
+The folder is written under a temporary name and renamed when complete, so a killed run leaves no folder that a later
+run could load as a model.
 """
 
 import hashlib
@@ -30,13 +30,13 @@ def converted(file: Path, cache: str | PathLike[str] | None = None) -> tuple[Pat
         raise ScoringError(f"model: there is no file {file}")
     sha256 = sha256_of(file)
     folder = (Path(cache) if cache else cache_folder()) / "gguf" / sha256
-    if not os.path.isdir(folder):  # false, not an error, where the cache cannot be read
+    if not os.path.isdir(folder):  # false, not an error, if the cache cannot be read
         _convert(file, folder)
     return folder, sha256
 
 
 def cache_folder() -> Path:
-    """ZETAPLAN_CACHE, else zetaplan in XDG_CACHE_HOME or ~/.cache."""
+    """The folder of the cache: ZETAPLAN_CACHE, else zetaplan in XDG_CACHE_HOME or ~/.cache."""
     if override := os.environ.get("ZETAPLAN_CACHE"):
         return Path(override)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zetaplan"
@@ -65,7 +65,7 @@ def _rename(temporary: Path, folder: Path) -> None:
     try:
         temporary.rename(folder)
     except OSError:
-        # Another process may have finished the same conversion first; its result is as good.
+        # Another process may have finished the same conversion first, with the same result.
         if not folder.is_dir():
             raise
 
@@ -88,7 +88,7 @@ def _dequantised(file: Path) -> tuple[Any, Any]:
             raise ScoringError(f"model: {file} {what} the model: {few(names)}; download or convert it again")
     with _told(file):
         tokenizer = AutoTokenizer.from_pretrained(file.parent, **where)
-    # The weights are plain now; left in the config, this would have the folder read as quantised.
+    # The weights are de-quantised; with this entry in the config, transformers would read the folder as quantised.
     model.hf_quantizer = None
     model.config.__dict__.pop("quantization_config", None)
     return model, tokenizer
@@ -105,7 +105,7 @@ def _told(file: Path) -> Iterator[None]:
 
 
 def _contents(file: Path) -> tuple[str, int, list[str]]:
-    """The architecture, the number of blocks in the header, and the names of the tensors; no tensor is read."""
+    """The architecture, the number of blocks in the header, and the names of the tensors, read without any tensor."""
     from gguf import GGUFReader
 
     reader = GGUFReader(file)
@@ -115,7 +115,7 @@ def _contents(file: Path) -> tuple[str, int, list[str]]:
 
 
 def _require_blocks(file: Path, blocks: int, names: Iterable[str]) -> None:
-    """Before anything is converted: transformers would fill absent blocks with random numbers, and drop others."""
+    """Raise ScoringError for missing or surplus blocks: transformers would fill or drop them silently."""
     stored = {int(found[1]) for name in names if (found := re.match(r"blk\.(\d+)\.", name))}
     if absent := sorted(set(range(blocks)) - stored):
         raise ScoringError(
@@ -124,13 +124,13 @@ def _require_blocks(file: Path, blocks: int, names: Iterable[str]) -> None:
         )
     if beyond := sorted(stored - set(range(blocks))):
         raise ScoringError(
-            f"model: {file} declares {blocks} blocks and stores {len(stored)}: block {beyond[0]} would not be used; "
+            f"model: {file} declares {blocks} blocks and stores {len(stored)}: block {beyond[0]} would be ignored; "
             "convert the model again"
         )
 
 
 def _unused(architecture: str, model: Any, names: Iterable[str]) -> list[str]:
-    """Tensors of blocks that transformers has no place for. Stacks of experts are left to it: it divides them."""
+    """Tensors of blocks that transformers does not map to the model, without stacks of experts, which it splits."""
     from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor, get_gguf_hf_weights_map
 
     processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)(config=model.config.to_dict())

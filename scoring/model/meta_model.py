@@ -1,4 +1,4 @@
-"""A model without its weights: modules, names and shapes on the meta device, from config.json alone."""
+"""Models without weights: modules, names and shapes on the meta device, from config.json alone."""
 
 from os import PathLike
 from pathlib import Path
@@ -13,13 +13,13 @@ from zetaplan.scoring.model.gguf import converted
 from zetaplan.scoring.model.load import SMOLLM2, _hub_snapshot, _locate, _smollm2_file, require_model_folder
 
 
-def skeleton(source: str | PathLike[str]) -> Any:
+def meta_model(source: str | PathLike[str]) -> Any:
     """The transformers model that `source` describes, on the meta device.
 
-    source: what `load_model` takes; of a directory, config.json is enough.
+    source: a source that `load_model` accepts; a directory needs only config.json.
 
     Raises:
-        ScoringError: nothing there, or no config of a causal language model.
+        ScoringError: the source does not exist, or has no config of a causal language model.
     """
     folder = _folder(source)
     require_model_folder(folder)
@@ -39,5 +39,8 @@ def _folder(source: str | PathLike[str]) -> Path:
 
 
 def fingerprint(source: str | PathLike[str]) -> str:
-    """The sha256 by which `load_model` identifies the weights, without loading them. Raises ScoringError as it does."""
+    """The sha256 by which `load_model` identifies the weights, without loading them.
+
+    Raises ScoringError like `load_model`.
+    """
     return _locate(source, None)[2]

@@ -1,4 +1,4 @@
-"""Layer ablation: how much the loss rises when a layer hands on what it was given (as in Men et al. 2024, ShortGPT)."""
+"""Layer ablation: the rise of the loss when a layer is replaced by the identity (as in Men et al. 2024, ShortGPT)."""
 
 from numpy.typing import ArrayLike
 

@@ -12,8 +12,8 @@ from zetaplan.scoring.peers.validation import positive
 def alphalora_experts(alpha: ArrayLike, total: int = 160, *, beta: float = 2.5) -> Counts:
     """Experts (K,), integers >= 1 with sum `total`, for exponents alpha (K,) > 0.
 
-    The published script repairs the total by comparing counts with unnormalised alpha^beta; here each step goes where
-    the count is furthest from its share.
+    The published script repairs the total by comparing counts with unnormalised alpha^beta. Here each step changes the
+    count that is furthest from its share.
 
     Raises:
         ScoringError: alpha not positive, or fewer experts than layers.

@@ -1,7 +1,7 @@
 """AlphaPruning: sparsity from heavy-tail exponents (Lu et al. 2024, "AlphaPruning: Using Heavy-Tailed Self
 Regularization Theory for Improved Layer-wise Pruning of Large Language Models", NeurIPS).
 
-A small alpha (heavy tail) is a well-trained layer and is pruned less.
+A small alpha (heavy tail) indicates a well-trained layer, which is pruned less.
 """
 
 from numpy.typing import ArrayLike

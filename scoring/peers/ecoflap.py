@@ -1,8 +1,8 @@
-"""ECoFLaP: the size of a layer's gradient without a backward pass (Sung, Yoon & Bansal 2024, "ECoFLaP: Efficient
+"""ECoFLaP: the gradient norm of a layer without a backward pass (Sung, Yoon & Bansal 2024, "ECoFLaP: Efficient
 Coarse-to-Fine Layer-Wise Pruning for Vision-Language Models", ICLR).
 
-With L+ and L- the losses at weights moved by +step z and -step z along a random direction z of the layer, the score is
-the mean over directions of |L+ - L-| / (2 step). For z standard normal and a small step that is sqrt(2 / pi) |g|.
+L+ and L- are the losses at weights moved by +step z and -step z along a random direction z of the layer. The score is
+the mean over directions of |L+ - L-| / (2 step). For z standard normal and a small step it is sqrt(2 / pi) |g|.
 """
 
 import numpy as np

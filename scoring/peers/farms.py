@@ -15,13 +15,13 @@ from zetaplan.scoring.peers.validation import Array, array
 def farms_alpha(
     weight: ArrayLike, *, aspect_ratio: float = 2.0, width: int = 128, windows: int = 4, bins: int = 100
 ) -> float:
-    """The exponent alpha > 1 of a weight (out, in), the same for its transpose.
+    """The exponent alpha > 1 of a weight (out, in), equal to that of its transpose.
 
-    Sub-matrices have `width` columns (fewer where the weight is smaller) along the shorter side and
-    aspect_ratio * width rows along the longer one; `windows` evenly spaced positions per side, edge to edge.
+    Sub-matrices have `width` columns (fewer if the weight is smaller) along the shorter side and aspect_ratio * width
+    rows along the longer one, at `windows` evenly spaced positions per side, edge to edge.
 
     Raises:
-        ScoringError: bad data, knobs out of range, a weight too small, or a spectrum without a tail.
+        ScoringError: bad data, an option out of range, a weight too small, or a spectrum without a tail.
     """
     matrix = array("weight", weight, ndim=2)
     tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
@@ -43,5 +43,5 @@ def _submatrices(matrix: Array, rows: int, columns: int, windows: int) -> list[A
 
 
 def _places(last: int, windows: int) -> list[int]:
-    """Evenly spaced starts from 0 to last, each once."""
+    """Evenly spaced starts from 0 to last, without duplicates."""
     return [int(start) for start in np.unique(np.linspace(0, last, windows).astype(int))]

@@ -14,7 +14,7 @@ from zetaplan.scoring.peers.validation import Array, array
 
 
 def htsr_alpha(weight: ArrayLike, *, bins: int = 100) -> float:
-    """The exponent alpha > 1 of a weight (out, in); small means heavy-tailed, that is, well trained.
+    """The exponent alpha > 1 of a weight (out, in); a small alpha is heavy-tailed, which indicates good training.
 
     Raises:
         ScoringError: bad data, or a spectrum without a tail (fewer than two distinct non-zero eigenvalues).
@@ -23,7 +23,7 @@ def htsr_alpha(weight: ArrayLike, *, bins: int = 100) -> float:
 
 
 def spectrum(matrix: Array) -> Array:
-    """Non-zero eigenvalues of W'W, ascending; zero is what rounding leaves of it."""
+    """Non-zero eigenvalues of W'W, ascending, without those at the level of rounding."""
     eigenvalues: Array = np.square(np.linalg.svd(matrix, compute_uv=False)[::-1], dtype=np.float64)
     threshold = float(np.finfo(np.float64).eps) * float(eigenvalues[-1])
     return np.asarray(eigenvalues[eigenvalues > threshold])
@@ -35,7 +35,7 @@ def tail_exponent(eigenvalues: Array, *, bins: int = 100) -> float:
         raise ScoringError(f"bins: expected at least 1, got {bins}")
     fits = [_fit(eigenvalues[start:]) for start in _starts(eigenvalues, bins)]
     if not fits:
-        raise ScoringError("weight: its spectrum has no tail to fit; expected distinct non-zero eigenvalues")
+        raise ScoringError("weight: the spectrum has no tail to fit; expected distinct non-zero eigenvalues")
     return min(fits)[1]
 
 

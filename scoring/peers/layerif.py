@@ -7,8 +7,8 @@ of DataInf (Kwon et al. 2024): for a weight matrix with gradients g_m of n train
     lambda = 0.1 mean_m |g_m|^2 / d,    r_j = (1/(n lambda)) sum_m [v_j - <g_m, v_j> / (lambda + |g_m|^2) g_m],
     s_i = -sum_j <r_j, g_i>,
 
-in which gradients occur in products only. From S follow w = (max S - S)^beta for experts, the min-max map for
-sparsity, Savitzky-Golay smoothing before it.
+which contains the gradients only in products. Experts use w = (max S - S)^beta, sparsity uses the min-max map; S may be
+smoothed first (Savitzky-Golay).
 """
 
 from typing import Literal
@@ -22,12 +22,12 @@ from zetaplan.scoring.peers.validation import Array, array
 
 
 def layerif_influences(own: ArrayLike, cross: ArrayLike, parameters: int) -> Array:
-    """s (n,) of the training samples for one weight matrix; a layer's are the sum over its matrices.
+    """Influences s (n,) of the training samples for one weight matrix; those of a layer are the sum over its matrices.
 
     Args:
         own: (n, n) products <g_m, g_i> of training gradients.
         cross: (n, v) products <g_m, v_j> with validation gradients.
-        parameters: d, the size of the matrix.
+        parameters: d, the number of entries of the matrix.
 
     Raises:
         ScoringError: products of other shapes, gradients that are all zero, or d < 1.
@@ -41,14 +41,14 @@ def layerif_influences(own: ArrayLike, cross: ArrayLike, parameters: int) -> Arr
     squares = products.diagonal()
     damping = 0.1 * float(squares.mean()) / parameters
     if not damping > 0:
-        raise ScoringError("own: every gradient is zero, so there is no influence")
+        raise ScoringError("own: every gradient is zero, so the influences are undefined")
     totals = outside.sum(axis=1)
     found: Array = (products @ (totals / (damping + squares)) - n * totals) / (n * damping)
     return found
 
 
 def layerif_score(influences: ArrayLike, kind: Literal["all", "+ve"] = "all") -> float:
-    """S of a layer from its influences s (n,): their sum, or for "+ve" that of the helpful samples, s_i < 0.
+    """S of a layer from its influences s (n,): their sum, or for "+ve" the sum over helpful samples, s_i < 0.
 
     Raises:
         ScoringError: bad influences or another kind.
@@ -62,7 +62,8 @@ def layerif_score(influences: ArrayLike, kind: Literal["all", "+ve"] = "all") ->
 def layerif_experts(scores: ArrayLike, total: int = 160, *, beta: float = 2.0) -> Counts:
     """Experts (K,), integers >= 1 with sum `total`: one each, and the other total - K in proportion to w.
 
-    Fractions left over go to the layers with the largest. beta > 0: 2 for the scores "All", 3 for "+ve".
+    Units that remain after rounding down are given to the layers with the largest fractions. beta > 0: 2 for the scores
+    "All", 3 for "+ve".
 
     Raises:
         ScoringError: bad scores, beta <= 0, or fewer experts than layers.
@@ -75,7 +76,7 @@ def layerif_experts(scores: ArrayLike, total: int = 160, *, beta: float = 2.0) -
 def layerif_experts_rounded(scores: ArrayLike, total: int = 160, *, beta: float = 2.0) -> Counts:
     """The older variant: total * w / sum w to the nearest integer, at least 1, repaired by steps of one.
 
-    Each step goes where the count is furthest from its share. Arguments and errors as in `layerif_experts`.
+    Each step changes the count that is furthest from its share. Arguments and errors are those of `layerif_experts`.
     """
     weight = _weight(scores, beta)
     return nearest_repaired(shares(weight, check_total(total, len(weight))), int(total))

@@ -1,6 +1,5 @@
 """LIM, the layer input modification score (Dumitru et al. 2024, "Layer-Wise Quantization", arXiv 2406.17415):
-the negative cosine similarity of what enters a layer and what leaves it. A layer that changes its input more
-scores higher.
+the negative cosine similarity of a layer's input and output. A layer that changes its input more has a higher score.
 """
 
 import numpy as np
@@ -23,9 +22,9 @@ def lim_score(inputs: ArrayLike, outputs: ArrayLike) -> float:
 
 
 def _unit(name: str, states: Array) -> Array:
-    scale = np.abs(states).max(axis=1, keepdims=True)  # first, so that squares neither overflow nor vanish
+    scale = np.abs(states).max(axis=1, keepdims=True)  # divided first, so that squares neither overflow nor underflow
     if (scale == 0).any():
-        raise ScoringError(f"{name}: token {int(np.argmin(scale))} is zero, so it has no direction; leave it out")
+        raise ScoringError(f"{name}: token {int(np.argmin(scale))} is zero, so it has no direction; remove it")
     scaled: Array = states / scale
     unit: Array = scaled / np.linalg.norm(scaled, axis=1, keepdims=True)
     return unit

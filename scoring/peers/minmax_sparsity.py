@@ -2,7 +2,7 @@
 
     m = (1 - epsilon) + 2 epsilon (s - min s) / (max s - min s),    rho = m P / sum_k n_k m_k,    P = sparsity sum_k n_k
 
-A higher score means a layer that is pruned more; sum_k n_k rho_k = P.
+A layer with a higher score is pruned more; sum_k n_k rho_k = P.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from zetaplan.scoring.peers.validation import Array, array, fractions, positive,
 
 
 def minmax(values: Array) -> Array:
-    """(v - min) / (max - min); equal values give 1/2 each, the middle of the range."""
+    """(v - min) / (max - min); 1/2 for every value if all are equal."""
     spread = values.max() - values.min()
     return (values - values.min()) / spread if spread > 0 else np.full_like(values, 0.5)
 
@@ -21,7 +21,7 @@ def minmax_sparsity(scores: ArrayLike, sizes: ArrayLike, sparsity: float, epsilo
     """Sparsity rho (K,), fractions, for scores (K,), sizes (K,) in parameters, a global sparsity and epsilon in [0, 1].
 
     Raises:
-        ScoringError: bad data, or a layer's sparsity would leave [0, 1].
+        ScoringError: bad data, or a layer's sparsity would be outside [0, 1].
     """
     score = array("scores", scores, ndim=1)
     size = positive("sizes", sizes, shape=score.shape)

@@ -1,7 +1,7 @@
 """OWL: sparsity from outlier shares (Yin et al. 2023, "Outlier Weighed Layerwise Sparsity (OWL)", arXiv 2310.05175).
 
-D_k is the percentage of a layer's |W| |X| above M times their mean. Layers with more outliers are pruned less:
-rho = 1 - (v - mean v + (1 - sparsity)) with v = 2 L minmax(D), so mean rho = sparsity and max - min = 2 L.
+D_k is the percentage of entries of a layer's |W| |X| above M times their mean. Layers with more outliers are pruned
+less: rho = 1 - (v - mean v + (1 - sparsity)) with v = 2 L minmax(D), so mean rho = sparsity and max - min = 2 L.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ def owl_outliers(weight: ArrayLike, input_norms: ArrayLike, *, multiple: float =
     """D in percent, for a weight (out, in) and the 2-norms (in,) of its input features over the tokens.
 
     Raises:
-        ScoringError: shapes that do not fit, negative norms, or a multiple that is not positive.
+        ScoringError: shapes that do not match, negative norms, or a multiple that is not positive.
     """
     matrix, norms = np.abs(array("weight", weight, ndim=2)), array("input_norms", input_norms, ndim=1)
     if norms.shape != matrix.shape[1:] or (norms < 0).any():
@@ -30,10 +30,10 @@ def owl_outliers(weight: ArrayLike, input_norms: ArrayLike, *, multiple: float =
 def owl_sparsity(outliers: ArrayLike, sparsity: float, *, spread: float = 0.08) -> Array:
     """Sparsity (K,) in [0, 1] of mean `sparsity`, for outlier shares D (K,); `spread` is L.
 
-    The layers count alike, whatever their size.
+    The mean gives every layer the same weight, whatever its size.
 
     Raises:
-        ScoringError: bad data, or a layer's sparsity would leave [0, 1].
+        ScoringError: bad data, or a layer's sparsity would be outside [0, 1].
     """
     within("sparsity", sparsity, 0, 1)
     within("spread", spread, 0, 0.5)

@@ -1,4 +1,4 @@
-"""Checks at the public edge of the peers: arrays that are finite and of the stated shape, knobs in their range."""
+"""Checks of the peers' public arguments: arrays that are finite and of the stated shape, options in their range."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,7 +9,7 @@ Array = NDArray[np.float64]
 
 
 def array(name: str, values: ArrayLike, *, ndim: int) -> Array:
-    """Finite, non-empty float64 array with `ndim` axes."""
+    """The values as a finite, non-empty float64 array with `ndim` axes."""
     try:
         result = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -23,7 +23,7 @@ def array(name: str, values: ArrayLike, *, ndim: int) -> Array:
 
 
 def positive(name: str, values: ArrayLike, *, shape: tuple[int, ...] | None = None) -> Array:
-    """Finite vector of positive numbers, of the stated shape."""
+    """The values as a finite vector of positive numbers, of the stated shape."""
     result = array(name, values, ndim=1)
     if shape is not None and result.shape != shape:
         raise ScoringError(f"{name}: expected one value per layer, shape {shape}, got shape {result.shape}")
@@ -34,14 +34,14 @@ def positive(name: str, values: ArrayLike, *, shape: tuple[int, ...] | None = No
 
 
 def within(name: str, value: float, low: float, high: float) -> float:
-    """A number in [low, high]."""
+    """The value, if it is in [low, high]."""
     if not low <= value <= high:
         raise ScoringError(f"{name}: expected a number in [{low}, {high}], got {value}")
     return value
 
 
 def fractions(name: str, sparsity: Array) -> Array:
-    """A sparsity per layer, refused where a layer would lose less than nothing or more than all of it."""
+    """The sparsity per layer. Raises ScoringError if one is outside [0, 1]."""
     outside = (sparsity < 0) | (sparsity > 1)
     if outside.any():
         layer = int(np.argmax(outside))

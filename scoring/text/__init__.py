@@ -1,1 +1,1 @@
-"""The text that a model is scored on: sequences of tokens and their labels."""
+"""The scored text: sequences of tokens and their labels."""

@@ -1,4 +1,4 @@
-"""What a model can take: ids below the size of its vocabulary, and as many tokens as it has positions."""
+"""Input limits of a model: token ids below its vocabulary size, and at most as many tokens as positions."""
 
 from typing import Any
 
@@ -7,25 +7,25 @@ from torch import Tensor, nn
 
 from zetaplan.errors import ScoringError
 
-IGNORED = -100  # the label that transformers leave out of the loss
+IGNORED = -100  # the label that transformers excludes from the loss
 
 
 def context(model: nn.Module) -> int | None:
-    """The most tokens of a sequence that the model was made for; None where its config has no such number."""
+    """The largest number of tokens per sequence in the model's config; None if the config has none."""
     config: Any = getattr(model, "config", None)
     return None if config is None else getattr(config.get_text_config(), "max_position_embeddings", None)
 
 
 def fitting(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The batch, in which padding that is no id of the vocabulary is replaced by id 0.
+    """The batch, in which padding whose id is outside the vocabulary is replaced by id 0.
 
     Raises:
-        ScoringError: an id or a label beyond the vocabulary, or more tokens than positions.
+        ScoringError: an id or a label is outside the vocabulary, or there are more tokens than positions.
     """
     ids, labels, limit = batch["input_ids"], batch["labels"], context(model)
     if limit is not None and ids.shape[1] > limit:
         raise ScoringError(
-            f"length: sequences of {ids.shape[1]} tokens, and the model takes {limit} (max_position_embeddings); give "
+            f"length: sequences of {ids.shape[1]} tokens exceed the model's {limit} (max_position_embeddings); give "
             f"at most {limit}"
         )
     inputs, outputs = _rows(model, "get_input_embeddings"), _rows(model, "get_output_embeddings")
@@ -38,7 +38,7 @@ def fitting(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def require_vocabulary(model: nn.Module, ids: Tensor) -> None:
-    """Raise unless these are whole numbers, and ids of the model's vocabulary."""
+    """Raise ScoringError unless the ids are whole numbers within the model's vocabulary."""
     if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
         raise ScoringError(f"tokens: expected whole numbers, as torch.int64, got {ids.dtype}")
     if (size := _rows(model, "get_input_embeddings")) is not None:
@@ -46,7 +46,7 @@ def require_vocabulary(model: nn.Module, ids: Tensor) -> None:
 
 
 def require_ids(ids: Tensor, size: int) -> None:
-    """Raise, with the first that is not, unless all ids are below the size of the vocabulary."""
+    """Raise ScoringError unless all ids are below the vocabulary size; the message gives the first id that is not."""
     wrong = ids[(ids < 0) | (ids >= size)]
     if len(wrong):
         raise ScoringError(
@@ -56,9 +56,9 @@ def require_ids(ids: Tensor, size: int) -> None:
 
 
 def _rows(model: nn.Module, getter: str) -> int | None:
-    """The rows of an embedding of the model; None where it has no such embedding."""
+    """The number of rows of an embedding of the model; None if the model has no such embedding."""
     try:
         weight = getattr(getattr(model, getter)(), "weight", None)
-    except (AttributeError, NotImplementedError):  # no model of transformers, or one without it
+    except (AttributeError, NotImplementedError):  # a model not from transformers, or one without this embedding
         return None
     return len(weight) if isinstance(weight, Tensor) and weight.ndim == 2 else None

@@ -1,8 +1,8 @@
-"""Text files read strictly: a tokenizer meets the text, and nothing of the file that holds it.
+"""Strict reader of text files: a tokenizer receives the text, and none of the file's markup.
 
-A name decides in upper or lower case. .jsonl and .ndjson: one JSON object per line. .json: an array of objects, one
-object, or one per line. Everything else is plain text, and is refused if its content is JSON records all the same.
-Lines end at a line feed; other separators of Unicode belong to the text.
+The file name determines the format, in upper or lower case. .jsonl and .ndjson: one JSON object per line. .json: an
+array of objects, one object, or one object per line. Other files are plain text, and are refused if their content is
+JSON records. Lines end at a line feed; other Unicode separators belong to the text.
 """
 
 import codecs
@@ -17,7 +17,7 @@ from zetaplan.errors import ScoringError
 
 LINES, ARRAY, TABLES = (".jsonl", ".ndjson"), ".json", (".csv", ".tsv")
 
-#: The fields that hold a text if none is named: the first group of which a record has one.
+#: The default text fields: the first group of which a record has at least one field.
 FIELDS = (("text",), ("ctx",), ("sentence1", "sentence2"))
 
 MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
@@ -26,16 +26,16 @@ JSON_NAMES = {type(None): "null", bool: "a boolean", int: "a number", float: "a 
 
 @dataclass(frozen=True)
 class Record:
-    """A JSON object of a file, and its place in words, for messages."""
+    """A JSON object of a file, with its place in the file in words, for messages."""
 
     place: str
     fields: dict[str, Any]
 
     def text(self, field: str | None, argument: str, groups: Sequence[tuple[str, ...]] = FIELDS) -> str:
-        """The text of a field, or of the first of the groups that the record has, joined by a line break.
+        """The text of a field, or of the first group of fields in the record, joined by a line break.
 
         Raises:
-            ScoringError: no such field, or a value that is no text; the message begins with `argument`.
+            ScoringError: the field does not exist, or its value is no text; the message begins with `argument`.
         """
         start = f"{argument}: {self.place}"
         known = ((field,),) if field else groups
@@ -44,18 +44,18 @@ class Record:
             wanted, there = ", ".join(name for group in known for name in group), ", ".join(map(repr, self.fields))
             raise ScoringError(
                 f"{start} has none of the text fields {wanted}; it has {there or 'no field'}; "
-                "name the field that holds the text with `field` (--field on the command line)"
+                "name the text field with `field` (--field on the command line)"
             )
         return "\n".join(self._whole(name, start) for name in names)
 
     def _whole(self, name: str, start: str) -> str:
         if name not in self.fields:
-            raise ScoringError(f"{start} has no field {name!r}, which belongs to the others; name one field by `field`")
+            raise ScoringError(f"{start} has no field {name!r}, which its text needs; name one field by `field`")
         return require_text(self.fields[name], f"{start}: field {name!r}")
 
 
 def require_text(value: object, start: str) -> str:
-    """The value if it is a text that can be encoded and is not empty; `start` begins the message."""
+    """The value, if it is a non-empty text that can be encoded; `start` begins the message."""
     if not isinstance(value, str):
         raise ScoringError(
             f"{start} is {JSON_NAMES.get(type(value), 'an object')}; expected a text; leave the record out"
@@ -74,32 +74,32 @@ def require_text(value: object, start: str) -> str:
 
 
 def holds_records(path: str | PathLike[str]) -> bool:
-    """Whether the name of the file promises JSON records."""
+    """Whether the file name stands for JSON records."""
     return Path(path).suffix.lower() in (*LINES, ARRAY)
 
 
 def read_plain(path: str | PathLike[str], argument: str) -> str:
-    """The text of a UTF-8 file without its byte order mark, every line end a line feed.
+    """The text of a UTF-8 file without its byte order mark, with every line end as a line feed.
 
     Raises:
-        ScoringError: the file cannot be read, is no UTF-8 text, or holds a table or JSON records.
+        ScoringError: the file cannot be read, is no UTF-8 text, or contains a table or JSON records.
     """
     text = _decoded(Path(path), argument)
     if Path(path).suffix.lower() in TABLES:
         raise ScoringError(
-            f"{argument}: {path} is a table, whose separators are no text; write the column of texts to a .txt file, "
-            "or one record per line to a .jsonl file"
+            f"{argument}: {path} is a table, so its separators would count as text; write the column of texts to a "
+            ".txt file, or one record per line to a .jsonl file"
         )
     if _is_records(text):
         raise ScoringError(
-            f"{argument}: {path} holds JSON records, whose braces and keys are no text; name it .jsonl (an object per "
-            "line) or .json (an array of objects)"
+            f"{argument}: {path} contains JSON records, so their braces and keys would count as text; name it .jsonl "
+            "(an object per line) or .json (an array of objects)"
         )
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_records(path: str | PathLike[str], argument: str) -> list[Record]:
-    """The JSON objects of a file, of one per line or, unless it is named .jsonl or .ndjson, of one array.
+    """The JSON objects of a file: one per line or, unless the file is named .jsonl or .ndjson, of one array.
 
     Raises:
         ScoringError: the file cannot be read, or a record is no JSON object; the message names the line.
@@ -108,7 +108,7 @@ def read_records(path: str | PathLike[str], argument: str) -> list[Record]:
     whole = None if Path(path).suffix.lower() in LINES else _whole(text, path, argument)
     found = list(_by_line(text, path, argument) if whole is None else whole)
     if not found:
-        raise ScoringError(f"{argument}: {path} holds no records")
+        raise ScoringError(f"{argument}: {path} contains no records")
     return [_record(place, value, argument) for place, value in found]
 
 
@@ -117,11 +117,6 @@ def _record(place: str, value: object, argument: str) -> Record:
         kind = type(value).__name__
         raise ScoringError(f"{argument}: {place} is a {kind}; expected an object with a text field")
     return Record(place, value)
-
-
-def counted(number: int, noun: str) -> str:
-    """ "1 token", "2 tokens"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _by_line(text: str, path: object, argument: str) -> Iterator[tuple[str, object]]:
@@ -138,7 +133,7 @@ def _by_line(text: str, path: object, argument: str) -> Iterator[tuple[str, obje
 
 
 def _whole(text: str, path: object, argument: str) -> Iterator[tuple[str, object]] | None:
-    """The entries of one array, or the one object; None where one value follows another."""
+    """The entries of one array, or the one object; None if the file is a sequence of values."""
     try:
         value = _parsed(text)
     except json.JSONDecodeError as error:
@@ -159,12 +154,12 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
-        raise ValueError(f"field {twice!r} is there twice")
+        raise ValueError(f"field {twice!r} occurs twice")
     return found
 
 
 def _is_records(text: str) -> bool:
-    """Whether a text is JSON objects and nothing else."""
+    """Whether a text consists of JSON objects only."""
     if text.lstrip()[:1] not in ("{", "["):
         return False
     try:

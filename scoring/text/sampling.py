@@ -1,4 +1,4 @@
-"""Labels drawn from the model's own distribution, for curvature that is to know nothing of the true ones."""
+"""Labels drawn from the model's own distribution, for curvature that does not depend on the true labels."""
 
 import hashlib
 from collections import Counter
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zetaplan.scoring.distributed import Ranks
-from zetaplan.scoring.model.eval_mode import frozen
+from zetaplan.scoring.model.eval_mode import eval_mode
 from zetaplan.scoring.model.losses import shifted_logits
 from zetaplan.scoring.text.sequences import IGNORED, Batch
 
@@ -24,9 +24,9 @@ def rows(
 ) -> tuple[list[Batch], list[Tensor]]:
     """The batches of a pass and the weight (B,) of each sequence's mean loss in it.
 
-    The data with weights 1; if asked for, also the same text at labels drawn from the model, with weights sqrt(T_i), so
-    that the gradients' second moment is the curvature of the mean loss (see the surrogate mc-fisher). Of those, what
-    another rank passes keeps its labels.
+    The data have weight 1. With `drawn`, the same text at labels drawn from the model follows, with weights sqrt(T_i),
+    so that the second moment of the gradients is the curvature of the mean loss (see the surrogate mc-fisher). Batches
+    that another rank passes keep their own labels.
     """
     own = [torch.ones(len(batch["labels"])) for batch in data]
     if not drawn:
@@ -37,9 +37,10 @@ def rows(
 
 
 def drawn_labels(model: nn.Module, data: Sequence[Batch], wanted: Container[int]) -> list[Batch]:
-    """The batches, in those that are wanted by number with every label replaced by a draw.
+    """The batches; in those whose number is in `wanted`, every label is replaced by a draw.
 
-    A draw depends on the sequence, not on its place in the data; sequences that are equal draw apart, in their order.
+    A draw depends on the sequence, not on its place in the data. Equal sequences are drawn independently, in their
+    order.
     """
     met: Counter[bytes] = Counter()
     replaced = []
@@ -54,9 +55,9 @@ def drawn_labels(model: nn.Module, data: Sequence[Batch], wanted: Container[int]
 
 def _drawn(model: nn.Module, batch: Batch, texts: Sequence[bytes], before: Counter[bytes]) -> Tensor:
     met, labels = before.copy(), batch["labels"].clone()
-    with frozen(model), torch.no_grad():
+    with eval_mode(model), torch.no_grad():
         logits, following = shifted_logits(model, batch, next(model.parameters()).device)
-    logits = logits if logits.is_cuda else logits.cpu()  # float64 is not everywhere
+    logits = logits if logits.is_cuda else logits.cpu()  # not every device supports float64
     for row, (text, places) in enumerate(zip(texts, (following != IGNORED).cpu(), strict=True)):
         uniform = torch.from_numpy(_generator(text, met[text]).random(int(places.sum())))
         drawn = _inverse(logits[row][places.to(logits.device)], uniform.to(logits.device))
@@ -66,7 +67,7 @@ def _drawn(model: nn.Module, batch: Batch, texts: Sequence[bytes], before: Count
 
 
 def _content(batch: Batch, row: int) -> bytes:
-    """sha256 of the tokens of a sequence and of their labels, without its padding."""
+    """sha256 of the tokens of a sequence and of their labels, without padding."""
     inside = batch["attention_mask"][row] != 0
     text = torch.stack([batch[name][row][inside] for name in ("input_ids", "labels")])
     return hashlib.sha256(text.cpu().numpy().astype("<i8").tobytes()).digest()
@@ -77,7 +78,7 @@ def _generator(text: bytes, before: int) -> np.random.Generator:
 
 
 def _inverse(logits: Tensor, uniform: Tensor) -> Tensor:
-    """The class (n,) in which each uniform number falls on the scale of cumulated probabilities (n, V)."""
+    """The class (n,) whose interval of the cumulated probabilities (n, V) contains the uniform number."""
     scale = logits.double().softmax(-1).cumsum(-1)
     found = torch.searchsorted(scale, uniform[:, None] * scale[:, -1:], right=True)
     return found.squeeze(1).clamp(max=logits.shape[1] - 1)

@@ -1,4 +1,4 @@
-"""Sequences of tokens: ids (N, T), the mask of padding, and the labels that the loss is taken over."""
+"""Sequences of tokens: ids (N, T), the mask of padding, and the labels of the loss."""
 
 import hashlib
 import math
@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zetaplan.errors import ScoringError
-from zetaplan.scoring.arguments import listed, shown
+from zetaplan.errors import ScoringError, shown
+from zetaplan.scoring.arguments import listed
 from zetaplan.scoring.text.limits import IGNORED as IGNORED
 from zetaplan.scoring.text.limits import fitting
 
 Batch = dict[str, Tensor]
 WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
-MOST = 2**31 - 1  # what a tokenizer takes as a length
+MOST = 2**31 - 1  # the largest length that a tokenizer accepts
 KNOWN = ("input_ids", "attention_mask", "labels")
 
 
@@ -30,7 +30,7 @@ class Sequences:
         attention_mask: (N, T) int64, 1 on tokens and 0 on padding.
         labels: (N, T) int64, the ids themselves and -100 on padding.
         sha256: of ids, mask and labels, sequence by sequence.
-        sources: the files, as they were named.
+        sources: the files, by the names as given.
         description: one line for reports.
     """
 
@@ -50,7 +50,7 @@ class Sequences:
         return {"input_ids": self.input_ids, "attention_mask": self.attention_mask, "labels": self.labels}
 
 
-#: What `score` takes as text.
+#: Types of text that `score` accepts.
 Batches = Sequences | Tensor | Mapping[str, Tensor] | Iterable[Tensor | Mapping[str, Tensor]]
 
 
@@ -58,13 +58,13 @@ def checked_batches(batches: Batches, size: int | None = None, model: nn.Module 
     """Batches with input_ids, attention_mask and labels, int64, padded on the right, of at most `size` sequences each.
 
     Args:
-        batches: sequences, or one or more batches; a batch may be the ids (B, T), or those of one sequence (T,), alone.
-        size: batches of more sequences are split into parts as equal as can be; the last is the largest.
-        model: the model that they are for, whose vocabulary and positions they have to keep to.
+        batches: sequences, or one or more batches; a batch may be the ids alone, (B, T), or (T,) for one sequence.
+        size: batches of more sequences are split into nearly equal parts; the last part is the largest.
+        model: the model of the batches, whose vocabulary and number of positions are limits.
 
     Raises:
-        ScoringError: no batch, fewer than two sequences, wrong types or shapes, a sequence without a label to predict,
-            something beside these three that would be ignored, or what the model cannot take.
+        ScoringError: there is no batch, or fewer than two sequences; a type or shape is wrong; a sequence has no label
+            to predict; a key beside these three would be ignored; or the batches exceed the limits of the model.
     """
     if size is not None:
         size = require_count("batch_size", size, 1)
@@ -72,7 +72,7 @@ def checked_batches(batches: Batches, size: int | None = None, model: nn.Module 
         batches = batches.batch
     given = [_completed(batch) for batch in _listed(batches)]
     if sum(len(batch["labels"]) for batch in given) < 2:
-        raise ScoringError("batches: at least two sequences are needed to tell gain from noise")
+        raise ScoringError("batches: at least two sequences are needed to separate gain from noise")
     for batch in given:
         empty = (batch["labels"][:, 1:] == IGNORED).all(1).nonzero().flatten().tolist()
         if empty:
@@ -83,7 +83,10 @@ def checked_batches(batches: Batches, size: int | None = None, model: nn.Module 
 
 
 def require_count(name: str, value: Any, least: int, why: str = "") -> int:
-    """The value as an int. Raises ScoringError unless it is a whole number from `least` to `MOST`; why: of `least`."""
+    """The value as an int.
+
+    why: the reason for `least`. Raises ScoringError unless the value is a whole number from `least` to `MOST`.
+    """
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise ScoringError(f"{name}: expected a whole number, at least {least}{why}, got {shown(value)}")
     number = int(value)
@@ -94,7 +97,7 @@ def require_count(name: str, value: Any, least: int, why: str = "") -> int:
 
 
 def labelled_places(batch: Batch) -> Tensor:
-    """The tokens (B, T) that the loss can depend on: not padding, and with a label to come."""
+    """The tokens (B, T) that the loss can depend on: tokens other than padding, with a later label."""
     to_come = (batch["labels"] != IGNORED).flip(1).cummax(1).values.flip(1)
     return (batch["attention_mask"] != 0) & torch.nn.functional.pad(to_come[:, 1:], (0, 1), value=False)
 
@@ -119,7 +122,7 @@ def _completed(given: object) -> Batch:
         raise ScoringError(f"batches: a batch needs input_ids (B, T); it has {', '.join(map(str, batch)) or 'nothing'}")
     if unknown := set(batch) - set(KNOWN):
         names = ", ".join(sorted(map(str, unknown)))
-        raise ScoringError(f"batches: {names} would be ignored; leave it out, and give packed sequences apart")
+        raise ScoringError(f"batches: {names} would be ignored; remove it, and give packed sequences separately")
     ids = _whole_numbers("input_ids", batch["input_ids"])
     mask = _whole_numbers("attention_mask", batch.get("attention_mask", torch.ones_like(ids)))
     labels = _whole_numbers("labels", batch.get("labels", ids))
@@ -129,14 +132,16 @@ def _completed(given: object) -> Batch:
     if not ids.numel():
         raise ScoringError("batches: a batch has no tokens; leave it out")
     if not ((mask == 0) | (mask == 1)).all():
-        raise ScoringError("batches: attention_mask: expected 1 on tokens, 0 on padding; give packed sequences apart")
+        raise ScoringError(
+            "batches: attention_mask: expected 1 on tokens, 0 on padding; give packed sequences separately"
+        )
     return _padded_on_the_right(
         {"input_ids": ids, "attention_mask": mask, "labels": labels.masked_fill(mask == 0, IGNORED)}
     )
 
 
 def _whole_numbers(name: str, value: object) -> Tensor:
-    """(B, T) int64; one sequence (T,) as (1, T). A mask may be of any type whose values are whole."""
+    """The value as (B, T) int64; one sequence (T,) becomes (1, T). A mask may have any dtype with whole values."""
     if not isinstance(value, Tensor):
         raise ScoringError(f"batches: {name} is a {type(value).__name__}; expected a tensor (B, T): use torch.tensor")
     if value.layout is not torch.strided or value.is_meta or value.is_nested or value.is_quantized:
@@ -149,7 +154,10 @@ def _whole_numbers(name: str, value: object) -> Tensor:
 
 
 def _padded_on_the_right(batch: Batch) -> Batch:
-    """Padding on the left would shift the positions of the tokens, and count the first one, which nothing precedes."""
+    """The batch with left padding moved to the right.
+
+    Padding on the left would shift the positions of the tokens, and would count the first token, which has no context.
+    """
     start = (batch["attention_mask"] != 0).int().argmax(1, keepdim=True)
     if not start.any():
         return batch
@@ -168,7 +176,7 @@ def _split(batch: Batch, size: int) -> list[Batch]:
 
 
 def digest(batches: Iterable[dict[str, Tensor]]) -> str:
-    """sha256 of ids, mask and labels, sequence by sequence: the same however they are batched."""
+    """sha256 of ids, mask and labels, sequence by sequence, which is the same for every division into batches."""
     sha = hashlib.sha256()
     for batch in batches:
         for row in zip(batch["input_ids"], batch["attention_mask"], batch["labels"], strict=True):

@@ -1,7 +1,7 @@
-"""Real text as sequences of tokens.
+"""Texts as sequences of tokens.
 
-Plain text is cut into windows of T tokens that follow each other without overlap, a file of JSON records gives one
-sequence per record; N of them are taken evenly spread over all that there is. No draw is random.
+Plain text is cut into consecutive windows of T tokens without overlap. A file of JSON records gives one sequence per
+record. N of these sequences are taken, evenly spread. No draw is random.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
-from zetaplan.errors import ScoringError
-from zetaplan.scoring.arguments import listed, shown
-from zetaplan.scoring.text.records import counted, holds_records, read_plain, read_records
+from zetaplan._plural import counted
+from zetaplan.errors import ScoringError, shown
+from zetaplan.scoring.arguments import listed
+from zetaplan.scoring.text.records import holds_records, read_plain, read_records
 from zetaplan.scoring.text.sequences import IGNORED, Sequences, digest, require_count
 
 PYDOC = "pydoc"
@@ -32,7 +33,7 @@ def read_sequences(
     Args:
         files: one or more UTF-8 files, plain text or records (.jsonl, .ndjson, .json), or "pydoc" for the text of
             Python's own help topics.
-        tokenizer: a transformers tokenizer. Windows of plain text get no special tokens, records those that
+        tokenizer: a transformers tokenizer. Windows of plain text get no special tokens, records get those that
             the tokenizer adds by default.
         sequences: N >= 1.
         length: T >= 2.
@@ -40,7 +41,7 @@ def read_sequences(
             line break.
 
     Raises:
-        ScoringError: a file is missing or malformed, or holds less text than asked for; the message counts.
+        ScoringError: a file is missing or malformed, or has less text than requested; the message gives the counts.
 
     Examples:
         >>> _ = Path("cat.txt").write_text("the cat sat on the mat " * 20)
@@ -57,8 +58,8 @@ def read_sequences(
     names = tuple(str(source) for source in sources)
     if len(rows) < sequences:
         raise ScoringError(
-            f"files: {', '.join(names)} give {counted(len(rows), 'sequence')} of {length} tokens, {sequences} "
-            f"{'is' if sequences == 1 else 'are'} asked for; give more text, or ask for fewer or shorter sequences"
+            f"files: {', '.join(names)} give {counted(len(rows), 'sequence')} of {length} tokens, expected "
+            f"{sequences}; give more text, or ask for fewer or shorter sequences"
         )
     chosen = [rows[index * len(rows) // sequences] for index in range(sequences)]
     description = f"{sequences} of {len(rows)} sequences of at most {length} tokens from {', '.join(names)}"
@@ -75,7 +76,8 @@ def sequences_between(
 ) -> Sequences:
     """N held-out sequences, none of which `read_sequences` takes for the same arguments: those halfway between.
 
-    Of 2N sequences spread evenly every second one is taken by `read_sequences`. Arguments and errors as there.
+    `read_sequences` takes every second of 2N evenly spread sequences. Arguments and errors are those of
+    `read_sequences`.
     """
     both = read_sequences(files, tokenizer, sequences=2 * sequences, length=length, field=field)
     held_out = {name: value[1::2] for name, value in both.batch.items()}
@@ -130,7 +132,7 @@ def _require_field(field: object, sources: Sequence[str | PathLike[str]]) -> Non
     if not (isinstance(field, str) and field):
         raise ScoringError(f"field: expected the name of a field, got {shown(field)}")
     if not any(map(holds_records, sources)):
-        raise ScoringError(f"field: {field!r} names a field of records, and {sources[0]} is plain text; leave it out")
+        raise ScoringError(f"field: {field!r} names a field of records, and {sources[0]} is plain text; omit field")
 
 
 def _pydoc_text() -> str:

@@ -134,22 +134,29 @@ class _Search:
 
 
 def branch(instance: Choice, limits: Limits, gap: float) -> ChoiceSolution:
-    """The best choice under several budgets. Raises InfeasibleError where there is none, or none was found in time."""
+    """The best choice under several budgets; limits count from the first choice on. Raises InfeasibleError for none."""
     search = _Search(instance)
-    while search.open and not limits.reached(len(search.nodes)):
-        bound, place, node = search.open[0]
-        if search.done(node) or float(search.objective) - bound <= gap * abs(float(search.objective)):
-            break
-        heapq.heappop(search.open)
+    while search.open and not (search.best is not None and _enough(search, limits, gap)):
+        _, place, node = heapq.heappop(search.open)
         search.split(place, node)
     if search.best is None:
-        reason = "was found; raise time_limit" if search.open else "exists: raise a budget, or add cheaper options"
-        raise InfeasibleError(f"budget: no choice that keeps all {instance.budgets.size} budgets {reason}")
+        several = instance.budgets.size
+        raise InfeasibleError(
+            f"budget: no choice that keeps all {several} budgets exists: raise a budget, or add cheaper options"
+        )
     open_ = [float(node.bound) for _, _, node in search.open if not search.done(node)]
     bound = math.nextafter(min(open_), -math.inf) if open_ else float(search.objective)
     status = ChoiceStatus.GAP if open_ else ChoiceStatus.OPTIMAL
     choice, tree = instance.options_of(search.best), Tree(tuple(search.nodes))
     return ChoiceSolution(instance, choice, relaxation(instance)[1], bound, status, "exact", tree)
+
+
+def _enough(search: _Search, limits: Limits, gap: float) -> bool:
+    """Is the best choice known proved, near enough, or as far as the limits let the search go?"""
+    bound, _, node = search.open[0]
+    objective = float(search.objective)
+    near = gap > 0.0 and objective - bound <= gap * abs(objective)
+    return search.done(node) or near or limits.reached(len(search.nodes))
 
 
 def restricted(instance: Choice, left: NDArray[np.bool_]) -> Choice:

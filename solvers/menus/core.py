@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zetaplan.solvers.menus.limbs import Limbs, limbs, width
+from zetaplan.solvers.menus.limbs import Limbs, highest, limbs, width
 from zetaplan.solvers.menus.relaxation import Relaxation
 from zetaplan.spec.menus.choice import EPSILON, Array, Indices, integers, nearest
 
@@ -47,6 +48,16 @@ class Core:
     def parts(self) -> tuple[int, int]:
         """How many limbs losses and rooms have."""
         return len(self.loss[0]), len(self.room[0])
+
+    @cached_property
+    def tops(self) -> tuple[float, float]:
+        """The values of the highest limbs' units."""
+        return highest(self.units[0], self.parts[0]), highest(self.units[1], self.parts[1])
+
+    @cached_property
+    def unit(self) -> float:
+        """The unit of losses."""
+        return float(self.units[0])
 
 
 def core(relaxation: Relaxation, known: Indices, bound: float) -> Core | None:

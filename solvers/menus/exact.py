@@ -17,17 +17,21 @@ from zetaplan.solvers.menus.sweep import Limits, stages, sweep
 from zetaplan.spec.menus.answer import ChoiceSolution, ChoiceStatus, Stage, Tree
 from zetaplan.spec.menus.choice import Choice, Indices, nearest
 
+#: Partial choices that a search may keep, and make at once: a gigabyte or so.
+STATES = 10_000_000
+
 #: Options up to which the dual bound is computed in whole numbers; beyond, in doubles rounded downwards.
 WHOLE = 20_000
 
 
 def solve_exact(
-    instance: Choice, *, time_limit: float = math.inf, states: int = 20_000_000, gap: float = 0.0
+    instance: Choice, *, time_limit: float = math.inf, states: int = STATES, gap: float = 0.0
 ) -> ChoiceSolution:
     """The optimal choice, or the best found with its proved gap.
 
-    time_limit : seconds; states : partial choices that are kept in memory; gap : >= 0, relative to the objective, at
-    which the search may stop. Where one of them ends it, the status is GAP.
+    time_limit : seconds. states : partial choices that are kept, or made at once. gap : >= 0, relative to the
+    objective, at which the search may stop. Where one of them ends it, the status is GAP. Under several budgets a
+    search goes on until it has found a choice that keeps all of them.
 
     Raises SpecError for a limit below 0, and InfeasibleError where several budgets together admit no choice.
     """
@@ -46,17 +50,18 @@ def _one_budget(instance: Choice, limits: Limits, gap: float) -> ChoiceSolution:
     relaxed = relax(instance)
     root = Stage(((relaxed.multiplier,),))
     known, bound = improved(relaxed), lower_bound(instance, (relaxed.multiplier,))
+    surplus, tree = above(instance, known, bound), Tree(((root,),))
+    if surplus <= gap * abs(total(instance, known)) or limits.reached(0):
+        return answer(instance, known, relaxed.multiplier, rounded_down(bound), tree, surplus <= 0)
     left = core(relaxed, known, rounded_down(bound))
-    surplus = above(instance, known, bound)
-    if left is None or surplus <= gap * abs(total(instance, known)):
-        tree, proved = Tree(((root,),)), left is None or surplus <= 0
-        return answer(instance, known, relaxed.multiplier, rounded_down(bound), tree, proved)
+    if left is None:
+        return answer(instance, known, relaxed.multiplier, rounded_down(bound), tree, True)
     enough = float(bound) / (1.0 - math.copysign(gap, bound)) - total(instance, relaxed.rows) if gap else -math.inf
     found = sweep(left, replace(limits, enough=enough))
     if found.rows is not None:
         known = relaxed.rows.copy()
         known[left.decision[: found.rows.size]] = found.rows
-    tree = Tree(((root, *stages(left)),)) if found.proved else Tree(((root,),))
+    tree = Tree(((root, *stages(left)),)) if found.proved else tree
     return answer(instance, known, relaxed.multiplier, rounded_down(bound), tree, found.proved)
 
 

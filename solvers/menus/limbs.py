@@ -54,12 +54,17 @@ def rank(a: Limbs) -> NDArray[np.int64]:
     return ranks
 
 
-def rounded(a: Limbs, unit: Fraction) -> NDArray[np.float64]:
-    """(n,) the numbers in this unit as doubles, right to three roundings."""
+def highest(unit: Fraction, parts: int) -> float:
+    """The value of the highest limb's unit."""
+    return float(unit * (1 << BITS * (parts - 1)))
+
+
+def rounded(a: Limbs, top: float) -> NDArray[np.float64]:
+    """(n,) the numbers as doubles, right to three roundings; top : the value of the highest limb's unit."""
     value = a[-1].astype(np.float64)
     for place, limb in enumerate(a[-2::-1], start=1):
         value = value + np.ldexp(limb.astype(np.float64), -BITS * place)
-    scaled: NDArray[np.float64] = value * float(unit * (1 << BITS * (len(a) - 1)))
+    scaled: NDArray[np.float64] = value * top
     return scaled
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from zetaplan.errors import SpecError
 from zetaplan.solvers.menus.exact import solve_exact
-from zetaplan.spec.menus.answer import ChoiceSolution
+from zetaplan.spec.menus.answer import ChoiceSolution, ChoiceStatus
 from zetaplan.spec.menus.choice import Array, Choice
 from zetaplan.spec.menus.declare import with_losses
 
@@ -28,6 +28,12 @@ class RobustChoice:
 
     solution : the choice, on the nominal menus. worst : its worst regret (worst loss, if that was minimised), exactly.
     before : the same of the nominal optimum. cost : what the choice loses at the nominal losses.
+
+    Examples:
+        >>> menus = zp.choice([[3, 1], [2, 0]], costs=[[1, 2], [1, 4]], budget=3)
+        >>> safe = zp.robust(menus, low=[[2, 0], [1, 0]], high=[[4, 2], [3, 1]])
+        >>> type(safe).__name__, safe.worst <= safe.before
+        ('RobustChoice', True)
     """
 
     solution: ChoiceSolution
@@ -78,7 +84,7 @@ def robust_choice(
 def worst_regret(
     instance: Choice, solution: ChoiceSolution, low: Array, high: Array, options: dict[str, Any]
 ) -> tuple[float, float | Array]:
-    """The largest regret over the box, proved up to the gap of a solve; and the multiplier of the worst menus.
+    """The largest regret over the box, rounded once (with its gap where a limit ends the search); and its multiplier.
 
     low, high : (n,), as the instance's own losses.
     """
@@ -86,7 +92,9 @@ def worst_regret(
     losses = low.copy()
     losses[rows] = high[rows]
     best = solve_exact(replace(instance, losses=losses), **options)
-    return max(math.fsum([*losses[rows].tolist(), -best.bound]), 0.0), best.multiplier
+    proved = best.status is ChoiceStatus.OPTIMAL
+    least = losses[instance.rows(best.choice)] if proved else np.array([best.bound])
+    return max(math.fsum([*losses[rows].tolist(), *(-least).tolist()]), 0.0), best.multiplier
 
 
 def _separated(instance: Choice, multipliers: Array, low: Array, high: Array) -> Choice:

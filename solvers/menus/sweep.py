@@ -31,11 +31,11 @@ class Limits:
     """Where a search gives up: the moment (of time.monotonic), the partial choices, and a loss that is good enough."""
 
     deadline: float = np.inf
-    states: int = 20_000_000
+    states: int = 10_000_000
     enough: float = -np.inf
 
     def reached(self, states: int) -> bool:
-        return states > self.states or time.monotonic() > self.deadline
+        return states >= self.states or time.monotonic() > self.deadline
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +66,11 @@ def sweep(core: Core, limits: Limits) -> Swept:
     states = _States(
         limbs([0], loss_width), limbs([core.spare], room_width), np.zeros(1, np.intp), np.zeros(1, np.intp)
     )
-    best, found, kept, trail = core.better, None, 0, []
+    best, found, kept = core.better, None, 0
+    trail: list[tuple[Indices, Indices]] = []
     for t in range(core.decision.size):
+        if limits.reached(states.parent.size * core.rows[t].size):
+            return Swept(_traced(core, trail, found), False, kept)
         states = _extended(core, states, t)
         fits = np.flatnonzero(~negative(states.room))
         if fits.size:
@@ -80,7 +83,7 @@ def sweep(core: Core, limits: Limits) -> Swept:
         kept += states.parent.size
         if states.parent.size == 0:
             break
-        if best * core.units[0] <= limits.enough or limits.reached(kept):
+        if float(best) * core.unit <= limits.enough or limits.reached(kept):
             return Swept(_traced(core, trail, found), False, kept)
     return Swept(_traced(core, trail, found), True, kept)
 
@@ -109,8 +112,8 @@ def _extended(core: Core, states: _States, t: int) -> _States:
 
 def _hopeful(core: Core, states: _States, t: int, best: int) -> NDArray[np.bool_]:
     """Those that could become better than the best choice known, once the decisions from t on are made."""
-    loss, room = rounded(states.loss, core.units[0]), rounded(states.room, core.units[1])
-    goal = float((best - 1) * core.units[0])
+    loss, room = rounded(states.loss, core.tops[0]), rounded(states.room, core.tops[1])
+    goal = float(best - 1) * core.unit
     keep: NDArray[np.bool_] = ~negative(_plus(states.room, core.roomiest[:, t : t + 1]))
     for multiplier in (float(core.below[t]), float(core.above[t])):
         if multiplier < np.inf:

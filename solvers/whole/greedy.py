@@ -1,8 +1,8 @@
-"""Unit by unit to the layer that gains most per cost (Fox 1966).
+"""Greedy method: units are taken in the order of their gain per cost (Fox 1966).
 
-Every prefix of that order is optimal for the room it uses. So the plan is optimal if no unit was too dear before the
-room was full: with equal unit costs always (they are 1, and the room is whole). Otherwise later, cheaper units fill
-what is left, and the plan is only good.
+Every prefix of this order is optimal for the room it uses. The plan is optimal if every unit fitted until the room was
+full, which always holds at equal costs. Otherwise later units of smaller cost fill the remaining room, and the plan
+need not be optimal.
 """
 
 from __future__ import annotations
@@ -15,18 +15,20 @@ from zetaplan.solvers.whole.units import Counts, Units
 
 
 class Greedy(NamedTuple):
-    """A plan that fits; the gain per cost of the first unit that did not fit, 0 if all did; whether it is optimal."""
+    """A feasible plan. optimal : whether it is proved so. multiplier : gain per cost of the first unit that
+    did not fit, 0 if all did.
+    """
 
     z: Counts
-    price: float
+    multiplier: float
     optimal: bool
 
 
 def fill(units: Units) -> Greedy:
-    """The greedy plan, the greater part of it taken as one prefix."""
+    """The greedy plan; most of it is found at once as a prefix."""
     z = _prefix(units)
     left = units.left(z)
-    price, left_at_first = 0.0, 0
+    multiplier, left_at_first = 0.0, 0
     taken = True
     while taken:
         taken = False
@@ -38,13 +40,13 @@ def fill(units: Units) -> Greedy:
                 z[k] += 1
                 left -= units.costs[k]
                 taken = True
-            elif price == 0.0:
-                price, left_at_first = float(ratio[k]), left
-    return Greedy(z, price, left_at_first == 0)
+            elif multiplier == 0.0:
+                multiplier, left_at_first = float(ratio[k]), left
+    return Greedy(z, multiplier, left_at_first == 0)
 
 
 def _prefix(units: Units) -> Counts:
-    """A prefix that fits, where one more round (a unit for each layer, but for ties) does not fit as a whole."""
+    """A feasible prefix to which one more round (up to ties, one unit per layer) cannot be added."""
     below = np.zeros_like(units.most)
     low, high = 0.0, 2.0 * float(np.max(units.gain(below) / units.relative_costs))
     above = units.cheapest(low, below, units.most)

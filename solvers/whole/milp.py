@@ -1,7 +1,7 @@
 """The knapsack in whole units as a mixed-integer linear program, by HiGHS (Huangfu & Hall 2018).
 
-A convex loss is a sum of increments that grow worse one by one: one binary for each unit of the window. The solver
-takes them in order by itself, for the earlier of two equal costs is the better.
+A convex loss is a sum of increasing increments, so each unit of the window is one binary variable. Units are taken in
+order without further constraints, because of two units of equal cost the earlier is better.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ import numpy as np
 from zetaplan.errors import SolverError
 from zetaplan.solvers.whole.units import Counts, Units, Window
 
-BINARIES = 100_000  # beyond that branch and bound is out of its depth
-SHARPNESS = 1e3  # HiGHS stops within 1e-6: the gap of the known plan is scaled to this
+BINARIES = 100_000  # above it branch and bound is too slow
+SHARPNESS = 1e3  # the gap of the known plan after scaling; HiGHS stops within 1e-6
 TIGHTENINGS = 20
 
 
 class Mixed(NamedTuple):
-    """A plan that fits, and whether HiGHS proved it optimal (within 1e-9 of the known plan's gap)."""
+    """A feasible plan. optimal : whether HiGHS proved it optimal (within 1e-9 of the known plan's gap)."""
 
     z: Counts
     optimal: bool
 
 
 def solve(units: Units, window: Window) -> Mixed | None:
-    """The best plan within the window, or None where there are too many binaries.
+    """The best plan within the window, or None if there are too many binary variables.
 
-    HiGHS may overstep the room by its tolerance. Such a plan is refused by exact arithmetic and the room
-    tightened; what is found then fits, but is not proved optimal. Raises SolverError where HiGHS fails.
+    HiGHS may exceed the room by its tolerance. Comparison in integers rejects such a plan, and the room is reduced. A
+    plan found with a reduced room is feasible but not proved optimal. Raises SolverError if HiGHS fails.
     """
     from scipy.optimize import Bounds, LinearConstraint, milp
 
@@ -57,4 +57,4 @@ def solve(units: Units, window: Window) -> Mixed | None:
         if units.left(z) >= 0:
             return Mixed(z, answer.status == 0 and tightening == 0)
         room += 2.0 * units.left(z) / top
-    raise SolverError("HiGHS: every plan oversteps the budget; scale the costs to comparable sizes")
+    raise SolverError("HiGHS: every plan exceeds the budget by its tolerance; scale the costs to comparable sizes")

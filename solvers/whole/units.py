@@ -1,13 +1,14 @@
-"""The separable knapsack in whole units, and what one price says about it (Everett 1963, Fox 1966).
+"""The separable knapsack problem in whole units, and its bounds at a multiplier (Everett 1963, Fox 1966).
 
     minimise  sum_k F_k(z_k)    subject to  sum_k c_k z_k <= room,   0 <= z_k <= most_k whole,   F_k convex
 
-At a price t every layer buys the units that are worth it: z(t) minimises sum_k F_k(z_k) + t c_k z_k. If z(t) fits
-into the room, it is optimal for the room it uses. Whatever fits, the objective of any plan exceeds the dual bound by
+At a multiplier t the plan z(t) minimises sum_k F_k(z_k) + t c_k z_k. If z(t) keeps the room, it is optimal for the room
+that it uses. The objective of any plan z exceeds the dual bound by
 
     sum_k penalty_k(z_k) + t (room - sum_k c_k z_k),     penalty_k = F_k + t c_k z_k above its least value
 
-and every summand is >= 0. So a plan better than one known by `gap` can hold no layer whose penalty exceeds the gap.
+and every summand is >= 0. If the known plan is `gap` above the dual bound, no layer of a better plan has a penalty
+above the gap.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from zetaplan.spec.instance import Array
 
 Counts = NDArray[np.int64]
 
-ROUNDING = 2.0**-44  # of the largest loss: far above what a sum of a few losses can be wrong by
+ROUNDING = 2.0**-44  # of the largest loss; far above the rounding of a sum of a few losses
 
 
 @dataclass(frozen=True, eq=False)
 class Units:
-    """The problem: K groups of layers, each bought in whole units.
+    """The problem: K groups of layers, each with a whole number of units.
 
-    loss : z (K,) -> F_k(z_k) (K,), convex. costs : whole numbers > 0, exact. room : whole number >= 0, exact.
-    most : (K,) units that the box and the room allow.
+    loss : z (K,) -> F_k(z_k) (K,), convex. costs : whole numbers > 0. room : whole number >= 0.
+    most : (K,) largest number of units that the box and the room allow.
     """
 
     loss: Callable[[Counts], Array]
@@ -40,32 +41,32 @@ class Units:
 
     @property
     def relative_costs(self) -> Array:
-        """Costs as shares of the largest: prices are per that cost, whatever the unit."""
+        """Costs divided by the largest one; multipliers refer to that cost."""
         top = max(self.costs)
         return np.array([cost / top for cost in self.costs])
 
     def left(self, z: Counts) -> int:
-        """The room that a plan leaves, exactly; negative where it does not fit."""
+        """The room minus the use of a plan, in integers; negative if the plan is infeasible."""
         counts: list[int] = z.tolist()
         return self.room - sum(cost * count for cost, count in zip(self.costs, counts, strict=True))
 
     def gain(self, z: Counts) -> Array:
-        """What the next unit of each layer takes off the objective; -inf where there is none."""
+        """The decrease of the objective by the next unit of each layer; -inf if there is none."""
         with np.errstate(invalid="ignore"):
             gain: Array = self.loss(z) - self.loss(np.minimum(z + 1, self.most))
         return np.where(z < self.most, gain, -np.inf)
 
-    def cheapest(self, price: float, low: Counts, high: Counts) -> Counts:
-        """z(price), known to lie between low and high."""
-        cost = price * self.relative_costs
+    def cheapest(self, multiplier: float, low: Counts, high: Counts) -> Counts:
+        """z(t) at a multiplier t, which must lie between low and high."""
+        cost = multiplier * self.relative_costs
         return first(lambda z: self.gain(z) <= cost, low, high)
 
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """What is left to decide once a plan is known: a better one has low <= z <= high, (K,) each.
+    """Bounds on every plan better than the known one: low <= z <= high, (K,) each.
 
-    penalty : z -> (K,), as above. rate : the price t per unit of cost. gap : the known plan above the dual bound.
+    penalty : z -> (K,), as above. rate : the multiplier t per unit of cost. gap : the known plan above the dual bound.
     """
 
     low: Counts
@@ -79,12 +80,12 @@ class Window:
         return self.high - self.low
 
     def table(self) -> Array:
-        """The penalties of low, low + 1, ... high, a row each; shape (max width + 1, K), the last one repeated."""
+        """The penalties at low, low + 1, ..., high, one row each, (max width + 1, K); the row of high is repeated."""
         return np.array([self.penalty(np.minimum(self.low + j, self.high)) for j in range(int(self.width.max()) + 1)])
 
 
 def first(holds: Callable[[Counts], NDArray[np.bool_]], low: Counts, high: Counts) -> Counts:
-    """The first z in low..high at which a monotone condition holds, `high` where it holds nowhere before."""
+    """The first z in low..high at which a monotone condition holds, `high` if it holds nowhere before."""
     while (open_ := low < high).any():
         middle = low + (high - low) // 2
         yes = holds(middle)
@@ -92,17 +93,17 @@ def first(holds: Callable[[Counts], NDArray[np.bool_]], low: Counts, high: Count
     return low
 
 
-def window(units: Units, known: Counts, price: float) -> Window:
-    """The counts that a plan better than `known` may hold; any price is valid, the dual one is the sharpest."""
+def window(units: Units, known: Counts, multiplier: float) -> Window:
+    """Bounds on plans better than `known`, valid at any multiplier and tightest at the dual optimum."""
     nothing = np.zeros_like(units.most)
-    best = units.cheapest(price, nothing, units.most)
-    cost = price * units.relative_costs
+    best = units.cheapest(multiplier, nothing, units.most)
+    cost = multiplier * units.relative_costs
     least = units.loss(best) + cost * best
 
     def penalty(z: Counts) -> Array:
         return np.maximum(units.loss(z) + cost * z - least, 0.0)
 
-    rate = price / max(units.costs)
+    rate = multiplier / max(units.costs)
     gap = float(penalty(known).sum()) + rate * units.left(known)
     gap += ROUNDING * float(np.abs(least).max())
     low = first(lambda z: penalty(z) <= gap, nothing, best)

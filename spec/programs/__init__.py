@@ -1,4 +1,4 @@
-"""The declared programs: one file each, found in this folder; there is nothing to register elsewhere."""
+"""The declared programs, one file each. Every Program in this folder is found by import; none is registered."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def programs() -> dict[str, Program]:
 
 
 def named(name: str) -> Program:
-    """The declared program of this name; raises SpecError where there is none."""
+    """The declared program of this name. Raises SpecError for an unknown name."""
     if name not in programs():
         raise SpecError(f"program = {name!r}: expected one of {', '.join(programs())}")
     return programs()[name]
 
 
 def _reduced(program: Program) -> tuple[Any, ...]:
-    """A program of this folder is pickled by its name, any other by its declaration."""
+    """Pickle a program of this folder by its name, and any other program by its declaration."""
     if programs().get(program.name) is program:
         return named, (program.name,)
     return Program, tuple(getattr(program, field.name) for field in fields(program))

@@ -1,8 +1,8 @@
-"""Capacity for the layers that can use it (Eq. 11 and Theorem 2 of the paper, with a box on every layer).
+"""Allocation of capacity under a budget (Eq. 11 and Theorem 2 of the paper, with a box on every layer).
 
-The utility log(1 + m) has diminishing returns: 1 + m_k is the k-th layer's share of water above its cost.
-With alpha = 0, the default, the budget always binds and gamma cancels: the plan depends on quality, costs,
-budget and beta alone.
+The utility log(1 + m) has diminishing returns. The solution is water-filling: inside its box a layer has
+1 + m_k = gamma w_k / (pi c_k). With alpha = 0, the default, the budget binds and gamma cancels, so the plan depends
+only on quality, costs, budget and beta.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ALLOCATION = Program(
             decision=m,
             weight=w,
             exponent=beta,
-            data=c,
+            unit_cost=c,
             argument="costs",
             objective=alpha * c * m - gamma * w * sp.log(1 + m),
             resource=c * m,
@@ -53,10 +53,10 @@ def allocation(
 ) -> Instance:
     """Declare an allocation of capacity m_k (LoRA rank, experts, bits) to K layers.
 
-    quality : (K,) any non-negative gains, not all zero; normalised to sum to one.
+    quality : (K,) any non-negative gains, not all zero; normalised to sum to 1.
     costs : (K,) or scalar, > 0, resource per unit of capacity (parameters, FLOPs, bytes).
     budget : resource that all layers together may use, at least the cost of the floors.
-    alpha : >= 0, price of a unit of resource in the objective (loss per resource).
+    alpha : >= 0, declared price: loss per unit of resource in the objective.
     beta : >= 0, curvature emphasis. gamma : > 0, strength of the benefit (loss).
     lower, upper : (K,) or scalar, box on the capacity; upper may be infinite.
 

@@ -1,4 +1,4 @@
-"""Pruning with the penalty -log(1 - rho): no layer can be removed whole, however little it gains."""
+"""Pruning with the penalty -log(1 - rho), under which no layer is removed completely."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def barrier_pruning(
     lower: Arrayish = 0.0,
     upper: Arrayish = 0.99,
 ) -> Instance:
-    """Declare a pruning with the penalty -log(1 - rho); caps below 1, everything else as in `pruning`.
+    """Declare a pruning with the penalty -log(1 - rho); caps are below 1. Other arguments are as in `pruning`.
 
     Examples:
         >>> inst = zp.barrier_pruning([1, 3], sizes=1.0, target=1.0)
-        >>> zp.solve(inst).x.round(6)  # what is kept is in the ratio of the gains
+        >>> zp.solve(inst).x.round(6)  # the kept fractions are proportional to the gains
         array([0.75, 0.25])
     """
     limit = pruning_target(sparsity, target, quality, sizes, upper)

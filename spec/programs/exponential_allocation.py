@@ -1,4 +1,4 @@
-"""Allocation with the utility 1 - exp(-m): a layer's benefit saturates, so late units soon go elsewhere."""
+"""Allocation with the utility 1 - exp(-m), which saturates: further units bring exponentially less."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def exponential_allocation(
     lower: Arrayish = 0.0,
     upper: Arrayish = math.inf,
 ) -> Instance:
-    """Declare an allocation with the utility 1 - exp(-m); everything else as in `allocation`.
+    """Declare an allocation with the utility 1 - exp(-m); other arguments are as in `allocation`.
 
     Examples:
         >>> inst = zp.exponential_allocation([1, 1, 2], costs=1.0, budget=3.0)
-        >>> zp.solve(inst).x.round(3)  # twice the gain: log 2 more
+        >>> zp.solve(inst).x.round(3)  # a gain of twice the size adds log 2
         array([0.769, 0.769, 1.462])
     """
     knobs = {"alpha": alpha, "beta": beta, "gamma": gamma}

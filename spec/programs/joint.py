@@ -1,7 +1,7 @@
-"""Capacity and sparsity under one memory budget: what the layers of low gain give up, those of high gain may use.
+"""Joint choice of capacity and sparsity under one memory budget.
 
-Two decisions per layer, m_k and rho_k, share one constraint and so one multiplier: at the optimum a parameter
-brings the same benefit wherever it is added and costs the same wherever it is removed.
+The two decisions of a layer, m_k and rho_k, share one constraint and one multiplier. At the optimum the marginal
+benefit per parameter added equals the marginal loss per parameter removed, for all layers inside their boxes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ JOINT = Program(
             decision=m,
             weight=w,
             exponent=beta,
-            data=c,
+            unit_cost=c,
             argument="costs",
             objective=-gamma * w * sp.log(1 + m),
             resource=c * m,
@@ -34,7 +34,7 @@ JOINT = Program(
             decision=rho,
             weight=v,
             exponent=kappa,
-            data=n,
+            unit_cost=n,
             argument="sizes",
             objective=eta * v * rho**2,
             resource=-n * rho,
@@ -63,18 +63,18 @@ def joint(
 ) -> Instance:
     """Declare capacity m_k and sparsity rho_k of K layers; a plan has shape (2, K).
 
-    quality : (K,) any non-negative gains, not all zero; normalised to sum to one.
+    quality : (K,) any non-negative gains, not all zero; normalised to sum to 1.
     costs : parameters per unit of capacity; sizes : parameters per layer; (K,) or scalar, > 0.
-    budget : parameters by which the model may grow; negative: by how many it must shrink.
+    budget : parameters by which the model may grow; a negative budget is a required reduction.
     beta, kappa : >= 0, curvature emphasis of capacity and sparsity. gamma, eta : > 0, their strengths.
     lower, upper : pairs of (K,) or scalar, the boxes of capacity and of sparsity.
 
-    Raises SpecError for data outside these ranges and InfeasibleError where the caps cannot make room.
+    Raises SpecError for data outside these ranges and InfeasibleError if the caps do not allow the budget.
 
     Examples:
         >>> inst = zp.joint([1, 3], costs=[1, 1], sizes=[8, 8], budget=0)
         >>> capacity, sparsity = zp.solve(inst).x
-        >>> bool(abs(capacity.sum() - 8 * sparsity.sum()) < 1e-9)  # what grows is what was pruned
+        >>> bool(abs(capacity.sum() - 8 * sparsity.sum()) < 1e-9)  # parameters added = parameters removed
         True
     """
     knobs = {"beta": beta, "gamma": gamma, "eta": eta, "kappa": kappa}

@@ -1,4 +1,4 @@
-"""Allocation with the utility m^p, 0 < p < 1: no layer is left without capacity, returns diminish without end."""
+"""Allocation with the utility m^p, 0 < p < 1: every layer with weight gets capacity, and the utility is unbounded."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def power_allocation(
     lower: Arrayish = 0.0,
     upper: Arrayish = math.inf,
 ) -> Instance:
-    """Declare an allocation with the utility m^p; 0.0001 <= p <= 0.9999, everything else as in `allocation`.
+    """Declare an allocation with the utility m^p; 0.0001 <= p <= 0.9999, other arguments are as in `allocation`.
 
     Examples:
         >>> inst = zp.power_allocation([1, 2], costs=1.0, budget=5.0, p=0.5)
-        >>> zp.solve(inst).x.round(6)  # in the ratio of the squares of the gains
+        >>> zp.solve(inst).x.round(6)  # proportional to the squares of the gains
         array([1., 4.])
     """
     knobs = {"alpha": alpha, "beta": beta, "gamma": gamma, "p": p}

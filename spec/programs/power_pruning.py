@@ -1,4 +1,4 @@
-"""Pruning with the penalty rho^p, p > 1: p = 2 is the paper's, a larger p forgives the first parameters removed."""
+"""Pruning with the penalty rho^p, p > 1. The paper has p = 2; a larger p penalises low sparsities less."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def power_pruning(
     lower: Arrayish = 0.0,
     upper: Arrayish = 1.0,
 ) -> Instance:
-    """Declare a pruning with the penalty rho^p; 1.0001 <= p <= 100, everything else as in `pruning`.
+    """Declare a pruning with the penalty rho^p; 1.0001 <= p <= 100, other arguments are as in `pruning`.
 
     Examples:
         >>> inst = zp.power_pruning([1, 8], sizes=1.0, target=0.6, p=4.0)
-        >>> zp.solve(inst).x.round(6)  # in the ratio of the cube roots of the gains
+        >>> zp.solve(inst).x.round(6)  # inversely proportional to the cube roots of the gains
         array([0.4, 0.2])
     """
     limit = pruning_target(sparsity, target, quality, sizes, upper)

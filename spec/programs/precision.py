@@ -1,8 +1,7 @@
-"""Bits for the layers that need them: the precision of every layer under one memory budget.
+"""Precision in bits per parameter of every layer, under one memory budget.
 
-The error of uniform quantisation falls by a factor of four with every bit, so a layer of weight w_k at b_k bits
-loses w_k 4^-b_k. The optimum is reverse water-filling: all layers between their bounds lose the same per
-parameter.
+The squared error of uniform quantisation falls by a factor of 4 per bit, so the loss of a layer of weight w_k at b_k
+bits is w_k 4^-b_k. The optimum is reverse water-filling: w_k 4^-b_k / n_k is equal for all layers inside their box.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ PRECISION = Program(
             decision=b,
             weight=w,
             exponent=beta,
-            data=n,
+            unit_cost=n,
             argument="sizes",
             objective=w * 4 ** (-b),
             resource=n * b,
@@ -49,15 +48,15 @@ def precision(
 ) -> Instance:
     """Declare the precision b_k, in bits per parameter, of K layers.
 
-    quality : (K,) any non-negative gains, not all zero; normalised to sum to one.
+    quality : (K,) any non-negative gains, not all zero; normalised to sum to 1.
     sizes : (K,) or scalar, > 0, parameters per layer. memory : bits that all layers together may use.
     beta : >= 0, curvature emphasis. lower, upper : (K,) or scalar, box on the bits; upper may be infinite.
 
-    Raises SpecError for data outside these ranges and InfeasibleError for a memory below the floors.
+    Raises SpecError for data outside these ranges and InfeasibleError for a memory below that of the floors.
 
     Examples:
         >>> inst = zp.precision([1, 4], sizes=1000, memory=8000)
-        >>> zp.solve(inst).x.round(6)  # four times the gain, one bit more
+        >>> zp.solve(inst).x.round(6)  # a gain of 4 times the size adds one bit
         array([3.5, 4.5])
     """
     return declare(PRECISION, quality, (sizes,), memory, (lower,), (upper,), {"beta": beta})

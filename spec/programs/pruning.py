@@ -1,7 +1,7 @@
-"""Sparsity for the layers that can spare it (Eq. 14 and Theorem 3 of the paper, with a box on every layer).
+"""Pruning to a global target (Eq. 14 and Theorem 3 of the paper, with a box on every layer).
 
-The penalty rho^2 makes every further parameter dearer than the last. With bits = 0, the default, the target
-always binds and eta cancels: the plan depends on quality, sizes, target and kappa alone.
+The penalty rho^2 has an increasing marginal loss. With bits = 0, the default, the target binds and eta cancels, so
+the plan depends only on quality, sizes, target and kappa.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PRUNING = Program(
             decision=rho,
             weight=w,
             exponent=kappa,
-            data=n,
+            unit_cost=n,
             argument="sizes",
             objective=bits * n * (1 - rho) + eta * w * rho**2,
             resource=n * rho,
@@ -59,18 +59,18 @@ def pruning(
 ) -> Instance:
     """Declare a pruning of K layers: the fraction rho_k of each that is removed.
 
-    quality : (K,) any non-negative gains, not all zero; normalised to sum to one.
+    quality : (K,) any non-negative gains, not all zero; normalised to sum to 1.
     sizes : (K,) or scalar, > 0, parameters per layer.
-    sparsity : in [0, 1], share of all parameters that must go (0.5 if neither it nor target is given); or
-    target : parameters that must go, between 0 and what the caps allow.
+    sparsity : in [0, 1], share of all parameters to remove (0.5 if neither it nor target is given); or
+    target : number of parameters to remove, between 0 and what the caps allow.
     bits : >= 0, reward for each removed parameter (bits). eta : > 0, strength of the penalty (bits).
     kappa : >= 0, curvature emphasis. lower, upper : (K,) or scalar, box within [0, 1].
 
-    Raises SpecError for data outside these ranges and InfeasibleError for a target that the caps rule out.
+    Raises SpecError for data outside these ranges and InfeasibleError for a target above what the caps allow.
 
     Examples:
         >>> inst = zp.pruning([1, 3], sizes=1.0, target=1.25)
-        >>> zp.solve(inst).x  # the layer with the smaller gain loses more
+        >>> zp.solve(inst).x  # the layer with the smaller gain has the higher sparsity
         array([0.9375, 0.3125])
     """
     limit = pruning_target(sparsity, target, quality, sizes, upper)
@@ -82,8 +82,8 @@ def pruning_target(
 ) -> float:
     """The number of parameters to remove: the target itself, or a global sparsity in [0, 1] (0.5 if neither is given).
 
-    Where the sparsity asks for what the caps allow up to rounding, it is what they allow: 0.51 under caps of 0.51
-    is a plan, not an error.
+    A sparsity equal to what the caps allow up to rounding is set to what they allow, so that 0.51 under caps of 0.51
+    is feasible.
     """
     if sparsity is not None and target is not None:
         raise SpecError("sparsity and target: give one of the two, not both")
@@ -94,7 +94,7 @@ def pruning_target(
     if not 0.0 <= share <= 1.0:
         raise SpecError(f"sparsity = {share:g}: expected a share of the parameters between 0 and 1")
     n, u = checks.broadcast("sizes", sizes, layers), checks.broadcast("upper", upper, layers)
-    if not (n.max() <= checks.LARGEST and u.max() < math.inf):
+    if layers == 0 or not (abs(n).max() <= checks.LARGEST and abs(u).max() <= checks.LARGEST):
         return 0.0  # declare() names the offending entry
     target, rough = share * exact_sum(n), float(n @ u)
     if abs(target - rough) > (layers + 4) * EPSILON * (target + rough):

@@ -50,6 +50,7 @@ from .scoring import score as score
 from .solvers import solve as solve
 from .solvers.frontier import Frontier as Frontier
 from .solvers.frontier import frontier as frontier
+from .solvers.menus.robust import RobustChoice as RobustChoice
 from .solvers.rational import ExactOptimum as ExactOptimum
 from .solvers.rational import exact_optimum as exact_optimum
 from .solvers.whole.integer import IntegerSolution as IntegerSolution
@@ -107,6 +108,7 @@ __all__ = [
     "Regret",
     "RegretBound",
     "Robust",
+    "RobustChoice",
     "Scores",
     "ScoringError",
     "Solution",

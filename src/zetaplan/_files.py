@@ -9,7 +9,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
-from zetaplan.errors import SpecError
+from zetaplan.errors import SpecError, shown
 
 #: Largest file that is read, in bytes; a plan of 10,000 layers takes about 8 MB.
 SIZE_LIMIT = 64 * 2**20
@@ -30,8 +30,21 @@ def file_digest(path: Path) -> str:
     try:
         with open(path, "rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise SpecError(f"cannot read {path}: {error.strerror}; check the path") from error
+    except (OSError, ValueError) as error:
+        raise SpecError(f"cannot read {path}: {reason(error)}; check the path") from error
+
+
+def reason(error: OSError | ValueError) -> str:
+    """Why a file cannot be read or written, in the system's words; ValueError: its name holds a null byte."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file or a folder; no, too, for a name that none can have."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def contents(path: Path) -> bytes:
@@ -39,8 +52,8 @@ def contents(path: Path) -> bytes:
     try:
         with open(path, "rb") as stream:
             data = stream.read(SIZE_LIMIT + 1)
-    except OSError as error:
-        raise SpecError(f"cannot read {path}: {error.strerror}; check the path") from error
+    except (OSError, ValueError) as error:
+        raise SpecError(f"cannot read {path}: {reason(error)}; check the path") from error
     if len(data) > SIZE_LIMIT:
         raise SpecError(f"{path} is larger than {SIZE_LIMIT} bytes; give a file written by zetaplan")
     return data
@@ -54,12 +67,19 @@ def text_of(path: Path) -> str:
         raise SpecError(f"{path} is not text in UTF-8; give a JSON file written by zetaplan") from error
 
 
+def path_of(value: object, argument: str = "path") -> Path:
+    """The path that a caller names. Raises SpecError for what is no path, and for an empty one."""
+    if not isinstance(value, str | os.PathLike) or not (text := os.fspath(value)) or not isinstance(text, str):
+        raise SpecError(f"{argument} = {shown(value)}: expected the name of a file")
+    return Path(text)
+
+
 def write(path: str | os.PathLike[str], content: str | bytes) -> Path:
     """Write the content beside the file, then rename: whatever happens, the file is the old one or the new one.
 
     A missing folder is created. Raises SpecError if the folder or the file cannot be written.
     """
-    target = Path(path)
+    target = path_of(path)
     temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -68,9 +88,9 @@ def write(path: str | os.PathLike[str], content: str | bytes) -> Path:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, target)
-    except OSError as error:
-        raise SpecError(f"cannot write {target}: {error.strerror}; choose another --out") from error
+    except (OSError, ValueError) as error:
+        raise SpecError(f"cannot write {target}: {reason(error)}; choose another --out") from error
     finally:
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             temporary.unlink()
     return target

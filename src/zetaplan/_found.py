@@ -7,7 +7,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
 
-from zetaplan.errors import SpecError
+from zetaplan.errors import SpecError, shown
 
 
 def names(folder: ModuleType) -> tuple[str, ...]:
@@ -23,8 +23,8 @@ def modules(folder: ModuleType) -> dict[str, ModuleType]:
 def module(folder: ModuleType, name: str, *, argument: str, error: type[Exception] = SpecError) -> ModuleType:
     """The module of this name. Raises `error`, which names the argument and all names there are, if there is none."""
     known = names(folder)
-    if name not in known:
-        raise error(f"{argument} = {name!r}: expected one of {', '.join(known)}")
+    if not isinstance(name, str) or name not in known:
+        raise error(f"{argument} = {shown(name)}: expected one of {', '.join(known)}")
     return _module(folder, name)
 
 

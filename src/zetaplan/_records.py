@@ -43,7 +43,7 @@ def checked(record: type[RecordT], /, **fields: Any) -> RecordT:
     try:
         return record(**fields)
     except ValidationError as error:
-        raise SpecError(f"{record.__name__}: {first_error(error)}") from error
+        raise SpecError(first_error(error)) from error
 
 
 def first_error(error: ValidationError) -> str:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from zetaplan.errors import SpecError, require, shown
 from zetaplan.spec.program import Program
 from zetaplan.spec.programs import named
 
@@ -77,7 +78,10 @@ def solve_batch(
     from zetaplan.spec.batch import declare_batch
 
     declared = named(program) if isinstance(program, str) else program
-    batch = declare_batch(declared, quality, data, limits, lower, upper, parameters, device)
+    require(declared, Program, "program", "give a declared program, or its name")
+    arrays = {"quality": quality, "data": data, "limits": limits, "lower": lower, "upper": upper}
+    q, d, r, low, high = (_tensor(name, values) for name, values in arrays.items())
+    batch = declare_batch(declared, q, d, r, low, high, parameters, device)
     count, layers = batch.weight.shape
     on_cpu = batch.weight.device.type == "cpu"
     step = max(ENTRIES // layers, 1) if on_cpu else count
@@ -90,6 +94,18 @@ def solve_batch(
     finally:
         torch.set_num_threads(threads)
     return BatchSolution(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def _tensor(name: str, values: Any) -> torch.Tensor | None:
+    """The numbers of an argument as float64; a bound may be left out."""
+    import torch
+
+    if values is None and name in ("lower", "upper"):
+        return None
+    try:
+        return torch.as_tensor(values, dtype=torch.float64).detach()
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        raise SpecError(f"{name} = {shown(values)}: expected numbers") from None
 
 
 def _solve_and_certify(batch: Batch) -> tuple[torch.Tensor, ...]:

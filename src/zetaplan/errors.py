@@ -69,3 +69,17 @@ class ScoringError(ZetaplanError):
         Traceback (most recent call last):
         zetaplan.errors.ScoringError: ...
     """
+
+
+def shown(value: object) -> str:
+    """A value as a message quotes it: in one line of at most 60 characters."""
+    try:
+        return " ".join(repr(value).split())[:60]
+    except ValueError:  # an integer of thousands of digits
+        return f"a value of type {type(value).__name__}"
+
+
+def require(value: object, kind: type, argument: str, remedy: str) -> None:
+    """Raise SpecError unless the value of the argument is of the kind."""
+    if not isinstance(value, kind):
+        raise SpecError(f"{argument} = {shown(value)}: expected {kind.__name__}; {remedy}")

@@ -246,7 +246,7 @@ def test_bad_options_of_score_are_refused(option: str, value: str, message: str,
     [
         (("allocate", "--budget", "lots"), "budget = 'lots'"),
         (("allocate", "--budget", "9", "--mean-rank", "2"), "give one of the two"),
-        (("allocate", "--lower", "99"), "the box alone needs"),
+        (("allocate", "--lower", "99"), "the box requires at least"),
         (("allocate", "--step", "0"), "step[0] = 0: expected a whole number of at least 1"),
         (("allocate", "--step", "4", "--lower", "1", "--upper", "3"), "no multiple of 4 lies between"),
         (("prune", "--sparsity", "0.9", "--upper", "0.8"), "the caps allow"),

@@ -101,7 +101,11 @@ def test_every_command_refuses_the_same_texts(command: str, models: dict[str, Pa
     other.write_text(half.read_text().splitlines()[0])
     plain = Path("plain.txt")
     plain.write_text("the cat sat on the mat. ~~~ " * 99)
-    for file, message in ((half, "line 2: field 'text' has \\ud83d"), (mark, "UTF-16"), (other, "holds JSON records")):
+    for file, message in (
+        (half, "line 2: field 'text' has \\ud83d"),
+        (mark, "UTF-16"),
+        (other, "contains JSON"),
+    ):
         assert message in refused(*commands(models["whole"], file)[command], "-q")
     long = ("--sequences", "2", "--length", "300")
     assert "256" in refused(*commands(models["whole"], plain, long)[command], "-q")

@@ -145,7 +145,7 @@ def test_items_are_read_in_both_forms(tmp_path: Path) -> None:
         ('{"ctx": "a", "choices": ["b", ""], "gold": 0}', "expected a list of at least two texts in `choices`"),
         ('{"ctx": "a", "choices": ["b", "c"], "gold": 2}', "expected gold from 0 to 1, got 2"),
         ('{"ctx": "a", "choices": ["b", "c"], "gold": true}', "expected gold from 0 to 1, got True"),
-        ("", "holds no records"),
+        ("", "contains no records"),
     ],
 )
 def test_bad_items_are_refused(line: str, message: str, tmp_path: Path) -> None:
@@ -171,9 +171,9 @@ def test_bad_windows_are_refused(options: dict[str, object], message: str) -> No
 
 def test_what_cannot_be_evaluated_is_refused() -> None:
     model = loaded()
-    with pytest.raises(ScoringError, match="items: none"):
+    with pytest.raises(ScoringError, match="items: the list is empty"):
         multiple_choice(model, [])
-    with pytest.raises(ScoringError, match="items: one has 301 tokens, the model takes 256"):
+    with pytest.raises(ScoringError, match="items: one item has 301 tokens, expected at most the model's 256"):
         multiple_choice(model, [Item("x" * 298, ("no", "so"), 0)])
     with torch.no_grad():
         model.model.model.norm.weight[0] = float("nan")
@@ -213,7 +213,7 @@ def test_without_lm_eval_there_is_a_remedy(tmp_path: Path, monkeypatch: pytest.M
     assert not (tmp_path / "task").exists()
     refused = run("evaluate", tmp_path, "--text", tmp_path / "t.txt", "--lm-eval", tmp_path / "task")
     assert refused.exit_code == 2
-    assert "lm-eval: measures multiple choice; give --choices" in refused.stderr
+    assert "lm_eval: measures multiple choice; give choices" in refused.stderr
 
 
 def run(*arguments: object) -> Result:

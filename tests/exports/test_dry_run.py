@@ -45,11 +45,11 @@ def test_a_vector_of_another_length_is_named(llama: nn.Module, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("pattern", "said"),
     [
-        ({"layers.1.*q_proj": 4}, r"layers\.1\.\*q_proj: would hit model\.layers\.10\.self_attn\.q_proj"),
+        ({"layers.1.*q_proj": 4}, r"layers\.1\.\*q_proj: would match model\.layers\.10\.self_attn\.q_proj"),
         ({"^q_proj": 4}, r"\^q_proj: would be ignored: the tool finds no module"),
         ({"model.layers.1": 4}, r"model\.layers\.1: would be ignored"),
         ({"base_model.model.model.layers.1.self_attn.q_proj": 4}, "would be ignored"),
-        ({"q_proj": 4, "layers.3.self_attn.q_proj": 8}, r"'q_proj' stands before it and takes model\.layers\.3"),
+        ({"q_proj": 4, "layers.3.self_attn.q_proj": 8}, r"'q_proj' comes first and sets model\.layers\.3"),
         ({r"layers\.3\.mlp\.up_proj": 4}, "would be ignored"),  # no target
     ],
 )
@@ -90,7 +90,7 @@ def test_a_plan_is_checked_by_its_names(llama: nn.Module, tmp_path: Path) -> Non
 
 def test_a_file_of_no_known_format(tmp_path: Path, llama: nn.Module) -> None:
     (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(SpecError, match="is of no known format; known are alphapruning"):
+    with pytest.raises(SpecError, match="has no known format; known formats are alphapruning"):
         check_file(tmp_path / "notes.txt", llama)
 
 

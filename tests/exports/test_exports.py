@@ -231,7 +231,7 @@ def test_a_plan_of_another_model_is_refused(llama: nn.Module, tmp_path: Path) ->
     [
         ("alphapruning", "layers", "takes plans of weights, this plan counts"),
         ("yaml", "layers", "expected one of alphapruning, axolotl, csv, json"),
-        ("mola", "modules", "takes one per layer; plan over layers"),
+        ("mola", "modules", "needs one per layer; plan over layers"),
     ],
 )
 def test_what_does_not_fit_is_refused(llama: nn.Module, to: str, blocks: str, said: str) -> None:
@@ -244,7 +244,7 @@ def test_without_a_model_only_plain_tables(llama: nn.Module) -> None:
     assert json.loads(export(plan, to="json").text)["units"] == dict(
         zip(plan.names, plan.rounded.units.tolist(), strict=True)
     )
-    with pytest.raises(SpecError, match=r"name it with model \(--model\)"):
+    with pytest.raises(SpecError, match=r"give model \(--model\)"):
         export(plan, to="peft")
 
 

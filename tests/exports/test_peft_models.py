@@ -193,7 +193,7 @@ def test_without_peft_the_usage_says_that_it_was_not_asked(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "peft", None)
     for to in ("peft", "axolotl"):
         made = export(planned(model, "modules"), to=to, model=model)
-        assert "PEFT is not installed here, so it was not asked" in made.usage
+        assert "PEFT is not installed, so whether it rewrites" in made.usage
         assert check_file(made.save(tmp_path / "settings"), model) == (to, ())
     assert "not asked" not in asked.usage
     with pytest.raises(SpecError, match="PEFT is not installed"):

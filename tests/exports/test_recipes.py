@@ -75,7 +75,7 @@ def test_sound_recipes_fit(modifier: dict[str, Any], llama: nn.Module, tmp_path:
         ({"sparsity": [0.5] * (LAYERS + 1)}, r"sparsity\[12\]: would be ignored"),
         ({"targets": ["q_proj"]}, r"targets: q_proj: would be ignored"),
         ({"targets": ["re:.*q_proj$", "re:.*query"]}, r"re:\.\*query: would be ignored"),
-        ({"targets": [r"re:model\.layers\.1.*q_proj"]}, r"would hit model\.layers\.10\.self_attn\.q_proj"),
+        ({"targets": [r"re:model\.layers\.1.*q_proj"]}, r"would match model\.layers\.10\.self_attn\.q_proj"),
         (
             {"ignore": ["lm_head"], "targets": ["Linear"]},
             r"ignore: lm_head: would be ignored",
@@ -130,7 +130,7 @@ def test_sparsegpt_cannot_remove_everything(llama: nn.Module, tmp_path: Path) ->
     small = tiny_llama(layers=3)
     plan = prune(scores_of(small), sparsity=0.5, pins={"model.layers.1": 1.0})
     with pytest.raises(
-        SpecError, match=r"model\.layers\.1\.self_attn\.q_proj loses all weights, which SparseGPT cannot"
+        SpecError, match=r"model\.layers\.1\.self_attn\.q_proj would lose all weights, which SparseGPT rejects"
     ):
         export(plan, to="llm-compressor", model=small)
 

@@ -66,7 +66,10 @@ def test_a_step_runs_again_only_if_its_inputs_changed(config: Path) -> None:
     config.write_text(CONFIG.replace("sequences: 4", "sequences: 5"))
     assert "score" in ran()
     (config.parent / "made" / "run.json").write_text("[")
-    assert len(ran()) == 6
+    with pytest.raises(SpecError, match=r"run\.json is there, and this command did not write it; .* --force"):
+        run(config)
+    assert [step.ran for step in run(config, force=True)] == [True] * 6
+    assert ran() == []
 
 
 def test_scores_that_there_are_need_no_model(scores_file: Path) -> None:

@@ -177,9 +177,9 @@ def test_what_does_not_fit_is_refused(linear: nn.Linear) -> None:
     model = tiny_llama(layers=3)
     ranks: Plan = allocate(scored(model), mean_rank=2)
     experts = allocate(scored(model), mean_rank=3, expert_rank=2)
-    with pytest.raises(SpecError, match="plan: it holds no experts"):
+    with pytest.raises(SpecError, match="plan: the plan has no experts"):
         mixture(model, ranks)
-    with pytest.raises(SpecError, match="counts experts, not ranks"):
+    with pytest.raises(SpecError, match="takes plans of ranks, this plan counts experts"):
         adapter(model, experts)
     with pytest.raises(SpecError, match="takes plans of allocation, this is one of pruning"):
         adapter(model, prune(scored(model)))

@@ -13,7 +13,7 @@ from tests.tiny_models import tiny_llama
 from zetaplan.errors import ScoringError
 from zetaplan.models.apply import linears_of, prune_blocks
 from zetaplan.models.calibrate import loss_curves
-from zetaplan.models.layer_pass import sweep
+from zetaplan.models.layer_pass import layer_pass
 from zetaplan.models.pruners import pruner_names
 from zetaplan.models.pruners.sparsegpt import SparseGPT
 from zetaplan.scoring.model.blocks import partition
@@ -45,7 +45,7 @@ def replayed(model) -> dict[str, torch.Tensor]:
     """X'X of every linear by the pass over layers."""
     found: dict[str, torch.Tensor] = {}
     with torch.no_grad():
-        for _, observed in sweep(model, checked_batches(TEXT), gram, linears_in(model)):
+        for _, observed in layer_pass(model, checked_batches(TEXT), gram, linears_in(model)):
             found |= observed
     return found
 
@@ -140,14 +140,14 @@ def leave_out(model) -> None:
     model.model.layers = Short(list(model.model.layers))
 
 
-RECEIVES = "layer 'model.layers.1' does not receive what 'model.layers.0' puts out when it is called again: the "
+RECEIVES = "the input of layer 'model.layers.1' is not the output of a second call of 'model.layers.0': the "
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (act_between, f"{RECEIVES}relative difference is 3.3e-01, rounding explains"),
+        (act_between, f"{RECEIVES}relative difference is 3.3e-01, and rounding allows"),
         (cut, f"{RECEIVES}shapes are (2, 9, 16) and (2, 1, 16)"),
         (count_calls, f"{RECEIVES}relative difference is"),
         (leave_out, "layer 'model.layers.2' is not called in a pass"),
@@ -215,12 +215,12 @@ def test_a_linear_that_the_text_does_not_reach_is_pruned_to_the_count_and_named(
     [note] = applied.notes
     weight = model.get_submodule(name).weight
     if kind == "never":
-        assert note == f"linears that the calibration text did not reach, pruned by magnitude: {name!r}"
+        assert note == f"linears that received no token of the text, pruned by magnitude: {name!r}"
         before = tiny_llama(layers=3).get_submodule(name).weight.detach()
         assert torch.equal(weight, smallest_removed(before))
         return
     dead = 16 if kind == "all" else 8
-    fate = "their weights are set to zero beside those removed" if method == "sparsegpt" else "their weights go first"
+    fate = "their weights are zeroed too" if method == "sparsegpt" else "their weights go first"
     silent = {name: dead} | ({"model.layers.1.mlp.down_proj": 32} if kind == "all" else {})
     listed = ", ".join(f"{linear!r} ({inputs})" for linear, inputs in silent.items())
     assert note == f"inputs that are zero at every token, by linear; {fate}: {listed}"

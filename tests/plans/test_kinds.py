@@ -162,7 +162,7 @@ def test_python_yaml_and_command_line_have_the_same_options(door: str) -> None:
         )
     module = __import__(f"zetaplan.cli.{door}", fromlist=[door])
     command = inspect.signature(expanded(getattr(module, door))).parameters
-    own = {"scores", "out", "as_json", "quiet"}
+    own = {"scores", "out", "force", "as_json", "quiet"}
     by_name = {option for option, _ in BY_NAME.values()} | {"group"}
     assert set(command) - own == (set(fields) - {"pins", "groups"}) | by_name
     for name in set(fields) - {"pins", "groups"}:

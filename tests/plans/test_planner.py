@@ -115,7 +115,7 @@ def test_noise_is_reported_when_it_is_most_of_the_gain() -> None:
         ({"mean_rank": math.nan}, "mean_rank = nan: expected a finite number"),
         ({"budget": math.inf}, "budget = inf: expected a finite number"),
         ({"lower": 9, "upper": 8}, r"layers\.0: lower = 9 and upper = 8 admit no common value"),
-        ({"gain": "other"}, "ExpertsOptions: gain: Input should be 'raw', 'net' or 'unbiased'"),
+        ({"gain": "other"}, "gain: Input should be 'raw', 'net' or 'unbiased'"),
         ({"method": "guess"}, "method = 'guess': expected one of"),
     ],
 )
@@ -125,7 +125,7 @@ def test_bad_requests_are_refused(options: dict[str, object], message: str, scor
 
 
 def test_impossible_requests_are_refused(scores: Scores) -> None:
-    with pytest.raises(InfeasibleError, match="the box alone needs"):
+    with pytest.raises(InfeasibleError, match="the box requires at least"):
         allocate(scores, mean_rank=4, lower=5.0)
     with pytest.raises(InfeasibleError, match="the caps allow"):
         prune(scores, sparsity=0.7, upper=0.6)

@@ -158,7 +158,7 @@ def test_other_units_are_refused_though_everything_else_is_made_to_fit(
     units = start.units.copy()
     for k, by in moves.items():
         units[k] += by
-    forged = Rounded(start.whole, start.relaxed, units, start.step, start.method, start.optimal)
+    forged = Rounded(start.whole, start.relaxed, units, start.step, start.method, optimal=False)
     moved = Plan(**{**vars(plan), "rounded": forged})
     path = moved.save(tmp_path / "plan.json")
     found = {failure.name for failure in check(load(path, PlanFile)).failures}

@@ -101,7 +101,7 @@ BAD_IDS = {
     "booleans": (torch.ones(2, 4, dtype=torch.bool), "input_ids is of type torch.bool"),
     "beyond": (torch.full((2, 4), 23), r"id 23 is not in the model's vocabulary of 23 \(0 to 22\); use the tokenizer"),
     "negative": (torch.full((2, 4), -7), "id -7 is not in the model's vocabulary of 23"),
-    "long": (torch.ones(2, 300, dtype=torch.int64), "sequences of 300 tokens, and the model takes 256"),
+    "long": (torch.ones(2, 300, dtype=torch.int64), "sequences of 300 tokens exceed the model's 256"),
     "empty": (torch.ones(0, 4, dtype=torch.int64), "a batch has no tokens"),
     "no tokens": (torch.ones(2, 0, dtype=torch.int64), "a batch has no tokens"),
     "three sides": (torch.ones(2, 4, 4, dtype=torch.int64), r"must share one shape \(B, T\)"),
@@ -132,7 +132,7 @@ def test_what_the_model_cannot_take_is_refused_by_the_same_words(build):
     loaded = LoadedModel(network, TOKENIZER, "x", "", "x", "directory")
     long, unknown = torch.ones(2, 257, dtype=torch.int64), torch.full((2, 8), 257)
     name = next(name for name, _ in network.named_modules() if name.endswith(".0"))
-    for ids, message in ((long, "takes 256"), (unknown, "id 257 is not in the model's vocabulary of 257")):
+    for ids, message in ((long, "exceed the model.s 256"), (unknown, "id 257 is not in the model's vocabulary of 257")):
         for action in (
             lambda ids=ids: score(network, ids),
             lambda ids=ids: score(network, IDS, held_out=ids),
@@ -174,10 +174,10 @@ def test_a_number_is_an_absolute_damping(model):
         np.testing.assert_array_equal(found.gain, known.gain)
         assert found.provenance["damping"] == known.provenance["damping"]
     for bad in (True, 0, -1.0, math.nan, "1"):
-        with pytest.raises(ZetaplanError, match="damping must be a finite number > 0"):
+        with pytest.raises(ZetaplanError, match="damping: expected a finite number > 0"):
             score(model, IDS, damping=bad)
 
 
 def test_a_model_without_a_head_is_refused():
-    with pytest.raises(ZetaplanError, match="without logits, so it has no loss; load the causal language model"):
+    with pytest.raises(ZetaplanError, match="has no language-model head, so it predicts no token"):
         score(tiny_llama(hidden=8, vocabulary=23).model, IDS)

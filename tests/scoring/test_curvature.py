@@ -126,7 +126,7 @@ def test_damping_relative_to_all_blocks_or_to_each():
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
 def test_damping_must_be_positive(value):
-    with pytest.raises(ScoringError, match=r"damping: value must be a finite number > 0, got"):
+    with pytest.raises(ScoringError, match=r"damping.value: expected a finite number > 0, got"):
         Damping(value)
 
 

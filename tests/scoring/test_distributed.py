@@ -29,13 +29,13 @@ from zetaplan.scoring import distributed, score_each
 from zetaplan.scoring.backward import pair_store as store
 options = json.loads(sys.argv[1])
 if options.pop("announce", False):
-    whole = store.Spilled.finish
+    whole = store.DiskStore.finish
     def finish(self, batch, losses):
         whole(self, batch, losses)
         print("finished", batch, flush=True)
         if batch == 1:  # rank 1 waits to be killed
             import time; time.sleep(60)
-    store.Spilled.finish = finish
+    store.DiskStore.finish = finish
 ids = torch.randint(0, 23, (8, 12), generator=torch.Generator().manual_seed(0))
 try:
     found = score_each(tiny_llama(layers=4, hidden=8, vocabulary=23), {"input_ids": ids}, distributed=True, **options)
@@ -157,7 +157,7 @@ def test_too_many_ranks_are_refused(blocks, batches, shard, message):
 
 @pytest.mark.parametrize("curvature", ["ggn"])
 def test_matrix_free_surrogates_need_whole_weights(curvature):
-    with pytest.raises(ScoringError, match="shard: ggn multiplies by H on whole weights"):
+    with pytest.raises(ScoringError, match="shard: ggn multiplies by H on unsharded weights"):
         alone(curvatures=[curvature], distributed=True, shard=True)
 
 

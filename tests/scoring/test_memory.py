@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from tests.tiny_models import in_float64, tiny_gpt2, tiny_llama
 from zetaplan.errors import ScoringError
 from zetaplan.scoring import cache, load_model, score
-from zetaplan.scoring.backward import pass_result as observation
+from zetaplan.scoring.backward import pass_result
 from zetaplan.scoring.backward.activations import bytes_per_token
 from zetaplan.scoring.backward.footprint import Footprint, footprint
 from zetaplan.scoring.backward.free_memory import _available, _left_in_groups
@@ -42,7 +42,7 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def crowded(monkeypatch):
     """Nothing is free."""
-    monkeypatch.setattr(observation, "room_on", lambda device: 0)
+    monkeypatch.setattr(pass_result, "room_on", lambda device: 0)
 
 
 def estimated(size: int, carried: float, sequences: int = N) -> Footprint:
@@ -123,7 +123,7 @@ def test_the_batch_follows_what_is_free(build, monkeypatch):
     needed = footprint(model, parts, data, {Gram}, (), None, Ranks(), carried)
     whole = score(model, batch)
     assert whole.provenance["batch_size"] == N
-    monkeypatch.setattr(observation, "room_on", lambda device: needed.turn + int(carried * T * 4.5))
+    monkeypatch.setattr(pass_result, "room_on", lambda device: needed.turn + int(carried * T * 4.5))
     found = score(model, batch)
     assert found.provenance["batch_size"] == 4
     assert found.provenance["memory"]["pairs"] == "disk"
@@ -139,7 +139,7 @@ def test_with_nothing_free_a_run_goes_on_one_by_one(crowded):
 def test_the_estimate_is_said_before_the_start(capsys, crowded):
     score(MODEL, ids(), progress=True)
     said = capsys.readouterr().err
-    assert said.index("GB for a pass of 1 sequence, 0.0 GB of pairs wait on the disk") < said.index("scoring")
+    assert said.index("GB for a pass of 1 sequence, 0.0 GB of pairs on the disk") < said.index("scoring")
     score(MODEL, ids())
     assert capsys.readouterr().err == ""
 
@@ -180,7 +180,7 @@ def unwritable(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("options", [{"cache": True}, {"cache": True, "batch_size": 2}, {"batch_size": 2}])
 def test_a_cache_that_cannot_be_written_is_said_in_one_line(unwritable, crowded, options):
-    with pytest.raises(ScoringError, match=r"cache: .* cannot be written: .*; .* set ZETAPLAN_CACHE to a folder"):
+    with pytest.raises(ScoringError, match=r"cache: .* cannot be written: .*; .* set ZETAPLAN_CACHE to a writable"):
         score(MODEL, ids(), **options)
 
 
@@ -190,7 +190,7 @@ def test_a_run_that_needs_no_cache_does_not_miss_it(unwritable):
 
 def test_a_model_that_has_to_be_converted_says_where_it_cannot_be(unwritable, tmp_path):
     (tmp_path / "x.gguf").write_bytes(b"GGUF")
-    with pytest.raises(ScoringError, match="set ZETAPLAN_CACHE to a folder that can be written"):
+    with pytest.raises(ScoringError, match="set ZETAPLAN_CACHE to a writable folder"):
         load_model(tmp_path / "x.gguf")
 
 
@@ -199,6 +199,6 @@ def test_a_disk_that_fills_up_does_not_cost_the_result(monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(cache, "_write", full)
-    with pytest.warns(UserWarning, match="No space left on device; the result is not remembered"):
+    with pytest.warns(UserWarning, match="No space left on device; the result is not cached"):
         found = score(MODEL, ids(), cache=True)
     np.testing.assert_array_equal(found.gain, score(MODEL, ids()).gain)

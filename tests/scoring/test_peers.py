@@ -270,7 +270,7 @@ NAN = float("nan")
         (lambda: lim_score(np.ones((2, 2)), np.ones((2, 3))), "outputs: expected the shape of the inputs"),
         (lambda: lim_score([[1.0], [0.0]], [[1.0], [1.0]]), "inputs: token 1 is zero"),
         (lambda: avss_scores([], threshold=1), "expected one array per layer, got none"),
-        (lambda: avss_scores([np.ones((2, 2))], threshold=1), "do not vary in any layer"),
+        (lambda: avss_scores([np.ones((2, 2))], threshold=1), "every layer is constant"),
         (lambda: avss_scores([[[1.0, 2.0]]], threshold=0.1), "threshold: layer 0 has no activation below 0.1"),
     ],
 )

@@ -156,8 +156,8 @@ def test_half_a_character_is_refused_with_its_line(tmp_path, text, name):
         ({"text": 3}, "line 1: field 'text' is a number"),
         ({"text": ["a"]}, "line 1: field 'text' is a list"),
         ({"sentence1": "a"}, "line 1 has no field 'sentence2'"),
-        ({"body": "a"}, r"it has 'body'; name the field that holds the text with `field` \(--field"),
-        ({}, "it has no field; name the field"),
+        ({"body": "a"}, r"it has 'body'; name the text field with `field` \(--field"),
+        ({}, "it has no field; name the text field"),
         ({"text": "a"}, "line 1 has 1 token; at least 2 are needed to predict one; leave the record out"),
     ],
 )
@@ -171,7 +171,7 @@ def test_a_record_without_a_text_is_refused_with_the_remedy(tmp_path, record, me
 def test_a_field_that_is_there_twice_is_refused(tmp_path):
     path = tmp_path / "x.jsonl"
     path.write_text('{"text": "one", "text": "two"}')
-    assert "line 1 is not JSON (field 'text' is there twice)" in refused(
+    assert "line 1 is not JSON (field 'text' occurs twice)" in refused(
         path, lambda: read_sequences(path, TOKENIZER, sequences=1)
     )
 
@@ -188,7 +188,7 @@ def test_records_by_another_name_are_not_taken_for_text(tmp_path, content, name)
         lambda: read_sequences(path, TOKENIZER, sequences=1, length=2),
         lambda: read_tokens(path, TOKENIZER),
     ):
-        assert "holds JSON records, whose braces and keys are no text" in refused(path, action)
+        assert "contains JSON records, so their braces and keys would count as text" in refused(path, action)
 
 
 @pytest.mark.parametrize("content", ["{} is a dictionary", "[1, 2]", "{'a': 1}\n", "[]", "{x}"])

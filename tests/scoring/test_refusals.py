@@ -100,7 +100,7 @@ def test_a_weight_tied_to_a_module_with_a_bias(model):
 
 def test_a_module_whose_output_is_not_used(model):
     model.model.layers[1].mlp.register_forward_hook(lambda module, args, output: output.detach())
-    refuse(model, r"module 'model.layers.1.*' met 0 of 3 sequences that went through")
+    refuse(model, r"module 'model.layers.1.*' received 0 of 3 sequences: it is not called")
 
 
 def test_random_numbers_in_evaluation_mode(model):
@@ -116,13 +116,13 @@ def test_rows_that_belong_to_no_sequence(model):
     model.model.layers[0].mlp.up_proj.register_forward_hook(
         lambda module, args, output: output.repeat_interleave(2, 0).view(*args[0].shape[:2], -1)
     )
-    refuse(model, "met 12 rows where 3 sequences of 8 tokens went through the model")
+    refuse(model, "received 12 rows for 3 sequences of 8 tokens")
 
 
 def test_an_operation_without_a_forward_derivative(model):
     model.model.layers[1].mlp.register_forward_hook(lambda module, args, output: Passing.apply(output))
     score(model, (IDS,))
-    refuse(model, r"lacks the derivative that products .*jvp.*; use a one-pass surrogate", curvature="ggn")
+    refuse(model, r"has no derivative for products with H .*jvp.*; use a one-pass surrogate", curvature="ggn")
 
 
 def test_a_model_that_is_not_a_language_model():
@@ -161,7 +161,7 @@ def test_a_batch_without_ids(model):
 
 def test_what_would_be_ignored(model):
     packed = {**IDS, "position_ids": torch.arange(8).expand(3, 8)}
-    refuse(model, "position_ids would be ignored; leave it out, and give packed sequences apart", batches=[packed])
+    refuse(model, "position_ids would be ignored; remove it, and give packed sequences separately", batches=[packed])
 
 
 def test_batch_size_must_be_positive(model):
@@ -179,7 +179,7 @@ def test_the_model_is_restored_after_a_failure(model):
 def test_an_encoder_is_refused():
     sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
     encoder = BertLMHeadModel(BertConfig(vocab_size=23, **sizes))
-    refuse(encoder, r"BertLMHeadModel \(bert\) is an encoder: with is_decoder = False every place sees")
+    refuse(encoder, r"BertLMHeadModel \(bert\) is an encoder: with is_decoder = False every token attends")
     decoder = BertLMHeadModel(BertConfig(vocab_size=23, is_decoder=True, **sizes))
     assert (score(decoder, (IDS,)).gain > 0).all()
     known_by_a_pass = BertGenerationDecoder(BertGenerationConfig(vocab_size=23, **sizes))
@@ -196,7 +196,7 @@ def test_an_encoder_is_refused():
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_a_model_that_looks_ahead_is_refused_whatever_its_configuration(model, dtype):
     model.model.layers[0].register_forward_hook(lambda module, args, output: output + output.roll(-1, dims=1))
-    refuse(model.to(dtype), "the last token changes the logits of earlier places in LlamaForCausalLM, so it is")
+    refuse(model.to(dtype), "the last token changes the logits of earlier places in LlamaForCausalLM, so the model is")
 
 
 def test_a_model_without_a_head_is_refused(model):
@@ -217,7 +217,7 @@ def test_an_adapter_that_is_not_merged_is_refused(model, config):
         config.feedforward_modules = ["down_proj"]
     adapted = get_peft_model(model, config)
     for given in (adapted, adapted.base_model)[: 1 if isinstance(config, PromptTuningConfig) else 2]:
-        refuse(given, r"PEFT adapter that is not merged, .*; merge it into the weights first: model = model.merge_")
+        refuse(given, r"PEFT adapter that is not merged; .*; merge it into the weights first: model = model.merge_")
     if isinstance(config, LoraConfig):
         merged = adapted.merge_and_unload()
         assert len(score(merged, (IDS,), blocks="modules").names) == 14

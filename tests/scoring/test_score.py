@@ -14,7 +14,7 @@ import torch
 from tests.tiny_models import in_float64, tiny_architecture, tiny_gpt2, tiny_llama
 from zetaplan.scoring import Damping, score, score_each
 from zetaplan.scoring.backward import per_sequence
-from zetaplan.scoring.backward.hooks import Capture
+from zetaplan.scoring.backward.hooks import PairHook
 
 N, T = 5, 12
 TAU = Damping(0.02, mode="absolute")
@@ -270,13 +270,13 @@ def test_scoring_works_inside_no_grad_and_twice_alike(model, batch):
 @pytest.mark.parametrize("kind", ["llama", "mixtral"])
 def test_a_pass_leaves_nothing_behind(kind, monkeypatch):
     """Hooks that hold their own graph would keep every pass in memory."""
-    captures, hook = [], Capture.forward
+    captures, hook = [], PairHook.forward
 
     def watched(self, *arguments):
         captures.append(weakref.ref(self))
         return hook(self, *arguments)
 
-    monkeypatch.setattr(Capture, "forward", watched)
+    monkeypatch.setattr(PairHook, "forward", watched)
     score(tiny_architecture(kind), {"input_ids": random_ids() % 22})
     gc.collect()
     assert len(captures) > 10

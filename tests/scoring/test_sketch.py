@@ -135,7 +135,7 @@ def test_batches_change_nothing_but_rounding(model, batch):
     [
         ({"curvature": "diagonal-fisher"}, "DiagonalFisher needs more than products of gradients; use block-fisher"),
         ({"curvature": "ggn"}, "Ggn needs more than products"),
-        ({"held_out": {"input_ids": torch.zeros(2, 4, dtype=torch.int64)}}, "held_out needs the whole gradients"),
+        ({"held_out": {"input_ids": torch.zeros(2, 4, dtype=torch.int64)}}, "held_out needs the full gradients"),
         ({"sketch": 0}, "sketch: expected at least 1, got 0"),
     ],
 )

@@ -281,7 +281,7 @@ def refuse(message, *args, **options):
 
 def test_short_text_is_refused_with_counts(text, tokenizer):
     refuse(r"text\.txt has 1,000 tokens, one sequence needs 1001", text, tokenizer, sequences=1, length=1001)
-    refuse("give 50 sequences of 20 tokens, 51 are asked for", text, tokenizer, sequences=51, length=20)
+    refuse("give 50 sequences of 20 tokens, expected 51", text, tokenizer, sequences=51, length=20)
 
 
 def test_missing_and_binary_files(tmp_path, tokenizer):
@@ -301,7 +301,7 @@ def test_malformed_records(tmp_path, tokenizer):
     file.write_text('{"text": "a"}\n')
     refuse(r"line 1 has 1 token; at least 2 are needed", file, tokenizer, sequences=1)
     file.write_text("\n")
-    refuse(r"r\.jsonl holds no records", file, tokenizer, sequences=1)
+    refuse(r"r\.jsonl contains no records", file, tokenizer, sequences=1)
 
 
 def test_counts_must_be_positive(text, tokenizer):

@@ -15,7 +15,7 @@ from tests.tiny_models import tiny_llama
 from zetaplan.errors import ScoringError
 from zetaplan.scoring import score, score_each
 from zetaplan.scoring.backward.footprint import as_bytes
-from zetaplan.scoring.backward.pair_store import Held, Spilled
+from zetaplan.scoring.backward.pair_store import DiskStore, MemoryStore
 from zetaplan.scoring.cache import fingerprint, finished, keep
 from zetaplan.scoring.curvature import nystrom
 
@@ -54,11 +54,11 @@ def pair(seed=0):
 
 
 def test_a_spilled_pair_comes_back_bit_by_bit(tmp_path):
-    store = Spilled(tmp_path / "run", [0, 1], ["a"])
+    store = DiskStore(tmp_path / "run", [0, 1], ["a"])
     for number in (0, 1):
         store.put("a", pair(number))
         store.finish(number, torch.tensor([1.5, float(number)], dtype=torch.float64))
-    again = Spilled(tmp_path / "run", [0, 1], ["a"])
+    again = DiskStore(tmp_path / "run", [0, 1], ["a"])
     assert again.losses(1).tolist() == [1.5, 1.0]
     for number, (x, d) in enumerate(again.take("a")):
         expected = pair(number)
@@ -72,7 +72,7 @@ def test_a_spilled_pair_comes_back_bit_by_bit(tmp_path):
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "remove", "index", "foreign"])
 def test_a_damaged_batch_is_not_trusted(tmp_path, harm):
-    store = Spilled(tmp_path, [0], ["a"])
+    store = DiskStore(tmp_path, [0], ["a"])
     store.put("a", pair())
     store.finish(0, torch.zeros(2, dtype=torch.float64))
     file, index = tmp_path / "batch-000000" / "a.safetensors", tmp_path / "batch-000000" / "index.json"
@@ -87,20 +87,20 @@ def test_a_damaged_batch_is_not_trusted(tmp_path, harm):
     elif harm == "index":
         index.write_text("{")
     names = ["b"] if harm == "foreign" else ["a"]
-    assert Spilled(tmp_path, [0], names).losses(0) is None
+    assert DiskStore(tmp_path, [0], names).losses(0) is None
 
 
 def test_a_batch_that_vanishes_in_mid_run_is_named(tmp_path):
-    store = Spilled(tmp_path, [0], ["a"])
+    store = DiskStore(tmp_path, [0], ["a"])
     store.put("a", pair())
     store.finish(0, torch.zeros(2, dtype=torch.float64))
     (tmp_path / "batch-000000" / "a.safetensors").unlink()
-    with pytest.raises(ScoringError, match=r"a.safetensors has gone or was damaged"):
+    with pytest.raises(ScoringError, match=r"a.safetensors was deleted or damaged"):
         store.take("a")
 
 
 def test_held_pairs_count_each_storage_once():
-    store, shared = Held(2), torch.zeros(2, 3, 4)
+    store, shared = MemoryStore(2), torch.zeros(2, 3, 4)
     store.put("q", (shared, torch.zeros(2, 3, 4)))
     store.put("k", (shared, torch.zeros(2, 3, 4)))
     store.finish(0, torch.zeros(2))
@@ -139,7 +139,7 @@ def test_what_products_need_counts_and_is_refused_where_it_does_not_fit(model, b
     assert estimate["products"] == 4 * 64 * block + 8 * sum(p.numel() for p in model.parameters())
     wide = copy.deepcopy(model).double()
     assert score(wide, batch, curvature="nystrom").provenance["memory"]["estimate"]["products"] == 8 * 64 * block
-    with pytest.raises(ScoringError, match=r"for the vectors of the largest block, .* a one-pass surrogate"):
+    with pytest.raises(ScoringError, match=r"for the vectors of the largest block and, .* a one-pass surrogate"):
         score(tiny_llama(hidden=128, vocabulary=23), batch, curvature="ggn", memory="40MB")
 
 
@@ -241,12 +241,12 @@ import sys, time, torch
 from tests.tiny_models import tiny_llama
 from zetaplan.scoring import score
 from zetaplan.scoring.backward import pair_store as store
-whole = store.Spilled.finish
+whole = store.DiskStore.finish
 def finish(self, batch, losses):
     whole(self, batch, losses)
     print("finished", batch, flush=True)
     time.sleep(0.3)
-store.Spilled.finish = finish
+store.DiskStore.finish = finish
 ids = torch.randint(0, 23, (6, 12), generator=torch.Generator().manual_seed(0))
 scores = score(tiny_llama(hidden=8, vocabulary=23), {"input_ids": ids}, batch_size=1, cache=True)
 print("gain", *map(repr, scores.gain.tolist()))

@@ -26,7 +26,7 @@ from tests.tiny_models import byte_tokenizer, save_model, tiny_gpt2, tiny_llama,
 from zetaplan.errors import ScoringError
 from zetaplan.scoring import load_model, score
 from zetaplan.scoring.model import gguf
-from zetaplan.scoring.model.meta_model import skeleton
+from zetaplan.scoring.model.meta_model import meta_model
 
 
 def stored_too(folder: Path, **tensors: torch.Tensor) -> Path:
@@ -74,7 +74,7 @@ def test_a_folder_with_an_adapter_is_refused(tmp_path, base):
     folder = tiny_llama_dir(tmp_path)
     out = folder if base else tmp_path / "adapter"
     get_peft_model(tiny_llama(), LoraConfig(r=2)).save_pretrained(out)
-    for read in (load_model, skeleton):
+    for read in (load_model, meta_model):
         with pytest.raises(ScoringError, match=r"holds a PEFT adapter \(adapter_config\.json\) that is not merged"):
             read(out)
 
@@ -176,7 +176,7 @@ def test_a_gguf_is_the_model_that_was_written(tmp_path):
             {"declared": 200},
             "declares 200 blocks and stores 2: block 2 is missing; download or convert",
         ),
-        ({"declared": 3, "stored": 5}, "declares 3 blocks and stores 5: block 3 would not be used; convert the model"),
+        ({"declared": 3, "stored": 5}, "declares 3 blocks and stores 5: block 3 would be ignored; convert the model"),
         (
             {"declared": 2, "beside": "blk.7.attn_norm.weight"},
             "declares 2 blocks and stores 3: block 7 would",
@@ -186,7 +186,7 @@ def test_a_gguf_is_the_model_that_was_written(tmp_path):
 def test_a_gguf_with_other_blocks_than_it_declares_is_refused_unread(tmp_path, monkeypatch, changes, message):
     file = tiny_gguf(tmp_path / "a.gguf", **changes)
     monkeypatch.setattr(gguf.AutoModelForCausalLM, "from_pretrained", lambda *_, **__: pytest.fail("converted"))
-    for read in (load_model, skeleton):
+    for read in (load_model, meta_model):
         with pytest.raises(ScoringError, match=message):
             read(file)
 

@@ -97,11 +97,11 @@ BAD = {
     r"quality\[1\]: all layers are zero": {"quality": [[1, 1, 1], [0, 0, 0]]},
     r"quality: expected one row of gains per instance, shape \(N, K\), got \(3,\)": {"quality": [1, 1, 1]},
     r"costs\[0, 1\] = 0: expected a finite number above 0": {"data": [1, 0, 1]},
-    r"costs: expected what broadcasts to \(2, 3\), got shape \(2,\)": {"data": [1, 2]},
+    r"costs: expected a shape that broadcasts to \(2, 3\), got shape \(2,\)": {"data": [1, 2]},
     r"budget\[1\] = nan: expected a finite number": {"limits": [1, float("nan")]},
     r"limits: expected one number or 2 of them": {"limits": [1, 2, 3]},
     r"upper\[0, 2\] = 0.5: expected at least the floor": {"lower": 1, "upper": [2, 2, 0.5]},
-    r"budget\[1\] = 2: the box alone needs 3": {"lower": 1, "limits": [4, 2]},
+    r"budget\[1\] = 2: the box requires at least 3": {"lower": 1, "limits": [4, 2]},
     r"alpha = -1: expected at least 0": {"alpha": -1},
     r"allocation has no parameter 'eta'": {"eta": 1},
 }

@@ -101,7 +101,7 @@ def test_breakpoints_are_exact_up_to_rounding_whatever_the_spread(decades: int) 
     truth = [rational_use(i, price) for price in prices]
     assert path.breakpoints.size == 2 * k
     spent = float(costs.sum())  # the offsets: what rounding the slopes is relative to
-    for limit, price, exact, at in zip(path.breakpoints, path.prices, truth, prices, strict=True):
+    for limit, price, exact, at in zip(path.breakpoints, path.levels, truth, prices, strict=True):
         assert abs(F(float(limit)) - exact) <= F(4, 2**52) * (exact + F(spent))
         assert price == pytest.approx(float(at), rel=1e-15)
     between = (path.breakpoints[:-1] + path.breakpoints[1:]) / 2.0
@@ -188,7 +188,7 @@ def test_a_kink_has_the_slope_of_the_side_where_the_limit_costs_less() -> None:
 def test_a_limit_that_the_box_rules_out_is_refused() -> None:
     path = frontier(zp.allocation([3.0, 1.0], [1.0, 2.0], 9.0, lower=1.0))
     assert path.at(3.0).x.tolist() == [1.0, 1.0]
-    with pytest.raises(zp.InfeasibleError, match=r"budget = 2\.5: the box alone needs 3\.0"):
+    with pytest.raises(zp.InfeasibleError, match=r"budget = 2\.5: the box requires at least 3\.0"):
         path.at(2.5)
     pruned = frontier(zp.pruning([3.0, 1.0], [10.0, 20.0], sparsity=0.25, upper=0.5))
     assert pruned.at(15.0).x.tolist() == [0.5, 0.5]
@@ -203,7 +203,7 @@ def test_a_limit_that_is_no_limit_is_refused(limit: float) -> None:
 
 
 def test_a_program_of_two_terms_is_refused() -> None:
-    with pytest.raises(zp.SpecError, match="joint has 2 terms: the frontier is for programs of one"):
+    with pytest.raises(zp.SpecError, match="joint has 2 terms: the frontier supports programs of one"):
         frontier(joint([1.0, 2.0], 1.0, 10.0, 3.0))
 
 

@@ -152,7 +152,7 @@ def test_dynamic_programming_and_milp_agree_with_the_textbook_table(units: Units
     if known.optimal:
         assert float(units.loss(known.z).sum()) == pytest.approx(best, rel=1e-12)
         return
-    decisions = window(units, known.z, known.price)
+    decisions = window(units, known.z, known.multiplier)
     search = dynamic.solve(units, decisions, beam)
     assert search is not None
     assert units.left(search.z) >= 0
@@ -170,7 +170,7 @@ def test_the_gap_of_the_greedy_plan_covers_what_it_loses(units: Units) -> None:
     """Weak duality in whole units: greedy - best <= gap, at any price."""
     known = greedy.fill(units)
     lost = float(units.loss(known.z).sum()) - textbook(units)
-    for price in (0.0, known.price, 2.0 * known.price + 0.01):
+    for price in (0.0, known.multiplier, 2.0 * known.multiplier + 0.01):
         assert lost <= window(units, known.z, price).gap + 1e-12
 
 
@@ -304,7 +304,7 @@ def test_groups_that_are_none_are_refused(groups: list[list[int]], message: str)
 def test_programs_and_budgets_beyond_whole_units_are_refused() -> None:
     with pytest.raises(zp.SpecError, match="joint has several terms"):
         solve_integer(joint([1.0, 2.0], 1.0, 10.0, 3.0))
-    with pytest.raises(zp.SpecError, match=r"layer 0: plans above 2\^53 cannot be told apart"):
+    with pytest.raises(zp.SpecError, match=r"layer 0: entries above 2\^53 are not distinct doubles"):
         solve_integer(zp.allocation([0.5, 0.5], 1.0, 1e17))
 
 

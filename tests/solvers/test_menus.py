@@ -15,7 +15,7 @@ import zetaplan as zp
 from tests.menus import choices, cost_of, feasible, loss_of, tensors
 from zetaplan.errors import InfeasibleError, SolverError, SpecError
 from zetaplan.solvers.menus.frontier import pareto_front
-from zetaplan.solvers.menus.limbs import add, limbs, negative, rank, rounded, whole, width
+from zetaplan.solvers.menus.limbs import add, highest, limbs, negative, rank, rounded, whole, width
 from zetaplan.solvers.menus.reference import problem
 from zetaplan.solvers.menus.relaxation import relax
 from zetaplan.solvers.menus.robust import robust_choice, worst_regret
@@ -211,5 +211,23 @@ def test_limbs_add_and_compare_as_whole_numbers_do(left: list[int], right: list[
     order = np.argsort(rank(a), kind="stable")
     assert [left[i] for i in order] == sorted(left)
     assert (np.unique(rank(a)).size, a.shape[1]) == (len(set(left)), len(left))
-    for value, exact in zip(rounded(a, Fraction(3, 8)).tolist(), left, strict=True):
+    for value, exact in zip(rounded(a, highest(Fraction(3, 8), parts)).tolist(), left, strict=True):
         assert value == pytest.approx(float(Fraction(3, 8) * exact), rel=1e-15)
+
+
+def test_limits_end_a_hard_search_with_a_proved_gap() -> None:
+    """Strongly correlated: profits are costs and a constant, so that the bound hardly tells choices apart."""
+    rng = np.random.default_rng(0)
+    costs = np.cumsum(rng.integers(1, 100_001, (60, 10)), axis=1).astype(np.float64)
+    losses = -(costs + 10.0 * np.arange(1, 11))
+    hard = choice(losses, costs, float(np.floor(0.5 * (costs.min(axis=1).sum() + costs.max(axis=1).sum()))))
+    for limit in ({"states": 20_000}, {"time_limit": 0.05}):
+        solution = zp.solve(hard, **limit)
+        certificate = zp.certify(hard, solution)
+        assert certificate.valid
+        assert solution.status is ChoiceStatus.GAP or certificate.optimal
+        assert certificate.gap <= 1e-3 * abs(solution.objective)
+    several = choice(losses, np.stack((costs, costs[::-1]), axis=2), [0.6 * costs.max(axis=1).sum()] * 2)
+    solution = zp.solve(several, time_limit=0.0)
+    assert solution.status is ChoiceStatus.GAP
+    assert zp.certify(several, solution).valid

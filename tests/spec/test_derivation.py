@@ -59,7 +59,7 @@ def test_constants_bound_the_second_derivatives_inside_the_box(planted: object) 
         strict=True,
     )
     for derivation, channel, reach, mu, smoothness in rows:
-        arguments = (0.0, channel.weight, channel.data, *instance.scalars)
+        arguments = (0.0, channel.weight, channel.unit_cost, *instance.scalars)
         for t in np.linspace(0.1, 0.9, 5):
             x = channel.lower + t * (reach - channel.lower)
             h = 1e-5 * np.maximum(x, 1e-3)
@@ -88,5 +88,5 @@ def test_latex_shows_the_program() -> None:
 def test_a_single_term_that_frees_the_resource_is_asked_to_be_a_target() -> None:
     (term,) = named("allocation").terms
     backwards = replace(named("allocation"), terms=(replace(term, resource=-term.resource),))
-    with pytest.raises(zp.SpecError, match="drop the sign and turn the sense round"):
+    with pytest.raises(zp.SpecError, match="drop the sign and reverse the sense"):
         derive(backwards)

@@ -24,7 +24,7 @@ BAD_ALLOCATIONS = {
     "quality: expected numbers, got list": {"quality": ["a", "b"]},
     r"costs: expected one number or 2 of them": {"costs": [1, 2, 3]},
     "costs[1] = 0: expected a finite number above 0": {"costs": [1, 0]},
-    "costs[0] = -1: expected a finite number above 0 (1 more like it)": {"costs": -1},
+    "costs[0] = -1: expected a finite number above 0 (1 more)": {"costs": -1},
     "costs[0] = nan: expected a finite number above 0": {"costs": [math.nan, 1]},
     "budget = nan: expected a finite number": {"budget": math.nan},
     "budget = -1: expected at least 0": {"budget": -1},
@@ -35,7 +35,7 @@ BAD_ALLOCATIONS = {
     "lower[0] = -1: expected a finite number of at least 0": {"lower": -1},
     "lower[1] = 3 is above upper[1] = 2: lower the floor or raise the cap of layer 1": {"lower": [1, 3], "upper": 2},
     "upper[0] = nan: expected at most inf": {"upper": [math.nan, 1]},
-    "budget = 3.0: the box alone needs 4.0; raise the budget": {"budget": 3, "lower": 2},
+    "budget = 3.0: the box requires at least 4.0; raise the budget": {"budget": 3, "lower": 2},
 }
 
 BAD_PRUNINGS = {

@@ -82,7 +82,7 @@ def test_every_special_case_is_planted(planted: list[Planted]) -> None:
         "ties of quality": [np.unique(i.weight).size < i.weight.size for i in instances],
         "layers without weight": [(i.weight == 0).any() for i in instances],
         "caps equal to floors": [(i.lower == i.upper).any() for i in instances],
-        "a priced resource": [t.price > 0 for t in truths],
+        "a priced resource": [t.declared_price > 0 for t in truths],
         "a slack constraint": [t.multipliers == (0, 0) for t in truths],
         "an interval of multipliers": [t.multipliers[0] < t.multipliers[1] for t in truths],
         "the limit at the floors": [(t.side == -1).all() for t in truths],

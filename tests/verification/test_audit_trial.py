@@ -150,7 +150,7 @@ def test_osqp_is_asked_for_an_allocation_only_where_the_budget_binds_whatever_th
 
 
 def test_an_unknown_contestant_is_refused_by_name() -> None:
-    with pytest.raises(SpecError, match="'gurobby' is not known; there are exact, bisection"):
+    with pytest.raises(SpecError, match="'gurobby' is unknown: expected one of exact, bisection"):
         contestant("gurobby")
 
 

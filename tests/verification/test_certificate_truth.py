@@ -39,7 +39,7 @@ def resolves(instance: Instance, x: Array) -> bool:
     for derivation, channel, row in zip(derive(instance.program), instance.channels, instance.rows(x), strict=True):
         with np.errstate(divide="ignore"):
             offset = np.abs(derivation.line(channel, instance.scalars)[1])
-        room += float(channel.data @ (np.abs(row) + np.where(channel.weight > 0.0, offset, 0.0)))
+        room += float(channel.unit_cost @ (np.abs(row) + np.where(channel.weight > 0.0, offset, 0.0)))
     near_cap = instance.program.name == "barrier_pruning" and (x > 1.0 - 1e-6).any()
     return 16.0 * EPSILON * room < 0.1 * MILLIONTH * abs(instance.limit) and not near_cap
 
@@ -49,8 +49,8 @@ def prices(instance: Instance, x: Array, multiplier: float) -> list[float]:
     found = [multiplier, 0.0, 2.0 * multiplier]
     for derivation, channel, row in zip(derive(instance.program), instance.channels, instance.rows(x), strict=True):
         with np.errstate(all="ignore"):
-            gradient = derivation.gradient(row, 0.0, channel.weight, channel.data, *instance.scalars)
-            price = -gradient / (instance.program.sign * channel.term.usage * channel.data)
+            gradient = derivation.gradient(row, 0.0, channel.weight, channel.unit_cost, *instance.scalars)
+            price = -gradient / (instance.program.sign * channel.term.usage * channel.unit_cost)
         found += np.broadcast_to(price, row.shape).tolist()
     return [price for price in found if not math.isnan(price)]
 
@@ -61,7 +61,7 @@ def spoiled(instance: Instance, x: Array, rng: np.random.Generator) -> Array:
     a, b = (int(rng.integers(len(rows))) for _ in range(2))
     k, j = (int(rng.integers(rows.shape[1])) for _ in range(2))
     sigma = [instance.program.sign * channel.term.usage for channel in instance.channels]
-    data = [channel.data for channel in instance.channels]
+    data = [channel.unit_cost for channel in instance.channels]
     kind, amount = rng.integers(3), 10.0 ** rng.uniform(-5.5, 0.0)
     moved = amount * (abs(instance.limit) if kind == 0 else max(abs(rows[a, k]), 1e-9) * data[a][k])
     rows[a, k] += (1 if kind == 0 else -1) * sigma[a] * moved / data[a][k]

@@ -106,7 +106,7 @@ HOSTILE: list[tuple[str, str]] = [
 @pytest.mark.parametrize("name", HONEST)
 def test_accepts_every_honest_proof(name: str) -> None:
     claims = check_certificate(HONEST[name]).claims
-    better = f"better by more than {HONEST[name]['gap']:.3g}" if HONEST[name]["gap"] else "better"
+    better = f"better by more than {HONEST[name]['gap']!r}" if HONEST[name]["gap"] else "better"
     assert claims == ("the budgets are kept", f"no choice within the budgets is {better}")
 
 

@@ -18,7 +18,7 @@ import sympy as sp
 
 from zetaplan.errors import CertificateError, SpecError
 from zetaplan.solvers import solve
-from zetaplan.spec.derivation import PRICE, Derivation, derive
+from zetaplan.spec.derivation import TOTAL_PRICE, Derivation, derive
 from zetaplan.spec.instance import Instance, declare
 from zetaplan.spec.program import MULTIPLIER, Program
 from zetaplan.spec.programs import programs
@@ -124,10 +124,10 @@ NOTICED_BY = {
     "closed_form": "allocation",
     "combined_form": "kernel",
     "dual": "drift",
-    "inverse_price": "knobs",
+    "inverse_level": "knobs",
     "lagrangian": "kernel",
     "offset": "kernel",
-    "price": "kernel",
+    "level": "kernel",
     "score_derivative": "constants",
     "second_derivative": "constants",
     "slope": "kernel",
@@ -145,7 +145,7 @@ def test_a_fault_of_the_derivation_is_refused_by_a_proof(name: str, monkeypatch:
     """Each expression that is derived from a declaration is replaced by one that is off by a factor."""
     right = vars(Derivation)[name]
     get = right.func if isinstance(right, cached_property) else right.fget
-    monkeypatch.setattr(Derivation, name, property(lambda self: get(self) * (1 + self.term.data)))
+    monkeypatch.setattr(Derivation, name, property(lambda self: get(self) * (1 + self.term.unit_cost)))
     derive.cache_clear()
     try:
         assert refused(NOTICED_BY[name])
@@ -188,7 +188,7 @@ def test_the_kernel_puts_every_program_into_its_class(program: Program) -> None:
     for level in kernel.levels(program):
         knobs = {scalar.symbol: instance.parameters[scalar.name] for scalar in program.scalars}
         u = sp.lambdify(MULTIPLIER, level.subs(knobs), "numpy")
-        inverse = sp.lambdify(PRICE, derivation_of(program, level).inverse_price.subs(knobs), "numpy")
+        inverse = sp.lambdify(TOTAL_PRICE, derivation_of(program, level).inverse_level.subs(knobs), "numpy")
         ends = u(0.5), u(0.9)
         uses = [resource(unclipped, float(inverse(at))) for at in (ends[0], sum(ends) / 2, ends[1])]
         lines.append(abs(uses[0] - 2 * uses[1] + uses[2]) <= 1e-9 * max(map(abs, uses)))
@@ -198,12 +198,12 @@ def test_the_kernel_puts_every_program_into_its_class(program: Program) -> None:
 
 
 def derivation_of(program: Program, level: sp.Expr) -> Derivation:
-    return next(d for d in derive(program) if d.price.subs(PRICE, d.total_price) == level)
+    return next(d for d in derive(program) if d.level.subs(TOTAL_PRICE, d.total_price) == level)
 
 
 def resource(instance: Instance, multiplier: float) -> float:
     rows = zip(derive(instance.program), instance.channels, strict=True)
-    return sum(c.term.usage * float(c.data @ d.stationary(multiplier, c, instance.scalars)) for d, c in rows)
+    return sum(c.term.usage * float(c.unit_cost @ d.stationary(multiplier, c, instance.scalars)) for d, c in rows)
 
 
 @EVERY
@@ -233,7 +233,7 @@ def test_joint_has_a_root_that_is_no_fraction() -> None:
     assert program.name == "joint"
     found = solve(declare(program, [1.0], [[1.0], [1.0]], 0.0))
     assert found.multiplier == pytest.approx(3**0.5 - 1, rel=1e-12)
-    assert sp.degree(sp.minimal_polynomial(kernel.IRRATIONAL, PRICE), PRICE) == 2  # a fraction has 1
+    assert sp.degree(sp.minimal_polynomial(kernel.IRRATIONAL, TOTAL_PRICE), TOTAL_PRICE) == 2  # a fraction has 1
     assert kernel.has_rational_root(program) is False
 
 

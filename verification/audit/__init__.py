@@ -1,13 +1,14 @@
-"""Is a solver right when it says "optimal"? Planted optima, exact truth, and a count of who was wrong.
+"""Audit of solvers: how often is a solution that a solver reports as optimal wrong?
 
-    planting     instances built around a chosen active set and multiplier, so that the answer is known
-    trial        one solver's answer against the exact truth, its status against the facts
-    contestants  the solvers that can be asked, by name
-    tally        counts that add up the same whatever the order and the sharding
+    planting     instances with a chosen active set and multiplier, and so with a known optimum
+    trial        comparison of one solution and its status with the optimum in fractions
+    contestants  the solvers under test, by name
+    tally        counts that do not depend on order and sharding
     campaign     many trials: parallel, sharded, resumable
     shrinking    the smallest instance on which a solver still fails
     report       one HTML file and one JSON file
-    published    what can be said of a plan that someone else published
+    published    checks of a published plan without its scores
+    menus        the same question of choices from menus: hard families, exact truth, every proof checked and forged
 
-The one part of verification that runs solvers: certificates never do.
+Only the audit imports solvers; certificates and bounds do not.
 """

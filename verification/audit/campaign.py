@@ -1,7 +1,7 @@
-"""Many trials: cut into chunks, each a file of its own, so that a campaign is parallel, sharded and resumable at once.
+"""Campaigns: many trials in chunks, one file per chunk, so that they run in parallel, in shards and with resumption.
 
-A chunk is a range of instances; which process or machine works on it changes nothing in its file. A killed campaign
-goes on with the chunks that have no file yet. Whoever finds that all of them are there adds them up; no rank waits.
+A chunk is a range of instances. Its file does not depend on the process or machine that computes it. A killed campaign
+resumes with the chunks that have no file yet. Any rank that finds all chunks adds them up, so no rank waits.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ SINGLE = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THRE
 
 @dataclass(frozen=True)
 class Campaign:
-    """What is asked of whom; two campaigns that are equal give equal results, up to the times.
+    """The settings of a campaign; equal campaigns give equal results except for times.
 
-    solvers : name -> it is asked on every n-th instance. instances : how many are planted. spread : decades of
-    quality, least and largest. seed : with the number of an instance it decides the instance.
+    solvers : name -> n; the solver runs on every n-th instance. instances : number planted. spread : decades of
+    quality, least and largest. seed : determines an instance together with its number.
     chunk : instances per file.
     """
 
@@ -42,9 +42,9 @@ class Campaign:
 
     @classmethod
     def parse(cls, solvers: str, instances: int, spread: str, seed: int) -> Campaign:
-        """From the words of the command line: "exact,clarabel/100" and "0:12".
+        """The campaign of the command-line arguments "exact,clarabel/100" and "0:12".
 
-        Raises SpecError for a solver that is not known, a share that is no number, and a spread that is no range.
+        Raises SpecError for an unknown solver, an invalid share, and an invalid spread.
         """
         every = dict(_every(word) for word in solvers.split(","))
         for name in every:
@@ -58,7 +58,7 @@ class Campaign:
         return range(-(-self.instances // self.chunk))
 
     def trials(self, chunk: int) -> range:
-        """The instances of a chunk."""
+        """The numbers of the instances of a chunk."""
         return range(chunk * self.chunk, min((chunk + 1) * self.chunk, self.instances))
 
     def document(self) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class Campaign:
 def _every(word: str) -> tuple[str, int]:
     name, _, share = word.strip().partition("/")
     if share and not (share.isdecimal() and int(share) > 0):
-        raise SpecError(f"solvers: {word!r}: expected NAME or NAME/N, asked on every N-th instance")
+        raise SpecError(f"solvers: {word!r}: expected NAME or NAME/N, which runs on every N-th instance")
     return name, int(share or 1)
 
 
@@ -83,7 +83,7 @@ def _spread(text: str) -> tuple[float, float]:
 
 
 def run_chunk(campaign: Campaign, chunk: int) -> Tally:
-    """Plant the instances of one chunk and put every solver that is due to the test."""
+    """Plant the instances of one chunk and run every solver that is due on them."""
     solvers = [(contestant(name), every) for name, every in campaign.solvers.items()]
     tally = Tally()
     for index in campaign.trials(chunk):
@@ -91,7 +91,7 @@ def run_chunk(campaign: Campaign, chunk: int) -> Tally:
         try:
             planted = plant(campaign.seed, index, campaign.spread)
             exact = truth(planted)
-        except Exception as failure:  # no instance may be lost: one without a truth spoils the audit, and is counted
+        except Exception as failure:  # an instance without a truth is counted as disputed
             tally.dispute(index, f"{type(failure).__name__}: {failure}"[:300])
             continue
         tally.truths["planted" if planted.plan is not None else "computed"] += 1
@@ -104,12 +104,12 @@ def run_chunk(campaign: Campaign, chunk: int) -> Tally:
 
 
 def conduct(campaign: Campaign, out: Path, jobs: int = 1, resume: bool = False) -> Iterator[tuple[int, int]]:
-    """Run what this rank has to do and yield (chunks done here, chunks to do here) after every chunk.
+    """Run the chunks of this rank and yield (chunks done, chunks in total) of the rank after every chunk.
 
-    Under torchrun (RANK, WORLD_SIZE) the chunks are dealt out in turn; the ranks share `out`, or their `out`/chunks
-    are copied together afterwards.
+    Under torchrun (RANK, WORLD_SIZE) the chunks are distributed round-robin. The ranks share `out`, or the files in
+    their `out`/chunks are merged afterwards.
 
-    Raises SpecError where `out` holds another campaign, or this one without `resume`.
+    Raises SpecError if `out` contains another campaign, or this one without `resume`.
     """
     _claim(campaign, out, resume)
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
@@ -118,21 +118,35 @@ def conduct(campaign: Campaign, out: Path, jobs: int = 1, resume: bool = False) 
     done = len(mine) - len(missing)
     yield done, len(mine)
     os.environ.update(SINGLE)
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+    with multiprocessing.get_context("spawn").Pool(jobs, _hush) as pool:
         for _ in pool.imap_unordered(_work, missing):
             done += 1
             yield done, len(mine)
 
 
 def collect(campaign: Campaign, out: Path) -> tuple[Tally, int]:
-    """The sum of all chunks that have been finished by any rank, and how many are still missing."""
+    """The sum of all finished chunks, and the number of missing ones."""
     there = [chunk for chunk in campaign.chunks if _file(out, chunk).exists()]
-    tally = total(Tally.read(json.loads(_file(out, chunk).read_text("utf-8"))) for chunk in there)
+    tally = total(_finished(_file(out, chunk)) for chunk in there)
     return tally, len(campaign.chunks) - len(there)
 
 
+def _finished(path: Path) -> Tally:
+    try:
+        return Tally.read(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SpecError(f"{path} is no chunk of an audit; remove it, and go on with --resume") from error
+
+
+def _hush() -> None:
+    """Leave the terminal to the progress of the audit: some solvers print whatever they are told."""
+    silent = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(silent, stream)
+
+
 def _work(task: tuple[Campaign, Path, int]) -> None:
-    warnings.simplefilter("ignore")  # what a solver says of itself is counted by its status
+    warnings.simplefilter("ignore")  # the status is counted instead
     campaign, out, chunk = task
     write(_file(out, chunk), json.dumps(run_chunk(campaign, chunk).document()))
 
@@ -142,20 +156,37 @@ def _file(out: Path, chunk: int) -> Path:
 
 
 def _claim(campaign: Campaign, out: Path, resume: bool) -> None:
-    """Make `out` this campaign's folder, or make sure that it is."""
-    (out / "chunks").mkdir(parents=True, exist_ok=True)
+    """Create the folder of this campaign, or check that `out` is its folder."""
+    try:
+        (out / "chunks").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpecError(f"cannot create the folder {out / 'chunks'}: {error.strerror}; choose another --out") from error
     settings, mine = out / "campaign.json", campaign.document()
     if not settings.exists():
         return write(settings, json.dumps(mine, indent=2) + "\n")
-    if json.loads(settings.read_text("utf-8")) != mine:
-        raise SpecError(f"{out} holds another campaign ({settings}): choose another folder, or its own settings")
+    if _stored(settings) != mine:
+        raise SpecError(
+            f"{out} contains another campaign ({settings}): choose another folder, or the settings of that campaign"
+        )
     if not resume and "RANK" not in os.environ:
-        raise SpecError(f"{out} holds this campaign already: go on with --resume, or choose another folder")
+        raise SpecError(f"{out} already contains this campaign: continue with --resume, or choose another folder")
     return None
 
 
+def _stored(path: Path) -> Any:
+    """What a file holds; nothing where it is no JSON."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
 def write(path: Path, text: str) -> None:
-    """Write a file at once or not at all."""
+    """Write a file atomically."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    draft.write_text(text, "utf-8")
-    draft.replace(path)
+    try:
+        draft.write_text(text, "utf-8")
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise SpecError(f"cannot write {path}: {error.strerror}; choose another --out") from error

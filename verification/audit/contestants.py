@@ -1,11 +1,11 @@
-"""Who can be asked: our own methods, every solver that cvxpy has installed, and one with a formulation of its own.
+"""Solvers under test: our methods, every installed solver of cvxpy, and OSQP with a quadratic formulation.
 
-`osqp` knows quadratic programs only. Pruning is one; allocation has the minimiser of another (where its budget
-binds): with X_k = c_k m_k the stationarity w_k / (X_k + c_k) = const of the logarithm is that of
+`osqp` solves quadratic programs only. Pruning is quadratic. Allocation has the minimiser of a quadratic program if its
+budget binds: with X_k = c_k m_k the stationarity w_k / (X_k + c_k) = const of the logarithm is that of
 
     minimise  sum_k (X_k + c_k)^2 / (2 w_k)    subject to  sum_k X_k = B,  c_k l_k <= X_k <= c_k u_k
 
-so the same solver gives a second truth that never saw the logarithm.
+so OSQP gives a result that is independent of the logarithm.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from zetaplan.spec.solution import Solution, Status
 class Contestant:
     """A solver under test.
 
-    suits : whether an instance is a problem of the kind that it solves; others are not put to it.
-    strict : it claims to be exact, so plan, price and constraints are held to rounding.
+    suits : whether the solver supports an instance; others are skipped.
+    strict : whether plan, multiplier and constraints must be right to rounding.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Contestant:
 def contestant(name: str) -> Contestant:
     """The solver of this name: one of our methods, "osqp", or any solver of cvxpy in lower case.
 
-    Raises SpecError for a name that is none of these.
+    Raises SpecError for an unknown name.
     """
     if name in METHODS and name != "cvxpy":
         return Contestant(name, partial(solve, method=name), strict=name == "exact")
@@ -52,12 +52,12 @@ def contestant(name: str) -> Contestant:
 
     if name.upper() not in cp.installed_solvers():
         known = ", ".join([*(m for m in METHODS if m != "cvxpy"), *map(str.lower, cp.installed_solvers())])
-        raise SpecError(f"solver {name!r} is not known; there are {known}")
+        raise SpecError(f"solver {name!r} is unknown: expected one of {known}")
     return Contestant(name, partial(solve, method="cvxpy", solver=name.upper()))
 
 
 def quadratic(instance: Instance) -> bool:
-    """Has the program the minimiser of a quadratic one? Allocation has where its budget binds whatever the weights."""
+    """Whether a quadratic program has the same minimiser; for allocation, if the budget binds for all weights."""
     if instance.program is not ALLOCATION:
         return True
     return instance.parameters["alpha"] == 0.0 and _reach(instance) > instance.limit
@@ -71,7 +71,7 @@ def solve_osqp(instance: Instance) -> Solution:
 
 
 def _reach(instance: Instance) -> float:
-    """What the layers with a weight can use, and the others must."""
+    """The largest use of the layers with weight plus the least use of the others."""
     ends = np.where(instance.weight > 0.0, instance.upper, instance.lower)
     return float(instance.resource @ ends)
 
@@ -95,7 +95,7 @@ def _allocation(instance: Instance) -> Solution:
     except cp.error.SolverError as failure:
         raise SolverError(f"OSQP failed: {failure}") from None
     if spend.value is None:
-        raise SolverError(f"OSQP says {problem.status}")
+        raise SolverError(f"OSQP reports {problem.status}")
     x = _merge(instance, weighted, spend.value * volume / c)
     status = Status.BINDING if problem.status == cp.OPTIMAL else Status.INACCURATE
     # Where a layer is inside its box, -dual = (X_k + c_k) / w_k in scaled units, which is u: the inverse of lambda.

@@ -1,11 +1,11 @@
-"""Instances built around their answer: choose price and sides first, then the data that make them optimal.
+"""Planted instances: choose multiplier and sides first, then the data that make them optimal.
 
-In every program with a rational closed form the optimum is x_k = clip(slope_k u + offset_k, l_k, h_k). So draw the
-weights, the price u and the data, put each box around the stationary point such that the layer stands where it
-should (floor, interior, cap, or exactly on a breakpoint), and read the limit off: R = sum_k d_k x_k. All of it in
-rationals; where R is a double, the answer of the instance is known exactly, and no solver was asked.
+In every program with a rational closed form the optimum is x_k = clip(slope_k u + offset_k, l_k, h_k). Weights, level u
+and unit costs are drawn. Each box is placed around the stationary point so that the layer has its chosen side (floor,
+interior, cap, or on a breakpoint). The limit is R = sum_k d_k x_k. All values are fractions. If R is a double, the
+optimum of the instance is known in fractions without a solver.
 
-Instance i of a seed depends on (seed, i) alone.
+Instance i of a seed depends only on (seed, i).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 import sympy as sp
 from flint import fmpq
 
-from zetaplan.spec.derivation import PRICE, Derivation, derive
+from zetaplan.spec.derivation import TOTAL_PRICE, Derivation, derive
 from zetaplan.spec.instance import Array, Instance, declare, normalise
 from zetaplan.spec.program import MULTIPLIER, Program
 from zetaplan.spec.programs.allocation import ALLOCATION
@@ -30,28 +30,28 @@ from zetaplan.spec.rational import fraction, fractions, total
 
 PROGRAMS = (ALLOCATION, PRUNING)
 LAYERS = 200
-BITS = 8  # of the dyadic data: few, so that sums of products stay within the 53 bits of a double
+BITS = 8  # of the dyadic data, so that sums of products fit the 53 bits of a double
 
 FLOOR, INTERIOR, CAP, TIE_FLOOR, TIE_CAP = range(5)
 
-# How the sides are shared out in an instance: floor, interior, cap, tie at the floor, tie at the cap.
+# Probabilities of the sides in an instance: floor, interior, cap, tie at the floor, tie at the cap.
 MIXES = (
     (0.2, 0.6, 0.1, 0.05, 0.05),
     (0.45, 0.1, 0.45, 0.0, 0.0),
     (0.1, 0.1, 0.1, 0.35, 0.35),
     (0.0, 1.0, 0.0, 0.0, 0.0),
     (0.5, 0.0, 0.3, 0.1, 0.1),  # no layer is interior: the multiplier is an interval
-    (1.0, 0.0, 0.0, 0.0, 0.0),  # the limit stands at the floors
-    (0.0, 0.0, 1.0, 0.0, 0.0),  # the limit stands at the caps
+    (1.0, 0.0, 0.0, 0.0, 0.0),  # the limit is the use of the floors
+    (0.0, 0.0, 1.0, 0.0, 0.0),  # the limit is the use of the caps
 )
 MIX_ODDS = (0.4, 0.15, 0.15, 0.15, 0.07, 0.04, 0.04)
 
 
 @dataclass(frozen=True)
 class Planted:
-    """An instance, the decades that its quality was drawn from, and its answer where that is known exactly.
+    """An instance, the decades of its quality, and its optimum if that is known.
 
-    plan, multiplier : rationals; None where the limit had to be rounded to a double.
+    plan, multiplier : fractions; None if the limit had to be rounded to a double.
     """
 
     instance: Instance
@@ -62,12 +62,12 @@ class Planted:
 
 @dataclass(frozen=True)
 class _Draw:
-    """What is chosen freely, before the box: all of it doubles."""
+    """The freely chosen data of an instance without its box, as doubles."""
 
     program: Program
     quality: Array
     weight: Array
-    data: Array
+    unit_cost: Array
     scalars: tuple[float, ...]
     multiplier: float
     dyadic: bool
@@ -82,7 +82,7 @@ class _Draw:
 
     @property
     def free(self) -> bool:
-        """Neither the objective nor the constraint puts a price on the resource."""
+        """Whether the total price is 0."""
         return self.multiplier == 0.0 and self.declared_price == 0.0
 
 
@@ -96,33 +96,33 @@ def plant(seed: int, index: int, spread: tuple[float, float] = (0.0, 12.0)) -> P
     plan = [_clip(x, l, h) for x, l, h in zip(stationary, lower.tolist(), upper.tolist(), strict=True)]
     limit, exact = _limit(rng, draw, plan, lower, upper)
     knobs = {scalar.name: value for scalar, value in zip(draw.program.scalars, draw.scalars, strict=True)}
-    instance = declare(draw.program, draw.quality, (draw.data,), limit, (lower,), (upper,), knobs)
+    instance = declare(draw.program, draw.quality, (draw.unit_cost,), limit, (lower,), (upper,), knobs)
     if not exact:
         return Planted(instance, decades, None, None)
     return Planted(instance, decades, tuple(map(_fraction, plan)), Fraction(draw.multiplier))
 
 
 def _draw(rng: np.random.Generator, program: Program, decades: float) -> _Draw:
-    layers = int((LAYERS + 1.0) ** rng.random() ** 1.3)  # most are small, where every special case is likely
+    layers = int((LAYERS + 1.0) ** rng.random() ** 1.3)  # mostly small, where special cases are frequent
     dyadic = bool(rng.random() < 0.6)
     quality = _quality(rng, layers, decades, dyadic)
-    exponent, price = program.terms[0].exponent, derive(program)[0].total_price - MULTIPLIER
-    (strength,) = {scalar.symbol for scalar in program.scalars} - {exponent, price}
+    exponent, declared = program.terms[0].exponent, derive(program)[0].total_price - MULTIPLIER
+    (strength,) = {scalar.symbol for scalar in program.scalars} - {exponent, declared}
     chosen = {
         exponent: 1.0 if dyadic else float(rng.choice([1.0, 1.0, 1.0, 2.0, 0.5, 0.0])),
         strength: float(rng.choice([1.0, 2.0] if dyadic else [1.0, 0.9, rng.uniform(0.1, 10.0)])),
-        price: 0.0 if rng.random() < 0.5 else _price(rng, dyadic),
+        declared: 0.0 if rng.random() < 0.5 else _positive(rng, dyadic),
     }
     scalars = tuple(chosen[scalar.symbol] for scalar in program.scalars)
-    binding = rng.random() < (0.9 if chosen[price] == 0.0 else 0.7)
-    multiplier = _multiplier(rng, chosen[price], dyadic) if binding else 0.0
+    binding = rng.random() < (0.9 if chosen[declared] == 0.0 else 0.7)
+    multiplier = _multiplier(rng, chosen[declared], dyadic) if binding else 0.0
     weight = normalise(quality) ** chosen[exponent]
-    data = _data(rng, program, weight, chosen[strength], (chosen[price] + multiplier) or 1.0, dyadic)
-    return _Draw(program, quality, weight, data, scalars, multiplier, dyadic)
+    unit_cost = _unit_cost(rng, program, weight, chosen[strength], (chosen[declared] + multiplier) or 1.0, dyadic)
+    return _Draw(program, quality, weight, unit_cost, scalars, multiplier, dyadic)
 
 
 def _quality(rng: np.random.Generator, layers: int, decades: float, dyadic: bool) -> Array:
-    """Gains over so many decades, some equal, some zero; if dyadic, integers that sum to a power of two."""
+    """Gains over the given decades, some equal, some zero; if dyadic, integers that sum to a power of two."""
     quality: Array = 10.0 ** (-decades * rng.random(layers))
     quality[rng.random(layers) < rng.choice([0.0, 0.0, 0.3, 1.0])] = quality[0]
     quality[rng.random(layers) < rng.choice([0.0, 0.0, 0.2])] = 0.0
@@ -136,33 +136,33 @@ def _quality(rng: np.random.Generator, layers: int, decades: float, dyadic: bool
     return whole
 
 
-def _price(rng: np.random.Generator, dyadic: bool) -> float:
+def _positive(rng: np.random.Generator, dyadic: bool) -> float:
     exponent = rng.uniform(-20.0, 20.0)
     return 2.0 ** round(exponent) if dyadic else float(2.0**exponent)
 
 
-def _multiplier(rng: np.random.Generator, price: float, dyadic: bool) -> float:
-    """Such that the total price is a power of two if dyadic, and from far below to far above the declared one."""
-    if price == 0.0:
-        return _price(rng, dyadic)
+def _multiplier(rng: np.random.Generator, declared_price: float, dyadic: bool) -> float:
+    """A multiplier for which pi is a power of two if dyadic, else 1e-8 to 1e8 times the declared price."""
+    if declared_price == 0.0:
+        return _positive(rng, dyadic)
     if dyadic:
-        return price * (2.0 ** int(rng.integers(1, 12)) - 1.0)
-    return price * float(10.0 ** rng.uniform(-8.0, 8.0))
+        return declared_price * (2.0 ** int(rng.integers(1, 12)) - 1.0)
+    return declared_price * float(10.0 ** rng.uniform(-8.0, 8.0))
 
 
-def _data(
-    rng: np.random.Generator, program: Program, weight: Array, strength: float, price: float, dyadic: bool
+def _unit_cost(
+    rng: np.random.Generator, program: Program, weight: Array, strength: float, total_price: float, dyadic: bool
 ) -> Array:
-    """Costs or sizes: such that every layer has its share, or of one size, or ill-scaled over many decades."""
+    """Unit costs: in proportion to the weights, equal, or ill-scaled over many decades."""
     layers = weight.size
-    typical = strength * (weight if rng.random() < 0.6 else np.full(layers, weight[rng.integers(layers)])) / price
+    typical = strength * (weight if rng.random() < 0.6 else np.full(layers, weight[rng.integers(layers)])) / total_price
     typical[typical == 0.0] = typical.max() or 1.0
     share = 2.0 ** rng.uniform(-5.0, 3.0, layers) if program is ALLOCATION else 2.0 * rng.uniform(0.05, 1.2, layers)
     share *= 10.0 ** (rng.choice([0.0, 0.0, 1.0, 6.0]) * rng.uniform(-1.0, 1.0, layers))
-    data: Array = typical * (_few_bits(share) if dyadic else share)
+    unit_cost: Array = typical * (_few_bits(share) if dyadic else share)
     if rng.random() < 0.2:
-        data[:] = data[0]
-    return data
+        unit_cost[:] = unit_cost[0]
+    return unit_cost
 
 
 def _few_bits(values: Array) -> Array:
@@ -172,39 +172,39 @@ def _few_bits(values: Array) -> Array:
 
 
 def _stationary(draw: _Draw) -> list[fmpq | float]:
-    """slope_k u + offset_k, exactly; where there is no price, the end of the line that the objective pulls to."""
+    """slope_k u + offset_k in fractions; at total price 0 the end towards which the objective falls."""
     pull = math.inf if draw.derivation.uses else 0.0
     idle = -math.inf if draw.derivation.uses else math.inf
     if draw.free:
         return [pull if w > 0.0 else 0.0 for w in draw.weight.tolist()]
-    slope, offset, price = rational(draw.program)
+    slope, offset, level = rational(draw.program)
     scalars = [fraction(value) for value in draw.scalars]
-    u = price(fraction(draw.declared_price) + fraction(draw.multiplier), *scalars)
-    rows = ((fraction(w), fraction(d)) for w, d in zip(draw.weight.tolist(), draw.data.tolist(), strict=True))
+    u = level(fraction(draw.declared_price) + fraction(draw.multiplier), *scalars)
+    rows = ((fraction(w), fraction(d)) for w, d in zip(draw.weight.tolist(), draw.unit_cost.tolist(), strict=True))
     return [slope(w, d, *scalars) * u + offset(w, d, *scalars) if w > 0 else idle for w, d in rows]
 
 
 @cache
 def rational(program: Program) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
-    """slope(w, d, *scalars), offset(w, d, *scalars) and u(total price, *scalars) in rational arithmetic."""
+    """slope(w, d, *scalars), offset(w, d, *scalars) and u(total price, *scalars) in fractions."""
     derivation = derive(program)[0]
     scalars = [scalar.symbol for scalar in program.scalars]
-    data = [derivation.term.weight, derivation.term.data]
+    layer = [derivation.term.weight, derivation.term.unit_cost]
     return (
-        _quotient([*data, *scalars], derivation.slope),
-        _quotient([*data, *scalars], derivation.offset),
-        _quotient([PRICE, *scalars], derivation.price),
+        _quotient([*layer, *scalars], derivation.slope),
+        _quotient([*layer, *scalars], derivation.offset),
+        _quotient([TOTAL_PRICE, *scalars], derivation.level),
     )
 
 
 def _quotient(symbols: list[sp.Symbol], expression: sp.Expr) -> Callable[..., Any]:
-    """A rational function with integer coefficients above and below, so that no decimal enters."""
+    """A rational function with integer coefficients, so that no decimal number enters."""
     above, below = (sp.lambdify(symbols, part, modules="math") for part in sp.fraction(sp.together(expression)))
     return lambda *values: fmpq(above(*values)) / fmpq(below(*values))
 
 
 def _box(rng: np.random.Generator, draw: _Draw, stationary: list[fmpq | float]) -> tuple[Array, Array]:
-    """Floors and caps that put every layer on the side drawn for it, as far as the program's own box allows."""
+    """Floors and caps that give every layer the side drawn for it, as far as the program's own box allows."""
     term, layers = draw.derivation.term, draw.weight.size
     largest = term.upper if math.isfinite(term.upper) else 64.0
     x = np.clip(np.array([_float(value) for value in stationary]), term.lower, largest)
@@ -223,7 +223,7 @@ def _box(rng: np.random.Generator, draw: _Draw, stationary: list[fmpq | float]) 
 
 
 def _share(rng: np.random.Generator, layers: int) -> Array:
-    """Shares of the way to the bound: usually anything, sometimes a hair's breadth."""
+    """Shares of the distance to the bound: uniform in [0, 1), sometimes scaled by 1e-6 or 1e-12."""
     return rng.random(layers) * float(rng.choice([1.0, 1.0, 1.0, 1e-6, 1e-12]))
 
 
@@ -235,14 +235,14 @@ def _clip(x: fmpq | float, lower: float, upper: float) -> fmpq:
 
 
 def _limit(rng: np.random.Generator, draw: _Draw, plan: list[fmpq], lower: Array, upper: Array) -> tuple[float, bool]:
-    """A double that makes the plan optimal, or nearly so; and whether the plan is the optimum exactly."""
-    use = total([d * x for d, x in zip(fractions(draw.data), plan, strict=True)])
+    """A limit as a double, and whether the plan is the optimum under it without any rounding."""
+    use = total([d * x for d, x in zip(fractions(draw.unit_cost), plan, strict=True)])
     uses = draw.derivation.uses
     limit = _float(use)
     if draw.multiplier > 0.0:
-        if uses and fraction(limit) < _rational_dot(draw.data, lower):
+        if uses and fraction(limit) < _rational_dot(draw.unit_cost, lower):
             return math.nextafter(limit, math.inf), False
-        if not uses and np.isfinite(upper).all() and fraction(limit) > _rational_dot(draw.data, upper):
+        if not uses and np.isfinite(upper).all() and fraction(limit) > _rational_dot(draw.unit_cost, upper):
             return math.nextafter(limit, 0.0), False
         return limit, fraction(limit) == use
     room = float(rng.choice([0.0, 1e-9, rng.random(), 3.0]))

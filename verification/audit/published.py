@@ -1,16 +1,16 @@
-"""What can be said of a plan that someone else published, without the scores that it was made from.
+"""Checks of a published plan without the scores from which it was computed.
 
 Feasibility is a sum of fractions. Optimality is an inverse problem: the objective is linear in the weight, so for each
-layer stationarity at the published x_k gives the one weight at which the layer would rest there,
+layer stationarity at the published x_k gives one weight,
 
-    r_k = (weight with dL/dx_k = 0 at unit price),      w_k = pi r_k      where the layer is inside its box,
+    r_k = (weight with dL/dx_k = 0 at pi = 1),      w_k = pi r_k      for a layer inside its box,
 
-and a bound for those at an end of it: a floor says that the layer would rather have less, a cap that it would rather
-have more. Every choice within these intervals, and no other, makes the plan optimal. The scale pi is free, so only
-shares can be recovered: share_k is least when all others are at their largest, and the other way round.
+and an inequality for a layer at its floor or its cap. The plan is optimal if and only if all weights are in these
+intervals. The total price pi is free, so only shares can be recovered. share_k is least when all others are at their
+largest, and largest when all others are at their least.
 
-For integer counts at equal costs the optimum is greedy, so e_k is right exactly if some threshold t separates the
-gains of the last unit taken and of the next one: t / log((e + 1) / e) <= w_k <= t / log((e + 2) / (e + 1)).
+For integer counts at equal costs the greedy plan is optimal, so e_k is right if and only if some threshold t separates
+the gains of the last unit taken and of the next one: t / log((e + 1) / e) <= w_k <= t / log((e + 2) / (e + 1)).
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class _Record(BaseModel):
 
 
 class PruningPlan(_Record):
-    """A published sparsity per layer, with the box, the target and the multiplier that came with it.
+    """A published sparsity per layer, with its box, target and multiplier.
 
-    lower, upper : 0 and 1 where nothing was published. bits, eta : nothing depends on them while the target binds.
+    lower, upper : default 0 and 1. bits, eta : without effect if the target binds.
     """
 
     program: Literal["pruning"]
@@ -64,7 +64,7 @@ class PruningPlan(_Record):
 
 
 class ExpertCounts(_Record):
-    """Experts per layer under a share of a budget that the file does not spell out."""
+    """Experts per layer under a share of an unpublished budget."""
 
     budget_share: float = Field(gt=0.0)
     experts: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
@@ -75,7 +75,7 @@ class ExpertPlans(_Record):
 
     program: Literal["allocation"]
     source: str = ""
-    plans: dict[str, ExpertCounts]
+    plans: dict[str, ExpertCounts] = Field(min_length=1)
 
 
 Published = Annotated[PruningPlan | ExpertPlans, Field(discriminator="program")]
@@ -83,7 +83,7 @@ Published = Annotated[PruningPlan | ExpertPlans, Field(discriminator="program")]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is known about a plan: what was asked, whether it holds (None: cannot be known), and the words."""
+    """The answer to one question about a plan. holds : None if unknown. words : the answer as text."""
 
     question: str
     holds: bool | None
@@ -92,7 +92,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class PlanAudit:
-    """The findings on one plan, and the shares of quality, (K,) each, that would make it optimal."""
+    """The findings on one plan, and the intervals of the shares of quality, (K,), for which it is optimal."""
 
     name: str
     findings: tuple[Finding, ...]
@@ -105,9 +105,9 @@ class PlanAudit:
 
 
 def audit_plan(path: Path) -> tuple[PlanAudit, ...]:
-    """Read a published plan and say what is known about it.
+    """Read a published plan and return its findings.
 
-    Raises SpecError for a file that is missing, too large, or follows neither of the two schemas.
+    Raises SpecError for a file that is missing, too large, or of neither schema.
     """
     plan = _read(path)
     if isinstance(plan, PruningPlan):
@@ -137,7 +137,7 @@ def _read(path: Path) -> PruningPlan | ExpertPlans:
 
 def _remedy(document: object) -> str:
     if isinstance(document, dict) and str(document.get("schema", "")).startswith("zetaplan.plan/"):
-        return "it is a plan of zetaplan, which carries its own proof: use zetaplan verify"
+        return "it is a plan of zetaplan, which contains its certificate: use zetaplan verify"
     return "write program, sizes, sparsity and target for a pruning, or program and plans for experts"
 
 
@@ -157,7 +157,7 @@ def _pruning(name: str, plan: PruningPlan) -> PlanAudit:
 
 
 def _weights(plan: PruningPlan) -> tuple[Array, Array]:
-    """The least and the largest weight of each layer at unit price: Eq. 15 solved for the weight."""
+    """The least and the largest weight of each layer at pi = 1: Eq. 15 solved for the weight."""
     sizes, rho, lower, upper = (np.array(v) for v in (plan.sizes, plan.sparsity, plan.lower, plan.upper))
     with np.errstate(divide="ignore"):
         rest = sizes / (2.0 * plan.eta * rho)
@@ -169,9 +169,11 @@ def _product(a: float, b: float) -> Fraction:
 
 
 def _target(excess: Fraction) -> Finding:
-    words = f"it removes {abs(float(excess)):.6g} parameters {'more' if excess > 0 else 'fewer'} than the target asks"
+    words = (
+        f"it removes {abs(float(excess)):.6g} parameters {'more' if excess > 0 else 'fewer'} than the target requires"
+    )
     if excess == 0:
-        words = "it removes exactly as many parameters as the target asks"
+        words = "it removes exactly as many parameters as the target requires"
     return Finding("Is the target met?", excess >= 0, f"{words}, summed in fractions")
 
 
@@ -183,12 +185,14 @@ def _inside(plan: PruningPlan) -> Finding:
 
 
 def _some_scores(plan: PruningPlan, least: Array, largest: Array, excess: Fraction) -> Finding:
-    """Is there any quality for which the published numbers are the optimum?"""
+    """Whether there is a quality for which the published numbers are the optimum."""
     question = "Is it optimal for any scores at all?"
     never = np.flatnonzero(np.isinf(least)).tolist()
     if never:
         return Finding(
-            question, False, f"no: layers {never} keep everything though their cap is not 0; no score is so high"
+            question,
+            False,
+            f"no: layers {never} have sparsity 0 and a cap above 0, which no finite score makes optimal",
         )
     interior, capped = int((least == largest).sum()), int(((least == 0.0) & np.isfinite(largest)).sum())
     scores = (
@@ -200,7 +204,7 @@ def _some_scores(plan: PruningPlan, least: Array, largest: Array, excess: Fracti
     moved = f"As the optimum for a target moved by {float(excess):.6g} parameters it is: {scores}"
     if excess < 0:
         return Finding(question, False, f"not for this target, which it misses. {moved}")
-    slack = "a target that is exceeded has no price (complementary slackness)"
+    slack = "a target that is exceeded has multiplier 0 (complementary slackness)"
     if (plan.multiplier_published or 0.0) > 0.0:
         slack += f", but the multiplier published with it is {plan.multiplier_published:.6g}"
     if plan.bits == 0.0:
@@ -209,7 +213,7 @@ def _some_scores(plan: PruningPlan, least: Array, largest: Array, excess: Fracti
 
 
 def _normalised(plan: PruningPlan, least: Array) -> Finding:
-    """Shares that sum to one bound the price: pi <= 1 / sum of the least weights, and pi >= bits."""
+    """Shares that sum to 1 bound the total price: bits <= pi <= 1 / sum of the least weights."""
     question = f"Could those scores be shares that sum to one, at bits = {plan.bits:g}?"
     total = float(least.sum())
     highest = 1.0 / total if total > 0.0 else math.inf
@@ -221,7 +225,7 @@ def _normalised(plan: PruningPlan, least: Array) -> Finding:
 
 
 def _shares(least: Array, largest: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The least and the largest share that each layer can have when all weights stay in their intervals."""
+    """The least and the largest share of each layer over all weights in their intervals."""
     with np.errstate(all="ignore"):
         low = [_share(least[k], np.delete(largest, k).sum()) for k in range(least.size)]
         high = [_share(largest[k], np.delete(least, k).sum()) for k in range(least.size)]
@@ -235,7 +239,7 @@ def _share(own: float, others: float) -> float:
 
 
 def _unit_cost(plan: ExpertPlans) -> tuple[Fraction, Fraction]:
-    """The costs of one expert at which every budget holds its plan and no further expert: (above, at most)."""
+    """(above, at most): costs of one expert at which every budget fits its plan and no further expert."""
     shares = [(Fraction(str(counts.budget_share)), sum(counts.experts)) for counts in plan.plans.values()]
     return max(share / (n + 1) for share, n in shares), min(share / n for share, n in shares)
 
@@ -254,14 +258,15 @@ def _experts(name: str, counts: ExpertCounts, unit: tuple[Fraction, Fraction]) -
             "Is the budget kept?",
             None,
             f"{n} experts under a share of {counts.budget_share:g}: kept if one costs at most "
-            f"{counts.budget_share / n:.4g} of a base layer; the file does not say what one costs",
+            f"{counts.budget_share / n:.4g} of a base layer; the file does not state the cost",
         ),
         Finding("Do all published plans use their budgets up at one common cost?", low < high or None, same),
         Finding(
             "Is it optimal for any scores at all?",
             True,
-            "yes, at equal costs for all layers: any counts are, for scores within the intervals given, where greedy "
-            "takes just these units; where one expert is the floor, a layer with one may have any lower score",
+            "yes, at equal costs for all layers: any counts are optimal for scores within the given intervals, in "
+            "which the "
+            "greedy method takes these units; if the floor is one expert, a layer with one may have any lower score",
         ),
         Finding(
             "Which scores were used?",

@@ -1,4 +1,4 @@
-"""What a campaign has shown: audit.json for programs, audit.html for people, one file that fetches nothing."""
+"""Reports of a campaign: audit.json for programs and audit.html, a single file without external resources."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCHEMA = "zetaplan.audit/1"
-INK = "#010203"  # stands for the page's own text colour, which knows light from dark
+INK = "#010203"  # placeholder for the text colour of the page, which depends on light or dark mode
 COLOURS = ("#2a9d8f", "#4f8fd0", "#e07a3f", "#c05299", "#8a8f3c", "#7d6fd6")
 LEAST = -17  # smaller errors share a row with exact zeros
 MOST = 2  # larger errors share a row
@@ -37,7 +37,7 @@ SHOWN = ("wrong", "failed")
 
 @dataclass(frozen=True)
 class Row:
-    """One solver's line of the table."""
+    """The row of one solver in the table."""
 
     solver: str
     every: int
@@ -68,7 +68,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Reproducer:
-    """The smallest failure of a solver, as a program."""
+    """The smallest failure of a solver, as a Python program."""
 
     title: str
     program: str
@@ -76,7 +76,7 @@ class Reproducer:
 
 @dataclass(frozen=True)
 class AuditReport:
-    """What the page shows."""
+    """The content of the page."""
 
     instances: int
     spread: tuple[float, float]
@@ -90,7 +90,7 @@ class AuditReport:
 
 
 def publish(campaign: Campaign, tally: Tally, out: Path, missing: int = 0) -> tuple[Path, Path]:
-    """Write audit.json and audit.html to the folder `out`; missing : chunks that are not in the tally yet."""
+    """Write audit.json and audit.html to the folder `out`. missing : number of chunks not in the tally."""
     reproducers = tuple(map(partial(_reproduce, campaign), _smallest(tally)))
     rows = tuple(Row.of(tally, solver, every) for solver, every in campaign.solvers.items())
     report = AuditReport(
@@ -123,7 +123,7 @@ def publish(campaign: Campaign, tally: Tally, out: Path, missing: int = 0) -> tu
 
 
 def _compact(document: dict[str, Any]) -> str:
-    """JSON with one line per entry, so that a difference can be read."""
+    """JSON with one line per entry, for readable diffs."""
     lines = []
     for key, value in document.items():
         rows = ",\n".join(f"  {_json(item)}" for item in value) if isinstance(value, list) and value else ""
@@ -132,7 +132,7 @@ def _compact(document: dict[str, Any]) -> str:
 
 
 def _json(value: Any) -> str:
-    """Infinite and undefined numbers, which JSON does not have, as strings."""
+    """JSON with infinite and undefined numbers as strings, since JSON has none."""
     return json.dumps(_plain(value), allow_nan=False)
 
 
@@ -145,7 +145,7 @@ def _plain(value: Any) -> Any:
 
 
 def _smallest(tally: Tally) -> list[Failure]:
-    """Of each solver the failure with the fewest layers: wrong answers first, then missing ones."""
+    """The failure of each solver with the fewest layers; wrong solutions before missing ones."""
     first: dict[str, Failure] = {}
     for failure in sorted(tally.failures, key=lambda f: (SHOWN.index(f.kind), f) if f.kind in SHOWN else (9, f)):
         if failure.kind in SHOWN:
@@ -156,7 +156,7 @@ def _smallest(tally: Tally) -> list[Failure]:
 def _reproduce(campaign: Campaign, failure: Failure) -> Reproducer:
     solver = contestant(failure.solver)
     small = shrink(plant(campaign.seed, failure.index, campaign.spread).instance, failing(solver))
-    kind = "says “optimal” and is not" if failure.kind == "wrong" else "gives no answer"
+    kind = "reports a wrong solution as optimal" if failure.kind == "wrong" else "gives no solution"
     title = f"{failure.solver} {kind}: instance {failure.index}, {failure.what}"
     return Reproducer(title, reproducer(small, failure.solver))
 
@@ -177,25 +177,26 @@ def _duration(seconds: float) -> str:
 def _figures(tally: Tally, solvers: tuple[str, ...]) -> tuple[Drawing, ...]:
     return (
         Drawing(
-            "How often “optimal” is wrong",
+            "Share of wrong solutions among those reported as optimal",
             _draw(lambda figure: _wrong_share(figure.subplots(), tally, solvers), 8.0, 3.4),
-            "Share of the answers called optimal whose plan is wrong, by the decades that the qualities span.",
+            "Share of the solutions reported as optimal whose plan is wrong, by the decades of the qualities.",
         ),
         Drawing(
-            "By how much: the sharp error",
+            "Sharp error",
             _draw(partial(_heat, tally=tally, solvers=solvers, measure="sharp"), 8.0, 1.1 + 1.5 * _lines(solvers)),
-            "Instances by decades of spread (across) and order of magnitude of the sharp error (up); stronger is more. "
-            "Exact zeros are in the lowest row; the dotted line is 1e-6.",
+            "Instances by decades of the qualities (horizontal) and order of magnitude of the sharp error (vertical); "
+            "darker cells have more instances. Errors of 0 are in the lowest row; the dotted line is 1e-6.",
         ),
         Drawing(
-            "The multiplier",
+            "Dual error",
             _draw(partial(_heat, tally=tally, solvers=solvers, measure="dual"), 8.0, 1.1 + 1.5 * _lines(solvers)),
-            "The same for the dual error: the distance to the nearest optimal multiplier over the total price there.",
+            "Instances by decades of the qualities and order of magnitude of the dual error: the distance to the "
+            "nearest optimal multiplier over its total price.",
         ),
         Drawing(
             "Time",
             _draw(lambda figure: _times(figure.subplots(), tally, solvers), 8.0, 3.0),
-            "Seconds per answer: median, and the middle nine tenths, by the number of layers (1-9, 10-99, 100-200).",
+            "Seconds per solution: median and 5% to 95% interval, by the number of layers (1-9, 10-99, 100-200).",
         ),
     )
 
@@ -205,7 +206,7 @@ def _lines(solvers: tuple[str, ...]) -> int:
 
 
 def _draw(paint: Callable[[Figure], None], width: float, height: float) -> Markup:
-    """A figure as SVG whose letters are text and whose ink is the page's."""
+    """A figure as SVG with text as text, in the text colour of the page."""
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -233,7 +234,7 @@ def _wrong_share(axes: Axes, tally: Tally, solvers: tuple[str, ...]) -> None:
         shares = [100 * tally.sum(solver, "wrong", decade=d) / n for d, n in answers.items() if n]
         axes.plot([d + 0.5 for d, n in answers.items() if n], shares, "o-", color=colour, label=solver, ms=4)
     axes.set_xlabel("decades of quality")
-    axes.set_ylabel("wrong, per cent")
+    axes.set_ylabel("wrong (%)")
     axes.set_ylim(bottom=-1)
     axes.legend(frameon=False, ncols=len(solvers))
     _plot_style(axes)
@@ -287,7 +288,7 @@ def _times(axes: Axes, tally: Tally, solvers: tuple[str, ...]) -> None:
 
 
 def _quantile(counts: Counter[int], share: float) -> float:
-    """The time below which this share of the answers came, to a tenth of an order of magnitude."""
+    """The quantile of the times at this share, to a tenth of an order of magnitude."""
     left = share * counts.total()
     for order in sorted(counts):
         left -= counts[order]

@@ -1,6 +1,6 @@
-"""The smallest instance on which a solver still fails: drop layers, then digits, as long as it fails (delta debugging).
+"""Shrinking by delta debugging: remove layers, then digits, from an instance on which a solver fails.
 
-A layer is dropped with its share of the limit, so that the optimum of the others stays what it was.
+A layer is removed together with its use of the limit, so that the optimum of the other layers does not change.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from zetaplan.verification.audit.planting import Planted
 from zetaplan.verification.audit.trial import judge, truth
 
 DIGITS = (1, 2, 3, 6, 9)
-FIELDS = ("quality", "data", "lower", "upper", "limit")
+FIELDS = ("quality", "unit_cost", "lower", "upper", "limit")
 
 
 @dataclass(frozen=True, eq=False)
 class _Data:
-    """The arguments of a declaration: what can be made simpler."""
+    """The arguments of a declaration, which are simplified one by one."""
 
     quality: Array
-    data: Array
+    unit_cost: Array
     lower: Array
     upper: Array
     limit: float
@@ -42,10 +42,10 @@ class _Data:
         return cls(quality, instance.resource, instance.lower, instance.upper, instance.limit, knobs)
 
     def without(self, layers: range, used: Array) -> _Data:
-        """Some layers less, and what they use of the limit less."""
+        """The data without some layers and without their use of the limit."""
         rest = np.setdiff1d(np.arange(self.quality.size), layers)
-        limit = max(self.limit - float((self.data * used)[layers.start : layers.stop].sum()), 0.0)
-        return _Data(self.quality[rest], self.data[rest], self.lower[rest], self.upper[rest], limit, self.knobs)
+        limit = max(self.limit - float((self.unit_cost * used)[layers.start : layers.stop].sum()), 0.0)
+        return _Data(self.quality[rest], self.unit_cost[rest], self.lower[rest], self.upper[rest], limit, self.knobs)
 
     def with_knob(self, name: str, value: float) -> _Data:
         return replace(self, knobs=self.knobs | {name: value})
@@ -56,14 +56,14 @@ class _Data:
         return self.knobs == other.knobs and all(np.array_equal(getattr(self, f), getattr(other, f)) for f in FIELDS)
 
     def rounded(self, field: str, digits: int) -> _Data:
-        """One field with fewer digits."""
+        """The data with fewer digits in one field."""
         value = _round(np.asarray(getattr(self, field)), digits)
         changed: dict[str, Any] = {field: value if value.ndim else float(value)}
         return replace(self, **changed)
 
 
 def failing(solver: Contestant, strict: bool | None = None) -> Callable[[Instance], bool]:
-    """Does the solver give no answer, or call one optimal that is not?"""
+    """A test whether the solver gives no solution, or a wrong one that it reports as optimal."""
 
     def fails(instance: Instance) -> bool:
         if not solver.suits(instance):
@@ -75,9 +75,9 @@ def failing(solver: Contestant, strict: bool | None = None) -> Callable[[Instanc
 
 
 def shrink(instance: Instance, fails: Callable[[Instance], bool], attempts: int = 300) -> Instance:
-    """An instance with fewer layers and digits that still fails; itself where nothing can be left out.
+    """An instance with fewer layers and digits that still fails, or the instance itself.
 
-    attempts : how often `fails` may be asked.
+    attempts : largest number of calls of `fails`.
     """
     asked = itertools.count()
 
@@ -93,7 +93,7 @@ def shrink(instance: Instance, fails: Callable[[Instance], bool], attempts: int 
 
 
 def _fewer_layers(instance: Instance, still_fails: Callable[[Instance | None], TypeGuard[Instance]]) -> Instance:
-    """Drop half of the layers, quarters, and so on down to single ones, wherever it can be done."""
+    """Remove halves of the layers, then quarters, down to single layers, while the solver fails."""
     size = instance.quality.size // 2
     while size:
         start = 0
@@ -110,7 +110,7 @@ def _fewer_layers(instance: Instance, still_fails: Callable[[Instance | None], T
 
 
 def _simplifications(instance: Instance) -> Iterator[Callable[[_Data], _Data]]:
-    """Knobs at their defaults, no floors, no caps, few digits: the boldest first."""
+    """Simplifications, the largest first: knobs at their defaults, no floors, no caps, few digits."""
     for scalar in instance.program.scalars:
         yield partial(_Data.with_knob, name=scalar.name, value=scalar.default)
     yield lambda data: replace(data, lower=np.zeros_like(data.lower))
@@ -121,12 +121,12 @@ def _simplifications(instance: Instance) -> Iterator[Callable[[_Data], _Data]]:
 
 
 def _declared(instance: Instance, data: _Data) -> Instance | None:
-    """The simpler instance; None where it is the same one, or none at all."""
+    """The simplified instance; None if it is unchanged or invalid."""
     if data == _Data.of(instance) or not data.quality.size:
         return None
     try:
         return declare(
-            instance.program, data.quality, (data.data,), data.limit, (data.lower,), (data.upper,), data.knobs
+            instance.program, data.quality, (data.unit_cost,), data.limit, (data.lower,), (data.upper,), data.knobs
         )
     except ZetaplanError:
         return None
@@ -137,7 +137,7 @@ def _round(values: Array, digits: int) -> Array:
 
 
 def reproducer(instance: Instance, solver: str) -> str:
-    """A program of a few lines that shows the failure."""
+    """A Python program of a few lines that reproduces the failure."""
     argument, limit = instance.program.terms[0].argument, instance.program.limit_argument
     values: dict[str, Any] = {
         argument: instance.resource.tolist(),

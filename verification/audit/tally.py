@@ -1,7 +1,7 @@
-"""Counts that add up: the sum of two tallies is the tally of both, so neither order nor sharding shows in the result.
+"""Tallies: counts of a campaign that can be added, so that the result does not depend on order and sharding.
 
-Everything is counted per solver, program and decade of spread: the instances asked, what went wrong, and for each
-measure a histogram of its order of magnitude. Times are kept apart: they are the one thing that no two runs share.
+Counts are per solver, program and decade of spread: the trials, the failures, and a histogram of the order of magnitude
+of each measure. Times are separate because they differ between runs.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from zetaplan.verification.audit.trial import Verdict
 Cell = tuple[str, str, int]  # solver, program, decade of spread
 MEASURES = ("error", "sharp", "dual", "violation")
 EVENTS = ("asked", "failed", "optimal", "wrong", "sides", "misread")
-ZERO = -99  # the order of magnitude of an exact zero
-KEPT = 20  # failures that are remembered of each solver: those of the fewest layers
+ZERO = -99  # order of magnitude recorded for 0
+KEPT = 20  # failures kept per solver and kind, those with the fewest layers
 
 
 @dataclass(frozen=True, order=True)
 class Failure:
-    """An instance on which a solver was wrong or gave no answer; the smallest come first."""
+    """An instance on which a solver was wrong or gave no solution; ordered by number of layers."""
 
     solver: str
     kind: str
@@ -44,7 +44,7 @@ class Failure:
 
 @dataclass
 class Tally:
-    """What a number of trials have shown.
+    """The counts of a number of trials.
 
     events : (cell, event) -> trials. magnitudes : (cell, measure, floor(log10 value)) -> trials.
     worst : (solver, measure) -> (largest value, index of its instance).
@@ -81,7 +81,7 @@ class Tally:
                 self._worst(solver, measure, value, index)
 
     def dispute(self, index: int, what: str) -> None:
-        """Note an instance that has no truth: the planted and the exact optimum differ, or there is none."""
+        """Count an instance without a truth: the planted optimum and that in fractions differ, or one is missing."""
         self.truths["disputed"] += 1
         self.failures = _fewest({*self.failures, Failure("truth", "disputed", 0, index, what)})
 
@@ -104,7 +104,7 @@ class Tally:
         return total
 
     def sum(self, solver: str, event: str, program: str | None = None, decade: int | None = None) -> int:
-        """Trials of a solver with this event, of one program or decade or of all."""
+        """Number of trials of a solver with this event, for one program or decade or for all."""
         return sum(
             count
             for ((name, kind, spread), what), count in self.events.items()
@@ -112,7 +112,7 @@ class Tally:
         )
 
     def median_seconds(self, solver: str) -> float:
-        """The median time of an answer, to a tenth of an order of magnitude; NaN without answers."""
+        """The median time of a trial, to a tenth of an order of magnitude; NaN without trials."""
         total: Counter[int] = Counter()
         for (name, _, order), count in self.times.items():
             if name == solver:
@@ -125,7 +125,7 @@ class Tally:
         return math.nan
 
     def document(self) -> dict[str, Any]:
-        """As JSON, sorted: equal tallies give equal text."""
+        """The tally as a sorted JSON document, so that equal tallies give equal text."""
         return {
             "truths": dict(sorted(self.truths.items())),
             "events": [[*cell, event, n] for (cell, event), n in sorted(self.events.items())],
@@ -137,7 +137,7 @@ class Tally:
 
     @classmethod
     def read(cls, document: dict[str, Any]) -> Tally:
-        """The tally that was written by `document`."""
+        """The tally of a document."""
         return cls(
             Counter(document["truths"]),
             Counter({((s, p, d), event): n for s, p, d, event, n in document["events"]}),
@@ -149,7 +149,7 @@ class Tally:
 
 
 def total(tallies: Iterable[Tally]) -> Tally:
-    """The tally of all, added up by halves."""
+    """The sum of all tallies."""
     parts: Sequence[Tally] = list(tallies)
     if len(parts) <= 1:
         return parts[0] if parts else Tally()
@@ -158,13 +158,13 @@ def total(tallies: Iterable[Tally]) -> Tally:
 
 
 def magnitude(value: float) -> int:
-    """floor(log10 value), ZERO for zero, and 99 for what is not finite."""
+    """floor(log10 value); ZERO for 0, and 99 for a value that is not finite."""
     if value == 0.0:
         return ZERO
     return math.floor(math.log10(value)) if math.isfinite(value) else 99
 
 
 def _fewest(failures: set[Failure]) -> set[Failure]:
-    """Of each solver and kind the failures with the fewest layers."""
+    """The failures with the fewest layers, KEPT of each solver and kind."""
     kinds = {(failure.solver, failure.kind) for failure in failures}
     return {failure for kind in kinds for failure in sorted(f for f in failures if (f.solver, f.kind) == kind)[:KEPT]}

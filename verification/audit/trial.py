@@ -1,11 +1,11 @@
-"""One answer against the truth, one status against the facts.
+"""Trials: comparison of one solution and its status with the optimum in fractions.
 
-Errors are measured twice. `error` is the common one, max |dx| / max(1, max |x*|): a layer whose share is small next
-to the largest may be all wrong and not show. `sharp` holds every layer to its own scale,
+There are two measures of error. `error` is the usual max |dx| / max(1, max |x*|), which hides errors of layers that are
+small next to the largest. `sharp` is relative to the scale of each layer,
 
     |dx_k| / (|slope_k u| + |offset_k|),
 
-the rounding that evaluating the closed form itself must suffer (1 + m_k and more for an allocation).
+which is the rounding unit of its closed form (at least 1 + m_k for an allocation).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from zetaplan.spec.solution import Solution, Status
 from zetaplan.spec.summation import exact_dot
 from zetaplan.verification.audit.planting import Planted
 
-TOLERANCE = 1e-6  # what a solver may be off and still be right; a plan resolves no more
-ROUNDING = 1e-12  # some four thousand roundings: no error of a method that is exact up to rounding gets there
+TOLERANCE = 1e-6  # largest error of a right solution
+ROUNDING = 1e-12  # about four thousand roundings; the limit for methods that are right to rounding
 OPTIMAL = (Status.BINDING, Status.SLACK)
 
 Solver = Callable[[Instance], Solution]
@@ -37,12 +37,12 @@ Solver = Callable[[Instance], Solution]
 
 @dataclass(frozen=True)
 class Truth:
-    """The optimum of an instance, rounded once to doubles, and what answers are measured by.
+    """The optimum of an instance, rounded once to doubles, with the scales of the measures.
 
-    x, scale : (K,). scale : |slope_k u| + |offset_k|, 0 where a layer has no weight.
-    decided : (K,) whether the layer has one optimal value only.
-    side : (K,) -1 at the floor, +1 at the cap, 0 inside; decided by comparing rationals.
-    multipliers : least and largest optimal multiplier. price : what the resource costs in the objective itself.
+    x, scale : (K,). scale : |slope_k u| + |offset_k|, 0 for a layer without weight.
+    decided : (K,) whether the optimal value of the layer is unique.
+    side : (K,) -1 at the floor, +1 at the cap, 0 inside, from comparisons of fractions.
+    multipliers : least and largest optimal multiplier.
     """
 
     instance: Instance
@@ -51,17 +51,17 @@ class Truth:
     decided: NDArray[np.bool_]
     side: NDArray[np.int8]
     multipliers: tuple[float, float]
-    price: float
+    declared_price: float
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one solver's answer is worth.
+    """The measures of one solution.
 
-    failure : why there is no answer, or "". optimal : whether the solver says that it is.
+    failure : reason for a missing solution, or "". optimal : whether the solver reports it as optimal.
     error, sharp : see above. dual : distance to the nearest optimal multiplier, relative to the total price there.
-    violation : by how much limit or box is missed, relative. sides : layers on a wrong side of a bound by more than
-    TOLERANCE. misread : the status says binding where the constraint is slack, or slack where it binds.
+    violation : of limit and box, relative. sides : number of layers on a wrong side of a bound by more than
+    TOLERANCE. misread : whether the status is binding for a slack constraint, or slack for a binding one.
     """
 
     failure: str
@@ -75,39 +75,42 @@ class Verdict:
     misread: bool = False
 
     def wrong(self, strict: bool) -> bool:
-        """It says "optimal", and is not: off by more than TOLERANCE, or (strictly) by more than rounding anywhere."""
+        """Whether a solution reported as optimal has an error above TOLERANCE or, if strict, any above ROUNDING."""
         right = self.error <= TOLERANCE and not (strict and max(self.sharp, self.dual, self.violation) > ROUNDING)
         return self.optimal and not right
 
 
 class TruthError(AssertionError):
-    """The exact optimum is not the planted one: a truth is wrong, and no solver can be judged."""
+    """The optimum in fractions differs from the planted one, so one of them is wrong."""
 
 
 def truth(planted: Planted) -> Truth:
-    """The exact optimum of a planted instance, checked against the planted one where that is known.
+    """The optimum of a planted instance in fractions, compared with the planted one if that is known.
 
-    Raises TruthError where the two differ.
+    Raises TruthError if the two differ.
     """
     instance = planted.instance
     best = exact_optimum(instance)
     channel, derivation = instance.channels[0], derive(instance.program)[0]
-    price = float(derivation.declared_price_of(*instance.scalars))
+    declared_price = float(derivation.declared_price_of(*instance.scalars))
     x = np.array([float(value) for value in best.x])
     side = np.zeros(x.size, dtype=np.int8)
     side[list(best.floor)], side[list(best.cap)] = -1, 1
-    free = best.multiplier == 0 and price == 0.0
+    free = best.multiplier == 0 and declared_price == 0.0
     decided = (channel.weight > 0.0) | (not free)
     _compare(planted, best.x, decided)
     with np.errstate(all="ignore"):
-        u = derivation.price_at(float(best.multiplier), instance.scalars)
+        u = derivation.level_at(float(best.multiplier), instance.scalars)
         slope, offset = derivation.line(channel, instance.scalars)
         scale = np.where(channel.weight > 0.0, np.abs(slope * u) + np.abs(offset), 0.0)
     least = float(best.multiplier)
     largest = least if best.interior or _left_over(instance, best) else _largest(instance, side, least)
-    if planted.multiplier is not None and not _within(float(planted.multiplier), (least, largest), price) <= 1e-12:
+    if (
+        planted.multiplier is not None
+        and not _within(float(planted.multiplier), (least, largest), declared_price) <= 1e-12
+    ):
         raise TruthError(f"planted multiplier {planted.multiplier}, exact one from {least!r} to {largest!r}")
-    return Truth(instance, x, scale, decided, side, (least, largest), price)
+    return Truth(instance, x, scale, decided, side, (least, largest), declared_price)
 
 
 def _compare(planted: Planted, x: tuple[Fraction, ...], decided: NDArray[np.bool_]) -> None:
@@ -122,7 +125,7 @@ def _compare(planted: Planted, x: tuple[Fraction, ...], decided: NDArray[np.bool
 
 
 def _left_over(instance: Instance, best: ExactOptimum) -> bool:
-    """Is the limit not used to the full? Then the multiplier is 0 and nothing else."""
+    """Whether the constraint is slack; the multiplier is then 0 and unique."""
     if best.binding:
         return False
     x = [fmpq(value.numerator, value.denominator) for value in best.x]
@@ -131,7 +134,7 @@ def _left_over(instance: Instance, best: ExactOptimum) -> bool:
 
 
 def _largest(instance: Instance, side: NDArray[np.int8], least: float) -> float:
-    """The largest multiplier at which every layer stays at its bound; the least one is given."""
+    """The largest multiplier at which every layer stays at its bound, given the least one."""
     channel, derivation = instance.channels[0], derive(instance.program)[0]
     lower, upper = channel.lower, channel.upper
     movable = (channel.weight > 0.0) & (lower < upper)
@@ -145,17 +148,17 @@ def _largest(instance: Instance, side: NDArray[np.int8], least: float) -> float:
 
 
 def judge(truth: Truth, solver: Solver) -> Verdict:
-    """Ask a solver and measure its answer; an exception is an answer too."""
+    """Run a solver and measure its solution; an exception counts as a failure."""
     start = time.perf_counter()
     try:
         solution = solver(truth.instance)
-    except Exception as failure:  # whatever a solver throws is counted, never passed on
+    except Exception as failure:  # every exception of a solver is counted as a failure
         return Verdict(f"{type(failure).__name__}: {failure}"[:300], time.perf_counter() - start)
     return measure(truth, solution, time.perf_counter() - start)
 
 
 def measure(truth: Truth, solution: Solution, seconds: float = 0.0) -> Verdict:
-    """How far a claimed optimum is from the exact one."""
+    """The measures of a claimed optimum against the optimum in fractions."""
     x, optimal = np.asarray(solution.x, dtype=np.float64), solution.status in OPTIMAL
     if x.shape != truth.x.shape or not np.isfinite(x).all():
         return Verdict("the plan is not one finite number per layer", seconds, optimal)
@@ -171,7 +174,7 @@ def measure(truth: Truth, solution: Solution, seconds: float = 0.0) -> Verdict:
         optimal=optimal,
         error=float(distance.max()) / largest,
         sharp=float(sharp.max()),
-        dual=_within(solution.multiplier, truth.multipliers, truth.price),
+        dual=_within(solution.multiplier, truth.multipliers, truth.declared_price),
         violation=_violation(truth, x),
         sides=int(wrong_side.sum()),
         misread=optimal and _misread(truth, solution),
@@ -184,10 +187,10 @@ def _side(instance: Instance, x: Array) -> NDArray[np.int8]:
     return side.astype(np.int8)
 
 
-def _within(multiplier: float, interval: tuple[float, float], price: float) -> float:
+def _within(multiplier: float, interval: tuple[float, float], declared_price: float) -> float:
     """Distance to the interval, relative to the total price at its nearest end."""
     nearest = min(max(multiplier, interval[0]), interval[1])
-    distance, total = abs(multiplier - nearest), nearest + price
+    distance, total = abs(multiplier - nearest), nearest + declared_price
     if not distance:
         return 0.0
     return distance / total if total > 0.0 else distance
@@ -196,18 +199,18 @@ def _within(multiplier: float, interval: tuple[float, float], price: float) -> f
 def _violation(truth: Truth, x: Array) -> float:
     instance = truth.instance
     channel, sign = instance.channels[0], instance.program.sign * instance.channels[0].term.usage
-    excess = sign * exact_dot(np.append(channel.data, -channel.term.usage), np.append(x, instance.limit))
-    volume = float((channel.data * np.maximum(np.abs(x), truth.scale)).sum()) + abs(instance.limit)
+    excess = sign * exact_dot(np.append(channel.unit_cost, -channel.term.usage), np.append(x, instance.limit))
+    volume = float((channel.unit_cost * np.maximum(np.abs(x), truth.scale)).sum()) + abs(instance.limit)
     outside = np.maximum(channel.lower - x, x - channel.upper) / np.maximum(1.0, np.abs(x))
     return max(excess / volume if volume > 0.0 else 0.0, float(outside.max()), 0.0)
 
 
 def _misread(truth: Truth, solution: Solution) -> bool:
-    """Called slack where the resource has a price, or given a price where it is left over."""
+    """Whether the status is slack for a positive multiplier, or the multiplier positive for a slack constraint."""
     least, largest = truth.multipliers
     if solution.status is Status.SLACK:
-        return least > TOLERANCE * (least + truth.price)
-    priced = solution.multiplier > TOLERANCE * (solution.multiplier + truth.price)
+        return least > TOLERANCE * (least + truth.declared_price)
+    priced = solution.multiplier > TOLERANCE * (solution.multiplier + truth.declared_price)
     return priced and largest == 0.0 and abs(_room(truth)) > TOLERANCE
 
 

@@ -1,6 +1,6 @@
-"""The claims ledger: every claim of the paper, what became of it, and numbers that anyone can check by hand.
+"""Claims ledger: every claim of the paper with a verdict and facts that can be checked by hand.
 
-A claim is one file in this folder, named by its number; there is nothing to register elsewhere.
+A claim is one file in this folder, named by its number. It is found by import; none is registered.
 """
 
 from __future__ import annotations

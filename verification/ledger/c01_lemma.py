@@ -1,4 +1,4 @@
-"""Lemma 1 and the factor 2."""
+"""C1: Lemma 1 and the factor 2."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BLOCK = {g: 2, gt: 2, H: 8, M: sp.Rational(1, 8)}  # one parameter: samples 1 an
 
 
 def decrease(step: Fraction) -> Fraction:
-    """-Q(step), Q as the proof has it."""
+    """-Q(step), with Q from the proof."""
     return number(-model.subs(BLOCK | {d: sp.Rational(step), dt: sp.Rational(step)}))
 
 
@@ -24,7 +24,7 @@ CLAIM = Claim(
         r"equals it (introduction)."
     ),
     verdict=Verdict.CORRECTED,
-    finding=r"The lemma holds; $\zeta^2$ is twice the decrease. The text contradicts itself by that factor.",
+    finding=r"The lemma holds. $\zeta^2$ is twice the decrease; abstract and introduction differ by that factor.",
     proofs=("lemma_1",),
     tests=(
         "tests/verification/test_ledger.py::test_c1_the_library_gives_gain_and_decrease",

@@ -1,4 +1,4 @@
-"""The ranking by zeta^2 under damping."""
+"""C3: the ranking by zeta^2 under damping."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from zetaplan.verification.proofs import lemma_1, surrogate
 
 
 def gain(g: int, h: int, tau: int) -> Fraction:
-    """zeta^2 of a layer with one parameter, as the proof has it."""
+    """zeta^2 of a layer with one parameter, from the proof."""
     return number(lemma_1.gain.subs({lemma_1.g: g, lemma_1.gt: g, lemma_1.M: sp.Rational(1, h + tau)}))
 
 
 def worth(g: int, h: int, tau: int) -> Fraction:
-    """What the damped step is worth on the undamped model, as the proof has it."""
+    """Decrease of the undamped model by the damped step, from the proof."""
     return number(surrogate.worth.subs({surrogate.p: g**2, surrogate.h: h, surrogate.tau: tau}))
 
 
@@ -29,12 +29,11 @@ CLAIM = Claim(
     ),
     verdict=Verdict.CORRECTED,
     finding=r"""
-Exactly: $D$ lies between $\tfrac12 \zeta^2 (1 + \frac{\tau}{\Lambda + \tau})$ and
-$\tfrac12 \zeta^2 (1 + \frac{\tau}{\lambda + \tau})$, and $D_1 \ge D_2$ is certain exactly if
-$\zeta_1^2 (1 + \frac{\tau}{\Lambda_1 + \tau}) \ge \zeta_2^2 (1 + \frac{\tau}{\lambda_2 + \tau})$. Between two
-dampings $\tau < \tau'$ the order is certain exactly if
-$\zeta_1^2 \frac{\lambda_1 + \tau}{\lambda_1 + \tau'} \ge \zeta_2^2 \frac{\Lambda_2 + \tau}{\Lambda_2 + \tau'}$.
-Without these gaps it may turn round.
+The decrease $D$ of the undamped model by the damped step lies between $\tfrac12 \zeta^2 (1 + \frac{\tau}{\Lambda +
+\tau})$ and $\tfrac12 \zeta^2 (1 + \frac{\tau}{\lambda + \tau})$, and $D_1 \ge D_2$ is certain if and only if
+$\zeta_1^2 (1 + \frac{\tau}{\Lambda_1 + \tau}) \ge \zeta_2^2 (1 + \frac{\tau}{\lambda_2 + \tau})$. Between two dampings
+$\tau < \tau'$ the order is certain if and only if $\zeta_1^2 \frac{\lambda_1 + \tau}{\lambda_1 + \tau'} \ge \zeta_2^2
+\frac{\Lambda_2 + \tau}{\Lambda_2 + \tau'}$. Otherwise the order may reverse.
 """,
     proofs=("surrogate", "damping"),
     tests=("tests/verification/test_ledger.py::test_c3_the_library_turns_these_orders_round",),
@@ -52,7 +51,7 @@ Without these gaps it may turn round.
             lambda: (gain(3, 13, 1), gain(1, 1, 1)),
         ),
         Fact(
-            "but on the undamped model the steps are worth",
+            "but the steps decrease the undamped model by",
             (Fraction(135, 392), Fraction(3, 8)),
             lambda: (worth(3, 13, 1), worth(1, 1, 1)),
         ),

@@ -1,4 +1,4 @@
-"""The allocation program is convex and has no duality gap."""
+"""C4: the allocation program is convex and has no duality gap."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ CLAIM = Claim(
     claim="The allocation program is convex, Slater's condition holds, and so does strong duality.",
     verdict=Verdict.CORRECTED,
     finding=r"""
-For $B > 0$ as claimed. At $B = 0$ no plan is strictly feasible and Slater's condition fails, but the constraint is
-affine, so strong duality holds all the same: the optimum is the plan 0, and every multiplier from
-$\max_k \gamma q_k^\beta / c_k - \alpha$ on (or 0) supports it.
+The claim holds for $B > 0$. At $B = 0$ no plan is strictly feasible, so Slater's condition fails. Strong duality holds
+nevertheless, because the constraint is affine. The optimum is the plan 0, and every $\lambda \ge \max(0,
+\max_k \gamma q_k^\beta / c_k - \alpha)$ is an optimal multiplier.
 """,
     proofs=("allocation", "certificate"),
     tests=("tests/solvers/test_rational.py::test_budget_of_zero_is_supported_by_a_least_multiplier",),

@@ -1,4 +1,4 @@
-"""Is the minimiser of the allocation program unique?"""
+"""C5: uniqueness of the minimiser of the allocation program."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ CLAIM = Claim(
     claim="The allocation objective is strictly convex and its minimiser is unique.",
     verdict=Verdict.CORRECTED,
     finding=r"""
-True if every $q_k > 0$ (or $\beta = 0$). With $q_k = 0$ the objective is affine in $m_k$, so strict convexity fails.
-The minimiser is still unique if the resource has a price at the optimum, $\alpha + \lambda > 0$; without caps that is
-always so when some $q_j > 0$. It is not unique exactly if $\alpha = 0$, every layer with weight stands at its cap,
-and something of the budget is left for a layer without weight.
+The claim holds if every $q_k > 0$ (or $\beta = 0$). With $q_k = 0$ the objective is affine in $m_k$, so strict
+convexity fails. The minimiser is still unique if the total price is positive, $\alpha + \lambda > 0$. Without caps
+this holds whenever some $q_j > 0$. It is not unique if and only if $\alpha = 0$, every layer with weight is at its
+cap, and part of the budget is left for a layer without weight.
 """,
     proofs=("allocation",),
     tests=("tests/solvers/test_rational.py::test_unique_unless_a_free_resource_is_left_to_layers_without_weight",),
@@ -30,6 +30,6 @@ and something of the budget is left for a layer without weight.
             lambda: objective(capped, [1, 0]) - objective(capped, [1, 2]),
         ),
         Fact("Without caps the optimum is", (Fraction(3), Fraction(0)), lambda: optimum(free)),
-        Fact("and its price", Fraction(1, 4), lambda: multiplier(free)),
+        Fact("and its multiplier is", Fraction(1, 4), lambda: multiplier(free)),
     ),
 )

@@ -1,4 +1,4 @@
-"""The closed form of the allocation."""
+"""C6: the closed form of the allocation."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ CLAIM = Claim(
     ),
     verdict=Verdict.PROVED,
     finding=(
-        r"As claimed for $\alpha + \lambda > 0$; with a box per layer the same value is clipped to the box inside the "
-        r"program."
+        r"The claim holds for $\alpha + \lambda > 0$. With a box per layer the same value is clipped to the box "
+        r"inside the program."
     ),
     proofs=("allocation", "certificate"),
     tests=("tests/spec/test_derivation.py::test_closed_forms_of_the_paper",),
@@ -27,7 +27,7 @@ CLAIM = Claim(
             lambda: optimum(allocation([1, 3, 4], [1, 1, 2], 4.0)),
         ),
         Fact(
-            r"which is the closed form at $\lambda = \tfrac18$:",
+            r"The closed form at $\lambda = \tfrac18$ is",
             (Fraction(0), Fraction(2), Fraction(1)),
             lambda: plan_at(allocation([1, 3, 4], [1, 1, 2], 4.0), Fraction(1, 8)),
         ),

@@ -1,4 +1,4 @@
-"""Is the use of the budget strictly decreasing in the multiplier?"""
+"""C7: monotonicity of the use of the budget in the multiplier."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ CLAIM = Claim(
     claim=r"$\sum_k c_k m_k(\lambda)$ is strictly decreasing in $\lambda$, so $\lambda$ is unique.",
     verdict=Verdict.CORRECTED,
     finding=r"""
-Only while some layer is inside its box. From $\max_k \gamma q_k^\beta / c_k - \alpha$ on the sum is constant, 0. At a
-budget $B > 0$ (and no caps) a layer is active at the root, so $\lambda$ is unique; at $B = 0$, or where every layer
-stands at a bound, an interval of multipliers supports the plan.
+The sum is strictly decreasing only while some layer is inside its box. It is 0 for every
+$\lambda \ge \max_k \gamma q_k^\beta / c_k - \alpha$. At a budget $B > 0$ without caps a layer is active at the root, so
+$\lambda$ is unique. At $B = 0$, or if every layer is at a bound, an interval of multipliers is optimal.
 """,
     proofs=("allocation", "kernel"),
     tests=("tests/solvers/test_rational.py::test_limit_at_the_caps_costs_nothing_more",),

@@ -1,4 +1,4 @@
-"""The upper end of the bracket."""
+"""C8: the upper end of the bracket."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ CLAIM = Claim(
     ),
     verdict=Verdict.CORRECTED,
     finding=r"""
-True where $\lambda_{\max} \ge 0$. It may be negative: then no unit of capacity is worth its price, the bracket is
-empty, and the optimum is the plan 0 with $\lambda = 0$. With floors above 0 the end is another.
+The claim holds if $\lambda_{\max} \ge 0$. If $\lambda_{\max} < 0$, the declared price exceeds the benefit of every
+unit, the bracket is empty, and the optimum is the plan 0 with $\lambda = 0$. With floors above 0 the upper end
+differs.
 """,
     proofs=("allocation",),
     tests=("tests/solvers/test_frontier.py::test_beyond_the_slack_point_the_curve_is_flat",),

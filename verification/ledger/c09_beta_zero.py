@@ -1,4 +1,4 @@
-"""beta = 0."""
+"""C9: beta = 0."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def plan(quality: tuple[int, int]) -> Plan:
 CLAIM = Claim(
     claim=r"With $\beta = 0$ the curvature is discarded and the plan depends on the costs alone.",
     verdict=Verdict.PROVED,
-    finding=r"As claimed, with $0^0 = 1$: a layer without gain counts like any other.",
+    finding=r"The claim holds with $0^0 = 1$, so that a layer without gain has the same weight as the others.",
     proofs=("exponent",),
     facts=tuple(
         Fact(

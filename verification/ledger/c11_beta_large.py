@@ -1,4 +1,4 @@
-"""beta to infinity."""
+"""C11: beta to infinity."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ CLAIM = Claim(
     claim=r"As $\beta \to \infty$ all capacity goes to the layers with the largest gain.",
     verdict=Verdict.REFUTED,
     finding=r"""
-For $\alpha > 0$ nothing goes to any layer (unless one has all the gain): $q_k^\beta \to 0$, and the benefit falls
-below the price. For $\alpha = 0$ it is true, since only ratios of weights matter, and from some finite $\beta$ on
-exactly.
+For $\alpha > 0$ no layer gets capacity (unless one has all the gain), because $q_k^\beta \to 0$ and the benefit falls
+below the declared price. For $\alpha = 0$ the claim holds from some finite $\beta$ on, because only ratios of weights
+matter.
 """,
     proofs=("exponent",),
     facts=(

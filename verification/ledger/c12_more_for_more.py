@@ -1,4 +1,4 @@
-"""More gain, more capacity?"""
+"""C12: monotonicity of capacity in the gain."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ CLAIM = Claim(
     claim="On the active set $m_k$ is strictly increasing in $q_k$.",
     verdict=Verdict.CORRECTED,
     finding=r"""
-True at a fixed multiplier with $\beta > 0$. Between optima the multiplier moves as well:
+The claim holds at a fixed multiplier with $\beta > 0$. Between optima the multiplier changes as well:
 $m_k = (B + C_A) w_k / (c_k W_A) - 1$ still rises strictly as long as another layer stays active, and only the ratios
-of the gains count, so normalising them again changes nothing. A layer that is active alone already has the whole
-budget and stays where it is.
+of the gains count, so normalising them again changes nothing. A layer that is active alone has the whole
+budget, and its capacity does not change.
 """,
     proofs=("exponent", "knobs"),
     facts=(
@@ -31,7 +31,7 @@ budget and stays where it is.
             lambda: optimum(allocation([3, 1], 1.0, 1.0)),
         ),
         Fact(
-            r"to $\tfrac78$, and nothing moves:",
+            r"to $\tfrac78$, the plan does not change:",
             (Fraction(1), Fraction(0)),
             lambda: optimum(allocation([7, 1], 1.0, 1.0)),
         ),

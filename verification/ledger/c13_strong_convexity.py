@@ -1,4 +1,4 @@
-"""Strong convexity of the pruning program."""
+"""C13: strong convexity of the pruning program."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ CLAIM = Claim(
     claim="The pruning objective is strongly convex and its minimiser is unique.",
     verdict=Verdict.CORRECTED,
     finding=r"""
-Strongly convex with constant exactly $2 \eta \min_k q_k^\kappa$, which has no lower bound on the simplex. It is 0 as
-soon as one layer has no gain (and $\kappa > 0$). The minimiser is then still unique if removed parameters have a price,
-$b + \lambda > 0$. It is not unique exactly if $b = 0$ and the layers without gain, not all of them pinned, can remove
-more than the target still asks for beyond the floors of the others.
+The objective is strongly convex with constant $2 \eta \min_k q_k^\kappa$, which has no positive lower bound on the
+simplex. The constant is 0 if a layer has no gain (and $\kappa > 0$). The minimiser is then still unique if the total
+price $b + \lambda$ is positive. It is not unique if and only if $b = 0$ and the layers without gain, not all with equal
+bounds, can remove more than the target requires beyond the floors of the others.
 """,
     proofs=("pruning",),
     tests=(

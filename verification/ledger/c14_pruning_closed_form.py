@@ -1,4 +1,4 @@
-"""The closed form of pruning."""
+"""C14: the closed form of pruning."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ CLAIM = Claim(
     ),
     verdict=Verdict.PROVED,
     finding=(
-        r"As claimed for $\psi(\rho) = \rho^2$ and $q_k > 0$; with a box per layer the same value is clipped to the "
-        r"box inside the program."
+        r"The claim holds for $\psi(\rho) = \rho^2$ and $q_k > 0$. With a box per layer the same value is clipped to "
+        r"the box inside the program."
     ),
     proofs=("pruning", "certificate"),
     tests=("tests/spec/test_derivation.py::test_closed_forms_of_the_paper",),

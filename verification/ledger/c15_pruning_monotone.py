@@ -1,4 +1,4 @@
-"""Is the number of removed parameters strictly increasing in the multiplier?"""
+"""C15: monotonicity of the number of removed parameters in the multiplier."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ CLAIM = Claim(
     ),
     verdict=Verdict.CORRECTED,
     finding=r"""
-Only while some layer is inside its box. From $\max_k 2 \eta q_k^\kappa / n_k - b$ on every layer is removed whole and
-the sum is constant. At $P = \sum_k n_k$, or wherever the target is met with every layer at a bound, an interval of
-multipliers supports the plan.
+The sum is strictly increasing only while some layer is inside its box. For every
+$\lambda \ge \max_k 2 \eta q_k^\kappa / n_k - b$ all layers are removed completely and the sum is constant. At
+$P = \sum_k n_k$, or if every layer is at a bound and the target is met, an interval of multipliers is optimal.
 """,
     proofs=("pruning", "kernel"),
     facts=(

@@ -1,4 +1,4 @@
-"""Gain or size?"""
+"""C16: order of the sparsities by gain and size."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ CLAIM = Claim(
     claim="The program prunes layers with a low gain and protects those with a high gain.",
     verdict=Verdict.CORRECTED,
     finding=r"""
-Among layers of equal size. In general sparsity is ordered by $n_k / q_k^\kappa$: of two layers with equal gain the
-wider one is pruned more, and a layer with more gain can be pruned more if it is wide enough.
+The claim holds among layers of equal size. In general sparsity is ordered by $n_k / q_k^\kappa$: of two layers with
+equal gain the larger one is pruned more, and a layer with more gain is pruned more if it is large enough.
 """,
     proofs=("pruning", "knobs"),
     facts=(
@@ -23,8 +23,8 @@ wider one is pruned more, and a layer with more gain can be pruned more if it is
             lambda: optimum(pruning([1, 1], [1, 2], target=1.25)),
         ),
         Fact(
-            r"$q = (\tfrac38, \tfrac58)$, sizes $(1, 5)$, target 4: the layer with more gain loses three times as "
-            r"much,",
+            r"$q = (\tfrac38, \tfrac58)$, sizes $(1, 5)$, target 4: the layer with more gain has three times the "
+            r"sparsity:",
             (Fraction(1, 4), Fraction(3, 4)),
             lambda: optimum(pruning([3, 5], [1, 5], target=4.0)),
         ),

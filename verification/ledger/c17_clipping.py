@@ -1,4 +1,4 @@
-"""Clipping at a cap after the solve."""
+"""C17: clipping at a cap after the solve."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ CLAIM = Claim(
     claim="Capping the sparsity per layer at 0.51 (or 0.55) keeps the target.",
     verdict=Verdict.CORRECTED,
     finding=r"""
-Only if the cap is inside the program. Clipping afterwards loses what it cuts off and misses the target. Inside the
-program, a cap that is close to the target leaves little to choose: with 32 layers of equal size, target 50 % and cap
-0.51, every layer keeps at most 81 % of itself, and the mean distance from uniform pruning is at most 0.0194.
+The claim holds only if the cap is inside the program. Clipping after the solve removes fewer parameters than the
+target. A cap inside the program that is close to the target leaves little freedom: with 32 layers of equal size,
+target 50% and cap 0.51, every layer keeps at most 81% of its parameters, and the mean distance from uniform pruning is
+at most 0.0194.
 """,
     proofs=("caps",),
     facts=(
@@ -32,7 +33,7 @@ program, a cap that is close to the target leaves little to choose: with 32 laye
             lambda: optimum(uncapped),
         ),
         Fact(
-            r"Clipped at $\tfrac{33}{64}$ afterwards it removes, of the target 1,",
+            r"After clipping at $\tfrac{33}{64}$ the plan removes, of the target 1,",
             Fraction(49, 64),
             lambda: sum(min(x, CAP) for x in optimum(uncapped)),
         ),
@@ -42,8 +43,8 @@ program, a cap that is close to the target leaves little to choose: with 32 laye
             lambda: optimum(capped),
         ),
         Fact(
-            "32 layers, target 50 %, cap 0.51: the least sparsity a layer can have, and the most that the mean of "
-            r"$|\rho_k - \tfrac12|$ can be, are",
+            "32 layers, target 50%, cap 0.51: the least possible sparsity of a layer and the largest possible mean of "
+            r"$|\rho_k - \tfrac12|$ are",
             (Fraction(19, 100), Fraction(31, 1600)),
             lambda: (number(caps.least.subs(caps.NUMBERS)), number(caps.spread.subs(caps.NUMBERS))),
         ),

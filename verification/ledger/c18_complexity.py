@@ -1,4 +1,4 @@
-"""The cost of the algorithms."""
+"""C18: the cost of the algorithms."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ third = allocation([1, 3], 1.0, 4.0)
 
 
 def most_evaluations() -> tuple[int, bool]:
-    """Over all budgets; and whether the piece holds the root for each."""
+    """The largest number over all budgets; and whether the piece contains the root for each."""
     counts, holds = zip(*(evaluations(allocation(GAINS, 1.0, budget, upper=1.0)) for budget in BUDGETS), strict=True)
     return max(counts), all(holds)
 
@@ -23,9 +23,9 @@ CLAIM = Claim(
     claim=r"Both programs are solved by bisection in $O(K \log(1/\varepsilon))$.",
     verdict=Verdict.PROVED,
     finding=r"""
-True, and more than is needed: the sum is piecewise linear in one level with at most $2K$ bends, so a finite search
-gives the exact multiplier, with no $\varepsilon$ at all: a sort and at most $\lceil \log_2 (2K + 1) \rceil$
-evaluations of the sum.
+The claim holds, and less suffices. The sum is piecewise linear in one level with at most $2K$ bends, so a sort and at
+most $\lceil \log_2 (2K + 1) \rceil$ evaluations of the sum give the multiplier in fractions, without a tolerance
+$\varepsilon$.
 """,
     proofs=("kernel",),
     tests=(
@@ -34,18 +34,18 @@ evaluations of the sum.
     ),
     facts=(
         Fact(
-            "$K = 32$ layers with caps, 64 budgets between floors and caps: most evaluations until the piece is found; "
-            "and does it hold the exact root each time?",
+            "$K = 32$ layers with caps, 64 budgets between floors and caps: the largest number of evaluations until "
+            "the piece is found, and whether it always contains the root:",
             (7, True),
             most_evaluations,
         ),
         Fact(
-            r"$q = (\tfrac14, \tfrac34)$, unit costs, $B = 4$: the end of the bracket and the exact multiplier are",
+            r"$q = (\tfrac14, \tfrac34)$, unit costs, $B = 4$: the end of the bracket and the multiplier are",
             (Fraction(3, 4), Fraction(1, 6)),
             lambda: (bracket(third), multiplier(third)),
         ),
         Fact(
-            "No halving of the bracket ever meets it, as the denominator of its share of the bracket is no power of 2:",
+            "Bisection of the bracket never reaches it, because its share of the bracket is not dyadic:",
             Fraction(2, 9),
             lambda: multiplier(third) / bracket(third),
         ),

@@ -1,4 +1,4 @@
-"""Theorem 4."""
+"""C19: Theorem 4."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ CLAIM = Claim(
     ),
     verdict=Verdict.CORRECTED,
     finding=r"""
-The inequality is true. Its proof is not complete: step 2 bounds the regret by $\tfrac{L}{2} |x_S - x_T|^2$, which
+The inequality holds. Its proof has a gap: step 2 bounds the regret by $\tfrac{L}{2} |x_S - x_T|^2$, which
 drops a linear term that does not vanish when a bound is active. The variational inequality of the source's optimum
 gives $R \le \frac{L_q^2}{2 \mu} |q_S - q_T|^2$, without smoothness and without a condition on the boundary; Theorem 4
-follows from it. Duality gaps at the ends of a box of scores give a far better bound.
+follows from it. Duality gaps at the ends of a box of scores give a much smaller bound.
 """,
     proofs=("regret", "drift"),
     tests=(
@@ -71,7 +71,7 @@ follows from it. Duality gaps at the ends of a box of scores give a far better b
             lambda: slope_change() / (2 * mu),
         ),
         Fact(
-            r"and Theorem 4's is larger by $L / \mu$:",
+            r"and that of Theorem 4 is larger by $L / \mu$:",
             Fraction(63, 16),
             lambda: slope_change() / (2 * mu) * smoothness / mu,
         ),

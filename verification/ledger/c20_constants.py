@@ -1,4 +1,4 @@
-"""The constants of Theorem 4."""
+"""C20: the constants of Theorem 4."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ CLAIM = Claim(
     claim=r"The constants $\mu$, $L$ and $L_q$ are bounded on compact subsets, so Theorem 4 applies to both programs.",
     verdict=Verdict.CORRECTED,
     finding=r"""
-True on $q_k \ge q_{\min} > 0$, and not on the simplex itself: $\mu$ falls to 0 with the least weight, and for an
-exponent below 1 $L_q$ grows without bound. For the allocation a bound on the capacity (a cap, or the budget) is
-needed as well, as $f'' = \gamma w / (1 + m)^2$ falls to 0 as $m$ grows.
+The claim holds on $q_k \ge q_{\min} > 0$ and fails on the whole simplex: $\mu$ falls to 0 with the least weight, and
+for an exponent below 1 $L_q$ is unbounded. The allocation also needs a bound on the capacity (a cap, or the budget),
+as $f'' = \gamma w / (1 + m)^2$ falls to 0 as $m$ grows.
 """,
     proofs=("pruning", "regret"),
     tests=(

@@ -1,4 +1,4 @@
-"""What does it cost on top of LayerIF?"""
+"""C21: compute in addition to LayerIF."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ APART, TOGETHER = sp.Matrix([[1, 0], [0, 1]]), sp.Matrix([[1, 0], [1, 0]])  # on
 
 
 def diagonal(gradients: sp.Matrix) -> tuple[Fraction, ...]:
-    """Of the Gram matrix: the squared length of every gradient over N."""
+    """The diagonal of the Gram matrix: the squared length of every gradient over N."""
     return tuple(map(number, gram_matrix(gradients).diagonal()))
 
 
@@ -22,11 +22,11 @@ CLAIM = Claim(
     claim="The framework needs no additional compute beyond the influence scores that it shares with LayerIF.",
     verdict=Verdict.CORRECTED,
     finding=r"""
-True of the programs, which take $K$ numbers and cost next to nothing, and of the paper's experiments, in which
-LayerIF's scores stand in for $\zeta^2$. Not true of $\zeta^2$ itself: influence scores do not contain
-$g^{\top} \tilde H^{-1} g$. With the empirical Fisher matrix of a block it takes the Gram matrix of the per-sample
-gradients on top of them, $N (N + 1) / 2$ inner products for $N$ samples; with a Hessian, matrix-vector products of
-about two gradients each. How long they take on a given machine is not claimed here.
+The claim holds for the programs, whose input is $K$ numbers, and for the paper's experiments, which use LayerIF's
+scores in place of $\zeta^2$. It fails for $\zeta^2$ itself: influence scores do not contain
+$g^{\top} \tilde H^{-1} g$. With the empirical Fisher matrix of a block, $\zeta^2$ also needs the Gram matrix of the
+per-sample gradients, $N (N + 1) / 2$ inner products for $N$ samples. With a Hessian it needs matrix-vector products of
+about the cost of two gradients each. This claim does not cover run times.
 """,
     proofs=("gram", "quadrature"),
     tests=("tests/verification/test_ledger.py::test_c21_the_library_needs_the_inner_products",),

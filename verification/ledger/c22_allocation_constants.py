@@ -1,4 +1,4 @@
-"""The stated constants of the allocation."""
+"""C22: the stated constants of the allocation."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ CLAIM = Claim(
     verdict=Verdict.REFUTED,
     finding=r"""
 A layer gets capacity only if $q_k^\beta > \frac{\alpha}{\gamma} c_k = \frac59 c_k$. Shares sum to 1, so at unit cost
-at most one layer can, and from $c_k = 1.8$ on none: with costs in parameters or FLOPs the plan is zero for every
-score and every budget. With $\alpha = 0$, the default here, the budget is always used and $\gamma$ cancels.
+at most one layer satisfies this, and for $c_k \ge 1.8$ none. With costs in parameters or FLOPs the plan is zero for
+every score and every budget. With $\alpha = 0$, the default here, the budget is always used and $\gamma$ cancels.
 """,
     proofs=("allocation", "knobs"),
     tests=("tests/solvers/test_laws.py::test_without_a_price_the_constraint_binds",),

@@ -1,4 +1,4 @@
-"""The stated constants of pruning."""
+"""C23: the stated constants of pruning."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ CLAIM = Claim(
     verdict=Verdict.REFUTED,
     finding=r"""
 At $\lambda = 0$ the closed form is $\frac{16 n_k}{4 q_k} \ge 4 n_k$, so every layer with at least one parameter is
-removed whole. The target, a lower bound, is slack: the optimum is to delete the model. The published code avoids this
-with unnormalised scores and a multiplier of either sign, that is, with an equality. With $b = 0$, the default here,
-the target binds and $\eta$ cancels.
+removed completely. The target, a lower bound, is slack, and the optimum removes the whole model. The published code
+avoids this with unnormalised scores and a multiplier of either sign, that is, with an equality constraint. With $b =
+0$, the default here, the target binds and $\eta$ cancels.
 """,
     proofs=("pruning", "knobs"),
     tests=("tests/solvers/test_laws.py::test_without_a_price_the_constraint_binds",),
     facts=(
-        Fact("Four equal layers of 1000 parameters, target 50 %:", (Fraction(1),) * 4, lambda: optimum(stated)),
+        Fact("Four equal layers of 1000 parameters, target 50%:", (Fraction(1),) * 4, lambda: optimum(stated)),
         Fact("with the multiplier", Fraction(0), lambda: multiplier(stated)),
         Fact(
             "With $b = 0$:",

@@ -1,4 +1,4 @@
-"""The plans published with the paper's code."""
+"""C24: the plans published with the paper's code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MISSED, EXCEEDED = "0.0199904", "0.0644909"  # parameters; the audit's test sums
 
 
 def highest_total_price() -> Fraction:
-    """b + lambda at which a layer of weight 1/32 stands at 0.51."""
+    """b + lambda at which a layer of weight 1/32 has sparsity 0.51."""
     (derived,) = derive(PRUNING)
     slope = derived.stationarity.subs({n: SIZE, eta: ETA, w: sp.Rational(1, LAYERS), rho: sp.Rational(51, 100)})
     (multiplier,) = sp.solve(slope, MULTIPLIER)
@@ -30,19 +30,19 @@ CLAIM = Claim(
     claim="The sparsities published with the paper's code are optimal plans of the stated program.",
     verdict=Verdict.REFUTED,
     finding=rf"""
-For Mistral-7B at 50 %: the plan for CoLA misses its target by {MISSED} of 3489660928 parameters, summed in fractions,
-and so is not feasible. The plan for CommonsenseQA exceeds its own by {EXCEEDED} and was published with a positive
-multiplier, but a target that is exceeded has no price: plan and multiplier together break complementary slackness.
+For Mistral-7B at 50% the plan for CoLA misses its target by {MISSED} of 3489660928 parameters, summed in fractions, and
+is not feasible. The plan for CommonsenseQA exceeds its target by {EXCEEDED} and was published with a positive
+multiplier, so plan and multiplier violate complementary slackness.
 (With multiplier 0 the plan is optimal for $w_k = 16 n_k / (4 \rho_k)$ and no other weights inside the box.) Both
-deviations are of the size of a bisection's tolerance; as optima of a target moved by as much both plans are
-consistent with some unnormalised scores. With scores that sum to one and $b = 16$ they are not: the price would be
-below $b$, the multiplier negative.
+deviations are of the size of a bisection's tolerance. For targets changed by these deviations both plans are
+optimal for some unnormalised scores. For scores that sum to 1 and $b = 16$ they are not, because the total price would
+be below $b$ and the multiplier negative.
 """,
     proofs=("certificate", "pruning"),
     tests=("tests/verification/test_audit_published.py::test_the_plans_published_with_the_paper",),
     facts=(
         Fact(
-            "The target is that many layers out of 32:",
+            "The target in layers out of 32 is",
             16,
             lambda: Fraction(stated.limit) / SIZE,
         ),
@@ -53,7 +53,7 @@ below $b$, the multiplier negative.
             lambda: (min(optimum(stated)), multiplier(stated)),
         ),
         Fact(
-            r"Shares that sum to one leave some layer a weight of at most $\tfrac{1}{32}$. Such a layer stands at "
+            r"Shares that sum to one leave some layer a weight of at most $\tfrac{1}{32}$. Such a layer has "
             r"$\rho_k \le 0.51$ only up to the total price $b + \lambda =$",
             Fraction(51, 25 * LAYERS * SIZE),
             highest_total_price,

@@ -1,4 +1,4 @@
-"""A claim as a value: what was claimed, the verdict, what holds instead, and facts that are computed again."""
+"""Claims as values: the claim, the verdict, the corrected statement, and facts that are recomputed."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Fact:
-    """Numbers stated in full, and the computation that has to give exactly these (fractions, no tolerance)."""
+    """Stated numbers and a computation that must give the same numbers (fractions, no tolerance)."""
 
     words: str
     expected: Value
     compute: Callable[[], object]
 
     def check(self) -> None:
-        """Raises CertificateError where the computation gives anything else."""
+        """Raise CertificateError if the computation gives other numbers."""
         found = self.compute()
         if found != self.expected:
-            raise CertificateError(f"{self.words}: the ledger says {self.expected}, the computation {found}")
+            raise CertificateError(f"{self.words}: expected {self.expected}, computed {found}")
 
 
 @dataclass(frozen=True, eq=False)
 class Claim:
     """One claim of the paper. Markdown, mathematics between dollars.
 
-    finding : what is known. proofs : names of files in `verification.proofs`. facts : examples and counter-examples.
-    tests : pytest node ids that hold the claim elsewhere in the suite; the ledger's own test runs every claim.
+    finding : the corrected statement. proofs : names of files in `verification.proofs`. facts : examples and
+    counter-examples. tests : pytest node ids of further tests of the claim; the ledger's own test checks every claim.
     """
 
     claim: str
@@ -50,6 +50,6 @@ class Claim:
     tests: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Compute every fact again. Raises CertificateError that says which one differs."""
+        """Recompute every fact. Raises CertificateError with the fact that differs."""
         for fact in self.facts:
             fact.check()

@@ -1,6 +1,6 @@
-"""The optimum of a small instance in fractions, straight from its declaration: what the ledger's facts are about.
+"""Optimum of a small instance in fractions, for the facts of the ledger.
 
-No solver is imported: the equation is searched in exact arithmetic (see the proof `kernel`).
+No solver is imported. The equation of the declaration is searched in fractions (see the proof `kernel`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Plan = tuple[Fraction, ...]
 
 
 def optimum(instance: Instance) -> Plan:
-    """The optimal plan; layers without weight spare the resource."""
+    """The optimal plan, with layers without weight at the bound of least use."""
     return _optimum(instance)[0]
 
 
@@ -28,20 +28,20 @@ def multiplier(instance: Instance) -> Fraction:
 
 
 def plan_at(instance: Instance, multiplier: Fraction | int) -> Plan:
-    """x(lambda), clipped, at any multiplier that leaves the resource a price; every layer has weight."""
+    """x(lambda), clipped, at a multiplier with pi > 0; every layer must have weight."""
     truth = rational(instance)
-    level = truth.price_of(fmpq(*Fraction(multiplier).as_integer_ratio()))
+    level = truth.level_of(fmpq(*Fraction(multiplier).as_integer_ratio()))
     return tuple(map(_fraction, truth.equation.plan(level, truth.equation.sides(level))))
 
 
 def bracket(instance: Instance) -> Fraction:
-    """The multiplier above which every layer is at its floor; below 0 where that is so without one."""
+    """The multiplier above which every layer is at its floor; negative if that holds at multiplier 0."""
     truth = rational(instance)
     return max(_fraction(truth.multiplier_of(level)) for level in truth.equation.rises)
 
 
 def evaluations(instance: Instance) -> tuple[int, bool]:
-    """How often the sum is evaluated until halving among the sorted bends has found a piece, and: has it the root?"""
+    """(evaluations, contains): evaluations of the sum in a binary search for the piece; does it contain the root."""
     equation = rational(instance).equation
     bends = sorted({*equation.rises, *(top for top in equation.tops if top is not None)})
     low, high, count = 0, len(bends), 0
@@ -67,12 +67,12 @@ def number(expression: sp.Expr) -> Fraction:
 
 
 def objective(instance: Instance, plan: Sequence[Fraction | float]) -> sp.Expr:
-    """F(x) as an exact expression: a fraction where the objective is a polynomial."""
+    """F(x) as a sympy expression; a fraction if the objective is a polynomial."""
     (term,) = instance.program.terms
     knobs = {scalar.symbol: _exact(instance.parameters[scalar.name]) for scalar in instance.program.scalars}
     rows = zip(plan, instance.weight.tolist(), instance.resource.tolist(), strict=True)
     values = (
-        term.objective.subs(knobs | {term.decision: _exact(x), term.weight: _exact(w), term.data: _exact(d)})
+        term.objective.subs(knobs | {term.decision: _exact(x), term.weight: _exact(w), term.unit_cost: _exact(d)})
         for x, w, d in rows
     )
     return sum(values, sp.Integer(0))
@@ -80,7 +80,7 @@ def objective(instance: Instance, plan: Sequence[Fraction | float]) -> sp.Expr:
 
 def _optimum(instance: Instance) -> tuple[Plan, Fraction]:
     truth = rational(instance)
-    level, sides = truth.unpriced
+    level, sides = truth.at_zero
     surplus = truth.surplus(level, sides)
     multiplier = fmpq(0)
     if surplus is None or surplus < 0:

@@ -1,4 +1,4 @@
-"""The page of the documentation that shows the ledger: every fact on it has just been computed again."""
+"""The documentation page of the ledger, whose facts are recomputed when the page is built."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OWN_TEST = "tests/verification/test_ledger.py::test_a_claim_is_as_the_ledger_say
 
 
 def ledger_page(day: str) -> str:
-    """The ledger as Markdown; `day` is when it was built. Raises CertificateError if a fact is not reproduced."""
+    """The ledger as Markdown. day : date of the build. Raises CertificateError if a fact is not reproduced."""
     for claim in claims().values():
         claim.check()
     count = Counter(claim.verdict for claim in claims().values())
@@ -26,11 +26,11 @@ def ledger_page(day: str) -> str:
     sections = "\n\n".join(_section(name, claim) for name, claim in claims().items())
     return f"""# Claims ledger
 
-Every claim of the paper that this project builds on, and what became of it: {verdicts}. The numbers were computed
-again in fractions when this page was built, and a number that differed would have stopped the build. They come from
-the declared programs; those about gains and caps come from the expressions that the proofs have checked, and the tests
-named there run the measurement of gains on the same samples. "Proved" is meant as on the
-[pages of the proofs](proofs/index.md), which say of every step what checked it.
+This page lists every claim of the paper that this project uses, with its verdict: {verdicts}. The numbers are
+recomputed in fractions whenever this page is built, and a number that differs stops the build. Numbers about programs
+come from the declarations. Numbers about gains and caps come from the expressions that the proofs check; the tests
+named there measure the gains of the same samples. "Proved" has the meaning of the [pages of the
+proofs](proofs/index.md), which name the checker of every step.
 
 | | verdict | claim of the paper | proofs | tests | last run |
 |---|---|---|---|---:|---|
@@ -44,7 +44,7 @@ def _section(name: str, claim: Claim) -> str:
     tests = ", ".join(f"`{test}`" for test in (OWN_TEST.format(name), *claim.tests))
     facts = "\n".join(f"- {_fact(fact)}" for fact in claim.facts)
     head = f"## {name}\n\n*{claim.claim}*\n\n**{claim.verdict.value.capitalize()}.** {' '.join(claim.finding.split())}"
-    return f"{head}\n\n{facts}\n\nProofs: {_proofs(claim) or 'none needed beyond the numbers'}. Tests: {tests}."
+    return f"{head}\n\n{facts}\n\nProofs: {_proofs(claim) or 'none beyond the numbers'}. Tests: {tests}."
 
 
 def _proofs(claim: Claim) -> str:

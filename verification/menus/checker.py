@@ -59,7 +59,7 @@ def check_certificate(source: dict[str, Any] | str | os.PathLike[str]) -> Verdic
             _need(places[place] is None, f"proof: node {place} comes before its parent, or has two of them")
             _toil(work, 10 * (len(here) + len(part)))
             places[place] = here | {k: options & part}
-    better = f"no choice within the budgets is better{f' by more than {gap:.3g}' if gap else ''}"
+    better = f"no choice within the budgets is better{f' by more than {gap!r}' if gap else ''}"
     return Verdict("choice", ("the budgets are kept", better))
 
 

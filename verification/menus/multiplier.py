@@ -10,20 +10,19 @@ import numpy as np
 
 from zetaplan.spec.menus.choice import Array, Choice
 
-HALVINGS = 100
+HALVINGS = 2200  # at most: the range of doubles; sixty or so are needed
 ROUNDS = 3  # over several budgets, one after the other
 
 
 def best_multipliers(instance: Choice, start: Array | None = None) -> Array:
     """(M,) >= 0. start : (M,) multipliers to begin with, and to fall back on."""
     budgets = instance.budgets.size
-    found = np.zeros(budgets) if start is None else np.where(np.isfinite(start), np.maximum(start, 0.0), 0.0)
-    if start is None:
-        start = found
+    given = np.zeros(budgets) if start is None else np.where(np.isfinite(start), np.maximum(start, 0.0), 0.0)
+    found = given.copy()
     for _ in range(1 if budgets == 1 else ROUNDS):
         for m in range(budgets):
             found[m] = _one(instance, found, m)
-    return max(found, np.maximum(start, 0.0), key=instance.dual_bound)
+    return max(found, given, key=instance.dual_bound)
 
 
 def _one(instance: Choice, multipliers: Array, m: int) -> float:

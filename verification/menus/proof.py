@@ -68,7 +68,7 @@ def certify_choice(instance: Choice, solution: ChoiceSolution) -> ChoiceCertific
         return ChoiceCertificate(
             (*_budgets(instance, solution), Condition(name, math.inf, 0.0, meaning)), gap, document
         )
-    meaning = f"no choice within the budgets is better by more than {gap:.3g}" if gap else "no choice is better"
+    meaning = f"no choice within the budgets is better by more than {gap!r}" if gap else "no choice is better"
     return ChoiceCertificate((*_budgets(instance, solution), Condition("gap", 0.0, 0.0, meaning)), gap, document)
 
 

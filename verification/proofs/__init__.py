@@ -1,6 +1,6 @@
-"""Why it is right: every theorem as a value whose steps are checked when the documentation is built.
+"""Proofs: every theorem as a value whose steps are checked when the documentation is built.
 
-A proof is one file in this folder; there is nothing to register elsewhere.
+A proof is one file in this folder. It is found by import; none is registered.
 """
 
 from __future__ import annotations

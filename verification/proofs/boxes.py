@@ -1,4 +1,4 @@
-"""Why a box of scores may be halved: the regret of a plan is convex in the weights."""
+"""Halving a box of scores: the regret of a plan is convex in the weights."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, P
 
 theta, other = sp.symbols("theta phi", nonnegative=True)
 share = sp.Symbol("t", nonnegative=True)
-mixed, first, second = sp.symbols("F F_1 F_2", real=True)  # of the plan
-answer, answer_1, answer_2 = sp.symbols("G G_1 G_2", real=True)  # of the best plan for the mixed weights
+mixed, first, second = sp.symbols("F F_1 F_2", real=True)  # objective of the plan
+answer, answer_1, answer_2 = sp.symbols("G G_1 G_2", real=True)  # objective of the best plan for the mixed weights
 best, best_1, best_2 = sp.symbols("B B_1 B_2", real=True)
 regret, regret_1, regret_2 = sp.symbols("R R_1 R_2", real=True)
 divisor, divisor_1, divisor_2 = sp.symbols("d d_1 d_2", real=True)
@@ -42,8 +42,7 @@ over a box of weights it is largest at a corner, and
 * the worst over the box is the larger of the worsts over two boxes, in which one weight is held at either end;
 * each of the two may be bounded with a multiplier of its own, and the larger bound holds for the whole box.
 
-Where the sum of the shares is used as well, the two boxes meet in the middle of the interval instead, and together
-they are the whole box.
+If the sum of the shares is used as well, the two boxes are the halves of the interval and cover the whole box.
 """,
     assumptions=(
         r"Box and limit of the plan do not depend on the weights. $w_k = q_k^e$ rises with the score, so the ends of a "
@@ -73,7 +72,7 @@ they are the whole box.
             given=(equal(mixed, between(theta, first, second)), at_least(best, between(theta, best_1, best_2))),
         ),
         Inequality(
-            "A concave divisor taken off leaves it convex.",
+            "The regret minus a concave divisor is convex.",
             at_most(
                 regret - share * divisor,
                 between(theta, regret_1 - share * divisor_1, regret_2 - share * divisor_2),
@@ -108,18 +107,20 @@ they are the whole box.
             ),
         ),
         Argument(
-            "For any number of weights one after the other. Every corner of the box is a corner of one of the two "
+            "For any number of weights the step is repeated weight by weight. Every corner of the box is a corner of "
+            "one of the two "
             "boxes in which one weight is held at an end."
         ),
         Inequality(
-            r"What is proved for each of them ($t_1$, $t_2$) bounds both, whatever proved it.",
+            r"The larger of the bounds $t_1$, $t_2$ of the two boxes holds for both, however they were proved.",
             at_most(gap, sp.Max(low_proved, high_proved)),
             given=(at_most(gap, sp.Max(low, high)), at_most(low, low_proved), at_most(high, high_proved)),
         ),
         Argument(
-            "With the sum of the shares the set is the part of the box that keeps it, and its corners need not be "
-            "corners of the box. The two halves then are the interval below and above the middle, so nothing has to "
-            "be convex. In each, divisor and sizes are replaced by the line through their values at the ends."
+            "If the sum of the shares is used, the set is the part of the box with that sum, and its corners need "
+            "not be "
+            "corners of the box. The two halves then are the interval below and above the middle, which needs no "
+            "convexity. In each half divisor and sizes are replaced by the line through their values at the ends."
         ),
         Inequality(
             "A concave divisor is at least that line, so the bound with the line is the weaker one.",
@@ -130,12 +131,12 @@ they are the whole box.
             ),
         ),
         Identity(
-            "The mean of both ends is on the line, and the lower half has the same line",
+            "The mean of both ends is on the line, and the lower half has the same line.",
             chord(a, middle, d_a, middle_divisor),
             chord(a, b, d_a, d_b),
         ),
         Identity(
-            "as the upper half.",
+            "The upper half has the same line.",
             chord(middle, b, middle_divisor, d_b),
             chord(a, b, d_a, d_b),
         ),

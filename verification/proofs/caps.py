@@ -1,4 +1,4 @@
-"""What is left to choose when the cap is close to the target."""
+"""Caps close to the target: bounds on the sparsity of a layer."""
 
 from __future__ import annotations
 
@@ -26,24 +26,23 @@ least, spread = K * share - (K - 1) * cap, 2 * (cap - share) * (K - 1) / K
 NUMBERS = ((K, sp.Integer(32)), (share, sp.Rational(1, 2)), (cap, sp.Rational(51, 100)))
 
 PROOF = Proof(
-    title="A cap close to the target leaves little to choose",
+    title="Freedom under a cap close to the target",
     source="on the caps 0.51 and 0.55 of the paper's experiments",
     statement=r"""
 Let $K$ layers of equal size have to reach the mean sparsity $s$, each with cap $u \ge s$. Then every layer has
 $\rho_k \ge K s - (K - 1) u$, and the mean of $|\rho_k - s|$ over the layers is at most $2 (u - s) (K - 1) / K$ if the
-target is met exactly. Clipping at $u$ after the solve instead loses what was cut off: it never keeps the target if it
-cuts anything off.
+target is met exactly. Clipping at $u$ after the solve removes fewer parameters than the target if it changes any layer.
 """,
     steps=(
         Inequality(
-            f"The least a layer can have, $K = {LAYERS}$: the others are at their cap at most.",
+            f"The least sparsity of a layer, $K = {LAYERS}$: the others are at most at their cap.",
             at_least(rho[0], LAYERS * share - (LAYERS - 1) * cap),
             given=inside,
         ),
-        Argument("For any $K$ the same subtraction."),
+        Argument("The same subtraction holds for any $K$."),
         Inequality(
-            r"If $j$ of the layers lie above the mean, by $e$ together, then $e \le j (u - s)$; those below make up "
-            r"for it, so the mean of $|\rho_k - s|$ is $2 e / K$.",
+            r"If $j$ of the layers lie above the mean, by $e$ together, then $e \le j (u - s)$; the others lie "
+            r"below it by $e$ together, so the mean of $|\rho_k - s|$ is $2 e / K$.",
             at_most(2 * over / K, 2 * (K - 1) * (cap - share) / K),
             given=(
                 at_most(over, number * (cap - share)),
@@ -53,13 +52,13 @@ cuts anything off.
         ),
         Argument("At most $K - 1$ layers can lie above their mean."),
         Identity(
-            r"The paper's numbers, $K = 32$, $s = 0.5$, $u = 0.51$: no layer can keep more than 81 % of itself,",
+            r"The paper's numbers, $K = 32$, $s = 0.5$, $u = 0.51$: no layer keeps more than 81%,",
             least,
             sp.Rational(19, 100),
             given=NUMBERS,
         ),
         Identity(
-            "and on average a layer can differ from uniform pruning by less than two hundredths.",
+            "and the mean distance from uniform pruning is less than 0.02.",
             spread,
             sp.Rational(31, 1600),
             given=NUMBERS,

@@ -1,4 +1,4 @@
-"""The certificate theorem: what the checkers test is enough for optimality, and bounds what is missing."""
+"""The certificate theorem: the conditions that the checkers test imply optimality and bound the gap."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ floor, cap = sp.symbols("mu nu", nonnegative=True)
 
 
 def _convexity(d: Derivation) -> Iterator[Step]:
-    """Slope and second derivative of an objective, by their definition, and the sign of the latter inside the box."""
+    """Slope and second derivative of an objective by definition, and the sign of the second derivative."""
     name, x = d.program.name, d.term.decision
     yield Identity(f"`{name}`, the slope of the Lagrangian:", rate(d.lagrangian, x), d.stationarity)
     yield Identity(
         f"`{name}`, the second derivative of the objective:", second_rate(d.term.objective, x), d.second_derivative
     )
     inside = d.second_derivative.subs(x, sp.Symbol(str(x), positive=True))
-    yield sign("is positive inside the box", above, inside, d.program)
+    yield sign("The second derivative is positive inside the box", above, inside, d.program)
 
 
 PROOF = Proof(
@@ -54,8 +54,8 @@ $r_k$ and $l_k \le x_k \le h_k$. Let $g_k = f_k'(x_k) + \sigma \lambda r_k'$. If
   $l_k = h_k$),
 * $\lambda (\sum_k r_k(x_k) - R) = 0$,
 
-then no plan that keeps box and constraint has a smaller $F$. And for any plan $x$ whatever beside such an optimum
-$x^{*}$ with multiplier $\lambda$,
+then no plan that keeps box and constraint has a smaller $F$. For any plan $x$ and such an optimum $x^{*}$
+with multiplier $\lambda$,
 
 $$F(x) - F(x^{*}) \;\le\; \sum_k |g_k|\, |x_k - x_k^{*}| \allowbreak + \lambda\, \sigma \Bigl(R - \sum_k
 r_k(x_k)\Bigr), \qquad g_k \text{ at } x.$$
@@ -99,13 +99,14 @@ r_k(x_k)\Bigr), \qquad g_k \text{ at } x.$$
             given=(at_most(fy, fx), at_most(sy, 0), equal(multiplier * sx, 0)),
         ),
         Inequality(
-            "Without complementary slackness it does not hold to the last digit, but no plan is better by more than "
-            "the multiplier times what is left over.",
+            "Without complementary slackness no plan has an objective smaller by more than the multiplier times the "
+            "unused part of the limit.",
             at_most(fx - fy, -multiplier * sx),
             given=(at_least(fy + multiplier * sy, fx + multiplier * sx), at_most(sy, 0)),
         ),
         Inequality(
-            r"Beside the optimum: convexity at $x$ bounds a layer's excess by its slope times its distance ($d$ is "
+            r"For a plan that is not optimal, convexity at $x$ bounds a layer's excess by its slope times its "
+            r"distance ($d$ is "
             r"$L_k(x_k) - L_k(x_k^{*})$, $y_k$ is $x_k^{*}$).",
             at_most(change, sp.Max(g, -g) * sp.Max(x - y, y - x)),
             given=(at_most(change, g * (x - y)),),
@@ -117,14 +118,14 @@ r_k(x_k)\Bigr), \qquad g_k \text{ at } x.$$
             given=(at_most(fx + multiplier * sx - fy - multiplier * sy, off), equal(multiplier * sy, 0)),
         ),
         Inequality(
-            r"Where the slope rises with $x$, its sign at two points tells on which side the zero lies ($g$ at $x_k$, "
+            r"Where the slope rises with $x$, its sign at two points determines the side of the zero ($g$ at $x_k$, "
             r"$g'$ at $y_k$).",
             below(x, y),
             given=(below(gx, 0), at_least(gs, 0), sp.Or(at_least(x, y) & at_least(gx, gs), below(x, y))),
         ),
         Inequality(
             r"The signs are those of box multipliers $\mu, \nu \ge 0$ with $g = \mu - \nu$: both forms of the "
-            r"conditions say the same.",
+            r"conditions are equivalent.",
             at_least((floor - cap) * (y - x), sp.Integer(0)),
             given=(
                 at_least(y, low),

@@ -1,4 +1,4 @@
-"""Why mu, L and L_q of a box of scores are found at its ends."""
+"""The constants mu, L and L_q of a box of scores are attained at its ends."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _in_the_decision(d: Derivation) -> Iterator[Step]:
     if third == 0:
         return
     product = third.subs(x, here) * third.subs(x, there)
-    yield sign("has one sign at any two points of the box", at_least, product, d.program, for_any_knob=True)
+    yield sign("This rate has one sign at any two points of the box", at_least, product, d.program, for_any_knob=True)
 
 
 PROOF = Proof(
@@ -66,15 +66,16 @@ $L_k$ the largest rate the slope differs between two scores by at most $L_k |q_T
         ),
         *(step for program in programs().values() for d in derive(program) for step in _in_the_decision(d)),
         Argument("A function whose rate has one sign is monotone: $f''$ is least and largest at ends of the box."),
-        Identity("The weight moves with the score at the rate", rate(q**e, q), chain),
-        Identity("and that rate moves at", rate(chain, q), e * (e - 1) * q ** (e - 2)),
+        Identity("The derivative of the weight in the score", rate(q**e, q), chain),
+        Identity("The derivative of that rate", rate(chain, q), e * (e - 1) * q ** (e - 2)),
         Inequality(
-            r"which is not negative for $e \ge 1$ ($p = q^{e - 2} > 0$)",
+            r"This derivative is not negative for $e \ge 1$ ($p = q^{e - 2} > 0$).",
             at_least(e * (e - 1) * power, sp.Integer(0)),
             given=(at_least(e, sp.Integer(1)),),
         ),
         Inequality(
-            r"and not positive for $e \le 1$: between two scores it is largest at one of them.",
+            r"It is not positive for $e \le 1$, so the rate is monotone: between two scores it is largest at one of "
+            r"them.",
             at_most(e * (e - 1) * power, sp.Integer(0)),
             given=(at_most(e, sp.Integer(1)),),
         ),
@@ -83,7 +84,7 @@ $L_k$ the largest rate the slope differs between two scores by at most $L_k |q_T
             r"the slope differs by at most $|\varphi(x)|$ times that."
         ),
         Inequality(
-            "What is monotone lies between its values at the ends, so the larger one bounds it.",
+            "A monotone function lies between its values at the ends, so the larger one bounds it.",
             at_most(value, sp.Max(low_end, high_end)),
             given=(sp.Or(sp.And(value >= low_end, value <= high_end), sp.And(value <= low_end, value >= high_end)),),
         ),

@@ -1,4 +1,4 @@
-"""When does the order of two gains survive another damping? The exact condition."""
+"""Damping: the necessary and sufficient condition for two gains to keep their order."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def gain(square: int, eigenvalue: int, damping: int) -> sp.Expr:
 
 PROOF = Proof(
     title="Damping and the order of the gains",
-    source="Appendix C of the paper, made exact",
+    source="Appendix C of the paper, with a necessary and sufficient condition",
     statement=r"""
 Let the eigenvalues of layer $k$'s curvature lie in $[\lambda_k, \Lambda_k]$, and let the damping rise from $\tau$ to
-$\tau' > \tau$. Layer 1 keeps its place above layer 2, whatever curvatures and gradients have these bounds and gains,
-exactly if
+$\tau' > \tau$. Layer 1 keeps its place above layer 2, for all curvatures and gradients with these bounds and gains,
+if and only if
 
 $$\zeta_1^2(\tau)\, \frac{\lambda_1 + \tau}{\lambda_1 + \tau'} \;\ge\; \zeta_2^2(\tau)\, \frac{\Lambda_2 +
 \tau}{\Lambda_2 + \tau'}.$$
@@ -40,12 +40,12 @@ In particular layers with one and the same eigenvalue keep their order, and in g
             sp.Mul(p / (h + tau), (h + tau) / (h + s), evaluate=False),
         ),
         Inequality(
-            r"The factor rises with the eigenvalue: flat directions lose most.",
+            r"The factor rises with the eigenvalue, so it is smallest in flat directions.",
             at_least((h + tau) / (h + s), (low + tau) / (low + s)),
             given=(at_least(h, low), above(s, tau)),
         ),
         Inequality(
-            r"And so it is at most that of the largest eigenvalue.",
+            r"So the factor is at most that of the largest eigenvalue.",
             at_most((h + tau) / (h + s), (high + tau) / (high + s)),
             given=(at_most(h, high), above(s, tau)),
         ),
@@ -65,10 +65,10 @@ In particular layers with one and the same eigenvalue keep their order, and in g
         ),
         Argument(r"It is necessary: where it fails, the two extreme gradients of step 4 are out of order at $\tau'$."),
         Numeric(
-            r"An order that turns round, one parameter each: $g_1^2 = 2$, $h_1 = 0$ against $g_2^2 = 5$, $h_2 = 2$. "
+            r"An order that reverses, one parameter each: $g_1^2 = 2$, $h_1 = 0$ against $g_2^2 = 5$, $h_2 = 2$. "
             r"At $\tau = 1$",
             above(gain(2, 0, 1), gain(5, 2, 1)),
         ),
-        Numeric(r"but at $\tau' = 2$", above(gain(5, 2, 2), gain(2, 0, 2))),
+        Numeric(r"The order at $\tau' = 2$ is the opposite.", above(gain(5, 2, 2), gain(2, 0, 2))),
     ),
 )

@@ -16,7 +16,7 @@ from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, P
 gap, low_gap, high_gap, best, dual, value = sp.symbols(r"phi phi_l phi_h F_{opt} D_w F_w", real=True)
 excess = sp.Symbol("s", real=True)
 low_w, high_w = sp.symbols("w_l w_h", nonnegative=True)
-theta, share, price, relax, divisor, sizes = sp.symbols("theta t nu mu d S", nonnegative=True)
+theta, share, multiplier, relax, divisor, sizes = sp.symbols("theta t nu mu d S", nonnegative=True)
 total, exponent, power = sp.symbols("s e p", positive=True)
 gains, lows, highs = (sp.symbols(f"{name}_1:4", positive=True) for name in "gab")
 
@@ -42,7 +42,7 @@ $$F_w(x) - D_w(\nu) = \sum_k \varphi_k(w_k) + \sigma \nu B, \qquad \varphi_k(w_k
 \min_y \bigl[ f_k(y; w_k) + \sigma \nu r_k(y) \bigr],$$
 
 with $B$ the budget or target, and every $\varphi_k$ is convex in $w_k$. So over the box the gap is largest where
-every $w_k$ stands at an end of its interval: $2K$ evaluations bound the regret for all scores in the box, and the
+every $w_k$ is at an end of its interval: $2K$ evaluations bound the regret for all scores in the box, and the
 result holds for every choice of $\nu$.
 """,
     steps=(
@@ -50,7 +50,7 @@ result holds for every choice of $\nu$.
             "Weak duality: $D_w$ is the least of all values of the Lagrangian, also of that at the optimum $F_{opt}$ "
             r"for these weights, which keeps the constraint ($s \le 0$). So the gap bounds the regret.",
             at_most(value - best, value - dual),
-            given=(at_least(best + price * excess, dual), at_most(excess, sp.Integer(0))),
+            given=(at_least(best + multiplier * excess, dual), at_most(excess, sp.Integer(0))),
         ),
         *(_linear(d) for program in programs().values() for d in derive(program)),
         Argument(
@@ -59,19 +59,18 @@ result holds for every choice of $\nu$.
             "convex."
         ),
         Identity(
-            "Between the bounds of the box that can be seen: the curvature of the allocation's dual term, from its "
-            "closed form,",
+            "Inside the box this is explicit: the curvature of the allocation's dual term, from its closed form,",
             sp.Derivative(capacity.dual, (w, 2)),
             -gamma / w,
         ),
-        Inequality("is negative,", below(-gamma / w, sp.Integer(0))),
+        Inequality("This curvature is negative.", below(-gamma / w, sp.Integer(0))),
         Identity(
-            "and so is that of pruning,",
+            "The curvature of the dual term of pruning, from its closed form.",
             sp.Derivative(sparsity.dual, (v, 2)),
             -((bits + MULTIPLIER) ** 2) * n**2 / (2 * eta * v**3),
         ),
         Inequality(
-            "as long as there is a price.",
+            "This curvature is negative if the total price is positive.",
             below(-((bits + MULTIPLIER) ** 2) * n**2 / (2 * eta * v**3), sp.Integer(0)),
             given=(above(bits + MULTIPLIER, sp.Integer(0)),),
         ),
@@ -105,7 +104,7 @@ result holds for every choice of $\nu$.
             given=(at_least(gains[0], lows[0]), at_most(gains[1], highs[1]), at_most(gains[2], highs[2])),
         ),
         Inequality(
-            "and at most",
+            "The share of the first is at most",
             at_most(gains[0] / sum(gains), highs[0] / (highs[0] + lows[1] + lows[2])),
             given=(at_most(gains[0], highs[0]), at_least(gains[1], lows[1]), at_least(gains[2], lows[2])),
         ),
@@ -120,18 +119,18 @@ result holds for every choice of $\nu$.
             "again ([halving a box](boxes.md))."
         ),
         Identity(
-            "Gains can stand for shares where $F$ is homogeneous of degree $e$ in them: the regret at the shares is "
+            "Gains can replace shares if $F$ is homogeneous of degree $e$ in them: the regret at the shares is "
             "that at the gains over $s^e$, $s$ their sum. The curvature of $s^e$ is",
             sp.Derivative(total**exponent, (total, 2)),
             exponent * (exponent - 1) * total ** (exponent - 2),
         ),
         Inequality(
-            r"not negative for $e \ge 1$ ($p = s^{e - 2} > 0$),",
+            r"The curvature of $s^e$ is not negative for $e \ge 1$ ($p = s^{e - 2} > 0$).",
             at_least(exponent * (exponent - 1) * power, sp.Integer(0)),
             given=(at_least(exponent, sp.Integer(1)),),
         ),
         Inequality(
-            r"and not positive for $e \le 1$.",
+            r"The curvature of $s^e$ is not positive for $e \le 1$.",
             at_most(exponent * (exponent - 1) * power, sp.Integer(0)),
             given=(at_most(exponent, sp.Integer(1)),),
         ),

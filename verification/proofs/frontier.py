@@ -1,4 +1,4 @@
-"""The whole trade-off curve: closed form between its breakpoints, slope equal to the multiplier."""
+"""The trade-off curve: closed form between its breakpoints, slope equal to the multiplier."""
 
 from __future__ import annotations
 
@@ -36,31 +36,33 @@ PROOF = Proof(
     source="goes beyond the paper",
     statement=r"""
 Sort the layers of an allocation by $r_k = c_k / w_k$ and let $W_j$, $C_j$ be the sums of weights and costs of the
-first $j$. For budgets between $B_j = r_j W_j - C_j$ and $B_{j+1} = r_{j+1} W_j - C_j$ exactly the first $j$ layers are
-active, with $m_k = \frac{(B + C_j) w_k}{c_k W_j} - 1$, the multiplier is
-$\lambda = \frac{\gamma W_j}{B + C_j} - \alpha$ until it reaches 0, and the optimal value falls with slope $-\lambda$:
-it is convex in $B$. For pruning $\rho_k = P n_k / (w_k N)$ between two breakpoints, and the optimal value rises with
-slope $\lambda = 2 \eta P / N - b$.
+first $j$. For budgets between $B_j = r_j W_j - C_j$ and $B_{j+1} = r_{j+1} W_j - C_j$ the first $j$ layers and no
+others are active, with $m_k = \frac{(B + C_j) w_k}{c_k W_j} - 1$, the multiplier is $\lambda = \frac{\gamma W_j}{B +
+C_j} - \alpha$ until it reaches 0, and the optimal value falls with slope $-\lambda$: it is convex in $B$. For pruning
+$\rho_k = P n_k / (w_k N)$ between two breakpoints, and the optimal value rises with slope $\lambda = 2 \eta P / N -
+b$.
 """,
     assumptions=(
-        r"No floors. Where some layers stand at their cap, $B$ and $P$ are what these leave, and the sums are over the "
+        r"No floors. If some layers are at their cap, $B$ and $P$ are the limits minus their use, and the sums are "
+        r"over the "
         r"layers inside their box; $N = \sum_k n_k^2 / w_k$.",
     ),
     steps=(
         Identity(
-            "The slope of the Lagrangian vanishes for this plan and this multiplier, from the declaration: layers "
-            "whose $m_k$ is positive stand where they should.",
+            "The slope of the Lagrangian is 0 for this plan and this multiplier, from the declaration: layers with "
+            "positive $m_k$ are stationary.",
             sp.Subs(derived.stationarity, (m, MULTIPLIER), (capacity, multiplier)),
             sp.Integer(0),
         ),
         Inequality(
-            r"The first $j$ are positive above $B_j$ ($r$ is the quotient of layer $j$, $r_k$ that of an earlier one),",
+            r"The first $j$ are positive above $B_j$ ($r$ is the quotient of layer $j$, $r_k$ that of an earlier one).",
             above((B + C) / (own * W) - 1, sp.Integer(0)),
             given=(above(B, rate * W - C), at_most(own, rate)),
         ),
         Inequality(
-            r"and up to $B_{j+1}$ every other layer ($r_k \ge r$, now that of layer $j + 1$) would lose: at $m_k = 0$ "
-            "the slope of its Lagrangian is not negative.",
+            r"Up to $B_{j+1}$ the slope of the Lagrangian of every other layer ($r_k \ge r$, now that of layer $j + "
+            r"1$) "
+            "is not negative at $m_k = 0$.",
             at_least(derived.stationarity.subs({m: 0, MULTIPLIER: multiplier}), sp.Integer(0)),
             given=(at_most(B, rate * W - C), at_least(c / w, rate)),
         ),
@@ -80,12 +82,12 @@ slope $\lambda = 2 \eta P / N - b$.
             at_most(alpha - gamma * W / (B + C), alpha - gamma * W / (B + rate + C)),
         ),
         Identity(
-            r"Where the next layer becomes active, $B = r W_j - C_j$ with its own quotient, its capacity is 0,",
+            r"Where the next layer becomes active, $B = r W_j - C_j$ with its own quotient, its capacity is 0.",
             sp.Subs((B + C + c) * w / (c * (W + w)) - 1, B, entry),
             sp.Integer(0),
         ),
         Identity(
-            "and the price is the same from both sides: the slope of the value has no jump.",
+            "The level is the same from both sides, so the slope of the value has no jump.",
             sp.Subs(W / (B + C), B, entry),
             sp.Subs((W + w) / (B + C + c), B, entry),
         ),
@@ -101,12 +103,12 @@ slope $\lambda = 2 \eta P / N - b$.
             n**2 / (v * N) * (2 * eta * P / N - bits),
         ),
         Inequality(
-            r"It rises with the target: what is more on one piece,",
+            r"The slope rises with the target on one piece.",
             below(2 * eta * P / N - bits, 2 * eta * (P + rate) / N - bits),
         ),
         Inequality(
-            "and a layer that reaches its cap $u$, where $P n_k / (w_k N) = u$, takes its $n_k^2 / w_k$ out of $N$ "
-            "and its $n_k u$ out of $P$ and leaves the price as it is.",
+            "A layer that reaches its cap $u$, where $P n_k / (w_k N) = u$, reduces $N$ by $n_k^2 / w_k$ and $P$ by "
+            "$n_k u$, and the level does not change.",
             equal((P - n * cap) / N_next, P / N),
             given=(equal(P * n, cap * v * N), equal(N_next, N - n**2 / v)),
         ),

@@ -47,8 +47,8 @@ $A = G G^{\top} / N$ the Gram matrix and $g = G^{\top} \mathbf{1} / N$. Then
 $$\zeta^2 = g^{\top} (F + \tau I)^{-1} g = \tfrac{1}{N}\, \mathbf{1}^{\top} A (A + \tau I)^{-1} \mathbf{1}, \qquad 0
 \le \zeta^2 < 1.$$
 
-As $\tau \to 0$ the gain tends to the share of $\mathbf{1}$ that lies in the range of $A$: to 1 for every layer whose
-$N$ gradients are linearly independent.
+As $\tau \to 0$ the gain tends to the squared length of the projection of $\mathbf{1} / \sqrt{N}$ on the range of $A$:
+to 1 for every layer with $N$ linearly independent gradients.
 """,
     assumptions=(r"$\tau > 0$; $P = (F + \tau I)^{-1}$ and $S = (A + \tau I)^{-1}$.",),
     steps=(
@@ -57,9 +57,9 @@ $N$ gradients are linearly independent.
             (gram + tau) * G,
             G * (fisher + tau),
         ),
-        Identity("Multiply by $S$ from the left", S * (A + tau) * G * P, G * P, given=((S * A, 1 - tau * S),)),
+        Identity("Multiply by $S$ from the left.", S * (A + tau) * G * P, G * P, given=((S * A, 1 - tau * S),)),
         Identity(
-            "and by $P$ from the right:",
+            "Multiply by $P$ from the right.",
             S * G * (fisher + tau) * P,
             S * G,
             given=((Gt * G * P, N * (1 - tau * P)),),
@@ -72,7 +72,7 @@ $N$ gradients are linearly independent.
             given=((G * P, S * G), (G * Gt, N * A)),
         ),
         Identity(
-            "Two gradients of one parameter, both forms written out without the rules above.",
+            "Both forms for two gradients of one parameter, without the rules above.",
             direct_gain(pair, tau),
             gram_gain(pair, tau),
         ),
@@ -81,14 +81,14 @@ $N$ gradients are linearly independent.
             r"1, expanded in them, the gain is a mean of "
             r"$\frac{a}{a + \tau}$ over the eigenvalues $a \ge 0$ of $A$, weighted by its squared components."
         ),
-        Inequality("Each of these is at least 0", at_least(eigenvalue / (eigenvalue + tau), sp.Integer(0))),
-        Inequality("and less than 1, and so is their mean.", below(eigenvalue / (eigenvalue + tau), sp.Integer(1))),
+        Inequality("Each of these is at least 0.", at_least(eigenvalue / (eigenvalue + tau), sp.Integer(0))),
+        Inequality("Each is less than 1, and so is their mean.", below(eigenvalue / (eigenvalue + tau), sp.Integer(1))),
         Identity(
-            r"As $\tau$ falls to 0 it tends to 1 for a positive eigenvalue",
+            r"As $\tau$ falls to 0 the term of a positive eigenvalue tends to 1.",
             sp.Limit(a / (a + tau), tau, 0, "+"),
             sp.Integer(1),
         ),
-        Argument("while an eigenvalue 0 adds nothing at any damping."),
+        Argument("An eigenvalue 0 adds 0 at any damping."),
         Identity(
             r"So linear independence is needed: two opposite gradients have the mean 0, and "
             r"$\mathbf{1}^{\top} A \mathbf{1}$, "
@@ -99,6 +99,6 @@ $N$ gradients are linearly independent.
         ),
     ),
     remark=r"""
-Damping decides the ranking: without it all layers with independent gradients have the same gain, 1.
+The ranking depends on the damping: without damping all layers with independent gradients have the same gain, 1.
 """,
 )

@@ -1,4 +1,4 @@
-"""Whole units: greedy is optimal at equal costs, and is not at unequal ones."""
+"""Whole units: the greedy method is optimal at equal costs but not at unequal costs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from zetaplan.verification.proofs.proof import (
 objective = ALLOCATION.terms[0].objective
 unit = sp.Symbol("i", integer=True, nonnegative=True)
 gained, lost, next_one = sp.symbols("G L b", real=True)
-value, other, level = sp.symbols("V V' theta", real=True)
+value, other, threshold = sp.symbols("V V' theta", real=True)
 used, others, room, count = sp.symbols("M M' N j", nonnegative=True)
 
 
 def benefit(share: sp.Rational, units: int) -> sp.Expr:
-    """w log(1 + m), whole units taken from none."""
+    """w log(1 + m), the benefit of m whole units."""
     return share * sp.log(1 + units)
 
 
@@ -35,35 +35,35 @@ PROOF = Proof(
     title="Whole units: where greedy is optimal",
     source="goes beyond the paper",
     statement=r"""
-Let capacities be whole numbers. If all units cost the same, taking the unit with the largest benefit again and again
-until the budget is used up (or no unit benefits) is optimal. If costs differ it is not, neither by benefit nor by
-benefit per cost.
+Let capacities be whole numbers. If all units cost the same, repeatedly taking the unit with the largest
+benefit until the budget is used up (or no unit has a benefit) is optimal. If costs differ it is not optimal, neither by
+benefit nor by benefit per cost.
 """,
     steps=(
         Identity(
-            "The benefit of one unit more, from the declaration.",
+            "The benefit of one more unit, from the declaration.",
             objective - objective.subs(m, m + 1),
             gamma * w * sp.log((2 + m) / (1 + m)) - alpha * c,
         ),
         Inequality(
-            "It falls from unit to unit, as the quotient inside the logarithm does and a logarithm rises.",
+            "The benefit falls from unit to unit, because the quotient inside the logarithm falls.",
             above((2 + unit) / (1 + unit), (3 + unit) / (2 + unit)),
         ),
         Argument(
             r"Let greedy end with $M$ of the $N$ units that the budget allows, and let $\theta \ge 0$ be the largest "
-            "benefit of a unit that could come next, or 0. As the next units' benefits only fall, every unit taken "
+            "benefit of a possible next unit, or 0. As the next units' benefits only fall, every unit taken "
             r"brings at least $\theta$ and every one left at most $\theta$; and greedy stopped because $M = N$ or "
             r"because $\theta = 0$."
         ),
         Inequality(
             r"Adding units to a layer brings at most $\theta$ each: from $j$ units to $j + 1$,",
-            at_most(gained + next_one, (count + 1) * level),
-            given=(at_most(gained, count * level), at_most(next_one, level)),
+            at_most(gained + next_one, (count + 1) * threshold),
+            given=(at_most(gained, count * threshold), at_most(next_one, threshold)),
         ),
         Inequality(
-            r"and taking them away costs at least $\theta$ each.",
-            at_least(lost + next_one, (count + 1) * level),
-            given=(at_least(lost, count * level), at_least(next_one, level)),
+            r"Removing units from a layer costs at least $\theta$ each.",
+            at_least(lost + next_one, (count + 1) * threshold),
+            given=(at_least(lost, count * threshold), at_least(next_one, threshold)),
         ),
         Argument(
             r"Summed over the layers: any other plan, of $M'$ units and value $V'$, has $V' - V \le \theta (M' - M)$. "
@@ -73,34 +73,34 @@ benefit per cost.
             "So no plan within the budget is better than greedy's.",
             at_most(other, value),
             given=(
-                at_most(other - value, level * (others - used)),
+                at_most(other - value, threshold * (others - used)),
                 at_most(others, room),
-                at_least(level, sp.Integer(0)),
-                sp.Or(equal(used, room), equal(level, sp.Integer(0))),
+                at_least(threshold, sp.Integer(0)),
+                sp.Or(equal(used, room), equal(threshold, sp.Integer(0))),
             ),
         ),
         Numeric(
             r"**Unequal costs, by benefit per cost.** Two layers, $c = (2, 3)$, $q = (\tfrac37, \tfrac47)$, "
             r"$\beta = 1$, budget 3. Greedy takes a unit of "
-            "layer 1, which brings more per cost,",
+            "layer 1, which brings more per cost.",
             above(benefit(small, 1) / 2, benefit(large, 1) / 3),
         ),
         Numeric(
-            "and has 1 left, which buys nothing. A unit of layer 2 would have brought more.",
+            "The remaining budget of 1 buys no unit. A unit of layer 2 would have brought more.",
             above(benefit(large, 1), benefit(small, 1)),
         ),
         Numeric(
             r"**Unequal costs, by benefit.** $c = (1, 3)$, same shares and budget. Greedy takes a unit of layer 2, "
-            r"which brings more,",
+            r"which brings more.",
             above(benefit(large, 1), benefit(small, 1)),
         ),
         Numeric(
-            "and nothing is left. Three units of layer 1 would have brought more.",
+            "The remaining budget is 0. Three units of layer 1 would have brought more.",
             above(benefit(small, 3), benefit(large, 1)),
         ),
     ),
     remark=r"""
-With unequal costs the problem is a nonlinear knapsack. `zp.solve_integer` uses greedy where it is proved optimal,
-dynamic programming or branch and bound where it is not, and reports the gap to the continuous dual bound.
+With unequal costs the problem is a nonlinear knapsack. `zp.solve_integer` uses the greedy method if it is proved
+optimal, and dynamic programming or branch and bound otherwise, and reports the gap to the continuous dual bound.
 """,
 )

@@ -1,4 +1,4 @@
-"""One kernel under the declared programs: a clipped line per decision, and a search that ends."""
+"""The knapsack equation of the declared programs: a clipped line per decision, and a finite search."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import sympy as sp
 
-from zetaplan.spec.derivation import PRICE, Derivation, derive
+from zetaplan.spec.derivation import TOTAL_PRICE, Derivation, derive
 from zetaplan.spec.program import MULTIPLIER, Program
 from zetaplan.spec.programs import programs
 from zetaplan.spec.programs.joint import JOINT
@@ -40,12 +40,12 @@ def clip(x: sp.Expr) -> sp.Expr:
 
 def levels(program: Program) -> tuple[sp.Expr, ...]:
     """The scalars through which the decisions of a program depend on lambda, each once."""
-    return tuple(dict.fromkeys(d.price.subs(PRICE, d.total_price) for d in derive(program)))
+    return tuple(dict.fromkeys(d.level.subs(TOTAL_PRICE, d.total_price) for d in derive(program)))
 
 
 def has_rational_root(program: Program) -> bool:
-    """Does the program have one level, and are slope, offset, level and multiplier rational functions of its data?"""
-    parts = (part for d in derive(program) for part in (d.slope, d.offset, d.price, d.inverse_price))
+    """Whether the program has one level, and slope, offset, level and multiplier are rational functions of its data."""
+    parts = (part for d in derive(program) for part in (d.slope, d.offset, d.level, d.inverse_level))
     return len(levels(program)) == 1 and all(part.is_rational_function(*part.free_symbols) for part in parts)
 
 
@@ -59,15 +59,15 @@ RATIONAL = _named(filter(has_rational_root, programs().values()))
 
 
 def _line(d: Derivation) -> Iterator[Step]:
-    """The stationary point is slope times level plus offset, and the level moves one way."""
-    level, name = latex(d.price), d.program.name
+    """The stationary point is slope times level plus offset, and the level is monotone in lambda."""
+    level, name = latex(d.level), d.program.name
     yield Identity(
         f"`{name}`: with $\\pi = {sp.latex(d.total_price)} > 0$ the Lagrangian is stationary in "
         f"${sp.latex(d.term.decision)}$ at this line in the level $u = {level}$.",
         sp.Subs(
-            d.stationarity.subs(MULTIPLIER, PRICE - d.total_price + MULTIPLIER),
+            d.stationarity.subs(MULTIPLIER, TOTAL_PRICE - d.total_price + MULTIPLIER),
             d.term.decision,
-            d.slope * d.price + d.offset,
+            d.slope * d.level + d.offset,
         ),
         sp.Integer(0),
         given=_ranges(d.program),
@@ -79,10 +79,10 @@ def _line(d: Derivation) -> Iterator[Step]:
         combined,
         plain,
     )
-    moves = sp.diff(d.price, PRICE)
-    yield Identity(f"The level ${level}$ moves with $\\pi$ at the rate", rate(d.price, PRICE), moves)
+    moves = sp.diff(d.level, TOTAL_PRICE)
+    yield Identity(f"The derivative of the level ${level}$ in $\\pi$", rate(d.level, TOTAL_PRICE), moves)
     way = "negative: the decision, which uses the resource, falls" if d.uses else "positive: the decision rises"
-    yield sign(f"which is {way} as $\\lambda$ rises", below if d.uses else above, moves, d.program)
+    yield sign(f"The derivative is {way} as $\\lambda$ rises", below if d.uses else above, moves, d.program)
 
 
 def _ranges(program: Program) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
@@ -92,26 +92,26 @@ def _ranges(program: Program) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
 
 
 capacity, sparsity = (
-    (d.slope * d.price + d.offset).subs({PRICE: multiplier, d.term.weight: 1, d.term.data: 1, **defaults})
+    (d.slope * d.level + d.offset).subs({TOTAL_PRICE: multiplier, d.term.weight: 1, d.term.unit_cost: 1, **defaults})
     for d in derive(JOINT)
     for defaults in [{scalar.symbol: sp.nsimplify(scalar.default) for scalar in JOINT.scalars}]
 )
 IRRATIONAL = sp.sqrt(3) - 1
 
 PROOF = Proof(
-    title="One kernel, and an algorithm that ends",
+    title="One equation, and a finite algorithm",
     source="goes beyond the paper; the knapsack is that of Helgason, Kennington and Lall (1980) and Brucker (1984)",
     statement=rf"""
 In every declared program each optimal decision depends on the multiplier through one scalar, its level $u$, and is a
-clipped line in it: $x_k = \operatorname{{clip}}(p_k u + r_k, l_k, h_k)$ with $p_k > 0$. Every level moves one way with
-$\lambda$, so the constraint is relieved as $\lambda$ rises.
+clipped line in it: $x_k = \operatorname{{clip}}(p_k u + r_k, l_k, h_k)$ with $p_k > 0$. Every level is monotone in
+$\lambda$, and the excess over the limit falls as $\lambda$ rises.
 
 **One level** ({ONE}). The optimum is a root of
 
 $$\sum_k a_k \operatorname{{clip}}(p_k u + r_k, l_k, h_k) = R,$$
 
 continuous, piecewise linear and non-decreasing in $u$, with at most $2K$ bends. A search that keeps a bracket and
-solves one linear piece at a time finds the root after at most $2K + 1$ pieces, exactly: no tolerance is needed. In
+solves one linear piece at a time finds the root after at most $2K + 1$ pieces without a tolerance. In
 {RATIONAL} slope, offset, level and multiplier are rational functions of the data, so root and multiplier are fractions.
 In the other programs they need a power or a logarithm.
 
@@ -128,7 +128,7 @@ $\lambda$ is the one positive root of an equation of degree two at most. That ro
             given=(at_most(u, v),),
         ),
         Inequality(
-            "It bends only where the line meets the floor or the cap: below the first bend it is the floor,",
+            "It bends only where the line meets the floor or the cap: below the first bend it is the floor.",
             equal(clip(p * u + r), low),
             given=(at_most(low, high), at_most(u, (low - r) / p)),
         ),
@@ -138,7 +138,7 @@ $\lambda$ is the one positive root of an equation of degree two at most. That ro
             given=(at_least(u, (high - r) / p),),
         ),
         Inequality(
-            "and in between it is the line itself.",
+            "Between both bends it is the line itself.",
             equal(clip(p * u + r), p * u + r),
             given=(at_least(u, (low - r) / p), at_most(u, (high - r) / p)),
         ),
@@ -148,13 +148,13 @@ $\lambda$ is the one positive root of an equation of degree two at most. That ro
             r"$S + G u$ with $G \ge 0$ the sum of $a_k p_k$ over the layers inside their box."
         ),
         Inequality(
-            "Solve the line of the piece on which $u$ lies. Where the sum at $u$ is below $R$, its solution $u'$ is "
+            "Solve the line of the piece of $u$. If the sum at $u$ is below $R$, its solution $u'$ is "
             "to the right of $u$, as is every root, since the sum does not fall.",
             above(v, u),
             given=(equal(used + growth * v, limit), below(used + growth * u, limit)),
         ),
         Inequality(
-            "Where it is above $R$, both are to the left; where the solution lies on the same piece, it is the root.",
+            "If the sum at $u$ is above $R$, both are to the left of $u$. A solution on the same piece is the root.",
             below(v, u),
             given=(equal(used + growth * v, limit), above(used + growth * u, limit)),
         ),
@@ -170,28 +170,33 @@ $\lambda$ is the one positive root of an equation of degree two at most. That ro
             r"$G_1 / \lambda$ by their capacities and $- G_2 \lambda$ by their sparsities, and the rest is constant."
         ),
         Inequality(
-            "That falls, also where only one of the two kinds is inside its box; so it has one root at most.",
+            "This use falls with the multiplier, also if only one of the two kinds is inside its box. So it has at "
+            "most one root.",
             above(rising / multiplier - falling * multiplier, rising / other - falling * other),
             given=(below(multiplier, other),),
         ),
         Identity(
-            r"With $r = R - S$ what the constraint leaves to it, the root is that of a quadratic equation.",
+            r"With $r = R - S$, the limit minus the constant use, the root is that of a quadratic equation.",
             sp.Subs(rising / u - falling * u - r, u, (sp.sqrt(r**2 + 4 * rising * falling) - r) / (2 * falling)),
             sp.Integer(0),
         ),
         Identity(
-            r"An example without a fraction: one layer of `joint`, everything 1, and $B = 0$. What its capacity uses, "
+            r"An example whose root is not a fraction: one layer of `joint`, everything 1, and $B = 0$. What its "
+            r"capacity uses, "
             r"from the declaration, is what its sparsity frees at $\lambda = \sqrt3 - 1$:",
             sp.Subs(capacity, multiplier, IRRATIONAL),
             sp.Subs(sparsity, multiplier, IRRATIONAL),
         ),
-        Numeric("Both are inside their boxes: above 0", above(capacity.subs(multiplier, IRRATIONAL), sp.Integer(0))),
-        Numeric("and below 1.", below(sparsity.subs(multiplier, IRRATIONAL), sp.Integer(1))),
-        Argument(r"No fraction is $\sqrt3 - 1$, for then $\sqrt3$ would be one."),
+        Numeric(
+            "Both are inside their boxes: they are above 0.",
+            above(capacity.subs(multiplier, IRRATIONAL), sp.Integer(0)),
+        ),
+        Numeric("Both are below 1.", below(sparsity.subs(multiplier, IRRATIONAL), sp.Integer(1))),
+        Argument(r"$\sqrt3 - 1$ is not a fraction, because $\sqrt3$ is not."),
     ),
     remark=r"""
 The paper's bisection halves an interval of multipliers: $\log_2 (\lambda_{\max} / \varepsilon)$ evaluations of the
-same sum for a tolerance $\varepsilon$, as claimed. What it returns is near the multiplier; what this search returns is
+same sum for a tolerance $\varepsilon$, as claimed. Bisection returns a number near the multiplier; this search returns
 the multiplier.
 """,
 )

@@ -1,4 +1,4 @@
-"""Lemma 1: the minimiser of a damped quadratic model and what it is worth."""
+"""Lemma 1: the minimiser of a damped quadratic model and its decrease."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ $d^{*} = -\tilde{H}^{-1} g$, and $-Q(d^{*}) = \tfrac12 \zeta^2$ with $\zeta^2 = 
             given=(*INVERSE, SCALAR),
         ),
         Identity(
-            r"At $d = -Mg$ the square vanishes, and the decrease is half the gain.",
+            r"At $d = -Mg$ the square is 0, and the decrease is half the gain.",
             -(gt * (-M * g) + (-gt * M) * H * (-M * g) / 2),
             gain / 2,
             given=INVERSE[:1],
         ),
         Argument(
-            r"As $\tilde{H}$ is positive definite, the square in step 1 is positive unless $d = -Mg$: no other step "
-            r"is as good."
+            r"As $\tilde{H}$ is positive definite, the square in step 1 is positive unless $d = -Mg$: $d = -Mg$ is the "
+            r"only minimiser."
         ),
         Inequality(
-            r"What positive definite means, for two parameters: positive leading minors make the square positive.",
+            r"Positive definiteness for two parameters: positive leading minors make the square positive.",
             above(a * x**2 + 2 * b * x * y + c * y**2, sp.Integer(0)),
             given=(above(a, sp.Integer(0)), above(a * c - b**2, sp.Integer(0)), above(x**2 + y**2, sp.Integer(0))),
         ),
@@ -55,7 +55,6 @@ $d^{*} = -\tilde{H}^{-1} g$, and $-Q(d^{*}) = \tfrac12 \zeta^2$ with $\zeta^2 = 
         ),
     ),
     remark=r"""
-The paper's abstract calls $\zeta^2$ "twice the decrease", its introduction the decrease itself. The factor 2 belongs
-there.
+The paper's abstract calls $\zeta^2$ "twice the decrease", its introduction the decrease itself. The abstract is right.
 """,
 )

@@ -1,4 +1,4 @@
-"""What noise alone contributes to a gain, and an estimate without that part."""
+"""The contribution of noise to a gain, and an unbiased estimate."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PROOF = Proof(
     statement=r"""
 Let $Q(\hat g) = \hat g^{\top} M \hat g$ be a gain estimated from the mean $\hat g$ of $N$ sample gradients.
 
-* If the samples' gradients had random signs, nothing would be left to gain, and yet block-fisher would report
+* If the samples' gradients had random signs, the true gain would be 0, but block-fisher would report
   $\operatorname{tr}\bigl(A (A + \tau I)^{-1}\bigr) / N$ on average: the noise floor. It is below 1.
 * If $M$ does not depend on these samples and they are independent with mean $g$ and covariance $\Sigma$, then
   $\mathrm{E}\, Q(\hat g) = g^{\top} M g + \operatorname{tr}(M \Sigma) / N$: the estimate is too large by the second
@@ -44,14 +44,14 @@ Let $Q(\hat g) = \hat g^{\top} M \hat g$ be a gain estimated from the mean $\hat
             own,
         ),
         Argument(
-            r"For any $N$: $\mathrm{E}\, s_i s_j$ is 1 if $i = j$ and 0 otherwise, so "
-            r"$\mathrm{E}\, s^{\top} M s = \operatorname{tr} M$. Turning signs round, "
+            r"For any $N$ $\mathrm{E}\, s_i s_j$ is 1 if $i = j$ and 0 otherwise, so "
+            r"$\mathrm{E}\, s^{\top} M s = \operatorname{tr} M$. Multiplying by signs, "
             r"$G \to \operatorname{diag}(s)\, G$, turns $A$ into $\operatorname{diag}(s) A \operatorname{diag}(s)$ "
             r"and leaves $F$ as it is, so the gain becomes "
             r"$\tfrac1N s^{\top} A (A + \tau I)^{-1} s$ ([Gram expression](gram.md)), whose mean is the floor."
         ),
         Inequality(
-            r"The floor is the mean over all eigenvalues of what is less than 1.",
+            r"The floor is the mean of $\frac{a}{a + \tau} < 1$ over all eigenvalues.",
             below(eigenvalue / (eigenvalue + tau), sp.Integer(1)),
         ),
         Identity(
@@ -68,20 +68,20 @@ Let $Q(\hat g) = \hat g^{\top} M \hat g$ be a gain estimated from the mean $\hat
             r"$N$ of the second."
         ),
         Identity(
-            "So the gain of the mean gradient is biased",
+            "So the gain of the mean gradient is biased.",
             (N * (N - 1) * signal + N * (signal + noise)) / N**2,
             signal + noise / N,
         ),
-        Inequality("upwards,", at_least(signal + noise / N, signal)),
+        Inequality("The bias is not negative.", at_least(signal + noise / N, signal)),
         Identity(
-            f"and the mean over the pairs is not, here for $N = {SAMPLES}$ with $M_{{ij}} = g_i^{{\\top}} M g_j$ at "
+            f"The mean over the pairs is not biased, here for $N = {SAMPLES}$ with $M_{{ij}} = g_i^{{\\top}} M g_j$ at "
             f"its expectation.",
             pairs / (SAMPLES * (SAMPLES - 1)),
             signal,
             given=same,
         ),
         Identity(
-            f"How the code forms it: the whole sum less the samples' own terms, here for $N = {SAMPLES}$, with "
+            f"The formula of the code: the whole sum minus the samples' own terms, here for $N = {SAMPLES}$, with "
             f"$M_{{ij}} = g_i^{{\\top}} M g_j$.",
             pairs / (SAMPLES * (SAMPLES - 1)),
             (SAMPLES**2 * plug_in - own) / (SAMPLES * (SAMPLES - 1)),
@@ -89,7 +89,7 @@ Let $Q(\hat g) = \hat g^{\top} M \hat g$ be a gain estimated from the mean $\hat
         ),
     ),
     remark=r"""
-The unbiased form needs an $M$ from other samples (cross-fitting). It may be negative: that is what an unbiased
-estimate of a small number looks like.
+The unbiased form needs an $M$ from other samples (cross-fitting). An unbiased estimate of a small
+number may be negative.
 """,
 )

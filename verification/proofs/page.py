@@ -1,4 +1,4 @@
-"""The pages of the documentation that show the proofs: what is printed is what has just been checked."""
+"""Documentation pages of the proofs, printed from the expressions that are checked when the pages are built."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KINDS = {
     "sympy": "identities, derivatives and limits, symbolically",
     "SMT": "inequalities for all values of the variables; z3 finds no model of the negation",
     "Arb": "inequalities between constants, in balls that rounding cannot leave",
-    "words": "arguments that no machine has checked",
+    "words": "arguments without a machine check",
 }
 
 
@@ -29,22 +29,23 @@ def _index() -> str:
     header = " | ".join(KINDS)
     return f"""# Proofs
 
-Each theorem is a value in `verification/proofs/`. Its steps were checked when this page was built, and a step that
-did not hold would have stopped the build. The formulas are printed from the expressions that were checked; those
-about a program come from its declaration.
+Each theorem is a value in `verification/proofs/`. Its steps are checked whenever this page is built, and a step that
+does not hold stops the build. The formulas are printed from the checked expressions. Formulas about a program come from
+its declaration.
 
-| checked by | steps | what that means |
+| checked by | steps | meaning |
 |---|---:|---|
 {kinds}
 
-A sum over any number of layers, a basis of eigenvectors and "hence it is optimal" are words; what was checked is each
-layer's part. For pruning with [three layers](three_layers.md) the whole theorem is one checked formula.
+Sums over any number of layers, bases of eigenvectors and conclusions such as "hence it is optimal" are words; the
+checked steps are about single layers. For pruning with [three layers](three_layers.md) the whole theorem is one checked
+formula.
 
 | theorem | {header} |
 |---|{"---:|" * len(KINDS)}
 {rows}
 
-Which of the paper's claims these theorems settle, and how, is the subject of the [claims ledger](../ledger.md).
+The [claims ledger](../ledger.md) lists the claims of the paper that these theorems prove, correct or refute.
 """
 
 

@@ -1,9 +1,9 @@
-"""A proof as a value: what is stated, under which assumptions, and steps that a machine checks where it can.
+"""Proofs as values: a statement, its assumptions, and steps, most of which are checked by a machine.
 
     Identity     left = right, symbolically              sympy
     Inequality   for all variables, given ... , claim    an SMT solver refutes the negation (z3, real arithmetic)
     Numeric      an inequality between constants         balls of Arb, which rounding cannot leave
-    Argument     words                                   nobody but the reader
+    Argument     words                                   not checked by a machine
 
 The formula that is printed is the expression that is checked.
 """
@@ -23,15 +23,15 @@ from zetaplan.errors import CertificateError
 from zetaplan.verification.enclosure import evaluate
 from zetaplan.verification.proofs import smt
 
-PART, BREAK = r" \goodbreak ", r" \allowbreak "  # where a narrow page breaks a formula first, and where it may
+PART, BREAK = r" \goodbreak ", r" \allowbreak "  # preferred and possible line breaks of a formula
 SIGNS = {"==": "=", ">=": r"\ge", "<=": r"\le", ">": ">", "<": "<"}
-PRECISION = 128  # bits of a ball; no constant in a proof is nearer to its bound than 2^-100 of its size
+PRECISION = 128  # bits of a ball; constants in proofs differ from their bounds by more than 2^-100 relative
 
 Rules = tuple[tuple[sp.Expr, sp.Expr], ...]
 
 
 class _Printer(LatexPrinter):  # type: ignore[misc] # sympy has no type information
-    """As sympy's, with brackets around what a substitution is about."""
+    """The printer of sympy with brackets around the expression of a substitution."""
 
     def _print_Subs(self, substitution: sp.Subs) -> str:
         expression, variables, values = substitution.args
@@ -40,14 +40,14 @@ class _Printer(LatexPrinter):  # type: ignore[misc] # sympy has no type informat
 
 
 def latex(expression: sp.Basic) -> str:
-    """The expression as it is shown."""
+    """The expression in LaTeX."""
     return str(_Printer().doprint(expression))
 
 
 def breakable(expression: sp.Basic) -> str:
-    """The expression as it is shown, with breaks at its relation, or between its terms or alternatives.
+    """The expression in LaTeX, with breaks at its relation, or between its terms or alternatives.
 
-    Of a limit the terms are those of what is under it.
+    The breaks of a limit are those of its expression.
     """
     if isinstance(expression, sp.core.relational.Relational):
         sign = SIGNS[expression.rel_op]
@@ -70,7 +70,7 @@ def _signed(term: sp.Expr) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Step(ABC):
-    """One step: what it says in words (Markdown, mathematics between dollars)."""
+    """One step. words : Markdown, mathematics between dollars."""
 
     words: str
 
@@ -79,19 +79,19 @@ class Step(ABC):
     @property
     @abstractmethod
     def formula(self) -> str:
-        """What is checked, in LaTeX; empty where nothing is."""
+        """The checked formula in LaTeX; empty for an argument in words."""
 
     @abstractmethod
     def objection(self) -> str:
-        """Why the step does not hold; empty if it does."""
+        """The reason why the step does not hold; empty if it holds."""
 
 
 @dataclass(frozen=True, eq=False)
 class Identity(Step):
     """left = right for all values of the symbols; derivatives, limits and integrals in it are carried out.
 
-    given : equations, used as rewriting rules from left to right until nothing changes. Symbols that do not commute
-    stand for matrices and vectors.
+    given : equations, applied as rewriting rules from left to right until nothing changes. Non-commutative symbols
+    are matrices and vectors.
     """
 
     left: sp.Expr
@@ -136,7 +136,7 @@ class Inequality(Step):
 
 @dataclass(frozen=True, eq=False)
 class Numeric(Step):
-    """An inequality between constants, strict or not, which has to hold for whole balls."""
+    """An inequality between constants, strict or not, which must hold for whole balls."""
 
     claim: sp.core.relational.Relational
 
@@ -154,7 +154,7 @@ class Numeric(Step):
 
 @dataclass(frozen=True, eq=False)
 class Argument(Step):
-    """Words that no machine has checked."""
+    """An argument in words, without a machine check."""
 
     checked_by: ClassVar[str] = "words"
 
@@ -168,7 +168,7 @@ class Argument(Step):
 
 @dataclass(frozen=True, eq=False)
 class Proof:
-    """A theorem and its proof. Markdown, mathematics between dollars; source : where the statement comes from."""
+    """A theorem and its proof. Markdown, mathematics between dollars; source : origin of the statement."""
 
     title: str
     statement: str
@@ -178,7 +178,7 @@ class Proof:
     source: str = ""
 
     def check(self) -> None:
-        """Check every step. Raises CertificateError that names the proof, the step, and what speaks against it."""
+        """Check every step. Raises CertificateError with the proof, the step, and the objection."""
         for number, step in enumerate(self.steps, start=1):
             objection = step.objection()
             if objection:
@@ -187,32 +187,32 @@ class Proof:
 
     @property
     def tally(self) -> Counter[str]:
-        """How many steps were checked by what."""
+        """Number of steps by kind of check."""
         return Counter(step.checked_by for step in self.steps)
 
 
 def at_least(left: sp.Expr, right: sp.Expr) -> sp.Basic:
-    """left >= right, kept as it is written even where sympy sees at once that it is true."""
+    """left >= right without evaluation, even if sympy could simplify it to true."""
     return sp.Ge(left, right, evaluate=False)
 
 
 def at_most(left: sp.Expr, right: sp.Expr) -> sp.Basic:
-    """left <= right, kept as it is written."""
+    """left <= right, without evaluation."""
     return sp.Le(left, right, evaluate=False)
 
 
 def above(left: sp.Expr, right: sp.Expr) -> sp.Basic:
-    """left > right, kept as it is written."""
+    """left > right, without evaluation."""
     return sp.Gt(left, right, evaluate=False)
 
 
 def below(left: sp.Expr, right: sp.Expr) -> sp.Basic:
-    """left < right, kept as it is written."""
+    """left < right, without evaluation."""
     return sp.Lt(left, right, evaluate=False)
 
 
 def equal(left: sp.Expr, right: sp.Expr) -> sp.Basic:
-    """left = right as a relation, kept as it is written."""
+    """left = right as a relation, without evaluation."""
     return sp.Eq(left, right, evaluate=False)
 
 

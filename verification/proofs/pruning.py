@@ -20,12 +20,12 @@ PROOF = Proof(
     statement=r"""
 If every weight $w_k = q_k^\kappa$ is positive, the pruning program is strongly convex with constant
 $2 \eta \min_k w_k$, and its minimiser is unique. For every $\lambda \ge 0$ the Lagrangian of a layer is smallest over
-its box at $\frac{(b + \lambda) n_k}{2 \eta w_k}$, clipped. Some $\lambda$ makes this plan optimal: $\lambda = 0$ if
+its box at $\frac{(b + \lambda) n_k}{2 \eta w_k}$, clipped. This plan is optimal for some $\lambda$: $\lambda = 0$ if
 it then meets the target, else a root of $\sum_k n_k \rho_k(\lambda) = P$ in $[0, \max_k 2 \eta w_k / n_k - b]$, where
 the sum rises strictly as long as some layer is inside its box.
 
-With $w_k = 0$ for some layers the minimiser is still unique where $b + \lambda > 0$. It is not where the resource has
-no price and these layers can do more than the target asks for.
+With $w_k = 0$ for some layers the minimiser is still unique where $b + \lambda > 0$. It is not unique where $b +
+\lambda = 0$ and these layers can remove more than the target requires.
 """,
     assumptions=(r"$n_k > 0$, $\eta > 0$, $b \ge 0$, $P \le \sum_k n_k u_k$. The bracket is for $u_k = 1$.",),
     steps=(
@@ -36,43 +36,44 @@ no price and these layers can do more than the target asks for.
             given=(at_least(w, least),),
         ),
         Identity(
-            "The slope of the Lagrangian vanishes at the closed form (Eq. 15 of the paper).",
+            "The slope of the Lagrangian is 0 at the closed form (Eq. 15 of the paper).",
             sp.Subs(slope, rho, (bits + MULTIPLIER) * n / (2 * eta * w)),
             sp.Integer(0),
         ),
         Inequality(
-            "Below it the Lagrangian falls,",
+            "The Lagrangian falls below the closed form.",
             below(slope.subs(rho, other), sp.Integer(0)),
             given=(below(other, closed),),
         ),
         Inequality(
-            "and above it rises. So over a box it is smallest at the clipped closed form, and only there.",
+            "It rises above the closed form. So over a box its only minimiser is the clipped closed form.",
             above(slope.subs(rho, other), sp.Integer(0)),
             given=(above(other, closed),),
         ),
         Identity(
-            "How the closed form moves with the multiplier.", sp.Derivative(closed, MULTIPLIER), n / (2 * eta * w)
+            "The derivative of the closed form in the multiplier.", sp.Derivative(closed, MULTIPLIER), n / (2 * eta * w)
         ),
-        Inequality("It rises strictly;", above(n / (2 * eta * w), sp.Integer(0))),
+        Inequality("The closed form rises strictly.", above(n / (2 * eta * w), sp.Integer(0))),
         Inequality(
-            "clipped, it does not fall.",
+            "After clipping it does not fall.",
             at_most(sp.Min(closed, 1), sp.Min(closed.subs(MULTIPLIER, MULTIPLIER + rise), 1)),
         ),
         Inequality(
-            r"From the upper end of the bracket on the layer is removed whole. If the end is negative the target is "
+            r"From the upper end of the bracket on the layer is removed completely. If the end is negative the "
+            r"target is "
             r"exceeded at $\lambda = 0$.",
             at_least(closed, sp.Integer(1)),
             given=(at_least(MULTIPLIER, 2 * eta * w / n - bits),),
         ),
         Inequality(
-            "Before it, something of the layer is left: the sum still rises.",
+            "Below that end part of the layer is left, so the sum still rises.",
             below(closed, sp.Integer(1)),
             given=(below(MULTIPLIER, 2 * eta * w / n - bits),),
         ),
         Argument(
             r"The sum is continuous in $\lambda$ and reaches $\sum_k n_k$ at the upper end, so the root exists; by the "
-            "[certificate theorem](certificate.md) its plan is optimal. A strictly convex function has one minimiser "
-            "at most."
+            "[certificate theorem](certificate.md) its plan is optimal. A strictly convex function has at most one "
+            "minimiser."
         ),
         Identity(
             "A layer without weight has no curvature, and the constant is 0.",
@@ -80,13 +81,13 @@ no price and these layers can do more than the target asks for.
             bits * n * (1 - rho),
         ),
         Inequality(
-            "With a price its Lagrangian falls: it stands at its cap and nowhere else, and the optimal plan, which "
+            r"If $b + \lambda > 0$ its Lagrangian falls, so its only minimiser is its cap, and the optimal plan, which "
             "[minimises the Lagrangian](certificate.md), is unique.",
             below(slope.subs(w, 0), sp.Integer(0)),
             given=(above(bits + MULTIPLIER, sp.Integer(0)),),
         ),
         Identity(
-            "Without a price it may be removed in part or whole.",
+            "If $b = 0$ its objective is 0 for every sparsity.",
             sp.Subs(objective, (w, bits), (0, 0)),
             sp.Integer(0),
         ),

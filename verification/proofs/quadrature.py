@@ -1,4 +1,4 @@
-"""Lanczos gives bounds of the gain, not estimates: Gauss from below, Gauss-Radau from above."""
+"""Lanczos bounds of the gain: Gauss from below, Gauss-Radau from above."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ n = sp.Symbol("n", integer=True, nonnegative=True)
 
 
 def interpolant(error: sp.Expr) -> sp.Expr:
-    """The polynomial (1 - error) / x; error is 1 at x = 0, so the division leaves nothing."""
+    """The polynomial (1 - error) / x; error is 1 at x = 0, so the remainder is 0."""
     quotient, remainder = sp.div(sp.expand(1 - error), x, x)
     return quotient + remainder / x
 
@@ -28,7 +28,7 @@ LAST = (beta**2, (alpha_1 - a) * (omega - a))
 
 
 def integral(function: sp.Expr) -> sp.Expr:
-    """Of a polynomial over x, in the moments: 1 / x is the gain."""
+    """The integral of a polynomial over x, in the moments; the integral of 1 / x is the gain."""
     powers = sp.Poly(sp.expand(function * x), x).terms()
     return sum(sp.expand(factor) * (gain, whole, *MOMENTS)[power] for (power,), factor in powers)
 
@@ -59,15 +59,17 @@ $$\zeta^2 - \text{Gauss} = \int \frac{\prod_i (1 - x / t_i)^2}{x}\, d\mu, \qquad
             r"the matrix it is exact up to degree $2n$, with positive weights."
         ),
         Identity(
-            r"$n = 1$: what is left of $1 / x$ after the polynomial $p(x) = (1 - (1 - x / t)^2) / x$, which division "
+            r"$n = 1$: the remainder of $1 / x$ after the polynomial $p(x) = (1 - (1 - x / t)^2) / x$, which division "
             r"shows to be of degree 1,",
             1 / x - interpolant(gauss_1),
             gauss_1 / x,
         ),
-        Identity("which at the node is what the rule adds up.", sp.Subs(interpolant(gauss_1), x, t), 1 / t),
+        Identity(
+            "At the node the polynomial has the value that the rule uses.", sp.Subs(interpolant(gauss_1), x, t), 1 / t
+        ),
         Identity("$n = 2$: the same with a polynomial of degree 3,", 1 / x - interpolant(gauss_2), gauss_2 / x),
-        Identity("at the first node", sp.Subs(interpolant(gauss_2), x, t1), 1 / t1),
-        Identity("and at the second.", sp.Subs(interpolant(gauss_2), x, t2), 1 / t2),
+        Identity("The value at the first node.", sp.Subs(interpolant(gauss_2), x, t1), 1 / t1),
+        Identity("The value at the second node.", sp.Subs(interpolant(gauss_2), x, t2), 1 / t2),
         Argument(
             r"For any $n$: $\prod_i (1 - x / t_i)^2$ is 1 at $x = 0$, so $p(x) = (1 - \prod_i (1 - x / t_i)^2) / x$ "
             r"is a polynomial of degree $2n - 1$; the rule is exact for it, "
@@ -100,8 +102,8 @@ $$\zeta^2 - \text{Gauss} = \int \frac{\prod_i (1 - x / t_i)^2}{x}\, d\mu, \qquad
             at_least(gauss_2 / x, sp.Integer(0)),
         ),
         Identity(r"Gauss-Radau, $n = 1$: a polynomial of degree 2", 1 / x - interpolant(radau_1), radau_1 / x),
-        Identity("that agrees with $1 / x$ at the fixed node", sp.Subs(interpolant(radau_1), x, a), 1 / a),
-        Identity("and at the free one.", sp.Subs(interpolant(radau_1), x, t), 1 / t),
+        Identity("The polynomial agrees with $1 / x$ at the fixed node.", sp.Subs(interpolant(radau_1), x, a), 1 / a),
+        Identity("It agrees at the free node.", sp.Subs(interpolant(radau_1), x, t), 1 / t),
         Identity(
             r"One step: in the matrix of $\alpha_1, \beta, \omega$ the last entry "
             r"$\omega = a + \beta^2 / (\alpha_1 - a)$ makes $a$ an eigenvalue.",
@@ -129,14 +131,15 @@ $$\zeta^2 - \text{Gauss} = \int \frac{\prod_i (1 - x / t_i)^2}{x}\, d\mu, \qquad
             (-1) ** (n + 1) * sp.factorial(n + 1) / x ** (n + 2),
         ),
         Inequality(
-            "If $a$ is not below the spectrum the upper bound is lost: between $a$ and an eigenvalue below it the "
+            "If $a$ is not below the spectrum, the rule need not be an upper bound: between $a$ and an eigenvalue "
+            "below it the "
             "integrand is positive.",
             above(radau_1 / x, sp.Integer(0)),
             given=(above(a, x), above(t, x)),
         ),
     ),
     remark=r"""
-In floating point the matrix-vector products are rounded; what that adds has to be accounted for on top. These are
-bounds of the gain for the curvature that the products apply.
+Rounding of the matrix-vector products in floating point needs a separate bound. These are bounds of the gain for the
+curvature that the products apply.
 """,
 )

@@ -1,4 +1,4 @@
-"""Derivatives by their definition: limits of difference quotients, for which no rule of differentiation is used."""
+"""Derivatives by their definition as limits of difference quotients, without rules of differentiation."""
 
 from __future__ import annotations
 
@@ -18,4 +18,4 @@ def second_rate(f: sp.Expr, x: sp.Symbol) -> sp.Limit:
 
 
 def _limit(quotient: sp.Expr) -> sp.Limit:
-    return sp.Limit(sp.expand(quotient), STEP, 0, "+")  # expanded: what is linear cancels before the limit is taken
+    return sp.Limit(sp.expand(quotient), STEP, 0, "+")  # expanded, so that linear terms cancel before the limit

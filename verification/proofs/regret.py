@@ -1,4 +1,4 @@
-"""Theorem 4: the inequality holds, one step of its proof does not; a better bound and why it holds."""
+"""Theorem 4: the inequality holds, one step of its proof does not; a smaller bound with a proof."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ total = sum(objective.subs({rho: x, w: share}) for x, share in zip((first, secon
 
 
 def at(expression: sp.Expr, plan: tuple[sp.Rational, ...]) -> sp.Expr:
-    """The expression at a plan, kept as it is written."""
+    """The expression at a plan, without evaluation."""
     return sp.Subs(expression, (first, second), plan)
 
 
@@ -56,7 +56,7 @@ then
 $$R \;\le\; \frac{L_q^2}{2 \mu}\, \delta^2.$$
 
 Neither smoothness nor a condition number is needed, and nothing is assumed about the boundary. Theorem 4,
-$R \le \frac{L L_q^2}{2 \mu^2} \delta^2$, follows, as $L \ge \mu$. Its own proof does not: it uses
+$R \le \frac{L L_q^2}{2 \mu^2} \delta^2$, follows, as $L \ge \mu$. The proof in the paper has a gap: it uses
 $R \le \frac{L}{2} D^2$, which fails where a bound is active.
 """,
     steps=(
@@ -87,7 +87,7 @@ $R \le \frac{L}{2} D^2$, which fails where a bound is active.
             given=tuple(at_least(k, least) for k in weights),
         ),
         Inequality(
-            r"The three together, whatever $D$ is:",
+            r"The three steps together, for any $D$:",
             at_most(regret, Lq**2 * drift**2 / (2 * mu)),
             given=(
                 at_most(regret, target_slope - mu * distance**2 / 2),
@@ -131,11 +131,11 @@ $R \le \frac{L}{2} D^2$, which fails where a bound is active.
             sp.Rational(7, 64),
         ),
         Numeric(
-            ("which is less than the regret."),
+            "This is less than the regret.",
             above(at(total, SOURCE) - at(total, TARGET), smoothness / 2 * at(squared, TARGET)),
         ),
         Identity(
-            r"What it left out is the linear term $r$, half of the regret here.",
+            r"The omitted linear term $r$ is half of the regret here.",
             at(linear, TARGET),
             sp.Rational(1, 16),
         ),

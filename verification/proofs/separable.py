@@ -54,8 +54,8 @@ with $L_q$ the largest of the $L_k$ or, where a layer has several decisions, of 
 is the bound `separable`, the second `variational`.
 """,
     assumptions=(
-        r"A layer that cannot lose anything, $L_k \delta_k = 0$, may have $\mu_k = 0$; it adds 0.",
-        "How the constants are found for a whole box of scores: see [the constants at the ends](constants.md).",
+        r"A layer without loss, $L_k \delta_k = 0$, may have $\mu_k = 0$; it adds 0.",
+        "For the constants of a whole box of scores see [the constants at the ends](constants.md).",
     ),
     steps=(
         Argument(
@@ -75,28 +75,28 @@ is the bound `separable`, the second `variational`.
             r"$s_k = f_{S,k}'(x_S) (x_T - x_S)_k$ is at least 0. (Single terms may be negative.)"
         ),
         Inequality(
-            r"What both slopes have in common cancels: $p_k + s_k \le L_k \delta_k D_k$.",
+            r"The common part of both slopes cancels: $p_k + s_k \le L_k \delta_k D_k$.",
             at_most((gt - gs) * (x - y), L_k * drift * sp.Max(x - y, y - x)),
             given=(at_most(gt - gs, L_k * drift), at_least(gt - gs, -L_k * drift)),
         ),
         Inequality(
-            r"Whatever the distance, the square takes the rest.",
+            r"The bound holds for any distance, by completing the square.",
             at_most(L_k * drift * distance - mu_k * distance**2 / 2, (L_k * drift) ** 2 / (2 * mu_k)),
         ),
         _layer_by_layer(),
         Argument(r"For any number of decisions: $R \le \sum_k (p_k + s_k - \tfrac{\mu_k}{2} D_k^2)$, term by term."),
         Inequality(
-            "A layer that nothing moves adds nothing, even without strong convexity.",
+            "A layer with $L_k \\delta_k = 0$ adds 0, even without strong convexity.",
             at_most(L_k * drift * distance - flat * distance**2 / 2, sp.Integer(0)),
             given=(equal(L_k * drift, sp.Integer(0)),),
         ),
         Inequality(
-            "One constant for all layers gives more: a layer with one decision,",
+            "One constant for all layers gives a larger bound, for a layer with one decision",
             at_most((L_k * drift) ** 2 / (2 * mu_k), (L * drift) ** 2 / (2 * mu)),
             given=(at_most(L_k, L), at_least(mu_k, mu)),
         ),
         Inequality(
-            "and one with two.",
+            "The same holds for a layer with two decisions.",
             at_most((L_k * drift) ** 2 / (2 * mu_k) + (L_l * drift) ** 2 / (2 * mu_l), (L * drift) ** 2 / (2 * mu)),
             given=(at_most(L_k**2 + L_l**2, L**2), at_least(mu_k, mu), at_least(mu_l, mu)),
         ),

@@ -18,7 +18,7 @@ def sign(
 ) -> Inequality:
     """expression > 0 or < 0 within the bounds of the program's knobs, or without them.
 
-    A power or logarithm without a rational value becomes a positive number e, where it is known to be one.
+    An irrational power or logarithm that is known to be positive is replaced by a positive number e.
     """
     factors = sorted((f for f in expression.atoms(sp.Pow, sp.exp, sp.log) if not _is_rational(f)), key=str)
     names = {f: sp.Symbol(f"e_{i}", positive=True) for i, f in enumerate(factors, start=1) if _positive(f)}
@@ -40,7 +40,7 @@ def _positive(factor: sp.Expr) -> bool:
 
 
 def _poles(program: Program, expression: sp.Expr) -> Iterator[sp.Basic]:
-    """What is under a quotient does not vanish inside the box, so it has everywhere the sign that it has at 1/2."""
+    """The signs of denominators, which have no zero inside the box and so the same sign as at 1/2 everywhere."""
     bounded = {knob.symbol for knob in program.scalars if math.isfinite(knob.above) or math.isfinite(knob.below)}
     for factor in sp.Mul.make_args(sp.factor(sp.fraction(sp.together(expression))[1])):
         base = factor.as_base_exp()[0]

@@ -1,7 +1,7 @@
-"""A universally quantified statement about real numbers, handed to z3: it holds if its negation has no model.
+"""SMT checks: a universally quantified statement about real numbers holds if z3 finds no model of its negation.
 
-sympy's assumptions on a symbol (positive, nonnegative, integer) become its range. Division by zero is any number at all
-for z3, so a statement that it proves does not depend on it.
+The assumptions of sympy on a symbol (positive, nonnegative, integer) become its range. z3 leaves the value of a
+division by zero open, so a proved statement does not depend on it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import sympy as sp
 
 from zetaplan.errors import CertificateError
 
-TIMEOUT = 20_000  # milliseconds; every statement that is true here takes less than one second
+TIMEOUT = 20_000  # milliseconds; every true statement in the proofs takes less than one second
 
 
 def counterexample(claim: sp.Basic, given: tuple[sp.Basic, ...] = ()) -> str:
-    """Empty if the claim follows from what is given for all values of the symbols; else a model, or why none is known.
+    """Empty if `given` implies the claim for all values of the symbols; else a counterexample, or the reason of z3.
 
-    Raises CertificateError for an expression that is not made of + - * / ^ Max Min and rational numbers.
+    Raises CertificateError for an expression with other operations than + - * / ^ Max Min and rational numbers.
     """
     z3 = _z3()
     solver = z3.Solver()
@@ -47,7 +47,7 @@ def _z3() -> Any:
         import z3
     except ImportError:
         raise CertificateError(
-            "inequalities are checked by z3, which is not here: pip install 'zetaplan[docs]'"
+            "inequalities are checked by z3, which is not installed: pip install 'zetaplan[docs]'"
         ) from None
     return z3
 

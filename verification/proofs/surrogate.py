@@ -1,4 +1,4 @@
-"""Appendix C restated exactly: what the damped step is worth on the undamped model."""
+"""Appendix C with sharp bounds: the decrease of the undamped model by the damped step."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ RESOLVENT = ((M * H, 1 - tau * M),)  # M (H + tau I) = I
 p = sp.Symbol("p", nonnegative=True)  # squared component of g along one eigenvector of H
 h, low, high = sp.symbols(r"h \lambda \Lambda", real=True)
 z1, z2, D1, D2 = sp.symbols("z_1 z_2 D_1 D_2", nonnegative=True)
-worth = p / (h + tau) - h * p / (h + tau) ** 2 / 2  # of the step along one eigenvector, on the undamped model
+worth = p / (h + tau) - h * p / (h + tau) ** 2 / 2  # decrease of the undamped model along one eigenvector
 high1, low2 = sp.symbols(r"\Lambda_1 \lambda_2", nonnegative=True)
 
 PROOF = Proof(
-    title="Appendix C, exactly: the step on the true curvature",
+    title="Appendix C with sharp bounds: the step on the true curvature",
     source="Appendix C, Eqs. 18 and 19 of the paper",
     statement=r"""
-Let $D = -(g^{\top} d^{*} + \tfrac12 d^{*\top} H d^{*})$ be what the damped step $d^{*} = -(H + \tau I)^{-1} g$ is
-worth on the undamped model. If all eigenvalues of $H$ lie in $[\lambda, \Lambda]$, $\lambda > -\tau$, then
+Let $D = -(g^{\top} d^{*} + \tfrac12 d^{*\top} H d^{*})$ be the decrease of the undamped model by the damped step
+$d^{*} = -(H + \tau I)^{-1} g$. If all eigenvalues of $H$ lie in $[\lambda, \Lambda]$, $\lambda > -\tau$, then
 
 $$\frac{\zeta^2}{2} \Bigl(1 + \frac{\tau}{\Lambda + \tau}\Bigr) \;\le\; D \;\le\; \frac{\zeta^2}{2} \Bigl(1 +
 \frac{\tau}{\lambda + \tau}\Bigr).$$
 
-Layer 1 is worth at least as much as layer 2, $D_1 \ge D_2$, whenever
+The decrease of layer 1 is at least that of layer 2, $D_1 \ge D_2$, whenever
 $\zeta_1^2 \bigl(1 + \frac{\tau}{\Lambda_1 + \tau}\bigr) \ge \zeta_2^2 \bigl(1 + \frac{\tau}{\lambda_2 + \tau}\bigr)$,
-and no weaker condition on these numbers will do. For positive semi-definite curvature both factors lie between 1
+and no weaker condition on these numbers is sufficient. For positive semi-definite curvature both factors lie between 1
 and 2.
 """,
     assumptions=(r"$H$ is symmetric, $H + \tau I$ positive definite, $\tau > 0$; $M = (H + \tau I)^{-1}$.",),
     steps=(
         Identity(
-            r"The step is worth half the gain and half $\tau |d^{*}|^2$ on top, as $|d^{*}|^2 = g^{\top} M M g$.",
+            r"The decrease is half the gain plus half $\tau |d^{*}|^2$, as $|d^{*}|^2 = g^{\top} M M g$.",
             gt * M * g - gt * M * H * M * g / 2,
             gt * M * g / 2 + tau * gt * M * M * g / 2,
             given=RESOLVENT,
@@ -68,14 +68,14 @@ and 2.
             ),
         ),
         Identity(
-            r"The bounds are attained: where $g$ lies along one eigenvector with eigenvalue $h$, the worth is",
+            r"The bounds are attained: where $g$ lies along one eigenvector with eigenvalue $h$, the decrease is",
             worth,
             p / (h + tau) / 2 * (1 + tau / (h + tau)),
         ),
         Argument(
             r"So with $g_1$ along an eigenvector of $\Lambda_1$ and $g_2$ along one of $\lambda_2$ the condition "
             r"decides the order: where it "
-            "fails, these two gradients are ordered the other way round."
+            "fails, these two gradients have the opposite order."
         ),
         Inequality(
             r"For positive semi-definite curvature the factor stays below 2.",

@@ -23,7 +23,7 @@ def total(expression: sp.Expr, plan: tuple[sp.Symbol, ...]) -> sp.Expr:
 
 
 def stands(layer: int) -> sp.Basic:
-    """At the floor with a slope >= 0, at the cap with one <= 0, or stationary."""
+    """The layer is at the floor with slope >= 0, at the cap with slope <= 0, or stationary."""
     slope = derived.stationarity.subs({rho: x[layer], w: weights[layer], n: sizes[layer]})
     return sp.Or(
         sp.And(sp.Eq(x[layer], low[layer]), at_least(slope, sp.Integer(0))),
@@ -42,9 +42,9 @@ PROOF = Proof(
     source="an instance of the certificate theorem, without words",
     statement=r"""
 For pruning three layers with any sizes, weights, box, target, $b$ and $\eta$: if every layer of the plan $\rho$
-stands where its slope says and the multiplier has complementary slackness, no plan $y$ that keeps box and target has
+satisfies the condition on its slope and complementary slackness holds, no plan $y$ that keeps box and target has
 a smaller objective. One formula of real arithmetic, decided as a whole: sums, convexity and the interplay of the
-conditions are all checked here. None of the conditions can be left out.
+conditions are all checked here. Every condition is necessary for the statement.
 """,
     steps=(
         Inequality(
@@ -56,6 +56,6 @@ conditions are all checked here. None of the conditions can be left out.
     ),
     remark=r"""
 The general theorem, for any number of layers and any convex objective, is [here](certificate.md); its sums over
-layers are words.
+layers are arguments in words.
 """,
 )

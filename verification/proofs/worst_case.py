@@ -1,4 +1,4 @@
-"""What no plan can better over a box of scores: a lower bound from one mixture of scores."""
+"""Lower bound on the proved worst case of every plan over a box of scores, from one mixture of scores."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ def mean(ends: tuple[sp.Expr, ...]) -> sp.Expr:
 
 
 PROOF = Proof(
-    title="What no plan can better",
+    title="A lower bound on the worst case of every plan",
     source="goes beyond the paper",
     statement=r"""
-Let `regret_bound` prove with a single multiplier $\lambda$ for a whole box, in which every decision has weights of its
-own, that the regret of a plan $x$ is at most $t d$. Let every weight stand at the higher end of its interval with some
-chance, else at the lower; let $D(\nu)$ be the dual function at the mean weights and $A$ the mean of $f_k(y_k)$ over
-the ends, for answers $y_k$ to each end whose mean use keeps the limit. Then whatever $x$, $\lambda$, the chances,
-$\nu \ge 0$ and the answers are,
+Let `regret_bound` prove with a single multiplier $\lambda$ for a whole box, in which every decision has its own
+weights, that the regret of a plan $x$ is at most $t d$. Let every weight stand at the higher end of its interval with
+some chance, else at the lower; let $D(\nu)$ be the dual function at the mean weights and $A$ the mean of $f_k(y_k)$
+over the ends, for answers $y_k$ to each end whose mean use keeps the limit. Then for all $x$, $\lambda$, chances, $\nu
+\ge 0$ and answers,
 
 $$t \;\ge\; \frac{D(\nu) - A}{\bar d}, \qquad \bar d > 0 \text{ the mean of } d.$$
 
-So the plan of `robust` cannot be bettered by more than the difference: that is its `gap`.
+So no plan improves on the plan of `robust` by more than the difference, which is its `gap`.
 """,
     steps=(
         Inequality(
-            "What holds at every end holds for the mean.",
+            "An inequality that holds at every end holds for the mean.",
             at_most(mean((low, high)), sp.Integer(0)),
             given=(
                 at_most(low, sp.Integer(0)),
@@ -75,13 +75,13 @@ So the plan of `robust` cannot be bettered by more than the difference: that is 
             ),
         ),
         Identity(
-            "Answers that exceed the limit by $s$ are drawn towards the bounds that spare the resource, which leave "
-            "$r$ of the limit. The use is linear in them; this share of the way just keeps it.",
+            "Answers that exceed the limit by $s$ are moved towards the bounds of least use, which leave $r$ of the "
+            "limit. The use is linear in the answers, and this share of the distance meets the limit with equality.",
             sp.Subs((1 - drawn) * over - drawn * room, drawn, over / (over + room)),
             sp.Integer(0),
         ),
         Inequality(
-            "A smaller share does not: so the answers are moved no further than needed.",
+            "A smaller share exceeds the limit, so the answers are moved by the least possible share.",
             above((1 - drawn) * over - drawn * room, sp.Integer(0)),
             given=(below(drawn, over / (over + room)),),
         ),

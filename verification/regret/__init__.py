@@ -1,1 +1,1 @@
-"""Bounds on what a plan loses while scores stay in a box; no solver is used."""
+"""Bounds on the regret of a plan over a box of scores, without a solver."""

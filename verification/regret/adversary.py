@@ -1,17 +1,15 @@
-"""What no plan can better: a lower bound on the proved worst case of every plan, from one mixture of scores.
+"""Lower bound on the proved worst case of every plan, from one mixture of scores (proof `worst_case`).
 
-The proof is `worst_case`.
-
-Let every decision have its weight at the higher end of its interval with some chance, else at the lower, and let bars
-be means over the two ends. For any plan x within the limit and any price lambda >= 0,
+Every decision has its weight at the higher end of its interval with some chance, else at the lower end. Bars are means
+over the two ends. For any plan x within the limit and any multiplier lambda >= 0,
 
     max over ends of F_w(x) - D_w(lambda) - t divisor  >=  F_bar(x) - D_bar(lambda) - t divisor_bar,
 
-    F_bar(x)       =  F at the mean weights, for F is linear in them,  >=  D(nu) there, for any nu >= 0
+    F_bar(x)       =  F at the mean weights, as F is linear in them,  >=  D(nu) there, for any nu >= 0
     D_bar(lambda)  <=  mean of f_e(y_e), for any answers y_e whose mean use keeps the limit.
 
-So (D(nu) - mean f_e(y_e)) / divisor_bar is not above any t that one price proves for a whole box, whatever the plan.
-Chances, nu and y come from a solver, and the bound holds whatever they are. No solver is imported here.
+So every t that one multiplier proves for a whole box is at least (D(nu) - mean f_e(y_e)) / divisor_bar, for every plan.
+The bound holds for all chances, nu and y, which come from a solver. No solver is imported here.
 """
 
 from __future__ import annotations
@@ -25,10 +23,10 @@ from zetaplan.verification.regret.quotient import mixed
 
 
 def worst_case_floor(instance: Instance, box: Box, chances: Array, multiplier: float, answers: Array) -> float:
-    """The bound, >= 0, rounded down; 0 where nothing is proved.
+    """The lower bound, >= 0, rounded down; 0 if none is proved.
 
-    box : each decision with ends of its own. chances : (T, K) in [0, 1]. multiplier : nu >= 0. answers : y, (2, T, K),
-    inside the box of the decisions; they are drawn towards the bounds that spare the resource until the limit is kept.
+    box : each decision has its own ends. chances : (T, K) in [0, 1]. multiplier : nu >= 0. answers : y, (2, T, K),
+    inside the box of the decisions; moved towards the bounds of least use until their mean keeps the limit.
     """
     shares = np.array([1.0 - chances, chances])
     kept = _kept(instance, shares, np.clip(answers, *_bounds(instance)))
@@ -48,11 +46,11 @@ def _bounds(instance: Instance) -> tuple[Array, Array]:
 
 
 def _kept(instance: Instance, shares: Array, answers: Array) -> Array | None:
-    """Answers whose mean use keeps the limit with room for rounding; None where there are none."""
+    """Answers whose mean use keeps the limit with a margin for rounding; None if there are none."""
     sign, (lower, upper) = instance.program.sign, _bounds(instance)
     costs = np.array([instance.program.costs(term) for term in instance.program.terms])[:, None]
     spared = np.where(costs, lower, upper)
-    use = sign * np.array([c.term.usage * c.data for c in instance.channels])
+    use = sign * np.array([c.term.usage * c.unit_cost for c in instance.channels])
     room = sign * instance.limit - float((use * spared).sum())
     over = float((shares * use * answers).sum()) - sign * instance.limit
     over += rounding(instance) * (float(np.abs(shares * use * answers).sum()) + abs(instance.limit))

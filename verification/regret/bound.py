@@ -1,18 +1,17 @@
 """Bounds on the regret R = F_T(x_S) - min F_T of a source's plan, for all target scores in a box; no solver is used.
 
 dual-endpoint  R <= sum_k max over ends e of [L_ke(x_k) - min_y L_ke(y)] + spare, L the Lagrangian at any multiplier
-               >= 0: weak duality, convex in every weight (proof `drift`, see `dual_ends`). Needs nothing.
+               >= 0: weak duality, convex in every weight (proof `drift`, see `dual_ends`). No assumption.
 separable      R <= sum_k (Lq_k |dq_k|)^2 / (2 mu_k): the variational inequality of x_S, layer by layer (proof
                `separable`).
 variational    R <= L_q^2 |dq|^2 / (2 mu): the same with one constant for all layers.
-theorem-4      R <= L L_q^2 |dq|^2 / (2 mu^2): the paper's, looser by the condition number L / mu >= 1 (proof `regret`).
+theorem-4      R <= L L_q^2 |dq|^2 / (2 mu^2): the paper's, larger by the condition number L / mu >= 1 (proof `regret`).
 
-The last three need mu > 0 and a source's plan that is optimal for the source. Their constants are those of the
-declaration, at the worst of both ends of the box and the source's own scores (proof `constants`); |dq| is to the
+The last three need mu > 0 and a plan that is optimal for the source. Their constants are derived from the declaration
+and are the worst of both ends of the box and the source's scores (proof `constants`). |dq| is the distance to the
 farther end.
 
-A box is one of gains, which are normalised afterwards, or one of shares. The target's shares sum to one: that is part
-of what is known of them, and no bound holds for scores that do not.
+A box bounds gains, which are normalised afterwards, or shares. The bounds assume that the target's shares sum to 1.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 import numpy as np
 
-from zetaplan.errors import SpecError
+from zetaplan.errors import SpecError, require
 from zetaplan.spec.constants import Constants, constants
 from zetaplan.spec.instance import Array, Arrayish, Instance, weights
 from zetaplan.spec.menus.answer import ChoiceSolution
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 Kind = Literal["dual-endpoint", "separable", "variational", "theorem-4"]
 
 NEEDS: dict[Kind, str] = {
-    "dual-endpoint": "nothing: any plan, any multiplier",
+    "dual-endpoint": "no assumption: any plan, any multiplier",
     "separable": "an optimal plan, and strong convexity of every layer",
     "variational": "an optimal plan, and strong convexity",
     "theorem-4": "an optimal plan, strong convexity and smoothness",
@@ -47,10 +46,10 @@ NEEDS: dict[Kind, str] = {
 
 @dataclass(frozen=True, eq=False)
 class RegretBound:
-    """What a plan can lose while the scores stay in a box, in the unit of the objective.
+    """Upper bound on the regret of a plan over a box of scores, in the unit of the objective.
 
-    value : R <= value for all scores in the box; infinite where nothing is proved. kind, needs : what proves it.
-    layers : what each layer adds, in the plan's shape; None where only the sum is known.
+    value : R <= value for all scores in the box; infinite if no bound is proved. kind : the theorem used.
+    layers : contribution of each layer, in the plan's shape; None if only the sum is known.
 
     Examples:
         >>> inst = zp.allocation([1, 3], costs=1.0, budget=6.0)
@@ -65,7 +64,7 @@ class RegretBound:
 
     @property
     def needs(self) -> str:
-        """What the bound assumes."""
+        """The assumptions of the bound."""
         return NEEDS[self.kind]
 
     def __str__(self) -> str:
@@ -106,14 +105,13 @@ def regret_bound(
     """Bound the regret of a plan over a box of scores, or that of a choice over a box of losses.
 
     instance : the source's program. solution : its plan x and multiplier.
-    low, high : (K,) 0 <= low <= high, gains in any unit, or shares q if `normalised`; the source's own scores need not
-        lie between them. kind : see this module.
-    refine : search for the multiplier that proves most, halve the box, and search again, some 130 evaluations in all;
-        if False, one evaluation at the plan's own multiplier. Of the dual ends only.
+    low, high : (K,) 0 <= low <= high, gains in any unit, or shares q if `normalised`; the source's scores may
+        lie outside. kind : see this module.
+    refine : search for the best multiplier, halve the box and search again, about 130 evaluations in total;
+        if False, one evaluation at the plan's own multiplier. Used by "dual-endpoint" only.
     Of a choice, low and high are menus as `losses` in `zp.choice`, and kind is "dual-endpoint".
 
-    Raises SpecError for another kind, for other shapes, for ends in the wrong order, and for shares none of which sum
-    to one.
+    Raises SpecError for another kind, for other shapes, for low > high, and for a box without shares that sum to 1.
 
     Examples:
         >>> inst = zp.allocation([1, 3], costs=1.0, budget=6.0)
@@ -124,6 +122,8 @@ def regret_bound(
     """
     if isinstance(instance, Choice) or isinstance(solution, ChoiceSolution):
         return _of_a_choice(instance, solution, low, high, kind, refine)
+    require(instance, Instance, "instance", "make one with zetaplan.allocation, or another program")
+    require(solution, Solution, "solution", "give what zetaplan.solve returns")
     if kind not in get_args(Kind):
         raise SpecError(f"kind = {kind!r}: expected one of {', '.join(get_args(Kind))}")
     if kind != "dual-endpoint":
@@ -171,14 +171,14 @@ def _by_constants(instance: Instance, ends: Array, kind: Kind) -> RegretBound:
 
 
 def _product(constant: Array, drift: Array) -> Array:
-    """constant drift with inf 0 = 0: where nothing moves, nothing changes."""
+    """constant drift with inf 0 = 0."""
     with np.errstate(invalid="ignore"):
         found: Array = np.where(drift == 0.0, 0.0, constant * drift)
     return found
 
 
 def _quotient(top: Array, bottom: Array) -> Array:
-    """top / bottom with 0 / 0 = 0: where nothing moves, nothing is lost."""
+    """top / bottom with 0 / 0 = 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         found: Array = np.where(top == 0.0, 0.0, top / bottom)
     return found

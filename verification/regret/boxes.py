@@ -1,4 +1,4 @@
-"""Boxes of scores: the weights at both ends of every interval, and what stands for the sum of the shares.
+"""Boxes of scores: weights at both ends of every interval, with the divisor and the sizes of a bound.
 
     gains          where F is homogeneous of degree e in them (the resource has no declared price, all terms have one
                    exponent), R at the shares is R at the gains over s^e, with s their sum in a unit that makes it about
@@ -19,15 +19,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from zetaplan.errors import SpecError
+from zetaplan.errors import SpecError, shown
+from zetaplan.spec.checks import numbers
 from zetaplan.spec.instance import EPSILON, Array, Arrayish, Instance, weights
 from zetaplan.verification.regret.lagrangian import declared_price, exponents
 from zetaplan.verification.regret.quotient import mixed
 
-PIECES = 16  # of the interval of the sum of the gains, where gains cannot stand for shares
-UNITS = 65  # that are tried for gains
-TINY = 1e-30  # a sum that stands for none
-WIDEST = 1e3  # that it may be, from its lower to its higher end
+PIECES = 16  # of the interval of the sum of the gains, if F is not homogeneous
+UNITS = 65  # units of the gains to try
+TINY = 1e-30  # least sum of gains
+WIDEST = 1e3  # largest ratio of the ends of the sum of the gains
 
 
 class Box(NamedTuple):
@@ -46,22 +47,22 @@ class Box(NamedTuple):
 
     @property
     def least(self) -> float:
-        """Of the divisor."""
+        """The least divisor over the box."""
         return float(self.parts.min(axis=0).sum()) + self.rest
 
     def columns(self, values: Array) -> Array:
-        """(2, T, K) by what stands at either end as one."""
+        """Values (2, T, K) added up over the decisions that share their end, (2, C)."""
         return values.sum(axis=1) if self.tied else values.reshape(2, -1)
 
     def mean(self, values: Array, chances: Array) -> Array:
-        """(2, T, K) where the columns stand at the higher end with some chance, (C,): (T, K)."""
+        """The mean of values (2, T, K) over the ends, with the chances (C,) of the higher ends: (T, K)."""
         return mixed(values, chances if self.tied else chances.reshape(values.shape[1:]))
 
     def halves(self, column: int) -> Iterator[Box]:
-        """Two boxes that are enough for this one: with a column at either end; of shares, on either side of its middle.
+        """Two boxes that cover this one: a column at either end, or for shares on either side of its middle.
 
-        R - t divisor is convex in every weight: only corners count. On the simplex one share can be between its ends.
-        Both are proved in `boxes`.
+        R - t divisor is convex in every weight, so only corners count. On the simplex one share can be between its
+        ends. The proof `boxes` covers both cases.
         """
         entry = (slice(None), column) if self.tied else np.unravel_index(column, self.weights.shape[1:])
         for end in (0, 1):
@@ -73,7 +74,7 @@ class Box(NamedTuple):
 
 
 def regret_boxes(instance: Instance, low: Arrayish, high: Arrayish, normalised: bool) -> list[Box]:
-    """What a bound on the regret itself has to cover. low, high : (K,) gains, or shares if `normalised`."""
+    """The boxes for a bound on the regret. low, high : (K,) gains, or shares if `normalised`."""
     shares = quality_ends(instance, low, high, normalised)
     if not normalised and _scalable(instance):
         gains = _divided(instance, _in_unit(instance, low, high))
@@ -83,7 +84,7 @@ def regret_boxes(instance: Instance, low: Arrayish, high: Arrayish, normalised: 
 
 
 def relative_boxes(instance: Instance, low: Arrayish, high: Arrayish) -> list[Box]:
-    """What a bound relative to the best objective has to cover. low, high : (K,) gains."""
+    """The boxes for a bound relative to the best objective. low, high : (K,) gains."""
     shares = quality_ends(instance, low, high, False)
     if _scalable(instance):
         return [_plain(instance, _in_unit(instance, low, high))]
@@ -91,20 +92,22 @@ def relative_boxes(instance: Instance, low: Arrayish, high: Arrayish) -> list[Bo
 
 
 def decision_box(instance: Instance, low: Arrayish, high: Arrayish, normalised: bool) -> Box:
-    """One box that covers it, with ends of its own for every decision and no sizes."""
+    """One box with separate ends for every decision and without sizes."""
     shares = quality_ends(instance, low, high, normalised)
     box = _divided(instance, _in_unit(instance, low, high) if not normalised and _scalable(instance) else shares)
     return box if len(instance.program.terms) == 1 and box.least > 0.0 else _plain(instance, shares, tied=False)
 
 
 def quality_ends(instance: Instance, low: Arrayish, high: Arrayish, normalised: bool) -> Array:
-    """The lowest and the highest share of every layer, (2, K). Raises SpecError for a box that is none."""
+    """The lowest and the highest share of every layer, (2, K). Raises SpecError for an empty or invalid box."""
+    if normalised is not False and normalised is not True:
+        raise SpecError(f"normalised = {shown(normalised)}: expected True or False")
     below, above = vector("low", low, instance), vector("high", high, instance)
     if (below > above).any():
         k = int(np.flatnonzero(below > above)[0])
         raise SpecError(f"low[{k}] = {below[k]:g} is above high[{k}] = {above[k]:g}; exchange them")
     if not above.any():
-        raise SpecError("high: all zero, so no layer is better than another; give a box around measured gains")
+        raise SpecError("high: all zero, so all layers rank equally; give a box around measured gains")
     if not normalised:
         return _on_the_simplex(_shares(below, above))
     doubt = _simplex_doubt(above)
@@ -117,8 +120,8 @@ def quality_ends(instance: Instance, low: Arrayish, high: Arrayish, normalised: 
 
 
 def vector(name: str, values: Arrayish, instance: Instance) -> Array:
-    """One number >= 0 per layer. Raises SpecError for anything else."""
-    found = np.asarray(values, np.float64)
+    """The values as one number >= 0 per layer, (K,). Raises SpecError otherwise."""
+    found = numbers(name, values)
     if found.shape != instance.quality.shape:
         raise SpecError(f"{name}: expected {instance.quality.size} numbers, one per layer, got shape {found.shape}")
     wrong = ~(np.isfinite(found) & (found >= 0.0))
@@ -129,12 +132,12 @@ def vector(name: str, values: Arrayish, instance: Instance) -> Array:
 
 
 def _scalable(instance: Instance) -> bool:
-    """Is F homogeneous in the gains? Not where the resource has a price of its own, or exponents differ."""
+    """Whether F is homogeneous in the gains: the declared price is 0 and all exponents are equal."""
     return declared_price(instance) == 0.0 and len(set(exponents(instance))) == 1
 
 
 def _plain(instance: Instance, ends: Array, tied: bool = True) -> Box:
-    """The regret as it is, and no sizes. ends : (2, K) of the scores."""
+    """A box with divisor 1 and without sizes. ends : (2, K) of the scores."""
     layers, terms = ends.shape[1], len(instance.program.terms)
     rows = np.reshape([weights(instance.program, q, instance.parameters) for q in ends], (2, terms, layers))
     nothing = np.zeros((2, layers if tied else terms * layers))
@@ -142,7 +145,7 @@ def _plain(instance: Instance, ends: Array, tied: bool = True) -> Box:
 
 
 def _divided(instance: Instance, ends: Array) -> Box:
-    """The regret over what is at most s^e; of use where all terms have one exponent and the divisor is above 0."""
+    """A box whose divisor is a lower bound on s^e; for programs of one exponent with a divisor above 0."""
     box, (exponent, *_) = _plain(instance, ends), exponents(instance)
     if exponent < 1.0:
         return box._replace(parts=_sizes(ends, exponent), rest=0.0)
@@ -150,7 +153,7 @@ def _divided(instance: Instance, ends: Array) -> Box:
 
 
 def _sized(instance: Instance, ends: Array) -> Box:
-    """The regret at shares, which sum to 1. Under different exponents every decision has ends of its own."""
+    """A box of shares, which sum to 1. With different exponents every decision has its own ends."""
     powers = exponents(instance)
     tied = len(set(powers)) == 1
     rows = [_sizes(ends, exponent) / len(powers) for exponent in powers]
@@ -159,7 +162,7 @@ def _sized(instance: Instance, ends: Array) -> Box:
 
 
 def _sizes(ends: Array, exponent: float) -> Array:
-    """Concave in w = q^e, and with a sum of at most s^min(e, 1): the shares, or c^(1-e) w."""
+    """Sizes that are concave in w = q^e with a sum of at most s^min(e, 1): the shares, or c^(1-e) w."""
     if exponent >= 1.0:
         return ends
     middle = ends.mean(axis=0)
@@ -168,7 +171,7 @@ def _sizes(ends: Array, exponent: float) -> Array:
 
 
 def _pieces(low: Arrayish, high: Arrayish, shares: Array) -> list[Array]:
-    """Boxes of shares that together hold all that the gains allow: each for sums of the gains in one interval."""
+    """Boxes of shares that cover all gains, one for each interval of the sum of the gains."""
     gains = np.array([low, high], np.float64)
     least, most = gains.sum(axis=1)
     if least * WIDEST <= most:
@@ -180,8 +183,8 @@ def _pieces(low: Arrayish, high: Arrayish, shares: Array) -> list[Array]:
 
 
 def _in_unit(instance: Instance, low: Arrayish, high: Arrayish) -> Array:
-    """The gains in a unit in which their sum s is about 1: in the middle of the box; for e > 1 in the one in which
-    1 + e (s - 1) comes nearest to s^e at both ends."""
+    """The gains in a unit with s about 1: the middle of the box, or for e > 1 the unit in which 1 + e (s - 1) is
+    nearest to s^e at both ends."""
     ends, exponent = np.array([low, high], np.float64), max(exponents(instance))
     sums = ends.sum(axis=1)
     units = np.linspace(sums[0], sums[1], UNITS)[1:-1] if exponent > 1.0 else np.array([sums.mean()])
@@ -192,7 +195,7 @@ def _in_unit(instance: Instance, low: Arrayish, high: Arrayish) -> Array:
 
 
 def _shares(low: Array, high: Array) -> Array:
-    """Every share when the others stand at their other end."""
+    """The lowest and the highest share, with all others at their opposite end."""
     totals = low + _others(high), high + _others(low)
     ends = [
         np.divide(own, total, out=np.zeros_like(own), where=own > 0.0)
@@ -202,19 +205,19 @@ def _shares(low: Array, high: Array) -> Array:
 
 
 def _on_the_simplex(ends: Array) -> Array:
-    """No share is below what the others at their highest leave to it, or above what they leave at their lowest."""
+    """Clip each share to 1 minus the sum of the others at their highest and at their lowest."""
     low, high = ends
     doubt = _simplex_doubt(high)
     return np.array([np.maximum(low, 1.0 - _others(high) - doubt), np.minimum(high, 1.0 - _others(low) + doubt)])
 
 
 def _simplex_doubt(high: Array) -> float:
-    """What rounding may make of a sum of shares."""
+    """Bound on the rounding of a sum of shares."""
     return 4.0 * high.size * EPSILON * max(1.0, float(high.sum()))
 
 
 def _others(values: Array) -> Array:
-    """The sum of all but one; no large one is added and taken off again."""
+    """The sum of all entries but one, without subtraction."""
     before, after = np.cumsum(values[:-1]), np.cumsum(values[:0:-1])[::-1]
     others: Array = np.append(0.0, before) + np.append(after, 0.0)
     return others

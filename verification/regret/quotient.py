@@ -8,16 +8,16 @@ import numpy as np
 
 from zetaplan.spec.instance import Array
 
-STEPS = 50  # of Dinkelbach's method; five are usual, and what is left after the last is added to the bound
+STEPS = 50  # of Dinkelbach's method; about five suffice, and the remainder is added to the bound
 
 
 class Quotient(NamedTuple):
-    """t, by how much the sums may still exceed it (top - t bottom), chances : (C,) of the higher ends, price : mu."""
+    """value : t. left : bound on top - t bottom. chances : (C,) of the higher ends. multiplier : mu of the sizes."""
 
     value: float
     left: float
     chances: Array
-    price: float
+    multiplier: float
 
 
 def largest_quotient(
@@ -25,32 +25,32 @@ def largest_quotient(
 ) -> Quotient:
     """max over ends e of t = (sum_k top[e_k, k] + more_top) / (sum_k bottom[e_k, k] + more_bottom), the divisor > 0.
 
-    top, bottom, sizes : (2, C). Where sizes[e_k, k] sum to more than 1 (if `exact`, to less), one end counts in part.
+    top, bottom, sizes : (2, C). If sizes[e_k, k] sum to more than 1 (or, if `exact`, less), one end counts in part.
     """
     t = 0.0
     for _ in range(STEPS):
         values = top - t * bottom
-        chances, price = _chosen(values, sizes, exact)
+        chances, multiplier = _chosen(values, sizes, exact)
         above, below = (
             float(mixed(ends, chances).sum()) + more for ends, more in ((top, more_top), (bottom, more_bottom))
         )
-        left = float((values - price * sizes).max(axis=0).sum()) + price + more_top - t * more_bottom
+        left = float((values - multiplier * sizes).max(axis=0).sum()) + multiplier + more_top - t * more_bottom
         if above / below <= t:
             break
         t = above / below
-    return Quotient(t, left, chances, price)
+    return Quotient(t, left, chances, multiplier)
 
 
 def mixed(ends: Array, chances: Array) -> Array:
-    """The mean of the lower and the higher end, (2, ...), where the higher has some chance."""
+    """The mean of the lower and the higher end, (2, ...), weighted by the chance of the higher one."""
     found: Array = (1.0 - chances) * ends[0] + chances * ends[1]
     return found
 
 
 def _chosen(values: Array, sizes: Array, exact: bool) -> tuple[Array, float]:
-    """The chances of the higher ends that make the sum largest while the sizes sum to 1, and the price of a size.
+    """The chances of the higher ends that maximise the sum while the sizes sum to 1, and the multiplier of the sizes.
 
-    What brings most for its size comes first; the last one counts in part.
+    Ends are chosen in the order of rise per size; the last one gets a fractional chance.
     """
     rise, room = values[1] - values[0], sizes[1] - sizes[0]
     chances = (rise > 0.0).astype(np.float64)
@@ -58,7 +58,7 @@ def _chosen(values: Array, sizes: Array, exact: bool) -> tuple[Array, float]:
     worth = rise[fits] / room[fits]
     order = np.argsort(-worth, kind="stable")
     spent = float(sizes[0].sum()) + np.cumsum(room[fits][order])
-    first = int(np.searchsorted(spent, 1.0, side="right"))  # the first for which there is not room enough
+    first = int(np.searchsorted(spent, 1.0, side="right"))  # the first that does not fit
     if first == fits.size:
         return chances, 0.0
     last = fits[order[first]]

@@ -1,4 +1,4 @@
-"""How much of the best objective a plan can lose while every gain stays inside an interval: see `dual_ends`."""
+"""Relative regret bound: regret over a box of gains as a share of the best objective; see `dual_ends`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from zetaplan.verification.regret.dual_ends import dual_ends
 
 @dataclass(frozen=True, eq=False)
 class RelativeRegret:
-    """What a plan can lose over a box of gains, as a share of the best objective.
+    """Upper bound on the regret over a box of gains, as a share of the best objective.
 
-    share : regret <= share |best objective| for all gains in the box; infinite where nothing is proved.
-    layers : what each decision adds to it at the worst ends, >= 0, in the plan's shape. multiplier : that proves it.
+    share : regret <= share |best objective| for all gains in the box; infinite if no bound is proved.
+    layers : contribution of each decision at the worst ends, >= 0, in the plan's shape. multiplier : the one used.
     """
 
     share: float
@@ -34,13 +34,13 @@ def relative_regret(
 ) -> RelativeRegret:
     """Bound the regret of a plan, as a share of the best objective, while every gain lies between low and high.
 
-    x : the plan, in the instance's shape. multiplier : its price, >= 0, where the search for a better one starts.
-    low, high : (K,) 0 <= low <= high, in one unit, whatever it is.
+    x : the plan, in the instance's shape. multiplier : >= 0, start of the search for a better one.
+    low, high : (K,) 0 <= low <= high, in any common unit.
 
-    Raises SpecError for other shapes, and for ends in the wrong order.
+    Raises SpecError for other shapes, and for low > high.
     """
     plan = Solution(instance, np.asarray(x, np.float64), multiplier)
-    nominal = certify(instance, plan)  # of another shape it is refused here
+    nominal = certify(instance, plan)  # raises SpecError for another shape
     boxes, towards = relative_boxes(instance, low, high), 1 if plan.objective >= nominal.gap else -1
     found = dual_ends(instance, boxes, plan.x, multiplier, towards=towards)
-    return RelativeRegret(found.value, found.layers.reshape(instance.weight.shape), found.price)
+    return RelativeRegret(found.value, found.layers.reshape(instance.weight.shape), found.multiplier)

@@ -6,6 +6,8 @@ imports what takes long to import when it is called.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -35,18 +37,43 @@ from zetaplan.errors import CertificateError, ZetaplanError
 NEGATIVE, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 
+#: click's error of usage, or that of the copy of click that newer versions of typer hold.
+UsageError: Any = typer.BadParameter.__base__
+
+
 class Commands(TyperGroup):
-    """The commands, with zetaplan's errors as one line and an exit status."""
+    """The commands, with errors of usage and of zetaplan as one line and an exit status."""
+
+    def make_context(self, info_name: Any, args: list[str], *more: Any, **settings: Any) -> Any:
+        if not args:  # the help is shown
+            return super().make_context(info_name, args, *more, **settings)
+        with _one_line():
+            return super().make_context(info_name, args, *more, **settings)
 
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with _one_line():
             return super().invoke(ctx)
-        except ZetaplanError as error:
-            typer.echo(f"zetaplan: {' '.join(str(error).split())}", err=True)
-            raise typer.Exit(NEGATIVE if isinstance(error, CertificateError) else BAD_INPUT) from error
-        except KeyboardInterrupt:
-            typer.echo("zetaplan: interrupted; files are written whole or not at all", err=True)
-            raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    try:
+        yield
+    except ZetaplanError as error:
+        _say(str(error))
+        raise typer.Exit(NEGATIVE if isinstance(error, CertificateError) else BAD_INPUT) from error
+    except UsageError as error:
+        path = error.ctx.command_path if error.ctx else "zetaplan"
+        _say(f"{error.format_message().rstrip('.')}; see {path} --help")
+        raise typer.Exit(BAD_INPUT) from error
+    except KeyboardInterrupt:
+        _say("interrupted; files are written whole or not at all")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _say(message: str) -> None:
+    """One line on standard error, whatever the message quotes."""
+    typer.echo(f"zetaplan: {' '.join(message.split())}", err=True)
 
 
 app = typer.Typer(

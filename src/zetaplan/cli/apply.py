@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from zetaplan._plural import counted
 from zetaplan.cli.options import Json, Model, Quiet
 from zetaplan.cli.output import show, tell
 from zetaplan.errors import CertificateError
@@ -35,10 +36,9 @@ def apply(
 
     facts = pipelines.apply(model, load_plan(plan), options, out, progress=not (quiet or as_json))
     show(facts, None, as_json, quiet)
-    removed = sum(block["removed"] for block in facts["blocks"])
-    lines = [
-        f"{removed:,} weights of {len(facts['blocks'])} blocks removed ({facts['sparsity']:.2%}) by {options.method}"
-    ]
+    removed = counted(sum(block["removed"] for block in facts["blocks"]), "weight")
+    blocks = counted(len(facts["blocks"]), "block")
+    lines = [f"{removed} of {blocks} removed ({facts['sparsity']:.2%}) by {options.method}"]
     lines += [f"note: {note}" for note in (facts["note"], *facts["notes"]) if note]
     tell("\n".join([*lines, f"written: {out}"]), quiet or as_json)
 
@@ -48,10 +48,10 @@ def _wrong(model: str, file: Path) -> tuple[str, ...]:
     from zetaplan.documents.verify import load_plan
     from zetaplan.exports import check_file, is_plan
     from zetaplan.models.apply import mismatches
-    from zetaplan.scoring.model.meta_model import skeleton
+    from zetaplan.scoring.model.meta_model import meta_model
 
     if is_plan(file) and (wanted := load_plan(file)).kind.counts == "weights":
-        return mismatches(skeleton(model), wanted)
+        return mismatches(meta_model(model), wanted)
     return tuple(map(str, check_file(file, model)[1]))
 
 

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zetaplan._outputs import Output, begins, claim, of_schema
+from zetaplan._plural import counted
+from zetaplan.cli.options import Force
 from zetaplan.errors import CertificateError
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ def audit(
     plan: Annotated[
         Path | None, typer.Option(help="Audit this published plan instead: feasible? optimal for any scores?")
     ] = None,
+    force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output, and nothing else.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
@@ -48,15 +52,27 @@ def audit(
     from zetaplan.verification.audit.report import publish
 
     campaign = Campaign.parse(solvers, instances, spread, seed)
+    claim(_outputs(out), [], force=force)
     _follow(conduct(campaign, out, jobs, resume), campaign, quiet or as_json)
     tally, missing = collect(campaign, out)
     if missing:
-        typer.echo(f"{missing} chunks are still with other ranks; the last one writes the report", err=True)
+        typer.echo(f"{counted(missing, 'chunk')} missing, with other ranks; the last one writes the report", err=True)
         return
     files = publish(campaign, tally, out)
     _tell_counts(campaign, tally, files, as_json, quiet)
     if broken := _broken(tally):
         raise CertificateError(f"the audit in {out} is negative: {broken}")
+
+
+def _outputs(folder: Path) -> list[Output]:
+    """What the campaign writes; of its chunks the first stands for all."""
+    own = {
+        "campaign.json": begins(rb'\{\s*"solvers": \{'),
+        "audit.json": of_schema("audit"),
+        "audit.html": begins(b"<!doctype html>.*?<title>Solver audit</title>"),
+        "chunks/000000.json": begins(rb"\{"),
+    }
+    return [Output(folder / name, known) for name, known in own.items()]
 
 
 def _follow(progress: Iterator[tuple[int, int]], campaign: Campaign, silent: bool) -> None:

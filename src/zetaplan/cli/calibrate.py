@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from zetaplan.cli.options import Json, Model, Quiet
+from zetaplan._outputs import Output, claim, of_schema
+from zetaplan.cli.options import Force, Json, Model, Quiet
 from zetaplan.cli.output import show, tell
 from zetaplan.jobs.options import CalibrateOptions
 
@@ -16,6 +17,7 @@ def calibrate(
     model: Model,
     options: CalibrateOptions,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="A JSON file with the curves.")] = None,
+    force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -23,6 +25,8 @@ def calibrate(
     from zetaplan._files import canonical, write
     from zetaplan.jobs import pipelines
 
+    if out:
+        claim([Output(out, of_schema("calibration"))], [model, *options.data], force=force)
     found, facts = pipelines.calibrate(model, options, progress=not (quiet or as_json))
     if out:
         write(out, canonical(facts))

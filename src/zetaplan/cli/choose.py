@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zetaplan._digits import at_most
-from zetaplan.cli.options import Json, PlanOut, Quiet
+from zetaplan._outputs import Output, begins, claim
+from zetaplan._plural import counted
+from zetaplan.cli.options import Force, Json, PlanOut, Quiet
 from zetaplan.cli.output import show, tell
 from zetaplan.errors import SpecError
 
@@ -51,6 +53,7 @@ def choose(
     group: Groups = None,
     time_limit: TimeLimit = math.inf,
     out: PlanOut = Path("plan.json"),
+    force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -59,6 +62,7 @@ def choose(
     from zetaplan.menus import planner
     from zetaplan.reports.tables import choice_table
 
+    claim([Output(out, begins(rb'\{\s*"schema": "zetaplan\.plan/2"'))], [menu], force=force)
     plan = planner.choose(
         load_menu(menu),
         budget,
@@ -100,7 +104,7 @@ def _summary(plan: ChoicePlan) -> str:
     from zetaplan.reports.tables import with_unit
 
     proved = "proved optimal" if plan.optimal else f"within {at_most(plan.gap)} of the best possible"
-    blocks = f"{len(plan.menu.names)} block{'s' if len(plan.menu.names) > 1 else ''}"
+    blocks = counted(len(plan.menu.names), "block")
     lines = [f"choice: {blocks}, total loss {with_unit(plan.loss, plan.menu.loss_unit)}, {proved}"]
     rows = zip(plan.menu.budgets, plan.menu.units, plan.solution.spent, plan.request.budgets, strict=True)
     lines += [f"{name}: {spent:,.10g} of {with_unit(budget, unit)}" for name, unit, spent, budget in rows]

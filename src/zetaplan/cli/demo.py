@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from zetaplan.cli.options import Json, Quiet
+from zetaplan._outputs import Output, claim, of_plan, of_schema, report_files
+from zetaplan.cli.options import Force, Json, Quiet
 from zetaplan.cli.output import show, summary, tell
 
 
@@ -15,11 +16,13 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder for scores, plans and reports.")] = Path(
         "zetaplan-demo"
     ),
+    force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """The whole job on SmolLM2-135M and Python's own help texts: score, allocate, prune, certify, report."""
     silent = quiet or as_json
+    claim(_outputs(out), [], force=force)
     tell("scoring 30 layers of SmolLM2-135M on 32 sequences (about a minute; longer the first time)", silent)
     from zetaplan.jobs.demo import demonstrate
     from zetaplan.reports.tables import plans_table
@@ -36,3 +39,11 @@ def demo(
     for plan in done.plans.values():
         tell(summary(plan), silent)
     tell("\n".join(["written:", *(f"  {file}" for file in done.files)]), silent)
+
+
+def _outputs(folder: Path) -> list[Output]:
+    """The scores, and for each program the plan and its report."""
+    kinds = {"allocation": "rank", "pruning": "sparsity"}
+    plans = [Output(folder / f"{name}.json", of_plan(kind)) for name, kind in kinds.items()]
+    reports = [file for name in kinds for file in report_files(folder / f"{name}.html")]
+    return [Output(folder / "scores.json", of_schema("scores")), *plans, *reports]

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from zetaplan.cli.options import Json, Model, Quiet
+from zetaplan._outputs import Output, claim, of_schema, task_files
+from zetaplan._plural import counted
+from zetaplan.cli.options import Force, Json, Model, Quiet
 from zetaplan.cli.output import show, tell
 from zetaplan.jobs.options import EvaluateOptions
 
@@ -18,6 +20,7 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A JSON file with every window and item, for paired comparisons.")
     ] = None,
+    force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -25,6 +28,7 @@ def evaluate(
     from zetaplan._files import canonical, write
     from zetaplan.jobs import pipelines
 
+    claim(_outputs(out, options.lm_eval), [model, *options.files], force=force)
     facts = pipelines.evaluate(model, options, progress=not (quiet or as_json))
     if out:
         write(out, canonical(facts))
@@ -32,9 +36,13 @@ def evaluate(
     tell("\n".join(_words(facts) + ([f"written: {out}"] if out else [])), quiet or as_json)
 
 
-def _words(facts: dict[str, Any]) -> list[str]:
-    from zetaplan.scoring.text.records import counted
+def _outputs(out: Path | None, task: str | None) -> list[Output]:
+    """The file of the results, and the two files of a task of lm-eval."""
+    results = [Output(out, of_schema("evaluation"))] if out else []
+    return results if task is None else [*results, *task_files(Path(task))]
 
+
+def _words(facts: dict[str, Any]) -> list[str]:
     lines = []
     if p := facts.get("perplexity"):
         windows = f"{counted(p['scored'], 'token')}, {p['length']} a window, stride {p['stride']}"

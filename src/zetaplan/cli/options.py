@@ -17,6 +17,9 @@ from zetaplan.errors import SpecError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output, and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Write over a file that this command did not write; never over an input.")
+]
 Model = Annotated[
     str, typer.Argument(help="A folder with safetensors, a .gguf file, a hub name in the local cache, or smollm2.")
 ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from zetaplan._digits import at_most
+from zetaplan._plural import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -36,9 +37,9 @@ def summary(plan: Plan) -> str:
     """A plan in a few sentences: the proof, the whole units, and what a reader must know."""
     from zetaplan.drift.cost import drift_sentence
 
-    conditions = len(plan.certificate.conditions)
+    layers, conditions = counted(len(plan.names), "layer"), len(plan.certificate.conditions)
     lines = [
-        f"{plan.instance.program.name}: {len(plan.names)} layers, all {conditions} conditions of optimality hold",
+        f"{plan.instance.program.name}: {layers}, all {conditions} conditions of optimality hold",
         f"in whole units ({plan.whole_unit}): {plan.rounded.used:,.10g} of {plan.instance.limit:,.10g} "
         f"{plan.resource_unit}, within {at_most(plan.rounded.gap)} of the best possible objective",
     ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zetaplan._plural import counted
 from zetaplan.errors import CertificateError, SpecError
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _cost(plan: Plan, scores: Path | None, drift: float | None, confidence: floa
         return cost_over(plan.solution, plan.names, _intervals(plan, drift, confidence))
     other = load_scores(scores)
     if other.names != plan.names:
-        raise SpecError(f"scores: expected the {len(plan.names)} blocks of the plan in their order")
+        raise SpecError(f"scores: expected the {counted(len(plan.names), 'block')} of the plan in their order")
     gain = other.counted(plan.request.gain)
     return cost_on(plan.solution, plan.names, gain, f"the scores in {scores} are right")
 

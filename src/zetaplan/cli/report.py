@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from zetaplan.cli.options import Json, PlanPath, Quiet
+from zetaplan._outputs import claim, report_files
+from zetaplan.cli.options import Force, Json, PlanPath, Quiet
 from zetaplan.cli.output import show, tell
 
 
@@ -16,6 +17,7 @@ def report(
     out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file; Markdown is written beside it.")] = Path(
         "report.html"
     ),
+    force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -26,6 +28,7 @@ def report(
     from zetaplan.reports.choices import write_choice_report
     from zetaplan.reports.report import write_report
 
+    claim(report_files(out), [plan], force=force)
     if schema_of(plan) == "zetaplan.plan/2":
         html, markdown = write_choice_report(load_choice(plan), out, file=plan.name)
     else:

@@ -7,19 +7,20 @@ from typing import Annotated
 
 import typer
 
-from zetaplan.cli.options import Json, Quiet
+from zetaplan.cli.options import Force, Json, Quiet
 from zetaplan.cli.output import show, tell
 
 
 def run(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file; see the folder `examples`.")],
+    force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Run every step of a job whose inputs have changed: score, plan, verify, report, export, apply, evaluate."""
     from zetaplan.jobs.run import run as done
 
-    steps = done(config, progress=not (quiet or as_json))
+    steps = done(config, progress=not (quiet or as_json), force=force)
     facts = [{"step": step.name, "ran": step.ran, "files": [str(file) for file in step.files]} for step in steps]
     show(facts, None, as_json, quiet)
     lines = [f"{step.name}: {'done' if step.ran else 'unchanged'}, {', '.join(map(str, step.files))}" for step in steps]

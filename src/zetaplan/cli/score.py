@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zetaplan.cli.options import Json, Model, Quiet
+from zetaplan._outputs import Output, claim, of_schema
+from zetaplan._plural import counted
+from zetaplan.cli.options import Force, Json, Model, Quiet
 from zetaplan.cli.output import show, tell
 from zetaplan.jobs.options import ScoreOptions
 
@@ -19,6 +21,7 @@ def score(
     model: Model,
     options: ScoreOptions,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the scores are written.")] = Path("scores.json"),
+    force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -28,6 +31,7 @@ def score(
     from zetaplan.plans.notes import prediction_note, ranking_warning
     from zetaplan.reports.tables import scores_table
 
+    claim([Output(out, of_schema("scores"))], [model, *options.data, *options.held_out], force=force)
     scores = pipelines.score(model, options, progress=not (quiet or as_json))
     if scores is None:
         return
@@ -35,7 +39,12 @@ def score(
     show(scores_document(scores).text(), scores_table(scores), as_json, quiet)
     found = (ranking_warning(scores), prediction_note(scores), _sketch_note(scores))
     notes = [f"note: {note}" for note in found if note]
-    tell("\n".join([*notes, f"scores of {len(scores.names)} {scores.blocks} written to {out}"]), quiet or as_json)
+    tell(
+        "\n".join(
+            [*notes, f"scores of {counted(len(scores.names), scores.blocks.removesuffix('s'))} written to {out}"]
+        ),
+        quiet or as_json,
+    )
 
 
 def _sketch_note(scores: Scores) -> str | None:

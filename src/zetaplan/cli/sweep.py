@@ -7,8 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from zetaplan.cli.options import Json, Quiet, ScoresPath
+from zetaplan._outputs import Output, begins, claim, made_by, of_schema
+from zetaplan.cli.options import Force, Json, Quiet, ScoresPath
 from zetaplan.cli.output import show, tell
+
+OWN = {".csv": begins(b"limit,uniform,objective,objective_uniform,multiplier,"), ".json": of_schema("sweep")}
 
 
 def sweep(
@@ -24,6 +27,7 @@ def sweep(
     out: Annotated[Path, typer.Option("--out", "-o", help="By its suffix: .html, .svg, .csv, .json.")] = Path(
         "sweep.html"
     ),
+    force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -33,6 +37,7 @@ def sweep(
     from zetaplan.plans.planner import plan
     from zetaplan.reports.tradeoff import tradeoff
 
+    claim([Output(out, OWN.get(out.suffix, made_by("zetaplan sweep")))], [scores], force=force)
     chosen = kind_of(kind) if kind in kind_names() else kind_for(kind)
     middle: dict[str, Any] = {chosen.options.default.kind: (low + high) / 2, "lower": lower, "upper": upper}
     found = tradeoff(plan(load_scores(scores), kind=chosen.name, **middle), low, high, points)

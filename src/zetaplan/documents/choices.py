@@ -11,7 +11,7 @@ import numpy as np
 
 from zetaplan import _found
 from zetaplan._digits import at_most
-from zetaplan._files import text_of
+from zetaplan._files import path_of, text_of
 from zetaplan._records import checked
 from zetaplan.documents.io import load, save
 from zetaplan.documents.schemas.choice import ChoiceFile, TakenData
@@ -49,7 +49,7 @@ def load_menu(path: str | os.PathLike[str]) -> Menu:
         >>> zp.load_menu("menu.csv").options
         (('2', '4'),)
     """
-    text = text_of(Path(path))
+    text = text_of(path_of(path))
     try:
         for reader in _found.modules(readers).values():
             if reader.recognises(text):

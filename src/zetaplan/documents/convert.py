@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,8 +24,9 @@ from zetaplan.documents.schemas.plan import (
 )
 from zetaplan.documents.schemas.scores import LayerScore, ScoresFile
 from zetaplan.drift.cost import Cost
-from zetaplan.errors import SpecError
+from zetaplan.errors import SpecError, require
 from zetaplan.plans.amounts import in_total, per_layer
+from zetaplan.plans.bounds import require_range
 from zetaplan.plans.kinds import kind_for, kind_of
 from zetaplan.plans.plan import Plan
 from zetaplan.plans.whole import Rounded, Whole
@@ -72,6 +72,7 @@ def load_scores(path: str | os.PathLike[str]) -> Scores:
 
 def scores_document(scores: Scores) -> ScoresFile:
     """The scores as the document that `save_scores` writes."""
+    require(scores, Scores, "scores", "give what zetaplan.score or zetaplan.load_scores returns")
     columns = {name: getattr(scores, name).tolist() for name in (*MEASURES, *ENCLOSURE)}
     columns |= {name: _cells(getattr(scores, name), len(scores.names)) for name in OPTIONAL}
     rows = zip(*columns.values(), strict=True)
@@ -97,7 +98,7 @@ def scores_value(document: ScoresFile) -> Scores:
         for name in MEASURES
     }
     optional: dict[str, Any] = {name: _column([getattr(layer, name) for layer in layers]) for name in OPTIONAL}
-    return Scores(
+    scores = Scores(
         names=tuple(layer.name for layer in layers),
         low=_or_gain([layer.low for layer in layers], columns["gain"]),
         high=_or_gain([layer.high for layer in layers], columns["gain"]),
@@ -109,6 +110,8 @@ def scores_value(document: ScoresFile) -> Scores:
         **columns,
         **optional,
     )
+    require_range(scores)
+    return scores
 
 
 def save_plan(plan: Plan, path: str | os.PathLike[str]) -> Path:
@@ -128,6 +131,7 @@ def plan_document(plan: Plan) -> PlanFile:
         >>> zp.plan_document(zp.allocate(scores, mean_rank=4)).schema_
         'zetaplan.plan/1'
     """
+    require(plan, Plan, "plan", "give what zetaplan.allocate or zetaplan.prune returns")
     scores = scores_document(plan.scores)
     return checked(
         PlanFile,
@@ -209,7 +213,7 @@ def plan_value(document: PlanFile) -> Plan:
         regret=tuple(regret_value(data, document.names) for data in document.regret),
         warnings=document.warnings,
         created=document.created,
-        versions=MappingProxyType(document.versions),
+        versions=dict(document.versions),
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from zetaplan._files import text_of, write
+from zetaplan._files import path_of, text_of, write
 from zetaplan._records import first_error
 from zetaplan.documents.schemas.document import Document
 from zetaplan.errors import SpecError
@@ -30,7 +30,7 @@ def load(path: str | os.PathLike[str], kind: type[DocumentT]) -> DocumentT:
     Raises `SpecError`, in one line, if the file is missing, too large, truncated, not JSON, of another schema, or
     breaks the schema anywhere.
     """
-    text = text_of(Path(path))
+    text = text_of(path_of(path))
     try:
         value = json.loads(text, object_pairs_hook=_no_duplicates)
     except (ValueError, RecursionError) as error:
@@ -45,7 +45,7 @@ def load(path: str | os.PathLike[str], kind: type[DocumentT]) -> DocumentT:
 def schema_of(path: str | os.PathLike[str]) -> str | None:
     """The schema that a JSON file names; None if it names none. Raises SpecError if the file cannot be read."""
     try:
-        value = json.loads(text_of(Path(path)))
+        value = json.loads(text_of(path_of(path)))
     except (ValueError, RecursionError):
         return None
     schema = value.get("schema") if isinstance(value, dict) else None

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from zetaplan._digits import at_most
+from zetaplan._files import path_of
 from zetaplan.documents.convert import certificate_data, plan_value, regret_data, rounded_data
 from zetaplan.documents.io import load
 from zetaplan.documents.schemas.plan import CertificateData, PlanFile, RegretData, RoundedData
@@ -91,11 +92,12 @@ def check_certificate(source: dict[str, Any] | str | os.PathLike[str]) -> checke
         >>> zp.check_certificate(proof).claims[0]
         'each layer is within 0 max(1, x) of the optimum'
     """
+    read = source if isinstance(source, dict) else path_of(source, "source")
     try:
-        document = source if isinstance(source, dict) else choice_checker.read(source)
+        document = read if isinstance(read, dict) else choice_checker.read(read)
         if isinstance(document, dict) and document.get("schema") in (choice_checker.SCHEMA, choice_checker.PLAN):
             return choice_checker.check_certificate(document)
-        return checker.check_certificate(source)
+        return checker.check_certificate(read)
     except (checker.CertificateError, choice_checker.CertificateError) as error:
         raise CertificateError(str(error)) from error
 

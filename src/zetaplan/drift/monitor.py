@@ -15,7 +15,8 @@ import math
 from dataclasses import dataclass, replace
 
 from zetaplan._digits import at_most
-from zetaplan.errors import SpecError
+from zetaplan._plural import counted
+from zetaplan.errors import SpecError, require, shown
 from zetaplan.plans.plan import Plan
 from zetaplan.scoring.scores import Scores
 from zetaplan.solvers import solve
@@ -70,8 +71,9 @@ class Monitor:
 
     def __init__(self, plan: Plan, *, tolerance: float = 0.01) -> None:
         """tolerance : tolerated regret, as a share > 0 of the plan's objective at its own scores, else SpecError."""
-        if not 0.0 < tolerance < math.inf:
-            raise SpecError(f"tolerance = {tolerance}: expected a share of the objective above 0, such as 0.01")
+        require(plan, Plan, "plan", "give what zetaplan.allocate or zetaplan.prune returns")
+        if not isinstance(tolerance, int | float) or not 0.0 < tolerance < math.inf:
+            raise SpecError(f"tolerance = {shown(tolerance)}: expected a share of the objective above 0, such as 0.01")
         self.plan = plan
         self.solution = plan.solution
         self.tolerated = tolerance * abs(plan.solution.objective)
@@ -100,7 +102,7 @@ class Monitor:
         if not isinstance(scores, Scores):
             return scores
         if scores.names != self.plan.names:
-            raise SpecError(f"scores: expected the {len(self.plan.names)} blocks of the plan in their order")
+            raise SpecError(f"scores: expected the {counted(len(self.plan.names), 'block')} of the plan in their order")
         return scores.counted(self.plan.request.gain)
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 
 from zetaplan._digits import at_most
-from zetaplan.errors import CertificateError, SpecError
+from zetaplan.errors import CertificateError, SpecError, require, shown
 from zetaplan.solvers import solve
+from zetaplan.solvers.menus.robust import RobustChoice, robust_choice
 from zetaplan.solvers.minimax import minimax
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import Array, Arrayish, Instance, weights, with_quality
+from zetaplan.spec.menus.choice import Choice
 from zetaplan.spec.solution import Solution, Status
 from zetaplan.verification.certificate import Certificate, certify
 from zetaplan.verification.regret.adversary import worst_case_floor
@@ -89,6 +91,8 @@ def regret(instance: Instance, solution: Solution, target_quality: Arrayish) -> 
         >>> lost.best.x, round(lost.value, 4)  # log 4 less log(12) / 2
         (array([3., 3.]), 0.1438)
     """
+    require(instance, Instance, "instance", "make one with zetaplan.allocation, or another program")
+    require(solution, Solution, "solution", "give what zetaplan.solve returns")
     target = with_quality(instance, target_quality)
     claim = certify(target, solution)
     broken = [condition for condition in claim.conditions if condition.name in ("coupling", "box") and not condition.ok]
@@ -106,6 +110,7 @@ def regret(instance: Instance, solution: Solution, target_quality: Arrayish) -> 
     return Regret(value, value / size if size else math.inf if value else 0.0, best, certificate)
 
 
+@overload
 def robust(
     instance: Instance,
     low: Arrayish,
@@ -113,7 +118,23 @@ def robust(
     *,
     worst: Literal["regret", "objective"] = "regret",
     normalised: bool = False,
-) -> Robust:
+) -> Robust: ...
+
+
+@overload
+def robust(
+    instance: Choice, low: Any, high: Any, *, worst: Literal["regret", "objective"] = "regret"
+) -> RobustChoice: ...
+
+
+def robust(
+    instance: Instance | Choice,
+    low: Any,
+    high: Any,
+    *,
+    worst: Literal["regret", "objective"] = "regret",
+    normalised: bool = False,
+) -> Robust | RobustChoice:
     """The plan that can lose least while the scores stay in a box, by a convex program.
 
     instance : the program at the nominal scores. low, high : (K,) the box, as in `regret_bound`.
@@ -121,6 +142,8 @@ def robust(
         has a price of its own or exponents differ, of shares, with every decision at ends of its own. That is wider
         than what `regret_bound` covers; where the nominal plan has the smaller bound, it is kept. "objective" minimises
         the worst objective over shares that are free of each other: the program with every weight at its worse end.
+
+    Of a choice, low and high are menus as `losses` in `zp.choice`.
 
     Raises SpecError for another `worst`, or a bad box.
 
@@ -130,14 +153,17 @@ def robust(
         >>> safe.worst.value <= safe.before.value
         True
     """
-    if worst not in ("regret", "objective"):
-        raise SpecError(f"worst = {worst!r}: expected 'regret' or 'objective'")
+    if isinstance(instance, Choice):
+        return robust_choice(instance, low, high, worst=worst)
+    require(instance, Instance, "instance", "make one with zetaplan.allocation, or another program")
+    if not isinstance(worst, str) or worst not in ("regret", "objective"):
+        raise SpecError(f"worst = {shown(worst)}: expected 'regret' or 'objective'")
     if worst == "objective":
         return _for_the_worst_objective(instance, quality_ends(instance, low, high, normalised))
     nominal, box = solve(instance), decision_box(instance, low, high, normalised)
     parts = box.parts.reshape(box.weights.shape)
     found = minimax(instance, box.weights, parts, box.rest, nominal.multiplier)
-    plan = Solution(instance, found.x.reshape(nominal.x.shape), found.price, Status.CLAIMED, "minimax")
+    plan = Solution(instance, found.x.reshape(nominal.x.shape), found.multiplier, Status.CLAIMED, "minimax")
     after, before = (
         regret_bound(instance, made, low=low, high=high, normalised=normalised) for made in (plan, nominal)
     )
@@ -163,7 +189,7 @@ def _for_the_worst_objective(instance: Instance, ends: Array) -> Robust:
 def _terms(instance: Instance, x: Array) -> Array:
     """What every decision adds to the objective, in the plan's shape."""
     rows = [
-        np.broadcast_to(d.objective(y, 0.0, c.weight, c.data, *instance.scalars), y.shape)
+        np.broadcast_to(d.objective(y, 0.0, c.weight, c.unit_cost, *instance.scalars), y.shape)
         for d, c, y in zip(derive(instance.program), instance.channels, instance.rows(x), strict=True)
     ]
     return np.reshape(rows, instance.weight.shape)

@@ -1,1 +1,1 @@
-"""How good a model is: perplexity, multiple choice, lm-eval."""
+"""Evaluation of models: perplexity, multiple choice, lm-eval."""

@@ -1,7 +1,7 @@
 """Accuracy on multiple choice.
 
-An answer to an item is the continuation of the prompt by a choice; the model chooses the one of the largest
-log-likelihood, summed over its tokens ("sum"), or divided by its length in UTF-8 bytes ("normalised").
+A candidate answer is the prompt continued by a choice. The model selects the choice with the largest log-likelihood:
+summed over its tokens ("sum"), or divided by its length in UTF-8 bytes ("normalised").
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from zetaplan._plural import counted
 from zetaplan.errors import ScoringError
 from zetaplan.evaluate.interval import interval_facts
 from zetaplan.evaluate.likelihoods import log_likelihoods
 from zetaplan.scoring import LoadedModel
 from zetaplan.scoring.text.limits import context, require_vocabulary
-from zetaplan.scoring.text.records import FIELDS, Record, counted, read_records, require_text
+from zetaplan.scoring.text.records import FIELDS, Record, read_records, require_text
 
-#: The fields of a prompt: what a record is otherwise read for, without its text.
+#: The default fields of a prompt: the text fields of a record except `text`.
 PROMPTS = FIELDS[1:]
 
 Array = NDArray[np.float64]
@@ -32,7 +33,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Item:
-    """One multiple-choice item; `gold` is the index of the right choice."""
+    """One multiple-choice item; `gold` is the index of the correct choice."""
 
     prompt: str
     choices: tuple[str, ...]
@@ -41,19 +42,19 @@ class Item:
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """Log-likelihoods of the choices of every item, nats, and the items themselves."""
+    """Log-likelihoods of the choices of every item, nats, with the items."""
 
     items: tuple[Item, ...]
     log_likelihoods: tuple[Array, ...]
 
     @property
     def correct(self) -> NDArray[np.bool_]:
-        """(I,) whether the sum chooses the gold; the earlier of equals is chosen."""
+        """(I,) whether the largest summed log-likelihood is that of `gold`; of equal values the first is selected."""
         return np.array([int(row.argmax()) == item.gold for item, row in self._pairs])
 
     @property
     def correct_normalised(self) -> NDArray[np.bool_]:
-        """(I,) the same by log-likelihood per byte of the choice."""
+        """(I,) whether the largest log-likelihood per byte of the choice is that of `gold`."""
         per_byte = ([*row / [len(c.encode()) for c in item.choices]] for item, row in self._pairs)
         return np.array([int(np.argmax(row)) == item.gold for item, row in zip(self.items, per_byte, strict=True)])
 
@@ -77,7 +78,7 @@ def multiple_choice(
     batch_size: int = 16,
     progress: bool = False,
 ) -> Answers:
-    """Zero-shot log-likelihoods of every choice; a prompt and a choice are joined by a space and tokenised together.
+    """Zero-shot log-likelihoods of every choice. Prompt and choice are joined by a space and tokenised together.
 
     Raises:
         ScoringError: no items, an item longer than the model's context, or a loss that is not finite.
@@ -90,13 +91,13 @@ def multiple_choice(
         True
     """
     if not items:
-        raise ScoringError("items: none; give at least one")
+        raise ScoringError("items: the list is empty; give at least one")
     rows = [_continuation(model.tokenizer, item.prompt, choice) for item in items for choice in item.choices]
     limit = context(model.model)
     if limit is not None and (longest := max(len(ids) for ids, _ in rows)) > limit:
-        raise ScoringError(f"items: one has {longest} tokens, the model takes {limit}; leave it out")
+        raise ScoringError(f"items: one item has {longest} tokens, expected at most the model's {limit}; leave it out")
     require_vocabulary(model.model, torch.cat([ids for ids, _ in rows]))
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))  # little padding
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))  # sorted by length, which minimises padding
     totals = np.empty(len(rows))
     groups = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
     for group in tqdm(groups, desc="choices", unit="batch", disable=not progress):
@@ -113,20 +114,20 @@ def read_items(
     """Items of a file of JSON records: `ctx`, or `sentence1` and `sentence2` joined by a line break; `choices`; 0-based
     `gold`.
 
-    template : what the prompt is put into, at "{prompt}". limit : that many, evenly spread over the file. field : the
-    name of the prompt, if it is another.
+    template : the text around the prompt, which replaces "{prompt}". limit : the number of items, evenly spread over
+    the file. field : the name of the prompt's field, if it has another name.
 
-    Raises ScoringError, with file and line, for a file or a record that is not of this form.
+    Raises ScoringError, with file and line, for a file or a record of another form.
     """
     require_text(template, "template: it")
     items = [_item(record, field, template) for record in read_records(path, "choices")]
     if limit is not None and not 1 <= limit <= len(items):
-        raise ScoringError(f"choices: {path} holds {counted(len(items), 'item')}, {limit} are asked for")
+        raise ScoringError(f"choices: limit = {limit}; expected from 1 to the {counted(len(items), 'item')} of {path}")
     return tuple(items if limit is None else (items[i * len(items) // limit] for i in range(limit)))
 
 
 def answers_facts(answers: Answers) -> dict[str, Any]:
-    """For a file: both accuracies with their intervals over items, and every item's log-likelihoods."""
+    """Record for a file: both accuracies with their intervals over items, and every item's log-likelihoods."""
     rows = zip(answers.items, answers.log_likelihoods, strict=True)
     return {
         "sum": interval_facts(answers.correct),
@@ -150,7 +151,7 @@ def _item(record: Record, field: str | None, template: str) -> Item:
 
 
 def _continuation(tokenizer: Any, prompt: str, choice: str) -> tuple[Tensor, int]:
-    """The ids of prompt and choice, and where those of the choice begin."""
+    """The ids of prompt and choice, and the index of the choice's first token."""
     prompt = prompt.rstrip()
     whole, before = (tokenizer(text)["input_ids"] for text in (f"{prompt} {choice.strip()}", prompt))
     return torch.tensor(whole), min(len(before), len(whole) - 1)

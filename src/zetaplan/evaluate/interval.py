@@ -1,4 +1,4 @@
-"""Confidence intervals of means, and how a file states them."""
+"""Confidence intervals of means, and their form in a file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Interval:
 
 
 def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
-    """The mean of (n,) values, n >= 2, with its interval; for a comparison give the paired differences."""
+    """The mean of (n,) values, n >= 2, with its interval. For a comparison, give the paired differences."""
     from scipy.stats import t
 
     v = np.asarray(values, np.float64)
@@ -33,7 +33,7 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
 
 
 def interval_facts(values: ArrayLike) -> dict[str, float | None]:
-    """Of a single value there is a mean, but no interval."""
+    """The mean and its interval for a file. A single value has a mean, but no interval."""
     v = np.asarray(values, np.float64)
     if v.size < 2:
         return {"mean": float(v.mean()), "low": None, "high": None}

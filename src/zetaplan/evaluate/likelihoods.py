@@ -1,4 +1,4 @@
-"""The log-likelihood of every token of a row, given those before it."""
+"""Log-likelihoods of every token of a row, given the tokens before it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from zetaplan.errors import ScoringError
 
 @torch.inference_mode()
 def log_likelihoods(model: nn.Module, rows: Sequence[Tensor]) -> list[Tensor]:
-    """log p(token | those before it) of every token of each row but the first, float64."""
+    """log p(token | tokens before it) of every token of each row except the first, float64."""
     device = next(model.parameters()).device
     ids = nn.utils.rnn.pad_sequence(list(rows), batch_first=True).to(device)
     lengths = torch.tensor([len(row) for row in rows], device=device)
     mask = (torch.arange(ids.shape[1], device=device) < lengths[:, None]).long()
     logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
     exact = torch.promote_types(logits.dtype, torch.float32)
-    losses = [  # row by row: the logits are by far the largest tensor, and should not be there twice
+    losses = [  # row by row, because the logits are by far the largest tensor: no second copy of all
         functional.cross_entropy(row.to(exact), targets, reduction="none")
         for row, targets in zip(logits, ids[:, 1:], strict=True)
     ]

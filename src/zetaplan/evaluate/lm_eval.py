@@ -1,7 +1,7 @@
-"""Multiple choice by lm-eval, the harness that published results come from, on the items of a file: a local task.
+"""Multiple choice by lm-eval, the harness of published results, on the items of a file: a local task.
 
-The task lies in a folder and is read from there, so nothing is fetched, and lm-eval's own command can be pointed at it.
-lm-eval tokenises, batches and sums by its own code; what it finds comes back in the form of `multiple_choice`.
+The task is read from a folder, so nothing is downloaded, and lm-eval's own command can use the same folder. lm-eval
+tokenises, batches and sums by its own code; its results are returned in the form of `multiple_choice`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ TASK = "zetaplan_choices"
 
 
 def write_task(items: Sequence[Item], folder: Path) -> Path:
-    """The items as a task of lm-eval: `choices.jsonl`, and the YAML file that names it, which is returned.
+    """Write the items as a task of lm-eval: `choices.jsonl`, and the YAML file that names it. Returns the YAML file.
 
-    Raises SpecError if the folder cannot be made or written.
+    Raises SpecError if the folder cannot be created or written.
     """
     records = (
         {"prompt": item.prompt.rstrip(), "choices": [choice.strip() for choice in item.choices], "gold": item.gold}
@@ -54,9 +54,9 @@ def write_task(items: Sequence[Item], folder: Path) -> Path:
 def by_lm_eval(
     model: LoadedModel, items: Sequence[Item], folder: Path, *, batch_size: int = 16, progress: bool = False
 ) -> Answers:
-    """What lm-eval finds for the items, which are written to the folder as its task.
+    """The results of lm-eval for the items, which are written to the folder as its task.
 
-    Raises SpecError where lm-eval is not installed, or the folder cannot be written.
+    Raises SpecError if lm-eval is not installed, or the folder cannot be written.
     """
     try:
         lm_eval, tasks = import_module("lm_eval"), import_module("lm_eval.tasks")

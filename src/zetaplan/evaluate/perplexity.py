@@ -1,8 +1,8 @@
 """Perplexity on held-out text, with the windows that paired intervals need.
 
-Perplexity is exp of the mean negative log-likelihood per token. A window of `length` tokens moves by `stride`; each
-token is scored once, in the first window that holds it, so that beyond the first window it has at least
-length - stride tokens of context. The first token of the text has no context and is not scored.
+Perplexity is exp of the mean negative log-likelihood per token. A window of `length` tokens moves by `stride`. Each
+token is scored once, in the first window that contains it. After the first window every scored token therefore has at
+least length - stride tokens of context. The first token of the text has no context and is not scored.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Perplexity:
-    """Perplexity with the windows it comes from.
+    """Perplexity with the windows it is computed from.
 
     nll : (W,) negative log-likelihood of the tokens that each window scores, nats, summed. tokens : (W,) their number.
     length, stride : in tokens.
@@ -76,9 +76,9 @@ def perplexity(
     """Perplexity of a causal language model on one text.
 
     Args:
-        model: in evaluation mode; it is not changed.
+        model: in evaluation mode; the model is not changed.
         tokens: (total,) ids, at least two.
-        length: tokens per window, 2 <= length <= what the model was made for.
+        length: tokens per window, 2 <= length <= the model's number of positions.
         stride: 1 <= stride < length; stride = length - 1 gives windows that overlap by the one token of context.
         batch_size: windows per pass.
         progress: show a progress bar.
@@ -111,8 +111,8 @@ def perplexity(
 def read_tokens(path: str | PathLike[str], tokenizer: Any, *, field: str | None = None) -> Tensor:
     """The ids of a whole UTF-8 text, without special tokens; texts of records are joined by an empty line.
 
-    field : of a record's text; by default `text`, else `ctx`, or `sentence1` and `sentence2`. Raises ScoringError if
-    the file cannot be read.
+    field : the record's text field; by default `text`, else `ctx`, or `sentence1` and `sentence2`. Raises ScoringError
+    if the file cannot be read.
     """
     if holds_records(path):
         text = "\n\n".join(record.text(field, "text") for record in read_records(path, "text"))
@@ -122,7 +122,7 @@ def read_tokens(path: str | PathLike[str], tokenizer: Any, *, field: str | None 
 
 
 def perplexity_facts(found: Perplexity) -> dict[str, Any]:
-    """For a file: the perplexity, the loss per token with its interval over windows, and every window."""
+    """Record for a file: the perplexity, the loss per token with its interval over windows, and every window."""
     return {
         "value": found.value,
         "length": found.length,

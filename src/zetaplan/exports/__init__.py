@@ -1,7 +1,8 @@
-"""Plans as the settings of the tools that apply them, each entry checked against the model's own modules.
+"""Plans as settings of the tools that apply them, each entry checked against the model's own modules.
 
-What is written is read back by the rules of its tool and held against the plan, entry by entry: a key that hits
-nothing, that another key hides, or that sets a module to anything but its value, is an error and no file.
+The written file is read back by the rules of its tool and compared with the plan, entry by entry. An entry that matches
+nothing, that another entry hides, or that sets a module to another value than planned, is an error, and no file is
+written.
 """
 
 from __future__ import annotations
@@ -15,16 +16,15 @@ from typing import TYPE_CHECKING, cast
 from zetaplan import _found
 from zetaplan._files import contents, write
 from zetaplan.documents.verify import load_plan
-from zetaplan.errors import CertificateError, SpecError
+from zetaplan.errors import CertificateError, SpecError, require, shown
 from zetaplan.exports import formats
 from zetaplan.exports.job import Format, Group, job_of
 from zetaplan.exports.targets import Problem, check, outline
 from zetaplan.plans.kinds import kind_names, kind_of
+from zetaplan.plans.plan import Plan
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from zetaplan.plans.plan import Plan
 
 
 PLAN_SCHEMA = b'"zetaplan.plan/'
@@ -32,7 +32,7 @@ PLAN_SCHEMA = b'"zetaplan.plan/'
 
 @dataclass(frozen=True)
 class Export:
-    """A plan as a tool's settings. file : the name that the tool expects. usage : how the tool takes it.
+    """A plan as a tool's settings. file : the file name that the tool expects. usage : how to pass the file to it.
 
     Examples:
         >>> settings = zp.export(zp.prune(scores, sparsity=0.5), to="csv")
@@ -47,11 +47,11 @@ class Export:
 
     @property
     def text(self) -> str:
-        """The settings as text; all formats but alphapruning are text."""
+        """The settings as text; every format except alphapruning is text."""
         return self.data.decode()
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the settings to the file, whole or not at all."""
+        """Write the settings to the file, atomically."""
         return write(path, self.data)
 
 
@@ -59,24 +59,27 @@ def export(plan: Plan, *, to: str, model: str | nn.Module | None = None) -> Expo
     """The plan as the settings of a tool.
 
     to : "peft", "axolotl", "mola" for ranks; "llm-compressor", "alphapruning", "torch-prune" for sparsity; "json",
-    "csv" for both. model : the model, or a name that `zetaplan score` takes (its config is enough); json and csv can
-    do without.
+    "csv" for both. model : the model, or a name that `zetaplan score` accepts (its config is enough); json and csv do
+    not need it.
 
-    Raises SpecError for a format that does not take this plan, CertificateError, naming the entry, where the plan does
-    not fit the model or an entry would not do what it says.
+    Raises SpecError if the format does not accept this plan, and CertificateError, naming the entry, if the plan does
+    not fit the model or an entry would have another effect than planned.
 
     Examples:
         >>> settings = zp.export(zp.allocate(scores, mean_rank=4), to="peft", model=model)
         >>> settings.file
         'adapter_config.json'
     """
+    require(plan, Plan, "plan", "give what zetaplan.allocate or zetaplan.prune returns")
+    if not (model is None or isinstance(model, str) or hasattr(model, "named_modules")):
+        raise SpecError(f"model = {shown(model)}: expected a model, its name, or a folder")
     form = format_of(to)
     if form.COUNTS not in (None, plan.kind.counts):
         raise SpecError(
             f"to = {to!r}: takes plans of {form.COUNTS}, this plan counts {plan.kind.counts}{_remedy(form.COUNTS)}"
         )
     if model is None and form.MODEL:
-        raise SpecError(f"to = {to!r}: is written for the modules of a model; name it with model (--model)")
+        raise SpecError(f"to = {to!r}: the format needs the modules of a model; give model (--model)")
     known = None if model is None else outline(model)
     job = job_of(plan, known)
     data = form.write(job)
@@ -86,14 +89,13 @@ def export(plan: Plan, *, to: str, model: str | nn.Module | None = None) -> Expo
 
 
 def _remedy(counts: str | None) -> str:
-    """Which kind of plan to make instead, and with which command."""
+    """The kind of plan to make instead, and its command."""
     kinds = [kind for kind in map(kind_of, kind_names()) if kind.counts == counts]
     return "".join(f"; plan kind {kind.name!r} with `zetaplan {kind.words.command}`" for kind in kinds[:1])
 
 
 def check_file(path: str | os.PathLike[str], model: str | nn.Module) -> tuple[str, tuple[Problem, ...]]:
-    """The format of a file, a plan of ours or settings of whatever origin, and what of it the model would ignore or
-    take otherwise than it says.
+    """The format of a file (a plan, or settings of any origin), and the entries that the model would ignore or misread.
 
     Raises SpecError for a file of no known format, CertificateError for a plan that does not fit the model.
     """
@@ -105,16 +107,16 @@ def check_file(path: str | os.PathLike[str], model: str | nn.Module) -> tuple[st
     for name in format_names():
         if (groups := format_of(name).read(data, known)) is not None:
             return name, problems(groups)
-    raise SpecError(f"{path} is of no known format; known are {', '.join(format_names())} and plans of zetaplan")
+    raise SpecError(f"{path} has no known format; known formats are {', '.join(format_names())} and plans of zetaplan")
 
 
 def is_plan(path: str | os.PathLike[str]) -> bool:
-    """Whether the file says that it is a plan of zetaplan."""
+    """Whether the file carries the schema of a plan of zetaplan."""
     return PLAN_SCHEMA in contents(Path(path))[:200]
 
 
 def problems(groups: Sequence[Group], wanted: Mapping[str, Mapping[str, float]] | None = None) -> tuple[Problem, ...]:
-    """What is wrong with any group; `wanted` as in `Format.settings`."""
+    """The problems of all groups; `wanted` as in `Format.settings`."""
     return tuple(
         Problem(f"{group.name}: {problem.key}", problem.words)
         for group in groups
@@ -127,17 +129,17 @@ def _by_entry(group: Group, wanted: Mapping[str, float] | None) -> tuple[Problem
 
 
 def refuse(found: Sequence[Problem], what: str) -> None:
-    """Raise CertificateError with the first problem, if there is one."""
+    """Raise CertificateError with the first problem, if there is any."""
     if found:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         raise CertificateError(f"{what}: {found[0]}{more}")
 
 
 def format_names() -> tuple[str, ...]:
-    """The formats that there are: one file each."""
+    """The names of the formats, one file each."""
     return _found.names(formats)
 
 
 def format_of(name: str) -> Format:
-    """The format of this name. Raises SpecError, with all names, if there is none."""
+    """The format of this name. Raises SpecError, with all names, for an unknown name."""
     return cast(Format, _found.module(formats, name, argument="to"))

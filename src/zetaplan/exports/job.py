@@ -1,4 +1,4 @@
-"""A plan spread over the linears of a model: every linear of a layer gets its rank, or its part of what goes."""
+"""A plan divided over the linears of a model: every linear of a layer gets its rank, or its share of the removals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What is written. units : ranks, or weights to remove, by linear; without a model, by the plan's own names."""
+    """Data of an export. units : ranks, or weights to remove, by linear; without a model, by the plan's own names."""
 
     plan: Plan
     model: Outline | None
@@ -25,7 +25,7 @@ class Job:
 
     @property
     def modules(self) -> tuple[Module, ...]:
-        """All modules of the model, in its order; empty where no model is given."""
+        """All modules of the model, in its order; empty if no model is given."""
         return self.model.modules if self.model else ()
 
     @property
@@ -35,7 +35,7 @@ class Job:
 
     @property
     def shares(self) -> dict[str, float]:
-        """The share of its weights that each linear loses."""
+        """The fraction of its weights that each linear loses."""
         return {module.name: self.units.get(module.name, 0) / module.weights for module in linears(self.modules)}
 
 
@@ -43,7 +43,7 @@ class Job:
 class Group:
     """Entries that a tool reads together, and the names of the modules that it matches them against.
 
-    complete, ordered : as `targets.check` takes them. found : what is wrong beside what the entries show.
+    complete, ordered : arguments of `targets.check`. found : problems beside those that the entries show.
     """
 
     name: str
@@ -55,10 +55,10 @@ class Group:
 
 
 class Format(Protocol):
-    """What a file in `zetaplan.exports.formats` holds.
+    """Interface of a module in `zetaplan.exports.formats`.
 
-    COUNTS : what the whole units of its plans are; None: anything. MODEL : whether it needs the model's modules.
-    FILE : the name that the tool expects, or a usual one.
+    COUNTS : what the whole units of its plans count; None: anything. MODEL : whether it needs the model's modules.
+    FILE : the file name that the tool expects, or a usual one.
     """
 
     COUNTS: str | None
@@ -66,22 +66,22 @@ class Format(Protocol):
     FILE: str
 
     def settings(self, job: Job) -> dict[str, dict[str, float]]:
-        """The value that each module is to get, by group."""
+        """The planned value of each module, by group."""
 
     def write(self, job: Job) -> bytes:
-        """The file."""
+        """The contents of the file."""
 
     def read(self, data: bytes, model: Outline) -> tuple[Group, ...] | None:
-        """What the tool would understand; None if the file is not of this format."""
+        """The tool's interpretation of the file; None if the file has another format."""
 
     def usage(self, job: Job, file: str) -> str:
-        """How the tool takes the file."""
+        """How to give the file to the tool."""
 
 
 def job_of(plan: Plan, model: Outline | None) -> Job:
     """The plan on the linears of the model, to the unit; without a model, by the plan's own names.
 
-    Raises CertificateError, naming the entry, where the model has no such block or one of another size.
+    Raises CertificateError, naming the entry, if the model has no such block or one of another size.
     """
     if model is None:
         return Job(plan, None, dict(zip(plan.names, plan.rounded.units.tolist(), strict=True)))
@@ -102,7 +102,7 @@ def by_block(job: Job) -> dict[str, int]:
     planned = zip(job.plan.names, job.plan.rounded.units.tolist(), strict=True)
     units = {member: amount for name, amount in planned for member in name.split(TIE)}
     if missing := next((block for block in order if block not in units), None):
-        raise SpecError(f"{missing} has no value of its own: this format takes one per layer; plan over layers")
+        raise SpecError(f"{missing} has no value of its own: this format needs one per layer; plan over layers")
     return {block: units[block] for block in order}
 
 

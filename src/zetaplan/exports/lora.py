@@ -1,8 +1,8 @@
-"""The rules by which PEFT reads a LoraConfig: which module is adapted, with which rank, and which entry has no effect.
+"""PEFT's rules for reading a LoraConfig: the adapted modules, their ranks, and the entries without effect.
 
-A target in a list is the end of a name, between dots; a target that is a string is a regular expression for all of it.
-Excluded modules and those to be saved are no targets. A key of a pattern is wrapped as (.*\\.)?(KEY)$, and the first
-that matches an adapted module decides its rank.
+A target in a list is the end of a name, between dots; a target that is a string is a regular expression for the whole
+name. Excluded modules and those in `modules_to_save` are no targets. A key of a pattern is wrapped as (.*\\.)?(KEY)$,
+and the first key that matches an adapted module determines its rank.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from zetaplan.exports.job import Group
 from zetaplan.exports.targets import NOTHING, Entry, Module, Outline, Problem, require_regex
 from zetaplan.exports.trial import culprits, rewritten, tried
 
-#: What PEFT can adapt: any module of one of these classes.
+#: Classes of modules that PEFT can adapt.
 ADAPTABLE = frozenset({"Linear", "Embedding", "Conv1d", "Conv2d", "Conv3d", "Conv1D", "MultiheadAttention"})
 DEFAULT = 8  # of r and lora_alpha
 
 
 @dataclass(frozen=True)
 class Lora:
-    """The fields of a LoraConfig that decide what is adapted. A tuple is a list of names, a string one expression."""
+    """The fields of a LoraConfig that select modules. A tuple is a list of names, a string one expression."""
 
     targets: tuple[str, ...] | str | None
     parameters: tuple[str, ...]
@@ -38,15 +38,15 @@ class Lora:
     alphas: Mapping[str, Any]
 
     def aside(self, name: str) -> bool:
-        """Whether the module is excluded or to be saved, and therefore no target."""
+        """Whether the module is excluded or in `modules_to_save`, and therefore no target."""
         return _hit(self.excluded, name) or any(re.match(rf"(^|.*\.){saved}($|\..*)", name) for saved in self.saved)
 
     def targeted(self, target: str, name: str) -> bool:
-        """Whether this entry of the list makes the module a target, set aside or not."""
+        """Whether this entry of the list makes the module a target, even if the module is set aside."""
         return name == target or (name.endswith(f".{target}") and self.in_layers(name))
 
     def in_layers(self, name: str) -> bool:
-        """Whether the module is in one of the layers to transform; names given in full are not asked."""
+        """Whether the module is in one of `layers_to_transform`; a module whose full name is a target always is."""
         return not self.layers or layer_of(name, self.stacks) in self.layers
 
     def adapted(self, modules: Sequence[Module]) -> list[Module]:
@@ -61,14 +61,14 @@ class Lora:
 
 
 def layer_of(name: str, stacks: Sequence[str]) -> int | None:
-    """The number of the layer as PEFT finds it: the first behind two names, or behind one of the stacks."""
+    """The number of the layer by PEFT's rule: the first number behind two names, or behind one of the stacks."""
     starts = [rf"(?:^|.*?\.){stack}" for stack in stacks] or [r".*?\.[^.]*"]
     found = next((hit for start in starts if (hit := re.match(rf"{start}\.(\d+)\.", name))), None)
     return int(found[found.re.groups]) if found else None
 
 
 def read(config: Mapping[str, Any]) -> Lora:
-    """The fields of a configuration. Raises SpecError, naming the field, for one of another form than PEFT takes."""
+    """The fields of a configuration. Raises SpecError, naming the field, for a form that PEFT does not accept."""
     layers = config.get("layers_to_transform")
     layers = [layers] if isinstance(layers, int) else layers
     if not (layers is None or (isinstance(layers, list) and all(isinstance(layer, int) for layer in layers))):
@@ -94,7 +94,7 @@ def read(config: Mapping[str, Any]) -> Lora:
 
 
 def groups(config: Mapping[str, Any], model: Outline) -> tuple[Group, ...]:
-    """What PEFT understands of a LoraConfig, entry by entry, and what it would raise."""
+    """PEFT's interpretation of a LoraConfig, entry by entry, with the errors that PEFT would raise."""
     given = _spelled_out(config, model)
     said, lora = read(given), read(rewritten(given, model))
     names = tuple(module.name for module in model.modules if module.name)
@@ -129,7 +129,7 @@ def _ends(name: str, end: str) -> bool:
 
 
 def _spelled_out(config: Mapping[str, Any], model: Outline) -> Mapping[str, Any]:
-    """The configuration with the linears that the word "all-linear" stands for."""
+    """The configuration with "all-linear" replaced by the linears that it stands for."""
     if str(config.get("target_modules")).lower() != "all-linear":
         return config
     return {**config, "target_modules": [m.name for m in model.modules if m.weights and m.name != model.head]}
@@ -147,7 +147,7 @@ def _targets(said: Lora, lora: Lora, model: Outline) -> tuple[Entry, ...]:
 
 
 def _layers(lora: Lora, modules: Sequence[Module]) -> Iterator[Entry]:
-    """One entry per layer to transform, for the modules that it makes targets: those not named in full."""
+    """One entry per layer to transform, for the target modules whose full names are not targets."""
     names = [module.name for module in lora.adapted(modules) if module.name not in (lora.targets or ())]
     for layer in lora.layers or ():
         yield _resolved(str(layer), [name for name in names if layer_of(name, lora.stacks) == layer])
@@ -170,11 +170,11 @@ def _keys(pattern: Mapping[str, Any]) -> tuple[Entry, ...]:
 
 
 def _raised(lora: Lora, adapted: Sequence[Module], parameters: Sequence[str]) -> Iterator[Problem]:
-    """What PEFT stops at."""
+    """The errors that PEFT raises."""
     if not adapted and not parameters:
         yield Problem("target_modules", "PEFT raises an error: no module of the model is a target")
     if isinstance(lora.targets, str) and (lora.layers is not None or lora.stacks):
-        yield Problem("layers_to_transform", "PEFT raises an error: target_modules is an expression, and no list")
+        yield Problem("layers_to_transform", "PEFT raises an error: target_modules is an expression, not a list")
     if lora.stacks and lora.layers is None:
         yield Problem("layers_pattern", "PEFT raises an error: layers_to_transform is not given")
     for module in adapted:
@@ -194,7 +194,7 @@ def _raised(lora: Lora, adapted: Sequence[Module], parameters: Sequence[str]) ->
 
 
 def _deciding(field: str, pattern: Mapping[str, Any], default: Any, names: Sequence[str]) -> dict[str, tuple[Any, str]]:
-    """By the key, or the field, that decides for any of the names: the value, and the first of these names."""
+    """By the key, or field, that determines any of the names: its value, and the first of these names."""
     found: dict[str, tuple[Any, str]] = {}
     for name in names:
         key = _key(pattern, name)
@@ -207,19 +207,19 @@ def _key(pattern: Mapping[str, Any], name: str) -> str | None:
 
 
 def _changed(said: Lora, lora: Lora, model: Outline) -> Iterator[Problem]:
-    """Modules that PEFT adapts or leaves otherwise than the targets say, because it rewrites them for this model."""
+    """Modules that PEFT adapts, or does not adapt, contrary to the targets, because it rewrites them for this model."""
     if said.targets is None:
         return
     before = {m.name for m in said.adapted(model.modules)}
     after = {m.name for m in lora.adapted(model.modules)}
     for name in (m.name for m in model.modules if m.name in before ^ after):
-        yield Problem(name, f"is {'a' if name in before else 'no'} target, which PEFT changes for this type of model")
+        yield Problem(name, f"is {'a' if name in before else 'no'} target; PEFT changes that for this type of model")
 
 
 def _told(
     config: Mapping[str, Any], model: Outline, raised: Sequence[Problem], lora: Lora, reached: Sequence[str]
 ) -> Iterator[Problem]:
-    """What only PEFT itself can tell."""
+    """Problems that only PEFT itself can report."""
     trial = tried(config, model)
     if trial is None:
         return

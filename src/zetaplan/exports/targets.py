@@ -1,7 +1,8 @@
-"""What the entries of a settings file really hit: the check that no tool makes before it starts.
+"""Modules matched by each entry of a settings file: a check that no tool makes before it starts.
 
-A tool matches every entry against the names of a model's modules; of several entries that match, the first wins. An
-entry that matches nothing is ignored, mostly in silence; one that matches too much sets a layer that was never meant.
+A tool matches every entry against the names of a model's modules. If several entries match, the first one applies. An
+entry that matches nothing is ignored, usually without a message. An entry that matches too much sets modules that it
+was not meant for.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ from zetaplan.errors import SpecError
 if TYPE_CHECKING:
     from torch import nn
 
-NOTHING = "(?!)"  # the pattern that no name matches
-OTHER = "~"  # stands in no name and in no class of digits or letters
+NOTHING = "(?!)"  # a pattern that matches no name
+OTHER = "~"  # occurs in no name and in no class of digits or letters
 
 
 @dataclass(frozen=True)
 class Module:
     """A module of the model.
 
-    classes : the names of its class and of those it derives from, in the order in which Python looks them up.
+    classes : the names of its class and of its base classes, in the method resolution order.
     block : its decoder layer, or "". inputs, outputs : of a linear, otherwise 0.
     """
 
@@ -43,15 +44,15 @@ class Module:
 
     @property
     def weights(self) -> int:
-        """The entries of its weight matrix."""
+        """The number of entries of its weight matrix."""
         return self.inputs * self.outputs
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One setting of a file: as it is written there, its value, and the rule of its tool as a regular expression.
+    """One setting of a file: its key as written, its value, and the tool's rule as a regular expression.
 
-    pattern : has to match the whole name of a module.
+    pattern : a regular expression that must match the whole name of a module.
     """
 
     key: str
@@ -60,16 +61,16 @@ class Entry:
 
     @cached_property
     def regex(self) -> re.Pattern[str]:
-        """Raises SpecError where the file holds no regular expression."""
+        """The compiled pattern. Raises SpecError if the pattern is no regular expression."""
         return require_regex(self.pattern, self.key)
 
     def hits(self, name: str) -> bool:
-        """Whether the tool applies the entry to the module of this name, unless an earlier entry takes it."""
+        """Whether the tool applies the entry to the module of this name, unless an earlier entry applies."""
         return self.regex.fullmatch(name) is not None
 
 
 def require_regex(pattern: str, key: str | None = None) -> re.Pattern[str]:
-    """The pattern, compiled. key : as the file writes it. Raises SpecError where it is no regular expression."""
+    """The compiled pattern. key : the entry as written in the file. Raises SpecError for an invalid pattern."""
     try:
         return re.compile(pattern)
     except re.error as error:
@@ -78,7 +79,7 @@ def require_regex(pattern: str, key: str | None = None) -> re.Pattern[str]:
 
 @dataclass(frozen=True)
 class Problem:
-    """An entry that would not do what it says."""
+    """An entry whose effect differs from what the file states."""
 
     key: str
     words: str
@@ -95,12 +96,12 @@ def check(
     complete: bool = False,
     ordered: bool = True,
 ) -> tuple[Problem, ...]:
-    """What is wrong with the entries, in their order; empty if each hits the modules it means, and nothing else.
+    """The problems of the entries, in their order; empty if every entry matches exactly its modules.
 
-    modules : the names that the tool looks at. wanted : the value that each module is to get, where that is known;
-    otherwise an entry that names a layer must not hit others whose numbers only contain that one (1 is not 11).
-    complete : whether a module that no entry hits is a problem too. ordered : whether the first of several entries that
-    hit a module decides alone, so that an entry which is never first is ignored.
+    modules : the names that the tool matches. wanted : the planned value of each module, if known; otherwise an entry
+    that names a layer must not match other layers whose numbers contain that number (1 is not 11).
+    complete : whether a module that no entry matches is a problem too. ordered : whether only the first of several
+    matching entries applies, so that an entry which is never first is ignored.
     """
     owner: dict[str, Entry] = {}
     problems: list[Problem] = []
@@ -110,7 +111,7 @@ def check(
         if not hits:
             problems.append(Problem(entry.key, "would be ignored: the tool finds no module of this name"))
         elif ordered and not fresh:
-            earlier = f"{owner[hits[0]].key!r} stands before it and takes {hits[0]}"
+            earlier = f"{owner[hits[0]].key!r} comes first and sets {hits[0]}"
             problems.append(Problem(entry.key, f"would be ignored: {earlier}"))
         owner |= dict.fromkeys(fresh, entry)
     problems += _strays(owner) if wanted is None else _deviations(owner, wanted)
@@ -121,14 +122,15 @@ def check(
 def _strays(owner: Mapping[str, Entry]) -> Iterator[Problem]:
     for name, entry in owner.items():
         if any(_only_begins(entry, name, number) for number in re.finditer(r"\d{2,}", name)):
-            yield Problem(entry.key, f"would hit {name}, which it does not name")
+            yield Problem(entry.key, f"would match {name}, which it does not name")
 
 
 def _only_begins(entry: Entry, name: str, number: re.Match[str]) -> bool:
-    """Whether the entry names another number at this place, a part of this one, and hits this one by a wildcard.
+    """Whether the entry names another number at this place, a part of this one, and matches this one by a wildcard.
 
-    It does if it hits the name with that part for the number, alone and followed by anything, but not with anything
-    or any digit for the number: `1.*` names layer 1 and hits 11; `1[01]` names both, and `.*` and `[0-9]+` name none.
+    This holds if the entry matches the name with that part as the number, both alone and followed by anything, but
+    neither with an arbitrary text nor with an arbitrary digit as the number. `1.*` names layer 1 and matches 11;
+    `1[01]` names both; `.*` and `[0-9]+` name none.
     """
     before, digits, after = name[: number.start()], number.group(), name[number.end() :]
     others = [digit for digit in "0123456789" if digit not in digits]
@@ -145,14 +147,14 @@ def _only_begins(entry: Entry, name: str, number: re.Match[str]) -> bool:
 def _deviations(owner: Mapping[str, Entry], wanted: Mapping[str, float]) -> Iterator[Problem]:
     for name, entry in owner.items():
         if name not in wanted:
-            yield Problem(entry.key, f"would hit {name}, which is to be left alone")
+            yield Problem(entry.key, f"would match {name}, which the plan leaves unchanged")
         elif entry.value != wanted[name]:
             yield Problem(entry.key, f"would set {name} to {entry.value:g} instead of {wanted[name]:g}")
 
 
 @dataclass(frozen=True, eq=False)
 class Outline:
-    """A model as the tools match names against it. network : the model; only names, kinds and shapes are read."""
+    """The names of a model's modules that tools match. network : the model; only names, classes and shapes are read."""
 
     network: nn.Module
 
@@ -169,12 +171,12 @@ class Outline:
 
     @property
     def head(self) -> str:
-        """The name of the output layer, or "" where the model has none."""
+        """The name of the output layer, or "" if the model has none."""
         head = getattr(self.network, "get_output_embeddings", lambda: None)()
         return next((name for name, module in self.network.named_modules() if module is head), "")
 
     def bare(self) -> nn.Module:
-        """A copy on the meta device, to be changed at will; it shares nothing with the model and holds no weights."""
+        """A copy on the meta device that may be changed; it shares nothing with the model and holds no weights."""
         from torch.nn import Parameter
 
         tensors: dict[int, object] = {
@@ -185,10 +187,13 @@ class Outline:
 
 
 def outline(model: str | nn.Module) -> Outline:
-    """The model itself or, without weights, what `zetaplan score` would load. Raises ScoringError if unreadable."""
-    from zetaplan.scoring.model.meta_model import skeleton
+    """The model itself or, by name, the model that `zetaplan score` would load, without weights.
 
-    return Outline(skeleton(model) if isinstance(model, str) else model)
+    Raises ScoringError if it cannot be read.
+    """
+    from zetaplan.scoring.model.meta_model import meta_model
+
+    return Outline(meta_model(model) if isinstance(model, str) else model)
 
 
 def _modules(network: nn.Module) -> Iterator[Module]:
@@ -212,17 +217,17 @@ def modules_of(model: str | nn.Module) -> tuple[Module, ...]:
 
 
 def linears(modules: Sequence[Module]) -> list[Module]:
-    """The linears of the decoder layers: what plans speak of."""
+    """The linears of the decoder layers, which are the modules that plans cover."""
     return [module for module in modules if module.weights and module.block]
 
 
 def literal(name: str, value: float) -> Entry:
-    """The entry of a tool that takes names as they are."""
+    """The entry of a tool that matches full names literally."""
     return Entry(name, value, re.escape(name))
 
 
 def by_position(label: str, values: Sequence[float], names: Sequence[str]) -> tuple[Entry, ...]:
-    """The entries of a tool that takes a bare list: the i-th value is for the i-th name."""
+    """The entries of a tool that reads a bare list: the i-th value belongs to the i-th name."""
     patterns = [*map(re.escape, names[: len(values)]), *[NOTHING] * (len(values) - len(names))]
     return tuple(
         Entry(f"{label}[{i}]", value, pattern) for i, (value, pattern) in enumerate(zip(values, patterns, strict=True))

@@ -1,7 +1,8 @@
-"""What PEFT itself makes of a configuration, where it is installed: tried on the model without its weights.
+"""PEFT's own result for a configuration, if PEFT is installed: computed on the model without its weights.
 
-PEFT rewrites the targets of model types whose experts transformers has fused (its table has 29 of them in 0.21), takes
-its own default targets, and refuses some modules by the type of the model. These tables are its own, so it is asked.
+PEFT rewrites the targets of model types whose experts transformers has fused (its table has 29 of them in 0.21), has
+its own default targets, and rejects some modules by the type of the model. These tables are internal to PEFT, so the
+check runs PEFT itself.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ INNER = ".base_layer"
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of a configuration. error : what PEFT raises, or "". unknown : the settings that it does not know.
+    """Result of a configuration. error : the error that PEFT raises, or "". unknown : settings unknown to PEFT.
 
-    adapted : by module, or by parameter where one is adapted as such, the rank and the scale alpha / r that it gets.
+    adapted : the rank and the scale alpha / r by module, or by parameter if a parameter is adapted as such.
     """
 
     error: str = ""
@@ -36,7 +37,7 @@ class Trial:
 
 
 def tried(config: Mapping[str, Any], model: Outline) -> Trial | None:
-    """PEFT's own answer to the configuration of LoRA; None where PEFT is not installed."""
+    """PEFT's result for the LoRA configuration; None if PEFT is not installed."""
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError:
@@ -45,9 +46,9 @@ def tried(config: Mapping[str, Any], model: Outline) -> Trial | None:
     known = {key: value for key, value in config.items() if key not in (*unknown, "runtime_config")}
     try:
         with warnings.catch_warnings(), torch.device("meta"):
-            warnings.simplefilter("ignore")  # what it warns of is found entry by entry
+            warnings.simplefilter("ignore")  # the checks of the entries find what it warns of
             adapted = get_peft_model(model.bare(), LoraConfig(**known), low_cpu_mem_usage=True)
-    except Exception as error:  # the tool raises bare errors of many kinds; any of them is its answer
+    except Exception as error:  # PEFT raises many classes of error; each of them is a result
         return Trial(f"{type(error).__name__}: {' '.join(str(error).split())}", unknown)
     return Trial(unknown=unknown, adapted=dict(_adapted(adapted)))
 
@@ -63,7 +64,7 @@ def _adapted(network: nn.Module) -> Iterable[tuple[str, tuple[float, float]]]:
 
 
 def culprits(config: Mapping[str, Any], model: Outline, names: Sequence[str]) -> tuple[str, ...]:
-    """Those of the names that PEFT refuses even with no others of other kinds beside them; kinds are last names."""
+    """Those of the names that PEFT rejects even without names of other kinds; the kind is the last part of a name."""
     kinds: dict[str, list[str]] = {}
     for name in names:
         kinds.setdefault(name.removesuffix(".weight").rpartition(".")[2], []).append(name)
@@ -77,7 +78,7 @@ def _only(config: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
 
 
 def rewritten(config: Mapping[str, Any], model: Outline) -> dict[str, Any]:
-    """The configuration with the targets that PEFT works with; as it is where PEFT is not installed or refuses it."""
+    """The configuration with the targets that PEFT uses; unchanged if PEFT is not installed or rejects it."""
     fields = ("target_modules", "target_parameters", "rank_pattern", "alpha_pattern")
     try:
         from peft import LoraConfig
@@ -92,14 +93,14 @@ def rewritten(config: Mapping[str, Any], model: Outline) -> dict[str, Any]:
         if found.target_modules is None:
             default = LoraModel.target_module_mapping.get(getattr(model.network.config, "model_type", ""))
             found.target_modules = default if isinstance(default, str | None) else list(default)
-    except Exception:  # raised again by the trial, which reports it
+    except Exception:  # the trial raises it again and reports it
         return dict(config)
     plain = {key: sorted(value) if isinstance(value := getattr(found, key), set) else value for key in fields}
     return {**config, **plain}
 
 
 def kept(target: str, model: Outline) -> bool:
-    """Whether PEFT keeps the target as it is for this model; true where PEFT is not installed."""
+    """Whether PEFT leaves the target unchanged for this model; true if PEFT is not installed."""
     try:
         from peft import LoraConfig
         from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
@@ -108,11 +109,11 @@ def kept(target: str, model: Outline) -> bool:
     config = LoraConfig(target_modules=[target])
     try:
         convert_peft_config_for_transformers(config, model.network, None)
-    except ValueError:  # one half of a pair that it fuses
+    except ValueError:  # one half of a pair that PEFT fuses
         return False
     return target in (config.target_modules or ())
 
 
 def installed() -> bool:
-    """Whether PEFT is installed, and therefore asked."""
+    """Whether PEFT is installed, and therefore used for the check."""
     return find_spec("peft") is not None

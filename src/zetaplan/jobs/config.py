@@ -76,7 +76,7 @@ def load_config(path: Path) -> Config:
     try:
         value = yaml.safe_load(contents(path))
         text = json.dumps(value, allow_nan=False)
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError, ValueError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError, ValueError, RecursionError) as error:
         raise SpecError(f"{path} is not YAML of plain values: {' '.join(str(error).split())}") from error
     try:
         return Config.model_validate_json(text)
@@ -108,7 +108,7 @@ def _words(error: ValidationError) -> str:
     first = next((each for each in found if each["type"] == "extra_forbidden"), found[0])  # the cause of a missing key
     place = [str(part) for part in first["loc"]]
     if first["type"] != "extra_forbidden":
-        return f"{'.'.join(place)}: {first['msg'].removeprefix('Value error, ')}"
+        return f"{'.'.join(place) or 'document'}: {first['msg'].removeprefix('Value error, ')}"
     known = sorted({alias for kind in _kinds(place[:-1]) for alias in _aliases(kind)})
     near = get_close_matches(place[-1], known, 1, 0.0)[0]
     return f"{'.'.join(place)}: unknown key; the closest valid one is {near!r}, valid are {', '.join(known)}"

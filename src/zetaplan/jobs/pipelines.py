@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from zetaplan.errors import CertificateError, ScoringError
+from zetaplan._files import reason
+from zetaplan.errors import CertificateError, ScoringError, SpecError
 from zetaplan.jobs.options import ApplyOptions, CalibrateOptions, EvaluateOptions, ScoreOptions
 
 if TYPE_CHECKING:
@@ -17,18 +20,50 @@ if TYPE_CHECKING:
     from zetaplan.scoring import LoadedModel, Scores, Sequences
 
 Place = Callable[[str], str]
+Step = TypeVar("Step", bound=Callable[..., Any])
 
 
 def _as_given(name: str) -> str:
     return name
 
 
+def _hushed(step: Step) -> Step:
+    """The step without progress bars, tables and notices of transformers where no progress is shown."""
+
+    @wraps(step)
+    def hushed(*args: Any, progress: bool, **kwargs: Any) -> Any:
+        with nullcontext() if progress else _silence():
+            return step(*args, progress=progress, **kwargs)
+
+    return cast(Step, hushed)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+@_hushed
 def score(model: str, options: ScoreOptions, *, progress: bool, seen: Place = _as_given) -> Scores | None:
     """The scores of a model; None on a rank of torchrun that writes nothing. seen : where a named file lies."""
     from zetaplan import scoring
+    from zetaplan.scoring.curvature import find_curvature
     from zetaplan.scoring.distributed import place_of_this_process
 
     damping = scoring.Damping(value=options.damping, mode=options.damping_mode, scope=options.damping_scope)
+    find_curvature(options.curvature)
+    _require_texts([*options.data, *options.held_out], seen)
+    _require_sizes(options.sequences, options.length, options.batch_size)
     device, writes = place_of_this_process(options.device)
     require_device(device)
     progress &= writes
@@ -55,6 +90,7 @@ def score(model: str, options: ScoreOptions, *, progress: bool, seen: Place = _a
     return scores if writes else None
 
 
+@_hushed
 def apply(
     model: str, plan: Plan, options: ApplyOptions, out: Path, *, progress: bool, seen: Place = _as_given
 ) -> dict[str, Any]:
@@ -65,6 +101,11 @@ def apply(
 
     calibrated = find_pruner(options.method).calibrated
     require_new(out)
+    if plan.kind.counts != "weights":
+        raise SpecError(f"plan: it plans {plan.unit}, not sparsity; make one with `zetaplan prune`")
+    if calibrated:
+        _require_texts(options.data, seen)
+        _require_sizes(options.sequences, options.length)
     loaded = _loaded(model, options, progress, seen)
     text = _text(loaded, options.data, options, seen) if calibrated else None
     applied = apply_pruning(loaded, plan, options.method, text, structure=options.structure, progress=progress)
@@ -73,16 +114,21 @@ def apply(
     return facts
 
 
+@_hushed
 def calibrate(model: str, options: CalibrateOptions, *, progress: bool) -> tuple[LossCurves, dict[str, Any]]:
     """The loss curves of a method on a model, and the same as plain values."""
-    from zetaplan.models.calibrate import loss_curves
+    from zetaplan.models.calibrate import checked_levels, loss_curves
     from zetaplan.models.pruners import find_pruner
 
     find_pruner(options.method)
+    checked_levels(sorted(options.level))
+    _require_texts(options.data, _as_given)
+    _require_sizes(options.sequences, options.length)
     loaded = _loaded(model, options, progress, _as_given)
     text = _text(loaded, options.data, options, _as_given)
     found = loss_curves(loaded, options.method, text, levels=sorted(options.level), progress=progress)
     return found, {
+        "schema": "zetaplan.calibration/1",
         "model": loaded.name,
         "model_sha256": loaded.sha256,
         "method": options.method,
@@ -96,13 +142,19 @@ def calibrate(model: str, options: CalibrateOptions, *, progress: bool) -> tuple
     }
 
 
+@_hushed
 def evaluate(model: str, options: EvaluateOptions, *, progress: bool, seen: Place = _as_given) -> dict[str, Any]:
     """Perplexity and accuracies of a model, as plain values with an entry per window and item."""
     from zetaplan.evaluate import choices
 
     items = _items(options, seen)
+    _require_texts([options.text] if options.text else [], seen)
     loaded = _loaded(model, options, progress, seen)
-    facts: dict[str, Any] = {"model": loaded.name, "model_sha256": loaded.sha256}
+    facts: dict[str, Any] = {
+        "schema": "zetaplan.evaluation/1",
+        "model": loaded.name,
+        "model_sha256": loaded.sha256,
+    }
     if options.text:
         facts["perplexity"] = _perplexity(loaded, Path(seen(options.text)), options, progress)
     if options.choices:
@@ -127,6 +179,28 @@ def verify(path: Path) -> Verdict:
     if not verdict.valid:
         raise CertificateError(f"{path} is refused: {', '.join(failure.name for failure in verdict.failures)}")
     return verdict
+
+
+def _require_texts(names: Sequence[str], seen: Place) -> None:
+    """Raise ScoringError for a file that cannot be read, before a model is loaded."""
+    for name in names:
+        if name == "pydoc":
+            continue
+        try:
+            with open(seen(name), "rb") as stream:
+                stream.read(1)
+        except (OSError, ValueError) as error:
+            raise ScoringError(f"data: cannot read {name}: {reason(error)}; check the path") from error
+
+
+def _require_sizes(sequences: int, length: int, batch_size: int | None = None) -> None:
+    """Raise ScoringError for counts that no text can have, before a model is loaded."""
+    if sequences < 1:
+        raise ScoringError(f"sequences = {sequences}: expected at least 1")
+    if length < 2:
+        raise ScoringError(f"length = {length}: expected at least 2 tokens, since the loss predicts the next one")
+    if batch_size is not None and batch_size < 1:
+        raise ScoringError(f"batch_size: expected at least 1, got {batch_size}")
 
 
 def require_device(device: str) -> None:

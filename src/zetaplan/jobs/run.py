@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from zetaplan import __version__
-from zetaplan._files import canonical, digest, file_digest, write
+from zetaplan._files import canonical, digest, file_digest, is_there, write
+from zetaplan._outputs import Output, begins, claim, of_plan, of_schema, report_files, task_files
 from zetaplan._records import Record
 from zetaplan.errors import SpecError
 from zetaplan.jobs import pipelines
@@ -23,6 +24,8 @@ from zetaplan.jobs.config import Config, load_config
 from zetaplan.jobs.options import ExportOptions
 from zetaplan.plans.kinds import kind_of
 
+EVALUATION = begins(rb'\{\s*"model": \{\s*"schema": "zetaplan\.evaluation/')
+LEDGER = begins(rb'\{\s*"[^"\n]+": \{\s*"inputs": "[0-9a-f]{64}"')
 RECORD = "zetaplan.json"  # what `zetaplan.models.pruned_folder` writes into the folder of a pruned model
 
 
@@ -35,19 +38,22 @@ class Step:
     ran: bool
 
 
-def run(path: Path, *, progress: bool = False) -> tuple[Step, ...]:
+def run(path: Path, *, progress: bool = False, force: bool = False) -> tuple[Step, ...]:
     """Run every step whose inputs have changed.
+
+    force : write over files that this job did not write; never over what it reads.
 
     Raises SpecError for a bad configuration, and whatever its steps raise; what was finished before stays finished.
     """
     config, base = load_config(path), path.parent
     job = _Job(config, base, base / config.out, progress)
+    ledger = _Ledger(job.out / "run.json")
     job.refuse_what_cannot_be_done()
+    claim([Output(ledger.path, LEDGER), *job.outputs(ledger.written)], [path, *job.inputs()], force=force)
     try:
         job.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SpecError(f"out = {config.out!r}: cannot make the folder: {error.strerror}; choose another") from error
-    ledger = _Ledger(job.out / "run.json")
     if config.scores is None:
         ledger.step("score", job.score_inputs(), [job.scores], job.score)
     ledger.step(
@@ -63,7 +69,7 @@ def run(path: Path, *, progress: bool = False) -> tuple[Step, ...]:
     if config.apply is not None:
         ledger.step("apply", job.apply_inputs(), [job.pruned / RECORD], job.apply)
     if config.evaluate is not None:
-        ledger.step("evaluate", job.evaluate_inputs(), [job.out / "evaluation.json"], job.evaluate)
+        ledger.step("evaluate", job.evaluate_inputs(), [job.evaluation], job.evaluate)
     return tuple(ledger.steps)
 
 
@@ -85,6 +91,10 @@ class _Job:
     @property
     def verdict(self) -> Path:
         return self.out / "verdict.json"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.out / "evaluation.json"
 
     def refuse_what_cannot_be_done(self) -> None:
         """Raise SpecError for what a later step would not know or find, before anything is computed."""
@@ -109,7 +119,27 @@ class _Job:
 
     def seen(self, name: str) -> str:
         """A path as seen from the configuration, or the name as it is where nothing lies there."""
-        return str(self.base / name) if (self.base / name).exists() else name
+        return str(self.base / name) if is_there(self.base / name) else name
+
+    def inputs(self) -> list[str]:
+        """The files and folders that the job reads, and names of models."""
+        config = self.config
+        names = [config.model, *config.score.data, *config.score.held_out]
+        names += [config.scores] if config.scores is not None else []
+        names += config.apply.data if config.apply else ()
+        names += config.evaluate.files if config.evaluate else ()
+        return [self.seen(name) for name in names]
+
+    def outputs(self, written: set[str]) -> list[Output]:
+        """The files that the job writes. written : names of files of earlier runs, edited since or not."""
+        config, plan = self.config, of_plan(self.config.plan.kind)
+        files = [Output(self.plan, plan), Output(self.verdict, of_schema("verdict"))]
+        files += [Output(self.scores, of_schema("scores"))] if config.scores is None else []
+        files += report_files(self.out / "report.html") if config.report else []
+        files += [Output(self.exported(wanted), lambda _: False) for wanted in config.export]
+        files += [Output(self.evaluation, EVALUATION)] if config.evaluate else []
+        files += task_files(Path(config.evaluate.lm_eval)) if config.evaluate and config.evaluate.lm_eval else []
+        return [Output(file.path, partial(_own, written, file.own)) for file in files]
 
     def model_id(self) -> str:
         from zetaplan.scoring.model.meta_model import fingerprint
@@ -155,7 +185,8 @@ class _Job:
 
     def verify(self) -> None:
         verdict = pipelines.verify(self.plan)
-        write(self.verdict, canonical({"valid": True, "checks": [found.name for found in verdict.checks]}))
+        checks = [found.name for found in verdict.checks]
+        write(self.verdict, canonical({"schema": "zetaplan.verdict/1", "valid": True, "checks": checks}))
 
     def report(self) -> None:
         from zetaplan.documents.verify import load_plan
@@ -187,7 +218,7 @@ class _Job:
             name: pipelines.evaluate(source, wanted, progress=self.progress, seen=self.seen)
             for name, source in models.items()
         }
-        write(self.out / "evaluation.json", canonical(facts))
+        write(self.evaluation, canonical(facts))
 
 
 @dataclass
@@ -200,12 +231,19 @@ class _Ledger:
     def step(self, name: str, inputs: Mapping[str, Any], files: Sequence[Path], work: Callable[[], None]) -> None:
         versions = {"zetaplan": __version__, "python": platform.python_version()}
         key, known = digest(canonical({**inputs, **versions})), self._known()
-        done = known.get(name) == {"inputs": key, "files": _sums(files)}
+        before = known[name] if isinstance(known.get(name), dict) else {}
+        done = (before.get("inputs"), before.get("files")) == (key, _sums(files))
         if not done:
             work()
-            known[name] = {"inputs": key, "files": _sums(files)}
+            written = sorted({*_names(before), *(file.name for file in files)})
+            known[name] = {"inputs": key, "files": _sums(files), "written": written}
             write(self.path, canonical(known))
         self.steps.append(Step(name, tuple(files), ran=not done))
+
+    @property
+    def written(self) -> set[str]:
+        """The names of the files that earlier runs made, also under other settings."""
+        return {name for step in self._known().values() if isinstance(step, dict) for name in _names(step)}
 
     def _known(self) -> dict[str, Any]:
         try:
@@ -213,6 +251,16 @@ class _Ledger:
         except (OSError, ValueError):
             return {}  # nothing was done yet, or nobody can say what
         return value if isinstance(value, dict) else {}
+
+
+def _names(step: Mapping[str, Any]) -> set[str]:
+    """The files that a step has made, as the ledger has it."""
+    lists = (step.get(key) for key in ("files", "written"))
+    return {name for names in lists if isinstance(names, dict | list) for name in names if isinstance(name, str)}
+
+
+def _own(written: set[str], marked: Callable[[Path], bool], path: Path) -> bool:
+    return path.name in written or marked(path)
 
 
 def _plain(step: Record | None) -> Any:

@@ -1,8 +1,9 @@
-"""A sparsity plan applied to the weights: layer by layer, so that the inputs of one decoder layer are held at a time.
+"""Sparsity plans applied to the weights, layer by layer, so that only one decoder layer's inputs are in memory.
 
-A layer is calibrated on what its pruned predecessors put out, as Wanda and SparseGPT do: the inputs pass through the
-layer once to be observed by its linears, which are then pruned, and once more to become the inputs of the next one.
-A plan says how many weights of a block go; within a block each linear gives the same share, to within one weight.
+A layer is calibrated on the outputs of its pruned predecessors, as in Wanda and SparseGPT. The inputs pass through the
+layer once for the statistics of its linears. The linears are then pruned, and a second pass computes the inputs of the
+next layer. A plan states how many weights of a block are removed; within a block every linear loses the same share, to
+within one weight.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from tqdm.auto import tqdm
 from transformers.pytorch_utils import Conv1D
 
 from zetaplan.errors import ScoringError, SpecError
-from zetaplan.models.layer_pass import sweep
+from zetaplan.models.layer_pass import layer_pass
 from zetaplan.models.pruners import GROUP, Pruner, find_pruner
 from zetaplan.models.pruners.magnitude import Magnitude
 from zetaplan.plans.divide import divide
 from zetaplan.scoring import LoadedModel
 from zetaplan.scoring.measure import Batches
 from zetaplan.scoring.model.blocks import Block, partition
-from zetaplan.scoring.model.eval_mode import frozen
+from zetaplan.scoring.model.eval_mode import eval_mode
 from zetaplan.scoring.text.sequences import checked_batches
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ Structure = Literal["unstructured", "2:4"]
 
 @dataclass(frozen=True)
 class Removal:
-    """What happened to one block: weights asked for, removed, and zero afterwards (some may have been before)."""
+    """Counts of one block: weights requested, removed, and zero afterwards (some may have been zero before)."""
 
     name: str
     parameters: int
@@ -46,9 +47,9 @@ class Removal:
 
 @dataclass(frozen=True)
 class Applied:
-    """A plan carried out: the method and structure, and one record per block of the plan, in its order.
+    """Result of applying a plan: the method and structure, and one record per block of the plan, in its order.
 
-    notes : linears of which the calibration text showed too little to follow the method, and what was done.
+    notes : linears for which the calibration text was insufficient for the method, and their treatment.
     """
 
     method: str
@@ -71,14 +72,14 @@ def apply_pruning(
     structure: Structure = "unstructured",
     progress: bool = False,
 ) -> Applied:
-    """Remove from the model, in place, exactly as many weights of every block as the plan's whole units say.
+    """Remove from the model, in place, exactly the number of weights per block in the plan's whole units.
 
     Args:
-        model: a decoder-only transformers model with the blocks that the plan was made for.
+        model: a decoder-only transformers model with the blocks of the plan.
         plan: a pruning plan.
         method: one of `pruner_names()`.
-        batches: the calibration text, for every method but "magnitude".
-        structure: "2:4" removes two of every four neighbours, if the plan takes half of every block.
+        batches: the calibration text, for every method except "magnitude".
+        structure: "2:4" removes two of every four neighbours, if the plan removes 50% of every block.
         progress: show a progress bar.
 
     Raises:
@@ -99,9 +100,9 @@ def apply_pruning(
 
 
 def mismatches(model: nn.Module, plan: Plan) -> tuple[str, ...]:
-    """Every entry of the plan that would be ignored or misread on this model, in words; empty if it fits."""
+    """Descriptions of the entries of the plan that would be ignored or misread on this model; empty if it fits."""
     if plan.kind.counts != "weights":
-        return (f"it plans {plan.unit}, not sparsity; make one with `zetaplan prune`",)
+        return (f"the plan is in {plan.unit}, not sparsity; make one with `zetaplan prune`",)
     found = {block.name: block.linear_parameters for block in partition(model, plan.scores.blocks)}
     planned = dict(zip(plan.names, plan.instance.resource.tolist(), strict=True))
     return (
@@ -125,7 +126,7 @@ def prune_blocks(
     structure: Structure = "unstructured",
     progress: bool = False,
 ) -> Applied:
-    """`apply_pruning` for counts by block name, wherever they come from; `blocks` is "layers" or "modules"."""
+    """`apply_pruning` for counts by block name, from any source; `blocks` is "layers" or "modules"."""
     pruner = find_pruner(method)
     parts = [block for block in partition(model, blocks) if block.name in counts]
     if unknown := [name for name in counts if name not in {block.name for block in parts}]:
@@ -136,7 +137,7 @@ def prune_blocks(
     removed: dict[str, int] = {}
     unseen: dict[str, int | None] = {}
     layers = len(partition(model, "layers"))
-    with frozen(model), torch.no_grad(), tqdm(total=layers, desc=method, unit="layer", disable=not progress) as bar:
+    with eval_mode(model), torch.no_grad(), tqdm(total=layers, desc=method, unit="layer", disable=not progress) as bar:
         for layer, observed in observed_layers(model, pruner, targets, batches):
             for name, linear in linears_of(layer.modules).items():
                 if count := targets.get(name):
@@ -150,22 +151,22 @@ def prune_blocks(
 
 
 def _silent_inputs(pruner: Pruner, observed: Tensor | None) -> int | None:
-    """How many inputs were zero at every token; None if the linear received none."""
+    """The number of inputs that were zero at every token; None if the linear received no input."""
     return None if observed is None else int((pruner.energy(observed) == 0).sum())
 
 
 def _notes(pruner: Pruner, unseen: Mapping[str, int | None]) -> tuple[str, ...]:
     never = [repr(name) for name, inputs in unseen.items() if inputs is None]
     silent = [f"{name!r} ({inputs:,})" for name, inputs in unseen.items() if inputs is not None]
-    fate = "their weights are set to zero beside those removed" if pruner.clears else "their weights go first"
+    fate = "their weights are zeroed too" if pruner.clears else "their weights go first"
     return (
-        *([f"linears that the calibration text did not reach, pruned by magnitude: {', '.join(never)}"] * bool(never)),
+        *([f"linears that received no token of the text, pruned by magnitude: {', '.join(never)}"] * bool(never)),
         *([f"inputs that are zero at every token, by linear; {fate}: {', '.join(silent)}"] * bool(silent)),
     )
 
 
 def _divided(block: Block, count: int) -> dict[str, int]:
-    """The block's count over its linears in proportion to their sizes, as exports divide it."""
+    """The block's count divided over its linears in proportion to their sizes, by the rule of the exports."""
     linears = linears_of(block.modules)
     sizes = [linear.get_parameter("weight").numel() for linear in linears.values()]
     if sum(sizes) != block.linear_parameters:
@@ -176,7 +177,7 @@ def _divided(block: Block, count: int) -> dict[str, int]:
 
 
 def linears_of(modules: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
-    """Those of the modules that hold weights to be pruned."""
+    """The modules that hold weights to be pruned."""
     return {name: module for name, module in modules.items() if isinstance(module, nn.Linear | Conv1D)}
 
 
@@ -185,7 +186,7 @@ def _require_groups(parts: Sequence[Block], counts: Mapping[str, int]) -> None:
         if 2 * counts[block.name] != block.linear_parameters:
             share = counts[block.name] / block.linear_parameters
             raise SpecError(
-                f"structure = '2:4' removes exactly half of every block, and the plan takes {share:.4f} of "
+                f"structure = '2:4' removes exactly 50% of every block, and the plan removes {share:.2%} of "
                 f"{block.name!r}; plan with sparsity, lower and upper all 0.5, or apply it unstructured"
             )
         for name, linear in linears_of(block.modules).items():
@@ -194,7 +195,7 @@ def _require_groups(parts: Sequence[Block], counts: Mapping[str, int]) -> None:
 
 
 def _by_rows(linear: nn.Module) -> Tensor:
-    """The weight as (out, in); Conv1D stores its transpose."""
+    """The weight as (out, in), transposed for Conv1D."""
     weight = linear.get_parameter("weight")
     return weight.mT if isinstance(linear, Conv1D) else weight
 
@@ -202,7 +203,7 @@ def _by_rows(linear: nn.Module) -> Tensor:
 def prune_linear(
     name: str, linear: nn.Module, count: int, pruner: Pruner, groups: bool, observed: Tensor | None
 ) -> int:
-    """Prune one linear in place, by magnitude if its inputs are unknown; how many weights were removed."""
+    """Prune one linear in place, by magnitude if its inputs are unknown. Returns the number of removed weights."""
     stored = _by_rows(linear)
     weight = stored.to(torch.promote_types(stored.dtype, torch.float32))
     if observed is not None and not observed.isfinite().all():
@@ -225,9 +226,9 @@ def _removal(block: Block, requested: int, removed: Mapping[str, int]) -> Remova
 def observed_layers(
     model: nn.Module, pruner: Pruner, targets: Mapping[str, object], batches: Batches | None
 ) -> Iterator[tuple[Block, dict[str, Tensor]]]:
-    """The decoder layers with what their linears were observed to receive, if the method wants to know."""
+    """The decoder layers with the input statistics of their linears, if the method is calibrated."""
     if not pruner.calibrated:
         return ((block, {}) for block in partition(model, "layers"))
     if batches is None:
         raise ScoringError(f"batches: {type(pruner).__name__} needs a calibration text; give one, or use 'magnitude'")
-    return sweep(model, checked_batches(batches, model=model), pruner.observe, targets)
+    return layer_pass(model, checked_batches(batches, model=model), pruner.observe, targets)

@@ -1,13 +1,13 @@
-"""What it costs to prune a layer, measured: the exponent of the penalty that fits a method of removing weights.
+"""Cost of pruning a layer, measured: the exponent of the penalty that fits a pruning method.
 
-One layer alone is pruned to some levels of sparsity, every linear alike, and the loss is measured on text. Where it
-rises like w_k rho^p, the program to solve is
+One layer alone is pruned to several levels of sparsity, every linear equally, and the loss is measured on text. If the
+loss rises like w_k rho^p, the program to solve is
 
-    minimise    sum_k w_k rho_k^p     subject to    sum_k n_k rho_k >= P,   l_k <= rho_k <= u_k,
+    minimise    sum_k w_k rho_k^p     subject to    sum_k n_k rho_k >= P,   l_k <= rho_k <= u_k.
 
-whose optimum rho_k = clip((nu n_k / (p w_k))^(1/(p-1)), l_k, u_k) is, for layers of one size, that of the program with
-the square for kappa = 1/(p - 1). So a measured p turns into the `kappa` of `zetaplan prune`. The paper has p = 2 and
-kappa = 1, and names a penalty that is calibrated to the method as future work.
+Its optimum rho_k = clip((nu n_k / (p w_k))^(1/(p-1)), l_k, u_k) is, for layers of one size, the optimum of the
+quadratic program with kappa = 1/(p - 1). A measured p therefore determines the `kappa` of `zetaplan prune`. The paper
+has p = 2 and kappa = 1, and lists a penalty calibrated to the method as future work.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from zetaplan.errors import ScoringError, SpecError
+from zetaplan.errors import ScoringError, SpecError, shown
 from zetaplan.models.apply import linears_of, observed_layers, prune_linear
 from zetaplan.models.pruners import Pruner, find_pruner
 from zetaplan.scoring import LoadedModel
 from zetaplan.scoring.measure import Batches
 from zetaplan.scoring.model.blocks import partition
-from zetaplan.scoring.model.eval_mode import frozen
+from zetaplan.scoring.model.eval_mode import eval_mode
 from zetaplan.scoring.model.losses import mean_loss
 from zetaplan.scoring.text.sequences import Batch, checked_batches
 
-#: Levels on both sides of the usual target of one half.
+#: Levels on both sides of the usual target of 50%.
 LEVELS = (0.5, 0.7)
 
 
 @dataclass(frozen=True, eq=False)
 class LossCurves:
-    """How the loss rises as one layer alone is pruned.
+    """Rise of the loss as one layer alone is pruned.
 
     Attributes:
         names: the K decoder layers.
-        method: of removing weights.
+        method: the pruning method.
         levels: (L,) sparsities in (0, 1), ascending.
-        rise: (K, L) loss less that of the model as it is, nats.
+        rise: (K, L) loss minus the loss of the unpruned model, nats.
 
     Examples:
         >>> import numpy as np
@@ -60,10 +60,10 @@ class LossCurves:
 
     @property
     def exponent(self) -> float:
-        """p: the median over layers of the slope of log rise against log level, by least squares.
+        """p: the median over layers of the least-squares slope of log rise against log level.
 
         Raises:
-            ScoringError: in most layers the loss falls somewhere, or the penalty is not convex (p <= 1).
+            ScoringError: in most layers the loss falls at some level, or the penalty is not convex (p <= 1).
         """
         rises = self.rise[(self.rise > 0).all(axis=1)]
         if 2 * len(rises) <= len(self.rise):
@@ -75,14 +75,14 @@ class LossCurves:
         p = float(np.median(slopes))
         if p <= 1:
             raise ScoringError(
-                f"text: the loss rises like rho^{p:.3g}, which is not convex, so that the program has no such penalty; "
+                f"text: the loss rises like rho^{p:.3g}, which is not convex, so the program cannot use it; "
                 "give more text, or other levels"
             )
         return p
 
     @property
     def kappa(self) -> float:
-        """1/(p - 1): the exponent on the gain with which the square acts like rho^p, for layers of one size."""
+        """1/(p - 1): the kappa for which the quadratic program has the optimum of rho^p, for layers of one size."""
         return 1 / (self.exponent - 1)
 
 
@@ -95,13 +95,13 @@ def loss_curves(
     levels: Sequence[float] = LEVELS,
     progress: bool = False,
 ) -> LossCurves:
-    """Prune one decoder layer after the other to each of the levels, and measure the loss; the model stays as it is.
+    """Prune each decoder layer alone to each of the levels, and measure the loss. The model is not changed.
 
     Args:
         model: a decoder-only transformers model.
         method: one of `pruner_names()`.
-        text: where the loss is measured; not the text that the pruned model is judged by.
-        calibration: what the method sees of the inputs; the same text if not given.
+        text: the text on which the loss is measured; not the text on which the pruned model is evaluated.
+        calibration: the text for the method's input statistics; by default `text`.
         levels: two or more sparsities in (0, 1), ascending.
         progress: show a progress bar.
 
@@ -113,15 +113,13 @@ def loss_curves(
         >>> zp.loss_curves(model, "magnitude", batch).rise.shape
         (3, 2)
     """
-    grid = np.asarray(levels, np.float64)
-    if grid.ndim != 1 or len(grid) < 2 or not ((grid > 0) & (grid < 1)).all() or not (np.diff(grid) > 0).all():
-        raise SpecError(f"levels = {list(levels)}: expected two or more, ascending, between 0 and 1")
+    grid = checked_levels(levels)
     network, pruner = model.model if isinstance(model, LoadedModel) else model, find_pruner(method)
     data, blocks = checked_batches(text, model=network), partition(network, "layers")
     linears = {name: linear for block in blocks for name, linear in linears_of(block.modules).items()}
     rises: dict[str, list[float]] = {}
     with (
-        frozen(network),
+        eval_mode(network),
         torch.no_grad(),
         tqdm(total=len(blocks), desc="loss curves", unit="layer", disable=not progress) as bar,
     ):
@@ -135,6 +133,17 @@ def loss_curves(
     return LossCurves(names, method, grid, np.array([rises[name] for name in names]))
 
 
+def checked_levels(levels: Sequence[float]) -> NDArray[np.float64]:
+    """The levels, (L,). Raises SpecError unless they are two or more, ascending, between 0 and 1."""
+    try:
+        grid = np.asarray(levels, np.float64)
+    except (TypeError, ValueError):
+        raise SpecError(f"levels = {shown(levels)}: expected two or more numbers") from None
+    if grid.ndim != 1 or len(grid) < 2 or not ((grid > 0) & (grid < 1)).all() or not (np.diff(grid) > 0).all():
+        raise SpecError(f"levels = {shown(levels)}: expected two or more, ascending, between 0 and 1")
+    return grid
+
+
 def _loss_without(
     model: nn.Module,
     linears: Mapping[str, nn.Module],
@@ -143,7 +152,7 @@ def _loss_without(
     level: float,
     data: Sequence[Batch],
 ) -> float:
-    """The loss with these linears pruned to the level; afterwards their weights are what they were."""
+    """The loss with these linears pruned to the level. Their weights are restored afterwards."""
     weights = {name: linear.get_parameter("weight") for name, linear in linears.items()}
     dense = {name: weight.clone() for name, weight in weights.items()}
     try:

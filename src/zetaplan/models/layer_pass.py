@@ -1,8 +1,9 @@
-"""The decoder layers one after another, each with what its linears receive from the layers before it as they now are.
+"""Pass over the decoder layers one after another, with the input statistics of each layer's linears.
 
-One pass through the whole model records in which order it calls its layers, and with what beside the hidden states
-(masks, positions). The layers are then replayed in that order: the output of one is the input of the next, and only the
-hidden states between two layers are held. A layer that the model calls more than once is observed at all its calls.
+A first pass through the whole model records the order in which it calls its layers, and their arguments other than the
+hidden states (masks, positions). The layers are then replayed in that order: the output of one layer is the input of
+the next, and only the hidden states between two layers are in memory. Changes to the weights of a layer therefore
+affect the inputs of later layers. A layer that the model calls several times is observed at all its calls.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from zetaplan.scoring.text.sequences import Batch
 
 Observe = Callable[[Tensor], Tensor]
 
-#: A replayed input may differ from the recorded one by this many machine epsilons of its norm: sums in another order.
+#: Tolerance of a replayed input, in machine epsilons of the norm of the recorded one: sums may have another order.
 ROUNDING = 8
 
-#: Below this a norm is taken for zero.
+#: Norms below this count as zero.
 TINY = torch.finfo(torch.float64).tiny
 
 REMEDY = "this model cannot be calibrated layer by layer; use the method magnitude"
@@ -39,7 +40,7 @@ COMPARED = 2
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """One call of a decoder layer: with the hidden states, where they are kept, and whatever else it was given."""
+    """One call of a decoder layer: its hidden states, if stored, and its other arguments."""
 
     layer: nn.Module
     hidden: Tensor | None
@@ -47,20 +48,21 @@ class Call:
     options: dict[str, Any]
 
     def replayed(self, hidden: Tensor) -> Tensor:
-        """The hidden states that the layer puts out."""
+        """The hidden states that the layer returns."""
         found = self.layer(hidden, *self.others, **self.options)
         return found[0] if isinstance(found, tuple | list) else found  # type: ignore[no-any-return]
 
 
-def sweep(
+def layer_pass(
     model: nn.Module, data: Sequence[Batch], observe: Observe, chosen: Mapping[str, object]
 ) -> Iterator[tuple[Block, dict[str, Tensor]]]:
-    """Every block of decoder layers with what its modules named in `chosen` were observed to receive.
+    """Every block of decoder layers, with the summed observations of its modules named in `chosen`.
 
-    Whoever iterates may change the layer's weights: the next layer sees what the changed layer puts out.
-    observe : from the inputs (tokens, in) of a module, padding left out, to a tensor that is summed over batches.
+    The caller may change the layer's weights during the iteration: the next layer receives the output of the changed
+    layer. observe : a function of the inputs (tokens, in) of a module, without padding, to a tensor that is summed over
+    batches.
 
-    Raises ScoringError if the layers, replayed one by one, are not the model (see `_require_replay`).
+    Raises ScoringError if the layers, replayed one by one, do not reproduce the model (see `_require_replay`).
     """
     device = next(model.parameters()).device
     batches = [{name: value.to(device) for name, value in batch.items()} for batch in data]
@@ -85,7 +87,7 @@ def sweep(
 
 
 def _require_replay(model: nn.Module, names: Mapping[nn.Module, str], batch: Batch) -> None:
-    """Raise unless every layer receives what the layer before it puts out when that is called again."""
+    """Raise ScoringError unless every layer receives the output of a second call of the layer before it."""
     trace = _recorded(model, names, batch, every=True)
     called = {call.layer for call in trace}
     if absent := [name for layer, name in names.items() if layer not in called]:
@@ -96,8 +98,8 @@ def _require_replay(model: nn.Module, names: Mapping[nn.Module, str], batch: Bat
             raise ScoringError(f"model: the input of layer {names[after.layer]!r} is not finite; try dtype float32")
         if difference := _difference(found, expected):
             raise ScoringError(
-                f"model: layer {names[after.layer]!r} does not receive what {names[before.layer]!r} puts out when it "
-                f"is called again: {difference}; {REMEDY}"
+                f"model: the input of layer {names[after.layer]!r} is not the output of a second call of "
+                f"{names[before.layer]!r}: {difference}; {REMEDY}"
             )
 
 
@@ -105,20 +107,20 @@ def _require_one_order(names: Mapping[nn.Module, str], traces: Sequence[Sequence
     orders = [[names[call.layer] for call in trace] for trace in traces]
     for number, order in enumerate(orders):
         if order != orders[0]:
-            raise ScoringError(f"model: batch {number} calls other layers, or in another order, than batch 0; {REMEDY}")
+            raise ScoringError(f"model: batch {number} calls its layers in another order than batch 0; {REMEDY}")
 
 
 def _difference(found: Tensor, expected: Tensor) -> str | None:
-    """How a replayed input differs from the recorded one beyond rounding, in words; None if it does not."""
+    """The difference of a replayed input from the recorded one beyond rounding, in words; None if there is none."""
     if found.shape != expected.shape:
         return f"the shapes are {tuple(found.shape)} and {tuple(expected.shape)}"
     error = float((found.double() - expected.double()).norm() / expected.double().norm().clamp(min=TINY))
     allowed = ROUNDING * torch.finfo(expected.dtype).eps
-    return None if error <= allowed else f"the relative difference is {error:.1e}, rounding explains {allowed:.1e}"
+    return None if error <= allowed else f"the relative difference is {error:.1e}, and rounding allows {allowed:.1e}"
 
 
 def _recorded(model: nn.Module, names: Mapping[nn.Module, str], batch: Batch, every: bool = False) -> list[Call]:
-    """The calls of layers in one pass, in their order, with the hidden states of the first or of every one."""
+    """The calls of layers in one pass, in their order, with the hidden states of the first call or of every call."""
     trace: list[Call] = []
 
     def keep(layer: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> None:
@@ -126,7 +128,7 @@ def _recorded(model: nn.Module, names: Mapping[nn.Module, str], batch: Batch, ev
         others = dict(options)
         hidden = args[0] if args else others.pop(first, None)
         if not isinstance(hidden, Tensor):
-            raise ScoringError(f"model: layer {names[layer]!r} is not called with hidden states first; {REMEDY}")
+            raise ScoringError(f"model: layer {names[layer]!r} does not get hidden states first; {REMEDY}")
         trace.append(Call(layer, hidden if every or not trace else None, args[1:], others))
 
     with ExitStack() as undo:
@@ -145,20 +147,23 @@ def _head(model: nn.Module) -> nn.Module | None:
 
 
 def _last_place(head: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    """Logits of all places would be larger than everything that is kept. To ask the model for fewer logits is no way:
-    some models then cut the hidden states of their last layers too."""
+    """The arguments of the head, reduced to the last place: logits of all places would be the largest tensor.
+
+    Asking the model for fewer logits is no alternative: some models then also cut the hidden states of their last
+        layers.
+    """
     return (args[0][:, -1:], *args[1:]) if args and isinstance(args[0], Tensor) and args[0].ndim == 3 else None
 
 
 def _last_use(trace: Sequence[Call], step: int, modules: Mapping[str, Sequence[nn.Module]]) -> int:
-    """The last call at which one of these modules is used; the call itself, unless weights are shared."""
+    """The last call that uses one of these modules; the call itself, unless weights are shared."""
     own = {module for several in modules.values() for module in several}
     return max(i for i in range(step, len(trace)) if i == step or not own.isdisjoint(trace[i].layer.modules()))
 
 
 def _given(call: Call) -> Tensor:
     if call.hidden is None:
-        raise AssertionError("the hidden states of this call are not kept")
+        raise AssertionError("the hidden states of this call are not stored")
     return call.hidden
 
 
@@ -179,7 +184,7 @@ def _observing(
 
 
 def _of_tokens(name: str, inputs: Tensor, mask: Tensor) -> Tensor:
-    """The rows (rows, in) that belong to tokens: one row or more of each token, padding left out."""
+    """The rows (rows, in) that belong to tokens: one or more rows per token, without padding."""
     if mask.all():
         return inputs.reshape(-1, inputs.shape[-1])
     shape = (len(inputs), *(n for n in inputs.shape[1:-1] if n != 1), inputs.shape[-1])  # (B, 1, T, in) is (B, T, in)

@@ -1,13 +1,16 @@
-"""A pruned model as a folder: safetensors, tokenizer, a model card, and a record of what was asked for and achieved."""
+"""Folders of pruned models: safetensors, tokenizer, a model card, and a record of requested and removed weights."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from zetaplan._files import canonical
 from zetaplan.documents.convert import plan_document
@@ -24,8 +27,9 @@ tags: [pruned, zetaplan]
 # {name}, {sparsity:.2%} of the linear weights removed
 
 Pruned layer by layer with `{method}` ({structure}) after a plan by zetaplan {version}: counts per block from
-the program `{program}` with the gain zeta^2 by {curvature}, certified optimal for it. What was asked for and what was
-removed of every block stands in `{record}`. Weights are stored dense: zeros alone save neither memory nor time.
+the program `{program}` with the gain zeta^2 by {curvature}, certified optimal for it. `{record}`
+lists the requested and the removed weights of every block. Weights are stored dense: zeros alone save neither memory
+nor time.
 
     from transformers import AutoModelForCausalLM
     model = AutoModelForCausalLM.from_pretrained("path/to/this/folder")
@@ -33,7 +37,7 @@ removed of every block stands in `{record}`. Weights are stored dense: zeros alo
 
 
 def record(applied: Applied, plan: Plan, loaded: LoadedModel, text: Sequences | None) -> dict[str, Any]:
-    """What was done, to what, after which plan and with which text; `note` says if the scores are another model's."""
+    """Record of the pruning: model, plan, method and text. `note` is set if the scores are another model's."""
     scored = plan.scores.provenance.get("model_sha256")
     other = scored is not None and scored != loaded.sha256
     return {
@@ -44,7 +48,7 @@ def record(applied: Applied, plan: Plan, loaded: LoadedModel, text: Sequences | 
         "structure": applied.structure,
         "calibration": text.description if text else None,
         "calibration_sha256": text.sha256 if text else None,
-        "note": "the plan follows from scores of other weights of this architecture" if other else None,
+        "note": "the plan was made from scores of other weights of this architecture" if other else None,
         "notes": applied.notes,
         "sparsity": applied.sparsity,
         "blocks": [asdict(block) for block in applied.blocks],
@@ -52,27 +56,35 @@ def record(applied: Applied, plan: Plan, loaded: LoadedModel, text: Sequences | 
 
 
 def require_new(folder: Path) -> None:
-    """Raise SpecError unless the folder can be made: nothing is written over, and nothing is computed in vain."""
-    if folder.exists():
-        raise SpecError(f"{folder} is already there; choose another --out")
-    if not folder.absolute().parent.is_dir():
-        raise SpecError(f"cannot make {folder}: its parent is no folder; choose another --out")
+    """Raise SpecError unless the folder can be created: no folder is overwritten, and no computation is wasted."""
+    if folder.exists() or folder.is_symlink():
+        raise SpecError(f"{folder} already exists; choose another --out")
+    parent = folder.absolute().parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise SpecError(f"cannot create {folder}: its parent is no writable folder; choose another --out")
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def save_pruned(loaded: LoadedModel, applied: Applied, facts: dict[str, Any], folder: Path) -> Path:
-    """Write model, tokenizer, card and record beside the folder, then rename: it is complete or not there."""
+    """Write model, tokenizer, card and record beside the folder, then rename: the folder is complete or absent."""
     require_new(folder)
     card = CARD.format(
         name=loaded.name,
         sparsity=applied.sparsity,
         method=applied.method,
         structure=applied.structure,
-        version=facts["versions"]["zetaplan"],
+        version=facts["versions"].get("zetaplan", "of an unknown version"),
         program=facts["program"],
         curvature=facts["curvature"],
         record=RECORD,
     )
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.absolute().parent))
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.absolute().parent))
+    except OSError as error:
+        raise SpecError(f"cannot create {folder}: {_reason(error)}; choose another --out") from error
     try:
         loaded.model.save_pretrained(temporary)  # type: ignore[operator]
         loaded.tokenizer.save_pretrained(temporary)
@@ -80,8 +92,8 @@ def save_pruned(loaded: LoadedModel, applied: Applied, facts: dict[str, Any], fo
         (temporary / RECORD).write_text(canonical(json.loads(json.dumps(facts))), encoding="utf-8")
         temporary.chmod(0o755)
         temporary.rename(folder)
-    except OSError as error:
-        raise SpecError(f"cannot write {folder}: {error.strerror}; choose another --out") from error
+    except (OSError, SafetensorError) as error:  # safetensors reports a full disk by an error of its own
+        raise SpecError(f"cannot write {folder}: {_reason(error)}; choose another --out") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder

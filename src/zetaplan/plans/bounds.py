@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from glob import escape
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -23,6 +24,7 @@ from zetaplan.spec.instance import Array, Arrayish
 if TYPE_CHECKING:
     from zetaplan.scoring import Scores
 
+LARGEST = 1e150  # of a gain
 TIE = "+"  # between the names of blocks that share one value
 
 Bound = Arrayish | Mapping[str, float]
@@ -51,6 +53,14 @@ def requirements(names: Sequence[str], lower: Bound, upper: Bound, pins: Mapping
     for label, low in _bounds("pins", pins, names, -math.inf):
         found.append(Requirement(label, low, np.where(np.isfinite(low), low, math.inf)))
     return found
+
+
+def require_range(scores: Scores) -> None:
+    """Raise SpecError for a gain whose square, or sum with others, would be no double."""
+    for name, gain in zip(scores.names, np.maximum(scores.gain, scores.high).tolist(), strict=True):
+        if not gain <= LARGEST:
+            remedy = "divide all gains by one number, which changes no plan"
+            raise SpecError(f"{name}: gain = {gain:g}: expected at most {LARGEST:g}; {remedy}")
 
 
 def least_of_all(names: Sequence[str], least: float, unit: str) -> Requirement:
@@ -135,7 +145,10 @@ def _bounds(argument: str, given: Bound, names: Sequence[str], free: float) -> l
 
 def _hits(argument: str, key: str, names: Sequence[str]) -> list[int]:
     """The layers of a name or of a pattern; of blocks that share a value, any member's name will do."""
-    hits = [k for k, name in enumerate(names) if any(fnmatchcase(part, key) for part in (name, *name.split(TIE)))]
+    members = [(name, *name.split(TIE)) for name in names]
+    hits: list[int] = []
+    for pattern in (escape(key), key.replace("[", "[[]"), key):  # a bracket is itself first, then a set of characters
+        hits = hits or [k for k, parts in enumerate(members) if any(fnmatchcase(part, pattern) for part in parts)]
     if not hits:
         near = get_close_matches(key, names, 1, 0.0)
         raise SpecError(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from zetaplan.errors import SpecError
 from zetaplan.plans.options import PlanOptions
 from zetaplan.plans.request import Request
 from zetaplan.plans.whole import Whole
@@ -13,6 +14,9 @@ from zetaplan.plans.whole import Whole
 if TYPE_CHECKING:
     from zetaplan.scoring.scores import Scores
     from zetaplan.spec.instance import Array, Instance
+
+
+LARGE = 1e100  # of what a unit uses: sums of so large numbers are still doubles
 
 
 @dataclass(frozen=True)
@@ -63,5 +67,12 @@ class Kind:
         import numpy as np
 
         column = given if request.resource == "given" else getattr(scores, request.resource)
-        unit = np.broadcast_to(np.asarray(column, np.float64), len(scores.names))
+        layers, numbers = len(scores.names), np.asarray(column, np.float64)
+        if numbers.shape not in ((), (layers,)):
+            raise SpecError(
+                f"{self.given}: expected one number or {layers} of them, one per layer, got {numbers.shape}"
+            )
+        if not ((numbers > 0) & (numbers < LARGE)).all():
+            raise SpecError(f"{self.given}: expected numbers above 0 and below {LARGE:g}")
+        unit = np.broadcast_to(numbers, layers)
         return unit if request.expert_rank is None else request.expert_rank * unit

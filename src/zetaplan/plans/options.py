@@ -59,6 +59,8 @@ class PlanOptions(Record):
     @field_validator("groups", mode="before")
     @classmethod
     def _lists(cls, groups: Any) -> Any:
+        if not isinstance(groups, tuple) or () in groups:
+            raise ValueError("expected lists of names, none of them empty")
         if single := next((group for group in groups if isinstance(group, str)), None):
             raise ValueError(f"expected lists of names, got {single!r}; write [{single!r}]")
         return groups

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,8 @@ from zetaplan import __version__
 from zetaplan._records import checked
 from zetaplan._signature import takes
 from zetaplan.drift.cost import stated_costs
-from zetaplan.errors import CertificateError, SpecError
-from zetaplan.plans.bounds import feasible, grouped, least_of_all, requirements
+from zetaplan.errors import CertificateError, SpecError, require
+from zetaplan.plans.bounds import feasible, grouped, least_of_all, require_range, requirements
 from zetaplan.plans.kind import Kind
 from zetaplan.plans.kinds import kind_for, kind_of
 from zetaplan.plans.kinds.experts import ExpertsOptions
@@ -109,6 +108,8 @@ def prune(scores: Scores, **options: Any) -> Plan:
 
 def make_plan(scores: Scores, kind: Kind, options: PlanOptions) -> Plan:
     """The plan of a kind under all requirements: the optimum, its whole units, its proof, and what drift can cost."""
+    require(scores, Scores, "scores", "give what zetaplan.score returns; read a file with zetaplan.load_scores")
+    require_range(scores)
     scores = grouped(scores, options.groups)
     request = request_of(kind, options)
     required = requirements(
@@ -136,9 +137,7 @@ def make_plan(scores: Scores, kind: Kind, options: PlanOptions) -> Plan:
         regret=stated_costs(solution, scores, request.gain, request.drift),
         warnings=(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions=MappingProxyType(
-            {"zetaplan": __version__, "python": platform.python_version(), "numpy": np.__version__}
-        ),
+        versions={"zetaplan": __version__, "python": platform.python_version(), "numpy": np.__version__},
     )
     return replace(made, warnings=warnings(made))
 

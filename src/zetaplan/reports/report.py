@@ -15,8 +15,8 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from zetaplan._files import write
-from zetaplan.errors import SpecError
+from zetaplan._files import path_of, write
+from zetaplan.errors import SpecError, require
 from zetaplan.plans.amounts import in_total, per_layer, shown
 from zetaplan.plans.plan import Plan
 from zetaplan.reports import words
@@ -178,7 +178,8 @@ def write_report(plan: Plan, path: str | os.PathLike[str], *, file: str = "plan.
         >>> page.name, text.name
         ('report.html', 'report.md')
     """
-    html = Path(path)
+    require(plan, Plan, "plan", "give what zetaplan.allocate or zetaplan.prune returns")
+    html = path_of(path)
     if html.suffix == ".md":
         raise SpecError(f"out = {html}: expected a name for the HTML file; the Markdown file is written beside it")
     report = Report(plan, file)

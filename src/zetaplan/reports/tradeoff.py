@@ -74,7 +74,7 @@ class Tradeoff:
     def svg(self) -> str:
         """The curve as a file of its own."""
         head = f'<svg xmlns="http://www.w3.org/2000/svg" width="720" height="320"><style>{STYLE}</style>'
-        return f"{head}{self.chart}</svg>\n"
+        return f"{head}<!-- zetaplan sweep -->{self.chart}</svg>\n"
 
     def csv(self) -> str:
         """A row per limit: limit, the uniform plan of that limit, objectives, multiplier, then the layers."""
@@ -92,7 +92,14 @@ class Tradeoff:
             {"limit": p.instance.limit, "objective": p.objective, "multiplier": p.multiplier, "x": p.x.tolist()}
             for p in self.points
         ]
-        return canonical({"program": self.instance.program.name, "names": list(self.plan.names), "points": rows})
+        return canonical(
+            {
+                "schema": "zetaplan.sweep/1",
+                "program": self.instance.program.name,
+                "names": list(self.plan.names),
+                "points": rows,
+            }
+        )
 
     def html(self) -> str:
         """One page, nothing fetched: the curve and the table."""

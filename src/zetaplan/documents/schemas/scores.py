@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from zetaplan._records import Facts, Record
 from zetaplan.documents.schemas.document import Document
+from zetaplan.errors import shown
 
 
 class LayerScore(Record):
@@ -50,4 +51,11 @@ class ScoresFile(Document):
         twice = [name for name, count in Counter(layer.name for layer in self.layers).items() if count > 1]
         if twice:
             raise ValueError(f"layer {twice[0]!r} appears more than once")
+        return self
+
+    @model_validator(mode="after")
+    def _sequences_are_counted(self) -> Self:
+        sequences = self.provenance.get("sequences", 1)
+        if type(sequences) is not int or not 1 <= sequences <= 2**53:
+            raise ValueError(f"provenance.sequences = {shown(sequences)}: expected a whole number above 0")
         return self

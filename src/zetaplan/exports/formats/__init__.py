@@ -1,5 +1,5 @@
-"""One file per format, found by its name: `llm_compressor.py` is the format "llm-compressor".
+"""Export formats, one file each, found by its name: `llm_compressor.py` is the format "llm-compressor".
 
-Each says what it sets (`settings`), writes it (`write`), and reads any file of its kind back by the rules of its tool
-(`read`), so that what was written is checked as the tool will understand it.
+Each format defines the settings of a plan (`settings`), writes them (`write`), and reads any file of its type by the
+rules of its tool (`read`), so that the check uses the tool's own interpretation of the file.
 """

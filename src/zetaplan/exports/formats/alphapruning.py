@@ -1,8 +1,8 @@
-"""AlphaPruning: a vector of numpy, one number per linear of the decoder layers in the order of the model.
+"""AlphaPruning: a numpy vector, one number per linear of the decoder layers in the order of the model.
 
-Its file holds scores s, which its mapping turns into ratios: (s - min) / (max - min) (1 + E - (1 - E)) + 1 - E, scaled
-so that the mean over all weights is the sparsity asked for. With s = p and E = (max - min) / (max + min) that line is
-2 p / (max + min), and the scaling gives p back.
+The file contains scores s, which the tool maps to ratios: (s - min) / (max - min) (1 + E - (1 - E)) + 1 - E, scaled
+so that the mean over all weights is the requested sparsity. With s = p and E = (max - min) / (max + min) the map gives
+2 p / (max + min), and the scaling returns p.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def write(job: Job) -> bytes:
     if kind := next((module.kind for module in linears(job.modules) if module.kind != "Linear"), None):
         raise SpecError(f"to = 'alphapruning': it prunes nn.Linear only, this model has {kind}; use torch-prune")
     if min(ratios) == max(ratios):
-        raise SpecError(f"to = 'alphapruning': all ratios are {ratios[0]:g}, and its mapping divides by their spread")
+        raise SpecError(f"to = 'alphapruning': all ratios are {ratios[0]:g}, and the tool divides by their spread")
     buffer = io.BytesIO()
     np.save(buffer, np.array(ratios), allow_pickle=False)
     return buffer.getvalue()
@@ -40,8 +40,8 @@ def read(data: bytes, model: Outline) -> tuple[Group, ...] | None:
         return None
     try:
         values = np.load(io.BytesIO(data), allow_pickle=False)
-    except Exception as error:  # numpy raises errors of many kinds for a damaged header
-        raise SpecError(f"not a complete vector of numpy: {error}; write it anew") from error
+    except Exception as error:  # numpy raises many classes of error for a damaged header
+        raise SpecError(f"not a complete numpy vector: {error}; write it again") from error
     if values.ndim != 1 or values.dtype.kind not in "fiu":
         raise SpecError(f"expected one number per linear, got an array of shape {values.shape} and type {values.dtype}")
     names = tuple(module.name for module in linears(model.modules) if module.kind == "Linear")
@@ -51,7 +51,7 @@ def read(data: bytes, model: Outline) -> tuple[Group, ...] | None:
         if not math.isfinite(value)
     )
     if not found and values.size and values.min() == values.max():
-        found = (Problem("ratios", "raises an error: all are equal, and the tool's mapping divides by their spread"),)
+        found = (Problem("ratios", "raises an error: all scores are equal, and the tool divides by their spread"),)
     return (Group("ratios", by_position("ratios", values.tolist(), names), names, complete=True, found=found),)
 
 

@@ -1,4 +1,4 @@
-"""axolotl: the LoRA part of its YAML file; the patterns are handed to PEFT as they are."""
+"""axolotl: the LoRA part of its YAML file, whose patterns axolotl passes on to PEFT unchanged."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def usage(job: Job, file: str) -> str:
 
 
 def _all_linear(config: dict[str, Any], model: Outline, given: dict[str, Any]) -> dict[str, Any]:
-    """`lora_target_linear` adds the last names of all linears to the targets, but for the output layer's."""
+    """Add the targets of `lora_target_linear`: the last names of all linears, except the output layer's."""
     if not config.get("lora_target_linear"):
         return {}
     last = {name.rpartition(".")[2] for name in (module.name for module in model.modules if module.weights)}

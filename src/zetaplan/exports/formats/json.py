@@ -1,4 +1,4 @@
-"""Plain JSON: the units by name, for whatever reads JSON."""
+"""Plain JSON: the units by name, for any program that reads JSON."""
 
 from __future__ import annotations
 
@@ -45,6 +45,6 @@ def usage(job: Job, file: str) -> str:
 
 
 def named(modules: Sequence[Module]) -> tuple[str, ...]:
-    """What a plain table may name: decoder layers and their linears."""
+    """The names that a plain table may use: decoder layers and their linears."""
     found = linears(modules)
     return (*dict.fromkeys(module.block for module in found), *(module.name for module in found))

@@ -1,7 +1,8 @@
 """llm-compressor: a recipe with one sparsity per linear, for its Wanda or SparseGPT modifier.
 
-The list of sparsities follows the order in which the model names its modules, whatever the order of the targets, and
-must be as long as what they match. Only nn.Linear is pruned there; a Conv1D would be passed over in silence.
+The tool applies the list of sparsities in the order in which the model names its modules, whatever the order of the
+targets. The list must be as long as the number of matched modules. The tool prunes only nn.Linear and ignores a Conv1D
+without a message.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ SETTINGS = frozenset(
     {"sparsity", "sparsity_profile", "mask_structure", "owl_m", "owl_lmbda", "sequential_update", "targets", "ignore"}
     | {"index", "group", "start", "end", "update"}
     | {"block_size", "dampening_frac", "preserve_sparsity_mask", "offload_hessians"}
-)  # any other is an error there
+)  # any other is an error in the tool
 
 
 def settings(job: Job) -> dict[str, dict[str, float]]:
@@ -37,7 +38,9 @@ def write(job: Job) -> bytes:
     if kind := next((module.kind for module in linears(job.modules) if "Linear" not in module.classes), None):
         raise SpecError(f"to = 'llm-compressor': it prunes nn.Linear only, this model has {kind}; use torch-prune")
     if full := next((name for name, share in shares.items() if share == 1), None):
-        raise SpecError(f"to = 'llm-compressor': {full} loses all weights, which SparseGPT cannot; plan with upper < 1")
+        raise SpecError(
+            f"to = 'llm-compressor': {full} would lose all weights, which SparseGPT rejects; plan with upper < 1"
+        )
     modifier = {"mask_structure": "0:0", "targets": list(shares), "sparsity": list(shares.values())}
     return dumped({"pruning_stage": {"pruning_modifiers": {SPARSE_GPT: modifier}}})
 
@@ -60,7 +63,7 @@ def usage(job: Job, file: str) -> str:
 
 
 def _modifiers(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
-    """The pruning modifiers of a recipe with the keys that lead to them, at whatever depth."""
+    """The pruning modifiers of a recipe with the keys that lead to them, at any depth."""
     for key, inner in value.items() if isinstance(value, dict) else ():
         if key in MODIFIERS:
             yield (*path, key), inner
@@ -69,7 +72,7 @@ def _modifiers(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tupl
 
 
 def _groups(label: str, path: tuple[str, ...], modifier: object, model: Outline) -> Iterator[Group]:
-    """What the tool makes of one modifier: the modules that its targets match, then the linears pruned in each."""
+    """The tool's reading of one modifier: the modules that its targets match, then the linears pruned in each."""
     if not isinstance(modifier, dict):
         raise SpecError(f"{path[-1]}: expected its settings by name, got {modifier!r}; correct the recipe")
     if len(path) != 3 or not path[0].endswith("_stage") or not path[1].endswith("_modifiers"):
@@ -103,7 +106,7 @@ def _wrong_values(kind: str, modifier: Mapping[str, Any], values: Sequence[Any])
         yield Problem("mask_structure", f"raises an error: expected N:M, got {structure!r}")
         return
     if modifier.get("sparsity_profile") is not None:
-        return  # the tool works the values out itself
+        return  # the tool computes the values itself
     some, of = map(int, structure.split(":"))
     for i, value in enumerate(values):
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
@@ -124,17 +127,17 @@ def _listed(field: str, names: object) -> list[str]:
 
 def _target(target: str) -> Entry:
     if target.startswith("re:"):
-        return Entry(target, 1.0, f"(?:{target.removeprefix('re:')}).*")  # re.match there: the end is free
+        return Entry(target, 1.0, f"(?:{target.removeprefix('re:')}).*")  # re.match leaves the end open
     return Entry(target, 1.0, re.escape(target))
 
 
 def _matches(entry: Entry, module: Module, name: str) -> bool:
-    """Whether the entry matches the module by name or by class; `name` is how the tool spells it at that point."""
+    """Whether the entry matches the module by name or by class; `name` is the tool's spelling at that point."""
     return entry.hits(name) or entry.key in module.classes
 
 
 def _inner(outer: Module, model: Outline) -> Iterator[tuple[Module, str]]:
-    """The prunable modules of a target, itself included, with their names as the tool spells them: it ends in a dot."""
+    """The prunable modules of a target, itself included, by the tool's names: the target's own name ends in a dot."""
     prefix = f"{outer.name}." if outer.name else ""
     for module in model.modules:
         if (module is outer or module.name.startswith(prefix)) and not PRUNABLE.isdisjoint(module.classes):
@@ -148,7 +151,7 @@ def _pruned(outer: Module, model: Outline, ignore: Sequence[Entry]) -> Iterator[
 
 
 def _resolved(entry: Entry, modules: Sequence[Module]) -> Entry:
-    """The entry, by the names of the modules that it matches by name or by class; an expression stays what it is."""
+    """The entry, by the names of the modules that it matches by name or by class; an expression is unchanged."""
     if entry.key.startswith("re:"):
         return entry
     hits = [module.name for module in modules if _matches(entry, module, module.name)]

@@ -1,4 +1,4 @@
-"""MoLA: how many LoRA experts every decoder layer has, and how many of them a token is sent to."""
+"""MoLA: the number of LoRA experts of every decoder layer, and the number of experts per token."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def read(data: bytes, model: Outline) -> tuple[Group, ...] | None:
 
 
 def _impossible(lists: Mapping[str, Sequence[float]]) -> Iterator[Problem]:
-    """Numbers below 1, and tokens that are sent to more experts than there are."""
+    """The problems of numbers below 1, and of more experts per token than the layer has."""
     for name, values in lists.items():
         for i, value in enumerate(values):
             if value < 1:

@@ -1,9 +1,9 @@
 """PEFT: adapter_config.json, as `peft.LoraConfig.from_pretrained` reads it.
 
-Every key is anchored at the start and names one linear in full. A rank of zero is an error there: such a linear is no
-target. The scale alpha / r is the same for every linear, so that a higher rank does not mean a larger step. Where PEFT
-would rewrite a target, because transformers has fused the experts of this type of model, the weight of the linear is
-named as a parameter: that is left as it is, and LoRA on it is the same function.
+Every key is anchored at the start and is the full name of one linear. PEFT rejects a rank of zero, so such a linear is
+no target. The scale alpha / r is the same for every linear, so that a higher rank does not imply a larger step. PEFT
+rewrites a target if transformers has fused the experts of this model type. In that case the weight of the linear is
+named as a parameter, which PEFT does not rewrite, and LoRA on it is the same function.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def usage(job: Job, file: str) -> str:
 
 
 def lora(job: Job) -> dict[str, Any]:
-    """The fields of a LoraConfig that follow from the plan."""
+    """The fields of a LoraConfig that are determined by the plan."""
     found = settings(job)
     patterns = {
         group: {f"^{re.escape(name)}": int(value) for name, value in found[group].items()}
@@ -73,7 +73,7 @@ def lora(job: Job) -> dict[str, Any]:
 
 
 def untried() -> str:
-    """What to add to the usage where PEFT is not here to be asked."""
+    """A line for the usage if PEFT is not installed, so that its rewriting of targets could not be checked."""
     if installed():
         return ""
-    return "\n# PEFT is not installed here, so it was not asked whether it rewrites targets of this type of model"
+    return "\n# PEFT is not installed, so whether it rewrites targets of this type of model was not checked"

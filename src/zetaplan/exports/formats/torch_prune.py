@@ -1,4 +1,4 @@
-"""torch.nn.utils.prune: a script that stands alone and removes exactly the planned counts, smallest weights first."""
+"""torch.nn.utils.prune: a standalone script that removes exactly the planned counts, smallest weights first."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def usage(job: Job, file: str) -> str:
 
 
 def _amounts(data: bytes) -> dict[str, int] | None:
-    """The table of a script, read as a literal: nothing of it is run."""
+    """The table of a script, read as a literal; no code of the script is run."""
     try:
         body = ast.parse(data).body
     except (SyntaxError, ValueError):

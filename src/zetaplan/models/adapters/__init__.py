@@ -1,4 +1,4 @@
-"""Adapters from a plan of ranks or of experts: LoRA as PEFT builds it, and mixtures of LoRA experts."""
+"""Adapters for a plan of ranks or of experts: LoRA as built by PEFT, and mixtures of LoRA experts."""
 
 from zetaplan.models.adapters.lora import adapter
 from zetaplan.models.adapters.mixture import MixtureOfLoRA, mixture

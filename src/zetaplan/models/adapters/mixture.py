@@ -2,8 +2,8 @@
 
     y = W x + s sum_{e in top(x)} p_e(x) B_e A_e x        p(x): the softmax of R x over the k largest entries of R x
 
-with A_e (r, in), B_e (out, r), router R (E, in). The weights of the chosen experts sum to one, so that k = E is the
-dense mixture and E = 1 is plain LoRA. B_e starts at zero: the model starts as it was.
+with A_e (r, in), B_e (out, r), router R (E, in). The weights of the selected experts sum to one, so k = E is the
+dense mixture and E = 1 is plain LoRA. B_e starts at zero, so the initial outputs are those of the original model.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 class MixtureOfLoRA(nn.Module):
-    """A frozen linear with E experts of rank r, of which k answer for every token.
+    """A frozen linear with E experts of rank r, of which k are active for every token.
 
     Attributes:
-        linear: the linear as it was, frozen.
-        down, up: A (E, r, in) and B (E, out, r), to be trained.
-        router: R (E, in), to be trained.
+        linear: the original linear, frozen.
+        down, up: A (E, r, in) and B (E, out, r), trainable.
+        router: R (E, in), trainable.
         top_k: k, at most E.
         scale: s.
 
@@ -49,7 +49,7 @@ class MixtureOfLoRA(nn.Module):
         self.down = nn.Parameter(like.new_empty(experts, rank, linear.in_features))
         self.up = nn.Parameter(like.new_zeros(experts, linear.out_features, rank))
         self.router = nn.Parameter(like.new_empty(experts, linear.in_features))
-        for drawn in (self.down, self.router):  # as nn.Linear does; equal experts would never part
+        for drawn in (self.down, self.router):  # as in nn.Linear; equal experts would stay equal
             nn.init.uniform_(drawn, -1 / math.sqrt(linear.in_features), 1 / math.sqrt(linear.in_features))
         self.top_k, self.scale = min(top_k, experts), scale
 
@@ -60,7 +60,7 @@ class MixtureOfLoRA(nn.Module):
         return answer
 
     def weights(self, x: Tensor) -> Tensor:
-        """p (..., E): zero but for the k experts that answer, which share one."""
+        """p (..., E), zero except for the k active experts, whose weights sum to one."""
         logits = functional.linear(x, self.router)
         values, chosen = logits.topk(self.top_k, dim=-1)
         return torch.zeros_like(logits).scatter(-1, chosen, values.softmax(-1))
@@ -71,18 +71,18 @@ def mixture(
 ) -> nn.Module:
     """The model with every planned linear replaced, in place, by a mixture with the planned number of experts.
 
-    Everything but experts and routers is frozen. The plan counts the experts; the routers (experts times inputs
-    parameters on every linear) come on top.
+    All parameters except those of experts and routers are frozen. The plan counts the experts. The routers (experts
+    times inputs parameters on every linear) are additional.
 
     Args:
-        model: a transformers model whose linears are nn.Linear, with the blocks that the plan was made for.
+        model: a transformers model whose linears are nn.Linear, with the blocks of the plan.
         plan: an allocation plan in experts (`allocate(..., expert_rank=...)`).
-        top_k: experts that answer for a token, at most those there are; what the plan says if not given.
+        top_k: number of active experts per token, at most the number of experts; by default that of the plan.
         scale: s.
-        seed: of the start of experts and routers.
+        seed: seed of the initial experts and routers.
 
     Raises:
-        SpecError: the plan holds no experts, or the numbers are below 1.
+        SpecError: the plan has no experts, or a number is below 1.
         CertificateError: the plan does not fit the model.
 
     Examples:
@@ -93,7 +93,7 @@ def mixture(
     """
     rank = plan.request.expert_rank
     if rank is None:
-        raise SpecError("plan: it holds no experts; make one with allocate(..., expert_rank=...), or use `adapter`")
+        raise SpecError("plan: the plan has no experts; make one with allocate(..., expert_rank=...), or use `adapter`")
     network = model.model if isinstance(model, LoadedModel) else model
     chosen = plan.request.top_k if top_k is None else top_k
     experts = dict(zip(plan.names, plan.rounded.units.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""Magnitude: the smallest |W_ij| of the matrix go (LeCun, Denker & Solla 1990 name it the rule to beat)."""
+"""Magnitude pruning: the smallest |W_ij| of the matrix are removed (the rule to beat in LeCun, Denker & Solla 1990)."""
 
 from __future__ import annotations
 

@@ -1,11 +1,12 @@
-"""SparseGPT: columns go from left to right, each by the optimal brain surgeon (Frantar & Alistarh 2023, "SparseGPT:
-Massive Language Models Can Be Accurately Pruned in One-Shot", arXiv 2301.00774).
+"""SparseGPT: columns are pruned from left to right, each by the optimal brain surgeon (Frantar & Alistarh 2023,
+"SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot", arXiv 2301.00774).
 
-With H = X'X + damping I and C_j = (H_{j:, j:})^-1, removing w_j costs w_j^2 / (2 [C_j]_00) and moves the columns right
-of it by -(w_j / [C_j]_00) [C_j]_0,: . The upper Cholesky factor U of H^-1 = U'U holds all of it: [C_j]_00 = U_jj^2 and
-[C_j]_0,: = U_jj U_j,j: . What goes is chosen for `WIDTH` columns at a time, over all rows together, as many as keep the
-share of the columns passed at count / (out * in) to within one weight. The weights of an input that is zero at every
-token change nothing on the text: all of them are set to zero, and of `WIDTH` columns they are the first to be removed.
+With H = X'X + damping I and C_j = (H_{j:, j:})^-1, removing w_j costs w_j^2 / (2 [C_j]_00) and changes the columns
+right of it by -(w_j / [C_j]_00) [C_j]_0,: . The upper Cholesky factor U of H^-1 = U'U contains both: [C_j]_00 = U_jj^2
+and [C_j]_0,: = U_jj U_j,j: . The weights to remove are chosen for `WIDTH` columns at a time, over all rows together.
+Their number keeps the removed share of the columns so far at count / (out * in) to within one weight. The weights of an
+input that is zero at every token have no effect on the text. All of them are set to zero, and among `WIDTH` columns
+they are removed first.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import Tensor
 from zetaplan.errors import ScoringError
 from zetaplan.models.pruners import GROUP, Pruner, smallest, smallest_of_group
 
-#: Columns for which the choice is made at once, and damping as a share of the mean diagonal of H: as in the paper.
+#: Columns whose removals are chosen together, and damping as a share of the mean diagonal of H: as in the paper.
 WIDTH, DAMPING = 128, 0.01
 
 
@@ -49,8 +50,8 @@ class SparseGPT(Pruner):
 def inverse_factor(gram: Tensor) -> Tensor:
     """U, upper triangular, with U'U = (X'X + damping I)^-1; computed in float64.
 
-    An input that is always zero takes the mean diagonal entry of the others (1 if there are none), so that the damping
-    is theirs; it is apart from all others whatever the entry.
+    An input that is always zero gets the mean diagonal entry of the others (1 if there are none), so that it does not
+    change the damping of the others; it is independent of all others for every entry.
 
     Raises:
         ScoringError: X'X is not positive definite to rounding.
@@ -69,11 +70,11 @@ def inverse_factor(gram: Tensor) -> Tensor:
 
 def _sweep(left: Tensor, removed: Tensor, factor: Tensor, start: int, stop: int) -> None:
     """Remove the marked weights of the columns start..stop - 1 and correct all columns to the right, in place."""
-    columns, gone = left[:, start:stop].mT.contiguous(), removed[:, start:stop].mT  # a column of W lies together
+    columns, gone = left[:, start:stop].mT.contiguous(), removed[:, start:stop].mT  # a column of W is contiguous
     errors = torch.zeros_like(columns)
     for j in range(stop - start):
         row = factor[start + j, start + j : stop]
         errors[j] = torch.where(gone[j], columns[j] / row[0], 0)
         columns[j:].addr_(row, errors[j], alpha=-1)
-    left[:, start:stop] = columns.mT.masked_fill(gone.mT, 0)  # what cancels up to rounding
+    left[:, start:stop] = columns.mT.masked_fill(gone.mT, 0)  # removes the rounding of cancelled weights
     left[:, stop:] -= errors.mT @ factor[start:stop, stop:]

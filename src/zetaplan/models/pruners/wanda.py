@@ -1,8 +1,8 @@
-"""Wanda: the smallest |W_ij| |X_j| of every output row go (Sun et al. 2023, "A Simple and Effective Pruning Approach
-for Large Language Models", arXiv 2306.11695).
+"""Wanda: the smallest |W_ij| |X_j| of every output row are removed (Sun et al. 2023, "A Simple and Effective Pruning
+Approach for Large Language Models", arXiv 2306.11695).
 
-Every row loses floor(count / out) weights. The count mod out weights that are still lacking come one each from the rows
-whose next-smallest score is smallest, so that the number is exact and the rows stay within one of each other.
+Every row loses floor(count / out) weights. The remaining count mod out weights are removed one each from the rows whose
+next-smallest score is smallest. The total is therefore exact, and the counts of the rows differ by at most one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Wanda(Pruner):
 
 
 def smallest_by_row(scores: Tensor, count: int) -> Tensor:
-    """Marks exactly `count` scores (out, in), the smallest of every row, as many in each row to within one."""
+    """A mask of exactly `count` scores (out, in), the smallest of each row; rows differ by at most one in number."""
     each, lacking = divmod(count, len(scores))
     ordered, order = scores.sort(dim=1, stable=True)
     going = torch.full((len(scores), 1), each, device=scores.device)
