@@ -17,7 +17,7 @@ from zetaplan.documents.io import load, save
 from zetaplan.documents.schemas.choice import ChoiceFile, TakenData
 from zetaplan.documents.schemas.menu import BlockData, BudgetData, MenuFile, OptionData
 from zetaplan.documents.verify import Check, Verdict, check_certificate
-from zetaplan.errors import CertificateError, SpecError, ZetaplanError
+from zetaplan.errors import CertificateError, SpecError, ZetaplanError, require
 from zetaplan.menus import readers
 from zetaplan.menus.menu import Column, Menu
 from zetaplan.menus.plan import ChoicePlan
@@ -66,6 +66,7 @@ def load_menu(path: str | os.PathLike[str]) -> Menu:
 
 def menu_document(menu: Menu) -> MenuFile:
     """The menu as the document that `save_menu` writes."""
+    require(menu, Menu, "menu", "give a zetaplan.Menu, such as zetaplan.load_menu returns")
     several = len(menu.budgets) > 1
     blocks = []
     for k, (name, labels) in enumerate(zip(menu.names, menu.options, strict=True)):
@@ -156,6 +157,7 @@ def load_choice(path: str | os.PathLike[str]) -> ChoicePlan:
 
 def choice_document(plan: ChoicePlan) -> ChoiceFile:
     """The plan as the document that `save_choice` writes, sealed with its own sha256."""
+    require(plan, ChoicePlan, "plan", "give what zetaplan.choose returns")
     menu = menu_document(plan.menu)
     return checked(
         ChoiceFile,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zetaplan.errors import SpecError
+from zetaplan.errors import SpecError, require
 from zetaplan.spec.menus.choice import Choice
 from zetaplan.spec.menus.declare import NONE, choice
 from zetaplan.spec.menus.given import read_budgets
@@ -63,7 +63,7 @@ class Menu:
         *,
         pins: Mapping[str, str] = NONE,
         forbid: Mapping[str, str | Collection[str]] = NONE,
-        groups: Iterable[Collection[str]] = (),
+        groups: Sequence[Collection[str]] = (),
     ) -> Choice:
         """The choice from this menu within the budgets.
 
@@ -72,6 +72,9 @@ class Menu:
 
         Raises SpecError and InfeasibleError as `zetaplan.choice`.
         """
+        require(pins, Mapping, "pins", "give the option of each block by name")
+        require(forbid, Mapping, "forbid", "give the options of each block by name")
+        require(groups, Sequence, "groups", "give lists of names of blocks")
         budgets = read_budgets(budget).tolist()
         if len(budgets) != len(self.budgets):
             raise SpecError(f"budget: the menu has {_listed(self.budgets)}; expected one number each, got {budgets}")

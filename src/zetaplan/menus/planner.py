@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import math
 import platform
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from numbers import Real
 from types import MappingProxyType
 
 import numpy as np
 
 from zetaplan import __version__
 from zetaplan._records import checked
-from zetaplan.errors import CertificateError
+from zetaplan.errors import CertificateError, require
 from zetaplan.menus.menu import Menu
 from zetaplan.menus.plan import ChoicePlan
 from zetaplan.menus.proof import ChoiceProof
@@ -32,7 +33,7 @@ def choose(
     *,
     pins: Mapping[str, str] = NONE,
     forbid: Mapping[str, str | Collection[str]] = NONE,
-    groups: Iterable[Collection[str]] = (),
+    groups: Sequence[Collection[str]] = (),
     time_limit: float = math.inf,
 ) -> ChoicePlan:
     """Take one option for every block of a menu: the least total loss within the budgets, with its proof.
@@ -49,12 +50,17 @@ def choose(
         >>> zp.choose(menu, 6, pins={"k": "4"}).taken
         {'q': '2', 'k': '4'}
     """
+    require(menu, Menu, "menu", "give a zetaplan.Menu, such as zetaplan.load_menu returns")
+    require(pins, Mapping, "pins", "give the option of each block by name")
+    require(forbid, Mapping, "forbid", "give the options of each block by name")
+    require(groups, Sequence, "groups", "give lists of names of blocks")
+    require(time_limit, Real, "time_limit", "give seconds")
     request = checked(
         ChoiceRequest,
         budgets=tuple(read_budgets(budget).tolist()),
         pins=dict(pins),
-        forbid={block: (words,) if isinstance(words, str) else tuple(words) for block, words in forbid.items()},
-        groups=tuple(tuple(group) for group in groups),
+        forbid={block: _words(options) for block, options in forbid.items()},
+        groups=tuple(map(_words, groups)),
     )
     solution = solve_choice(request.of(menu), time_limit=time_limit)
     certificate = _certified(solution)
@@ -71,6 +77,13 @@ def choose(
             {"zetaplan": __version__, "python": platform.python_version(), "numpy": np.__version__}
         ),
     )
+
+
+def _words(value: object) -> object:
+    """One string, or several, as a tuple; what is neither is left for the record to refuse."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list | tuple | set | frozenset) else value
 
 
 def _certified(solution: ChoiceSolution) -> ChoiceCertificate:
