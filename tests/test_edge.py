@@ -84,6 +84,7 @@ def calls() -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
         "load_scores": {"path": "scores.json"},
         "write_report": {"plan": plan, "path": "made.html", "file": "plan.json"},
         "export": {"plan": plan, "to": "csv", "model": None},
+        "choice": {"losses": [[3, 1], [2, 0]], "costs": [[1, 2], [1, 4]], "budget": 5.0},
         "choose": {"menu": menu, "budget": 5.0, "pins": {}, "forbid": {}, "groups": (), "time_limit": 1.0},
         "save_menu": {"menu": menu, "path": "made.json"},
         "save_choice": {"plan": chosen, "path": "made.json"},
