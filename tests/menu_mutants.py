@@ -171,6 +171,8 @@ def _excess(gap: Document) -> float:
 
 CHECKERS = [  # (name, text of the checker, what stands there instead)
     ("any schema", "document.get(\"schema\") == SCHEMA", "bool(document)"),
+    ("plans unread", 'document.get("schema") == PLAN', "False"),
+    ("any proof inside", 'document.get("schema") == PLAN', '"proof" in document and "menus" not in document'),
     ("budgets unread", "all(map(int.__le__, spent, budgets))", "True"),
     ("options unread", "all(map(dict.__contains__, whole, plan))", "True"),
     ("better by two units", "goal = loss - gap - 1", "goal = loss - gap - 2"),
@@ -202,6 +204,6 @@ CHECKERS = [  # (name, text of the checker, what stands there instead)
     ("negative places", "0 <= value < size and", "value < size and"),
     ("lists of any length", "isinstance(value, list) and least <= len(value) <= most", "isinstance(value, list)"),
     ("fractions of any length", "len(text) < DIGITS and", ""),
-    ("keys that are there twice", "if len(dict(pairs)) == len(pairs) else None", ""),
+    ("keys that are there twice", "if len(dict(p)) == len(p) else None", ""),
     ("files of any size", "len(data) <= BYTES", "True"),
 ]  # fmt: skip

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shlex
 import textwrap
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 from pydoc_data.topics import topics
@@ -20,6 +22,7 @@ from tests.tiny_models import byte_tokenizer, save_model, tiny_llama
 from zetaplan.cli.app import app
 from zetaplan.jobs.config import load_config
 from zetaplan.verification.checker import main as checker
+from zetaplan.verification.menus.checker import main as choice_checker
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -137,7 +140,8 @@ def test_a_journey_arrives(page: Path, model: Path, tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     for name in ("notes.txt", "held-out.txt"):
         Path(name).write_text(TEXT)
-    for title, content in re.findall(r'^```json title="(\S+)"\n(.*?)^```', PUBLISHED, re.MULTILINE | re.DOTALL):
+    titled = re.compile(r'^```(?:json|csv) title="(\S+)"\n(.*?)^```', re.MULTILINE | re.DOTALL)
+    for title, content in titled.findall(PUBLISHED + page.read_text()):
         Path(title).write_text(content)
     for line, shown in session(page):
         said = typed(line.replace("smollm2", str(model)))
@@ -156,12 +160,16 @@ def session(page: Path) -> Iterator[tuple[str, list[str]]]:
                 yield line, shown
 
 
+CHECKERS = {"zetaplan.verification.checker": checker, "zetaplan.verification.menus.checker": choice_checker}
+
+
 def typed(line: str) -> str:
     """The output of a command; its verdict may be negative only if it audits somebody else's plan."""
     arguments = shlex.split(line, comments=True)
-    if arguments[:3] == ["python", "-m", "zetaplan.verification.checker"]:
-        assert checker(arguments[3:]) == 0, line
-        return ""
+    if arguments[:2] == ["python", "-m"]:
+        with redirect_stdout(io.StringIO()) as said:
+            assert CHECKERS[arguments[2]](arguments[3:]) == 0, line
+        return said.getvalue()
     assert arguments[0] == "zetaplan", line
     result = CliRunner().invoke(app, arguments[1:])
     assert result.exit_code == (1 if "audit" in arguments else 0), f"{line}: {result.output}"

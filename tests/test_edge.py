@@ -48,6 +48,8 @@ def calls() -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
     rank = zp.allocation([1, 3], 1.0, 6.0)
     sizes = zp.pruning([1, 3], 1.0, target=1.0)
     solved, plan = zp.solve(rank), zp.allocate(scores, mean_rank=4)
+    menu = zp.Menu(("a", "b"), (("2", "4"),) * 2, ((3.0, 1.0), (2.0, 0.0)), (((1.0,), (2.0,)), ((1.0,), (4.0,))))
+    chosen = zp.choose(menu, 3)
     proof = zp.certify(rank, solved, exact=True).document
     tried = {
         "allocation": {"quality": [1, 3], "costs": 1.0, "budget": 6.0, "lower": 0.0, "upper": 9.0, "beta": 1.0},
@@ -82,12 +84,19 @@ def calls() -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
         "load_scores": {"path": "scores.json"},
         "write_report": {"plan": plan, "path": "made.html", "file": "plan.json"},
         "export": {"plan": plan, "to": "csv", "model": None},
+        "choice": {"losses": [[3, 1], [2, 0]], "costs": [[1, 2], [1, 4]], "budget": 5.0},
+        "choose": {"menu": menu, "budget": 5.0, "pins": {}, "forbid": {}, "groups": (), "time_limit": 1.0},
+        "save_menu": {"menu": menu, "path": "made.json"},
+        "save_choice": {"plan": chosen, "path": "made.json"},
+        "load_menu": {"path": "menu.json"},
+        "load_choice": {"path": "choice.json"},
         "Monitor": {"plan": plan, "tolerance": 0.01},
     }  # fmt: skip
     methods = {
         "Monitor.update": (zp.Monitor(plan).update, {"scores": scores}),
         "Frontier.at": (zp.frontier(rank).at, {"limit": 3.0}),
         "Plan.save": (plan.save, {"path": "made.json"}),
+        "Menu.choice": (menu.choice, {"budget": 5.0, "pins": {}, "forbid": {}, "groups": ()}),
         "Export.save": (zp.export(plan, to="csv").save, {"path": "made.csv"}),
     }
     return {**{name: (getattr(zp, name), given) for name, given in tried.items()}, **methods}
@@ -116,6 +125,9 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     zp.save_scores(made_scores(), "scores.json")
     zp.allocate(made_scores(), mean_rank=4).save("plan.json")
+    menu = zp.Menu(("a",), (("2", "4"),), ((3.0, 1.0),), (((1.0,), (2.0,)),))
+    menu.save("menu.json")
+    zp.choose(menu, 3).save("choice.json")
 
 
 @pytest.mark.parametrize("name", calls())

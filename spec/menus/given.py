@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from zetaplan.errors import SpecError
+from zetaplan.errors import SpecError, shown
 from zetaplan.spec.menus.choice import Array, Indices
 
 Block = int | str
@@ -70,10 +70,10 @@ def _index(value: Any, size: int, where: str) -> int:
 def read_budgets(budget: ArrayLike) -> Array:
     try:
         budgets = np.atleast_1d(np.array(budget, dtype=np.float64))
-    except (TypeError, ValueError):
-        raise SpecError(f"budget = {str(budget)[:60]}: expected a number, or one number per budget") from None
+    except (TypeError, ValueError, RuntimeError):
+        raise SpecError(f"budget = {shown(budget)}: expected a number, or one number per budget") from None
     if budgets.ndim != 1 or budgets.size == 0 or not np.isfinite(budgets).all():
-        raise SpecError(f"budget = {str(budget)[:60]}: expected a finite number, or a list of them, one per budget")
+        raise SpecError(f"budget = {shown(budget)}: expected a finite number, or a list of them, one per budget")
     if (budgets < 0.0).any():
         raise SpecError(f"budget = {float(budgets.min()):g}: expected at least 0, as costs are")
     return budgets

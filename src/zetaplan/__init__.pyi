@@ -2,6 +2,10 @@
 
 from .batch import BatchSolution as BatchSolution
 from .batch import solve_batch as solve_batch
+from .documents.choices import load_choice as load_choice
+from .documents.choices import load_menu as load_menu
+from .documents.choices import save_choice as save_choice
+from .documents.choices import save_menu as save_menu
 from .documents.convert import load_scores as load_scores
 from .documents.convert import plan_document as plan_document
 from .documents.convert import save_plan as save_plan
@@ -24,6 +28,9 @@ from .evaluate.choices import multiple_choice as multiple_choice
 from .evaluate.perplexity import perplexity as perplexity
 from .exports import Export as Export
 from .exports import export as export
+from .menus.menu import Menu as Menu
+from .menus.plan import ChoicePlan as ChoicePlan
+from .menus.planner import choose as choose
 from .models.adapters import MixtureOfLoRA as MixtureOfLoRA
 from .models.adapters import adapter as adapter
 from .models.adapters import mixture as mixture
@@ -80,6 +87,7 @@ __all__ = [
     "CertificateError",
     "Choice",
     "ChoiceCertificate",
+    "ChoicePlan",
     "ChoiceSolution",
     "ChoiceStatus",
     "Constants",
@@ -92,6 +100,7 @@ __all__ = [
     "Instance",
     "IntegerSolution",
     "LossCurves",
+    "Menu",
     "MixtureOfLoRA",
     "Monitor",
     "Plan",
@@ -115,12 +124,15 @@ __all__ = [
     "certify",
     "check_certificate",
     "choice",
+    "choose",
     "constants",
     "exact_optimum",
     "exponential_allocation",
     "export",
     "frontier",
     "joint",
+    "load_choice",
+    "load_menu",
     "load_model",
     "load_plan",
     "load_scores",
@@ -139,6 +151,8 @@ __all__ = [
     "regret",
     "regret_bound",
     "robust",
+    "save_choice",
+    "save_menu",
     "save_plan",
     "save_scores",
     "score",

@@ -21,7 +21,7 @@ def parsed(data: bytes) -> dict[str, Any]:
     """The mapping that the text holds; empty if it holds none. Raises SpecError for a key that is there twice."""
     try:
         value = _Once(data).get_single_data()
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -30,7 +30,7 @@ def parsed_json(data: bytes) -> dict[str, Any]:
     """As `parsed`, for JSON."""
     try:
         value = json.loads(data, object_pairs_hook=_once)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

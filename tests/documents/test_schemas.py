@@ -18,7 +18,9 @@ from tests.made import LAYERS, edited, made_scores
 from zetaplan import _files
 from zetaplan.documents.convert import load_scores, save_scores, scores_document
 from zetaplan.documents.io import load
+from zetaplan.documents.schemas.choice import ChoiceFile
 from zetaplan.documents.schemas.document import Document
+from zetaplan.documents.schemas.menu import MenuFile
 from zetaplan.documents.schemas.plan import PlanFile
 from zetaplan.documents.schemas.scores import ScoresFile
 from zetaplan.documents.verify import load_plan
@@ -232,7 +234,7 @@ def test_a_place_that_cannot_be_written_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", [ScoresFile, PlanFile])
+@pytest.mark.parametrize("kind", [ScoresFile, PlanFile, MenuFile, ChoiceFile])
 def test_every_document_has_a_json_schema(kind: type[Document]) -> None:
     schema = kind.model_json_schema()
     assert schema["additionalProperties"] is False

@@ -234,7 +234,7 @@ def test_the_commands(config: Path) -> None:
     assert runner.invoke(app, ["run", str(config)]).exit_code == 2
     written = runner.invoke(app, ["schema", "--out", str(config.parent / "schemas")])
     assert written.exit_code == 0
-    assert len(list((config.parent / "schemas").iterdir())) == 4
+    assert len(list((config.parent / "schemas").iterdir())) == 7
 
 
 def test_wishes_on_the_command_line(scores_file: Path, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_menus_may_be_ragged_lists_or_one_array() -> None:
         ({"costs": [[[2.0, 1.0]] * 3] * 3}, r"costs\[0\]: expected a list of numbers, got shape"),
         ({"budget": math.nan}, "budget = nan: expected a finite number"),
         ({"budget": math.inf}, "budget = inf: expected a finite number"),
-        ({"budget": "much"}, "budget = much: expected a number"),
+        ({"budget": "much"}, "budget = 'much': expected a number"),
         ({"budget": []}, "budget = "),
         ({"budget": -1.0}, "budget = -1: expected at least 0"),
         ({"budget": [12.0, 3.0]}, "expected 2 numbers per option, one for each budget"),

@@ -77,6 +77,16 @@ def malformed() -> list[tuple[str, str, Any]]:
     ]
 
 
+PLANS: list[tuple[str, object, Document]] = [  # (what it is, the verdict on it, a file with a proof inside)
+    ("a plan", True, {"schema": checker.PLAN, "choice": [], "proof": GOOD}),
+    ("a plan of a worse choice", "optimality", {"schema": checker.PLAN, "proof": WORSE[0][1]}),
+    ("a plan without a proof", "schema", {"schema": checker.PLAN}),
+    ("a plan in a plan", "schema", {"schema": checker.PLAN, "proof": {"schema": checker.PLAN, "proof": GOOD}}),
+    ("a plan of another version", "schema", {"schema": "zetaplan.plan/1", "proof": GOOD}),
+    ("a file that is no plan", "schema", {"proof": GOOD}),
+]
+
+
 HOSTILE: list[tuple[str, str]] = [
     ("not JSON", "]"),
     ("truncated", json.dumps(GOOD)[:-7]),
@@ -119,6 +129,11 @@ def test_refuses_what_is_no_certificate(word: str, value: Any) -> None:
         check_certificate(value)
     assert refusal.value.status == (1 if "ruled out" in str(refusal.value) else 2)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(("answer", "value"), [pytest.param(a, v, id=name) for name, a, v in PLANS])
+def test_reads_the_proof_in_a_plan(answer: object, value: Document) -> None:
+    assert verdict(check_certificate, value) == answer
 
 
 @pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in HOSTILE])
@@ -233,6 +248,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
         *(d for *_, d in FIELDS),
         *(d for *_, d in malformed()),
         *HONEST.values(),
+        *(d for *_, d in PLANS),
     ]
     for k, (_, text) in enumerate(HOSTILE):
         (folder / f"{k}.json").write_text(text)
@@ -248,7 +264,7 @@ def sound(corpus: list[Any]) -> list[object]:
 
 def test_the_sound_checker_never_crashes(sound: list[object]) -> None:
     assert not [answer for answer in sound if isinstance(answer, type)]
-    assert sound.count(True) == len(HONEST)
+    assert sound.count(True) == len(HONEST) + 1
 
 
 @pytest.mark.parametrize(("text", "instead"), [pytest.param(a, b, id=name) for name, a, b in mutants.CHECKERS])

@@ -1,4 +1,4 @@
-"""Check the proof of a choice with nothing but the standard library:  python checker.py proof.json
+"""Check the proof of a choice, or that in a plan, with the standard library alone:  python checker.py plan.json
 
 One option is taken of each menu; losses add up, costs must stay within every budget. Claim: no such choice loses less
 than the plan by more than the gap. The proof is a tree. A branch splits a menu's options into parts that cover them. A
@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 BYTES, OPTIONS, BUDGETS, NODES, DIGITS, HUGE = 32 * 2**20, 100_000, 8, 100_000, 4000, sys.float_info.max
 WORK = 20_000_000  # options priced and partial choices made, in all: about a minute
-SCHEMA, FIELDS = "zetaplan.certificate/2", {"schema", "menus", "budgets", "plan", "gap", "proof"}
-FRACTION = "[0-9]+/[1-9][0-9]*"
+SCHEMA, PLAN, FRACTION = "zetaplan.certificate/2", "zetaplan.plan/2", "[0-9]+/[1-9][0-9]*"
+FIELDS = {"schema", "menus", "budgets", "plan", "gap", "proof"}
 Vector = tuple[int, ...]  # costs, one for every budget, then the loss; of multipliers: numerators, then the denominator
 
 
@@ -39,7 +39,7 @@ class Verdict(NamedTuple):
 
 
 def check_certificate(source: dict[str, Any] | str | os.PathLike[str]) -> Verdict:
-    """Prove a certificate; a dict or a path. Raises CertificateError."""
+    """Prove a certificate, or the one under the key "proof" of a plan; a dict or a path. Raises CertificateError."""
     menus, limits, gap, nodes = _parse(source if isinstance(source, dict) else read(source))
     places: list[Any] = [{}] + [None] * (len(nodes) - 1)  # of every node: menu -> the options that are left there
     work = [0]
@@ -80,13 +80,11 @@ def read(path: str | os.PathLike[str]) -> Any:
         with open(path, "rb") as stream:
             data = stream.read(BYTES + 1)
         _need(len(data) <= BYTES, f"larger than {BYTES} bytes")
-        return json.loads(data.decode(), object_pairs_hook=_object, parse_int=float)
+        return json.loads(  # an object with a key that is there twice is none
+            data.decode(), parse_int=float, object_pairs_hook=lambda p: dict(p) if len(dict(p)) == len(p) else None
+        )
     except (OSError, RecursionError, ValueError) as error:
         raise CertificateError(f"{path}: {error}") from None
-
-
-def _object(pairs: list[tuple[str, Any]]) -> Any:
-    return dict(pairs) if len(dict(pairs)) == len(pairs) else None  # a key that is there twice: no object
 
 
 def _list(value: Any, name: str, least: int, most: int) -> list[Any]:
@@ -113,6 +111,7 @@ def _index(value: Any, name: str, size: int) -> int:
 
 def _parse(document: Any) -> tuple[list[dict[int, Vector]], Vector, float, list[Any]]:
     """Menus (place -> vector), budgets and goal in whole numbers, the gap, the nodes. The plan keeps the budgets."""
+    document = document.get("proof") if isinstance(document, dict) and document.get("schema") == PLAN else document
     _need(isinstance(document, dict) and document.get("schema") == SCHEMA, f"schema: expected {SCHEMA}")
     fields = _keys(document, "certificate", FIELDS)
     limits = _numbers(fields["budgets"], "budgets", 1, BUDGETS) + _numbers([fields["gap"]], "gap", 1, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from zetaplan.spec.menus.answer import Branch, ChoiceSolution, ChoiceStatus, Leaf, Stage, Tree
-from zetaplan.spec.menus.choice import Choice
+from zetaplan.spec.menus.choice import Choice, Indices
 from zetaplan.verification.condition import Condition
 from zetaplan.verification.menus.checker import SCHEMA, CertificateError, check_certificate
 from zetaplan.verification.menus.multiplier import best_multipliers
@@ -100,14 +101,20 @@ def _up(gap: Fraction | int) -> float:
     return nearest if Fraction(nearest) >= gap else math.nextafter(nearest, math.inf)
 
 
-def _document(instance: Choice, solution: ChoiceSolution, tree: Tree, gap: float) -> dict[str, Any]:
+def statement(instance: Choice, choice: Sequence[int] | Indices) -> dict[str, Any]:
+    """What a certificate is about, as its document holds it: the menus of the decisions, the budgets and the plan."""
     leaders = np.unique(instance.decision, return_index=True)[1].tolist()
-    sizes = [len(instance.labels[k]) for k in leaders]
+    return {
+        "menus": _menus(instance, [len(instance.labels[k]) for k in leaders]),
+        "budgets": instance.budgets.tolist(),
+        "plan": [int(choice[k]) for k in leaders],
+    }
+
+
+def _document(instance: Choice, solution: ChoiceSolution, tree: Tree, gap: float) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
-        "menus": _menus(instance, sizes),
-        "budgets": instance.budgets.tolist(),
-        "plan": [int(solution.choice[k]) for k in leaders],
+        **statement(instance, solution.choice),
         "gap": gap,
         "proof": [_branch(node) if isinstance(node, Branch) else _leaf(node) for node in tree.nodes],
     }

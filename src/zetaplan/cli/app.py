@@ -18,6 +18,7 @@ from zetaplan.cli.allocate import allocate
 from zetaplan.cli.apply import apply
 from zetaplan.cli.audit import audit
 from zetaplan.cli.calibrate import calibrate
+from zetaplan.cli.choose import choose
 from zetaplan.cli.demo import demo
 from zetaplan.cli.evaluate import evaluate
 from zetaplan.cli.export import export
@@ -102,6 +103,7 @@ command(app, "zetaplan demo --out zetaplan-demo")(demo)
 command(app, "zetaplan score smollm2 --data pydoc --data notes.txt --out scores.json")(score)
 command(app, "zetaplan allocate scores.json --mean-rank 8 --step 4 --out plan.json")(allocate)
 command(app, "zetaplan prune scores.json --sparsity 0.5 --upper 0.8 --out plan.json")(prune)
+command(app, "zetaplan choose menu.json --budget 90e6 --pin lm_head=q8_0 --out plan.json")(choose)
 command(app, "zetaplan verify plan.json")(verify)
 command(app, "zetaplan report plan.json --out report.html")(report)
 command(app, "zetaplan regret plan.json --scores other.json")(regret)

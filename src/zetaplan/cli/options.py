@@ -24,7 +24,7 @@ Model = Annotated[
     str, typer.Argument(help="A folder with safetensors, a .gguf file, a hub name in the local cache, or smollm2.")
 ]
 ScoresPath = Annotated[Path, typer.Argument(metavar="SCORES", help="A file written by `zetaplan score`.")]
-PlanPath = Annotated[Path, typer.Argument(metavar="PLAN", help="A file written by `allocate` or `prune`.")]
+PlanPath = Annotated[Path, typer.Argument(metavar="PLAN", help="A file written by `allocate`, `prune` or `choose`.")]
 
 PlanOut = Annotated[Path, typer.Option("--out", "-o", help="Where the plan is written.")]
 

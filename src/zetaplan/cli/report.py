@@ -22,10 +22,16 @@ def report(
     quiet: Quiet = False,
 ) -> None:
     """Explain a plan in one self-contained HTML file and one Markdown file; a plan that fails `verify` is refused."""
+    from zetaplan.documents.choices import load_choice
+    from zetaplan.documents.io import schema_of
     from zetaplan.documents.verify import load_plan
+    from zetaplan.reports.choices import write_choice_report
     from zetaplan.reports.report import write_report
 
     claim(report_files(out), [plan], force=force)
-    html, markdown = write_report(load_plan(plan), out, file=plan.name)
+    if schema_of(plan) == "zetaplan.plan/2":
+        html, markdown = write_choice_report(load_choice(plan), out, file=plan.name)
+    else:
+        html, markdown = write_report(load_plan(plan), out, file=plan.name)
     show({"html": str(html), "markdown": str(markdown)}, None, as_json, quiet)
     tell(f"written: {html}, {markdown}", quiet or as_json)

@@ -20,7 +20,7 @@ def schema(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write the JSON Schema of every kind of file: configuration, scores, plan, certificate."""
+    """Write the JSON Schema of every kind of file: configuration, scores, menu, plans, certificates."""
     from zetaplan._files import canonical, write
     from zetaplan.jobs.config import schemas
 
@@ -33,7 +33,7 @@ def schema(
 
 def _own(name: str) -> Own:
     """Schemas that require the schema's own name: `zetaplan.plan/1`."""
-    expected = f"zetaplan.{name}/"
+    expected = f"zetaplan.{name.partition('-')[0]}/"
 
     def own(path: Path) -> bool:
         with suppress(OSError, ValueError, TypeError, KeyError):

@@ -3,30 +3,57 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zetaplan._digits import at_most
 from zetaplan.cli.options import Json, PlanPath, Quiet
 from zetaplan.cli.output import show, tell
 from zetaplan.errors import CertificateError
 
+if TYPE_CHECKING:
+    from zetaplan.documents.schemas.choice import ChoiceFile
+    from zetaplan.documents.schemas.plan import PlanFile
+    from zetaplan.documents.verify import Verdict
+
 
 def verify(plan: PlanPath, as_json: Json = False, quiet: Quiet = False) -> None:
     """Derive everything in a plan anew from its own data; exit 1 and name what fails if a number was changed."""
-    from zetaplan.documents.io import load
-    from zetaplan.documents.schemas.plan import PlanFile
-    from zetaplan.documents.verify import check
     from zetaplan.reports.tables import verdict_table
 
-    document = load(plan, PlanFile)
-    verdict = check(document)
+    verdict, proved = _checked(plan)
     facts = {"plan": str(plan), "valid": verdict.valid, "checks": [asdict(found) for found in verdict.checks]}
     show(facts, verdict_table(verdict), as_json, quiet)
     if not verdict.valid:
         raise CertificateError(f"{plan} is refused: {', '.join(failure.name for failure in verdict.failures)}")
+    tell(f"{plan} holds: nothing was changed; {proved}", quiet or as_json)
+
+
+def _checked(path: Path) -> tuple[Verdict, str]:
+    """The verdict on a file of any kind of plan, and what a valid one proves."""
+    from zetaplan.documents.choices import check_choice
+    from zetaplan.documents.io import load, schema_of
+    from zetaplan.documents.schemas.choice import ChoiceFile
+    from zetaplan.documents.schemas.plan import PlanFile
+    from zetaplan.documents.verify import check
+
+    if schema_of(path) == "zetaplan.plan/2":
+        choice = load(path, ChoiceFile)
+        return check_choice(choice), _choice(choice)
+    document = load(path, PlanFile)
+    return check(document), _plan(document)
+
+
+def _plan(document: PlanFile) -> str:
     whole = document.rounded
     units = (
         "no plan in whole units is better" if whole.optimal else f"whole units are within {at_most(whole.gap)} of it"
     )
     how = "in fractions too" if document.proof.schema_ == "zetaplan.certificate/1" else "by an enclosure"
-    proved = f"nothing was changed; the plan is proved optimal for its program, {how}"
-    tell(f"{plan} holds: {proved}; {units}", quiet or as_json)
+    return f"the plan is proved optimal for its program, {how}; {units}"
+
+
+def _choice(document: ChoiceFile) -> str:
+    if document.status == "optimal":
+        return "the choice is proved optimal, in fractions"
+    return f"the choice is proved to be within {at_most(document.gap)} of the best possible, in fractions"

@@ -42,6 +42,16 @@ def load(path: str | os.PathLike[str], kind: type[DocumentT]) -> DocumentT:
         raise SpecError(f"{path} does not follow its schema: {first_error(error)}") from error
 
 
+def schema_of(path: str | os.PathLike[str]) -> str | None:
+    """The schema that a JSON file names; None if it names none. Raises SpecError if the file cannot be read."""
+    try:
+        value = json.loads(text_of(path_of(path)))
+    except (ValueError, RecursionError):
+        return None
+    schema = value.get("schema") if isinstance(value, dict) else None
+    return schema if isinstance(schema, str) else None
+
+
 def save(path: str | os.PathLike[str], document: Document) -> Path:
     """Write the document's canonical text to the file, whole or not at all."""
     return write(path, document.text())

@@ -96,7 +96,7 @@ def check_certificate(source: dict[str, Any] | str | os.PathLike[str]) -> checke
     try:
         read = source if isinstance(source, dict) else path_of(source, "source")
         document = read if isinstance(read, dict) else choice_checker.read(read)
-        if isinstance(document, dict) and document.get("schema") == choice_checker.SCHEMA:
+        if isinstance(document, dict) and document.get("schema") in (choice_checker.SCHEMA, choice_checker.PLAN):
             return choice_checker.check_certificate(document)
         return checker.check_certificate(read)
     except (checker.CertificateError, choice_checker.CertificateError, SpecError) as error:

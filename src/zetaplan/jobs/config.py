@@ -86,18 +86,21 @@ def load_config(path: Path) -> Config:
 
 def schemas() -> dict[str, dict[str, JsonValue]]:
     """The JSON Schema of every kind of document, by its name: what is published as `docs/schemas/NAME.json`."""
-    from zetaplan.documents.schemas.certificate import CertificateFile
+    from zetaplan.documents.schemas.certificate import CertificateFile, ChoiceCertificateFile
+    from zetaplan.documents.schemas.choice import ChoiceFile
+    from zetaplan.documents.schemas.menu import MenuFile
     from zetaplan.documents.schemas.plan import PlanFile
     from zetaplan.documents.schemas.scores import ScoresFile
 
-    kinds = (Config, ScoresFile, PlanFile, CertificateFile)
+    kinds = (Config, ScoresFile, PlanFile, CertificateFile, MenuFile, ChoiceFile, ChoiceCertificateFile)
     draft = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return {_name(kind): {**draft, **kind.model_json_schema()} for kind in kinds}
 
 
 def _name(kind: type[Document]) -> str:
-    """`config` of `zetaplan.config/1`."""
-    return str(kind.model_fields["schema_"].default).removeprefix("zetaplan.").partition("/")[0]
+    """`config` of `zetaplan.config/1`, `plan-2` of `zetaplan.plan/2`."""
+    name, _, version = str(kind.model_fields["schema_"].default).removeprefix("zetaplan.").partition("/")
+    return name if version == "1" else f"{name}-{version}"
 
 
 def _words(error: ValidationError) -> str:

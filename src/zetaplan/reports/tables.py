@@ -14,6 +14,7 @@ from zetaplan.plans.amounts import in_total, per_layer, shown
 
 if TYPE_CHECKING:
     from zetaplan.documents.verify import Verdict
+    from zetaplan.menus.plan import ChoicePlan
     from zetaplan.plans.plan import Plan
     from zetaplan.scoring import Scores
 
@@ -45,6 +46,25 @@ def plans_table(plans: Sequence[Plan]) -> Table:
     for name, gain, *amounts in zip(*columns, strict=True):
         table.add_row(Text(name), f"{gain:.4g}", *(f"{amount:.6g}" for amount in amounts))
     return table
+
+
+def choice_table(plan: ChoicePlan) -> Table:
+    """The option that every block takes, its loss and its costs, and the totals."""
+    budgets = [
+        f"{name} ({unit})" if unit else name for name, unit in zip(plan.menu.budgets, plan.menu.units, strict=True)
+    ]
+    table = _table("block", "option", "loss", *budgets)
+    columns = zip(plan.taken.items(), plan.menu.losses, plan.menu.costs, plan.places, strict=True)
+    for (name, option), losses, costs, j in columns:
+        table.add_row(Text(name), Text(option), f"{losses[j]:.4g}", *(f"{cost:,.10g}" for cost in costs[j]))
+    table.add_section()
+    table.add_row("in total", "", f"{plan.loss:.4g}", *(f"{spent:,.10g}" for spent in plan.solution.spent))
+    return table
+
+
+def with_unit(value: float, unit: str) -> str:
+    """A number in ten digits, with its unit if there is one."""
+    return f"{value:,.10g} {unit}".rstrip()
 
 
 def verdict_table(verdict: Verdict) -> Table:

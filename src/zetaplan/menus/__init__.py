@@ -1,0 +1,1 @@
+"""Menus of measured options, and the plan that takes one option for every block."""

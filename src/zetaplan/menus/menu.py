@@ -1,0 +1,141 @@
+"""A menu: what every option of every block loses and costs, and where these numbers come from."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zetaplan.errors import SpecError, require
+from zetaplan.spec.menus.choice import Choice
+from zetaplan.spec.menus.declare import NONE, choice
+from zetaplan.spec.menus.given import read_budgets
+
+Column = tuple[tuple[float, ...], ...]  # K rows of J_k numbers
+
+
+@dataclass(frozen=True)
+class Menu:
+    """The options of K blocks: block k has J_k of them, and every option uses something of M budgets.
+
+    names : K different names of the blocks. options : J_k different labels for each block.
+    losses : J_k finite numbers for each block, in `loss_unit`; smaller is better.
+    costs : for each block J_k rows of M numbers >= 0, in `units`. budgets : M names. units : M units.
+    low, high : intervals around the losses, low <= loss <= high; both or none of them.
+    standard_error : of the losses, >= 0. groups : blocks that must take the same option, by name.
+    estimator : how the losses were measured. provenance : further facts, plain JSON values.
+
+    Raises SpecError for data outside these ranges.
+
+    Examples:
+        >>> menu = zp.Menu(("q", "k"), (("2", "4"), ("2", "4")), ((9, 1), (4, 1)), (((2,), (4,)), ((2,), (4,))))
+        >>> zp.solve(menu.choice(6)).taken
+        {'q': '4', 'k': '2'}
+        >>> menu.save("menu.json").name
+        'menu.json'
+    """
+
+    names: tuple[str, ...]
+    options: tuple[tuple[str, ...], ...]
+    losses: Column
+    costs: tuple[Column, ...]
+    budgets: tuple[str, ...] = ("cost",)
+    units: tuple[str, ...] = ("",)
+    loss_unit: str = ""
+    low: Column | None = None
+    high: Column | None = None
+    standard_error: Column | None = None
+    groups: tuple[tuple[str, ...], ...] = ()
+    estimator: str = "given"
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_budgets(self)
+        with_ample = self.choice(_twice_everything(self))  # every rule of a choice holds for its menu
+        _check_intervals(self, with_ample.names)
+
+    def choice(
+        self,
+        budget: float | Sequence[float],
+        *,
+        pins: Mapping[str, str] = NONE,
+        forbid: Mapping[str, str | Collection[str]] = NONE,
+        groups: Sequence[Collection[str]] = (),
+    ) -> Choice:
+        """The choice from this menu within the budgets.
+
+        budget : a number, or M of them, in `units`. pins, forbid : block -> option or options, by name and label.
+        groups : blocks that must take the same option, in addition to the menu's own.
+
+        Raises SpecError and InfeasibleError as `zetaplan.choice`.
+        """
+        require(pins, Mapping, "pins", "give the option of each block by name")
+        require(forbid, Mapping, "forbid", "give the options of each block by name")
+        require(groups, Sequence, "groups", "give lists of names of blocks")
+        budgets = read_budgets(budget).tolist()
+        if len(budgets) != len(self.budgets):
+            raise SpecError(f"budget: the menu has {_listed(self.budgets)}; expected one number each, got {budgets}")
+        return choice(
+            self.losses,
+            self.costs,
+            budgets,
+            names=self.names,
+            options=self.options,
+            groups=(*self.groups, *groups),
+            pins=dict(pins.items()),
+            forbid=dict(forbid.items()),
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write `zetaplan.menu/1` to the file, whole or not at all: short for `zp.save_menu(menu, path)`."""
+        import zetaplan
+
+        return zetaplan.save_menu(self, path)
+
+
+def _check_budgets(menu: Menu) -> None:
+    if not menu.budgets or len(set(menu.budgets)) < len(menu.budgets):
+        raise SpecError(f"budgets = {menu.budgets}: expected different names, at least one")
+    if len(menu.units) != len(menu.budgets):
+        raise SpecError(f"units: expected {len(menu.budgets)}, one for each budget, got {menu.units}")
+
+
+def _twice_everything(menu: Menu) -> list[float]:
+    """Budgets that no choice exceeds, whatever is wrong with the costs: the choice names what that is."""
+    rows = [row for block in menu.costs for row in block if len(row) == len(menu.budgets)]
+    totals = [2.0 * sum(abs(row[m]) for row in rows) for m in range(len(menu.budgets))]
+    return [total if math.isfinite(total) else 0.0 for total in totals]
+
+
+def _check_intervals(menu: Menu, names: Sequence[str]) -> None:
+    if (menu.low is None) != (menu.high is None):
+        raise SpecError("low, high: expected both of them, or none")
+    for name in ("low", "high", "standard_error"):
+        column: Column | None = getattr(menu, name)
+        if column is None:
+            continue
+        if [len(row) for row in column] != [len(row) for row in menu.losses]:
+            raise SpecError(f"{name}: expected one number for each loss")
+        for block, labels, row, losses in zip(names, menu.options, column, menu.losses, strict=True):
+            for label, value, loss in zip(labels, row, losses, strict=True):
+                if not _fits(name, value, loss):
+                    raise SpecError(f"{name}[{block!r}][{label!r}] = {value:g}: {EXPECTED[name].format(loss)}")
+
+
+EXPECTED = {
+    "low": "expected a finite number of at most the loss, {:g}",
+    "high": "expected a finite number of at least the loss, {:g}",
+    "standard_error": "expected a finite number of at least 0",
+}
+
+
+def _fits(name: str, value: float, loss: float) -> bool:
+    least, most = {"low": (-math.inf, loss), "high": (loss, math.inf), "standard_error": (0.0, math.inf)}[name]
+    return math.isfinite(value) and least <= value <= most
+
+
+def _listed(budgets: Sequence[str]) -> str:
+    return f"the budget{'s' if len(budgets) > 1 else ''} {', '.join(budgets)}"

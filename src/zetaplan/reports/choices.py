@@ -1,0 +1,107 @@
+"""The report of a choice: the option of every block, the frontier of all budgets, and the proof, in one file."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from zetaplan._digits import at_most
+from zetaplan._files import write
+from zetaplan.errors import SpecError
+from zetaplan.menus.plan import ChoicePlan
+from zetaplan.reports.charts import curve_chart
+from zetaplan.reports.tables import with_unit
+from zetaplan.solvers.menus.frontier import choice_frontier
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the table says of one block."""
+
+    name: str
+    option: str
+    loss: str
+    costs: tuple[str, ...]
+    options: int
+
+
+@dataclass(frozen=True, eq=False)
+class ChoiceReport:
+    """What the templates show; every number comes from the plan. file : how the plan's own file is called."""
+
+    plan: ChoicePlan
+    file: str
+
+    @property
+    def proved(self) -> str:
+        if self.plan.optimal:
+            return "Proved optimal: no choice within the budgets loses less"
+        return f"Proved: no choice within the budgets loses less by more than {at_most(self.plan.gap)}"
+
+    @property
+    def totals(self) -> tuple[str, ...]:
+        """The total loss, and what is spent of every budget."""
+        menu, columns = self.plan.menu, (self.plan.solution.spent, self.plan.request.budgets)
+        rows = zip(menu.budgets, menu.units, *columns, strict=True)
+        spent = (f"{name}: {used:,.10g} of {with_unit(budget, unit)}" for name, unit, used, budget in rows)
+        return (f"total loss: {with_unit(self.plan.loss, menu.loss_unit)}", *spent)
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """What was fixed beforehand, in sentences."""
+        request = self.plan.request
+        pins = (f"{block} takes {option}" for block, option in request.pins.items())
+        forbidden = (f"{block} does not take {', '.join(options)}" for block, options in request.forbid.items())
+        groups = (f"{', '.join(group)} take the same option" for group in (*self.plan.menu.groups, *request.groups))
+        return (*pins, *forbidden, *groups)
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        menu = self.plan.menu
+        columns = zip(menu.names, menu.options, menu.losses, menu.costs, self.plan.places, strict=True)
+        return tuple(
+            Row(name, labels[j], f"{losses[j]:.4g}", tuple(f"{c:,.10g}" for c in costs[j]), len(labels))
+            for name, labels, losses, costs, j in columns
+        )
+
+    @cached_property
+    def chart(self) -> Markup | None:
+        """The relaxation's loss for every budget, and the plan; nothing for several budgets, or where none matters."""
+        if len(self.plan.menu.budgets) > 1:
+            return None
+        path = choice_frontier(self.plan.solution.instance)
+        if path.budgets.size < 2:
+            return None
+        chosen = (self.plan.solution.spent[0], self.plan.loss)
+        label = f"Least loss over the {self.plan.menu.budgets[0]}, and the plan's"
+        return curve_chart(label, path.budgets.tolist(), path.losses.tolist(), chosen)
+
+
+def write_choice_report(plan: ChoicePlan, path: str | os.PathLike[str], *, file: str) -> tuple[Path, Path]:
+    """Write the report as HTML to `path`, and as Markdown beside it. Raises SpecError if `path` cannot be written."""
+    html = Path(path)
+    if html.suffix == ".md":
+        raise SpecError(f"out = {html}: expected a name for the HTML file; the Markdown file is written beside it")
+    report = ChoiceReport(plan, file)
+    texts = {html: rendered(report, "choice.html"), html.with_suffix(".md"): rendered(report, "choice.md")}
+    first, second = (write(target, text) for target, text in texts.items())
+    return first, second
+
+
+def rendered(report: ChoiceReport, template: str) -> str:
+    """The text of the report by one of the templates; whatever comes from a file is escaped."""
+    environment = Environment(
+        loader=PackageLoader("zetaplan.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["cell"] = lambda value: " ".join(str(value).replace("|", "\\|").split())
+    return environment.get_template(template).render(report=report, plan=report.plan)
