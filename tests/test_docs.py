@@ -96,18 +96,22 @@ def understood(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The real command line takes these arguments: every option exists, nothing is missing. Nothing is done."""
     for command in COMMAND.commands.values():  # type: ignore[attr-defined]
         monkeypatch.setattr(command, "callback", lambda **_: None)
-    COMMAND.main(arguments, standalone_mode=False)
+    status = COMMAND.main(arguments, standalone_mode=False)  # an error of usage is a line on stderr and a status
+    assert not status, arguments
 
 
-def test_a_command_that_is_none_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_that_is_none_would_be_seen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for wrong in (
         ["scores", "smollm2"],
         ["score", "smollm2", "--sequence", "3"],
         ["verify"],
         ["score", "--length", "x"],
     ):
-        with pytest.raises(Exception, match=r"(?i)no such|missing|valid integer"):
+        with pytest.raises(AssertionError):
             understood(wrong, monkeypatch)
+        assert re.search(r"(?i)no such|missing|valid integer", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("text", cases(mentions))
