@@ -100,7 +100,7 @@ def test_the_command_writes_the_curves_and_says_the_kappa(tmp_path: Path, monkey
     options = ["--method", "wanda", "--sequences", "4", "--length", "32", "--level", "0.9", "--level", "0.6"]
     done = CliRunner().invoke(app, ["calibrate", str(model), *options, "--out", str(out)])
     assert done.exit_code == 0, done.output
-    assert "rises like rho^5.00" in done.stdout
+    assert "raises the loss like rho^5.00" in done.stdout
     assert "zetaplan prune SCORES --kappa 0.25" in done.stdout
     found = json.loads(out.read_text())
     assert found["levels"] == [0.6, 0.9]
@@ -111,4 +111,4 @@ def test_the_command_writes_the_curves_and_says_the_kappa(tmp_path: Path, monkey
 def test_a_device_that_is_not_there_is_refused_in_one_line(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["calibrate", str(tiny_llama_dir(tmp_path)), "--device", "nonsense"])
     assert done.exit_code == 2
-    assert "device = 'nonsense': torch cannot compute there; use cpu, or a device that it sees" in done.stderr
+    assert "device = 'nonsense': torch cannot compute on it; use cpu, or a device that torch lists" in done.stderr

@@ -240,7 +240,7 @@ def test_modules_are_drawn_layer_by_module() -> None:
     plan = allocate(made_scores(names=names, blocks="modules"))
     report = Report(plan, "p")
     (gain_caption, gains), (_, ranks) = report.heat_charts["gain"], report.heat_charts["plan"]
-    assert gain_caption.endswith(f"the fullest colour is {plan.instance.quality.max():.3g}")
+    assert gain_caption.endswith(f"the darkest colour is {plan.instance.quality.max():.3g}")
     assert (report.title, report.block) == ("LoRA rank per linear", "linear")
     cells = [title.text for title in ElementTree.fromstring(gains).iter("title")]  # noqa: S314  our own drawing
     assert [(cell or "").split(":")[0] for cell in cells] == [

@@ -1,4 +1,4 @@
-"""`zetaplan verify`: everything in a plan derived anew from its own data."""
+"""Command `zetaplan verify`: recomputes everything in a plan from its own data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zetaplan.errors import CertificateError
 
 
 def verify(plan: PlanPath, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Derive everything in a plan anew from its own data; exit 1 and name what fails if a number was changed."""
+    """Recompute everything in a plan from its own data; exit 1 with the checks that fail if a number was changed."""
     from zetaplan.documents.io import load
     from zetaplan.documents.schemas.plan import PlanFile
     from zetaplan.documents.verify import check
@@ -25,8 +25,10 @@ def verify(plan: PlanPath, as_json: Json = False, quiet: Quiet = False) -> None:
         raise CertificateError(f"{plan} is refused: {', '.join(failure.name for failure in verdict.failures)}")
     whole = document.rounded
     units = (
-        "no plan in whole units is better" if whole.optimal else f"whole units are within {at_most(whole.gap)} of it"
+        "no plan in whole units is better"
+        if whole.optimal
+        else f"the whole units are within {at_most(whole.gap)} of the optimum"
     )
-    how = "in fractions too" if document.proof.schema_ == "zetaplan.certificate/1" else "by an enclosure"
-    proved = f"nothing was changed; the plan is proved optimal for its program, {how}"
-    tell(f"{plan} holds: {proved}; {units}", quiet or as_json)
+    how = "also in fractions" if document.proof.schema_ == "zetaplan.certificate/1" else "by an enclosure"
+    proved = f"no number was changed; the plan is proved optimal for its program, {how}"
+    tell(f"{plan} is valid: {proved}; {units}", quiet or as_json)

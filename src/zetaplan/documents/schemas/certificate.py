@@ -1,4 +1,4 @@
-"""`zetaplan.certificate/1` as a file of its own."""
+"""Schema of `zetaplan.certificate/1` as a separate file."""
 
 from __future__ import annotations
 
