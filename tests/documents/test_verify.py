@@ -163,7 +163,7 @@ def test_the_standard_library_alone_proves_a_plan(plans: dict[str, Plan], progra
     edited(path, lambda value: value["solution"].update(multiplier=value["solution"]["multiplier"] * 1.1))
     bad = subprocess.run(line, capture_output=True, text=True, check=False)
     assert (bad.returncode, bad.stdout) == (1, "")
-    assert "proof: it is about other data than the plan's" in bad.stderr
+    assert "proof: its data differ from those of the plan" in bad.stderr
 
 
 @pytest.mark.parametrize("lost", [1, 4])

@@ -264,5 +264,5 @@ def test_the_command_computes_where_it_is_told(saved: tuple[Path, Path], tmp_pat
     options = ("--method", "magnitude", "--out", tmp_path / "pruned")
     wrong = run("apply", model, plan, *options, "--device", "nonsense")
     assert wrong.exit_code == 2
-    assert "device = 'nonsense': torch cannot compute on it; use cpu, or a device that torch lists" in wrong.stderr
+    assert "device = 'nonsense': torch cannot compute there; use cpu, or a device that it sees" in wrong.stderr
     assert run("apply", model, plan, *options, "--device", "cpu").exit_code == 0

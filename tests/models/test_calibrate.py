@@ -111,4 +111,4 @@ def test_the_command_writes_the_curves_and_says_the_kappa(tmp_path: Path, monkey
 def test_a_device_that_is_not_there_is_refused_in_one_line(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["calibrate", str(tiny_llama_dir(tmp_path)), "--device", "nonsense"])
     assert done.exit_code == 2
-    assert "device = 'nonsense': torch cannot compute on it; use cpu, or a device that torch lists" in done.stderr
+    assert "device = 'nonsense': torch cannot compute there; use cpu, or a device that it sees" in done.stderr

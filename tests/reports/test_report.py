@@ -85,7 +85,7 @@ def test_every_layer_is_told_in_both_files(plans: dict[str, Plan], program: str)
         assert "python -m zetaplan.verification.checker plan.json" in text
         assert "a proof in fractions" in text
         assert "certificate covers the convex program, not the task" in text
-        assert ("promises no speed-up" in text) == (program == "pruning")
+        assert ("gives no speed-up" in text) == (program == "pruning")
 
 
 @pytest.mark.parametrize("program", ["allocation", "pruning"])
@@ -120,7 +120,7 @@ def test_hostile_names_stay_text() -> None:
         assert name in page.text
     text = markdown(plan)
     assert not {"script", "img", "b"} & set(Page(text).tags)
-    table = text.split("## The plan")[1].split("## Against")[0]
+    table = text.split("## The plan")[1].split("## Comparison")[0]
     rows = [line for line in table.splitlines() if line.startswith("|")]
     assert len(rows) == LAYERS + 3
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {11}

@@ -73,7 +73,7 @@ def drift_sentence(costs: Sequence[Cost]) -> str | None:
 
 
 def stated_costs(solution: Solution, scores: Scores, gain: Gain, drift: float) -> tuple[Cost, ...]:
-    """The bounds that every plan contains: over the intervals of its scores, and over the requested drift."""
+    """The regret bounds of every plan: over the intervals of its scores, and over the requested drift."""
     return tuple(cost_over(solution, scores.names, intervals) for intervals in _asked(scores, gain, drift))
 
 

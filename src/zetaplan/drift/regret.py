@@ -97,8 +97,8 @@ def regret(instance: Instance, solution: Solution, target_quality: Arrayish) -> 
     broken = [condition for condition in claim.conditions if condition.name in ("coupling", "box") and not condition.ok]
     if broken:
         raise SpecError(
-            f"solution.x violates the constraint {broken[0].name} ({broken[0].meaning}) by a relative residual of "
-            f"{broken[0].residual:.2g}; give a plan of this instance"
+            f"solution.x violates the constraint that {broken[0].meaning}: relative residual {broken[0].residual:.2g}, "
+            f"expected at most {broken[0].tolerance:.2g}; give a plan of this instance"
         )
     best = solve(target)
     certificate = certify(target, best)

@@ -18,7 +18,7 @@ class ScoreOptions(Record):
 
     data: tuple[str, ...] = Field(("pydoc",), min_length=1, description=TEXTS)
     field: str | None = Field(
-        None, description="The field of a record that holds its text; text, ctx or sentence1 if not given."
+        None, description="Field of a record that holds its text; text, ctx or sentence1 if not given."
     )
     sequences: int = Field(32, description="Number of sequences to score.")
     length: int = Field(128, description="Tokens per sequence.")
@@ -54,10 +54,10 @@ class ScoreOptions(Record):
 class ApplyOptions(Record):
     """Options of applying a sparsity plan to a model."""
 
-    method: str = Field("wanda", description="How weights are chosen; see `zetaplan list pruners`.")
+    method: str = Field("wanda", description="Pruning method; see `zetaplan list pruners`.")
     data: tuple[str, ...] = Field(("pydoc",), min_length=1, description=f"Calibration text. {TEXTS}")
     field: str | None = Field(
-        None, description="The field of a record that holds its text; text, ctx or sentence1 if not given."
+        None, description="Field of a record that holds its text; text, ctx or sentence1 if not given."
     )
     sequences: int = Field(32, description="Number of calibration sequences.")
     length: int = Field(128, description="Tokens per sequence.")
@@ -71,10 +71,10 @@ class ApplyOptions(Record):
 class CalibrateOptions(Record):
     """Options of measuring the exponent of a pruning method."""
 
-    method: str = Field("wanda", description="How weights are chosen; see `zetaplan list pruners`.")
+    method: str = Field("wanda", description="Pruning method; see `zetaplan list pruners`.")
     data: tuple[str, ...] = Field(("pydoc",), min_length=1, description=f"Text for the loss. {TEXTS}")
     field: str | None = Field(
-        None, description="The field of a record that holds its text; text, ctx or sentence1 if not given."
+        None, description="Field of a record that holds its text; text, ctx or sentence1 if not given."
     )
     sequences: int = Field(8, description="Number of sequences of the text.")
     length: int = Field(128, description="Tokens per sequence.")

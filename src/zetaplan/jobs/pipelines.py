@@ -211,7 +211,7 @@ def require_device(device: str) -> None:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # which one depends on the build of torch
         raise ScoringError(
-            f"device = {device!r}: torch cannot compute on it; use cpu, or a device that torch lists"
+            f"device = {device!r}: torch cannot compute there; use cpu, or a device that it sees"
         ) from error
 
 

@@ -50,7 +50,7 @@ class PlanOptions(Record):
         description="The gain to plan with: raw (as measured), net (minus the noise floor) or unbiased (cross-fitted).",
     )
     drift: float = Field(
-        0.1, description="Largest relative change of every gain for which the plan states a bound on its regret."
+        0.1, description="Largest relative change of every gain covered by the regret bound of the plan."
     )
     method: str = Field("exact", description="Solution method, a method of `zetaplan.solve`.")
 

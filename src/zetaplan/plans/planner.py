@@ -66,7 +66,7 @@ def allocate(scores: Scores, **options: Any) -> Plan:
     top_k : experts per token, for exports and `zetaplan.mixture`; a block with fewer experts uses all of them.
     gain : "raw", "net" of the noise floor, or "unbiased" (cross-fitted).
     step : the common divisor of all ranks of `rounded`, above 0.
-    drift : between 0 and 1, the largest relative change of every gain for which the plan states a bound on its regret.
+    drift : between 0 and 1, the largest relative change of every gain covered by the regret bound of the plan.
     method : a method of `zetaplan.solve`. alpha, beta, gamma : see `zetaplan.allocation`.
 
     Raises SpecError or InfeasibleError for bad data, also where floors and caps leave no whole ranks, and
@@ -92,7 +92,7 @@ def prune(scores: Scores, **options: Any) -> Plan:
     lower, upper : one number, (K,), or numbers by name, with wildcards. pins : fixed values, by name.
     groups : lists of names, with wildcards, whose blocks share one value and count as one block.
     gain : "raw", "net" of the noise floor, or "unbiased" (cross-fitted).
-    drift : between 0 and 1, the largest relative change of every gain for which the plan states a bound on its regret.
+    drift : between 0 and 1, the largest relative change of every gain covered by the regret bound of the plan.
     method : a method of `zetaplan.solve`. bits, eta, kappa : see `zetaplan.pruning`.
 
     Raises SpecError or InfeasibleError for bad data, and CertificateError if a condition of optimality is violated by

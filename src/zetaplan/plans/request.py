@@ -20,7 +20,7 @@ class Limit(Record):
 class Request(Record):
     """The choices that determine the instance from the scores: the gain, the unit cost and the limit.
 
-    drift : largest relative change of every gain for which the plan states a bound on its regret.
+    drift : largest relative change of every gain covered by the regret bound of the plan.
     """
 
     gain: Gain

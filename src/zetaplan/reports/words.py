@@ -121,7 +121,7 @@ def caveats(plan: Plan) -> tuple[str, ...]:
 def gain_meaning(plan: Plan) -> str:
     """The definition of the measured gain (Lemma 1 of the paper)."""
     if plan.scores.curvature == "gradient":
-        return "The gain is |g|², the squared norm of each layer's gradient, without curvature."
+        return "The gain is |g|², the squared norm of each layer's gradient; no curvature is used."
     return (
         "The gain is the curvature-adjusted gain ζ² = g′(H + τI)⁻¹g of each layer. It is twice the decrease of the "
         "loss that the damped quadratic model predicts for the best step on this layer alone."
