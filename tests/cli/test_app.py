@@ -232,7 +232,7 @@ def test_weights_with_a_nan_are_named(model: Path) -> None:
         ("--device", "nowhere", "device = 'nowhere': torch cannot compute there"),
         ("--dtype", "int8", "dtype: expected float32"),
         ("--curvature", "guess", "curvature = 'guess': expected one of"),
-        ("--damping", "0", "damping: value must be"),
+        ("--damping", "0", "damping.value: expected a finite number > 0"),
         ("--batch-size", "0", "batch_size: expected at least 1"),
         ("--out", "/dev/null/scores.json", "cannot write /dev/null/scores.json"),
     ],

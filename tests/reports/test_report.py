@@ -195,8 +195,8 @@ def test_a_plan_of_the_gradient_norm_says_that_no_curvature_is_used() -> None:
     scores = made_scores(curvature="gradient", standard_error=None, damping=np.zeros(LAYERS))
     text = markdown(allocate(scores))
     assert "no curvature is used" in text
-    assert "damping decides" not in text
-    assert "damping decides" in markdown(allocate(made_scores()))
+    assert "ranking depends on the damping" not in text
+    assert "ranking depends on the damping" in markdown(allocate(made_scores()))
     assert "ζ² = g′" not in text
 
 
