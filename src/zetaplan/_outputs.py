@@ -56,7 +56,7 @@ def same(data: bytes) -> Own:
 
 
 def report_files(html: Path) -> list[Output]:
-    """The HTML file of a report, and the Markdown file beside it."""
+    """The HTML file of a report, and the Markdown file in the same folder."""
     own = made_by("zetaplan report")
     return [Output(html, own), Output(html.parent / f"{html.stem}.md", own)]
 

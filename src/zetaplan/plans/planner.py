@@ -79,7 +79,7 @@ def allocate(scores: Scores, **options: Any) -> Plan:
     """
     asked = checked(ExpertsOptions, **options)
     if asked.expert_rank is not None and asked.costs is not None:
-        raise SpecError(f"expert_rank = {asked.expert_rank}: expected no costs beside it, they follow from it")
+        raise SpecError(f"expert_rank = {asked.expert_rank}: expected no costs, which follow from it; leave out costs")
     return make_plan(scores, kind_of("rank" if asked.expert_rank is None else "experts"), asked)
 
 

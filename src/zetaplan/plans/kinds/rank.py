@@ -74,7 +74,7 @@ KIND = Kind(
     limits={
         "budget": "a budget of {amount}",
         "parameter_share": "a budget of {value:.4g} of the scored parameters, {amount}",
-        "mean_rank": "a budget of {amount}, what a rank of {value:g} on every layer costs",
+        "mean_rank": "a budget of {amount}, the cost of rank {value:g} on every layer",
     },
     declare=declare,
     whole=Multiples(),
