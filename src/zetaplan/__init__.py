@@ -1,11 +1,11 @@
-"""How much for each layer? Capacity and sparsity plans for language models, with a proof.
+"""Capacity and sparsity plans for the layers of a language model, each with a certificate of optimality.
 
     inst = zp.pruning(gains, sizes, sparsity=0.5, upper=0.8)
     sol = zp.solve(inst)
     assert zp.certify(inst, sol).valid
 
-The public names stand in `__init__.pyi`. Each loads when it is first used, so that `import zetaplan` does not import
-torch, sympy or cvxpy.
+`__init__.pyi` lists the public names. Each name is imported when it is first used, so that `import zetaplan` does not
+import torch, sympy or cvxpy.
 """
 
 import lazy_loader

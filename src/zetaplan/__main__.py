@@ -1,4 +1,4 @@
-"""`python -m zetaplan` is `zetaplan`."""
+"""Entry point of `python -m zetaplan`, which runs the command `zetaplan`."""
 
 from zetaplan.cli.app import main
 

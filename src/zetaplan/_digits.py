@@ -1,4 +1,4 @@
-"""Bounds in a few digits: what is said to be at most a number is rounded up, what is said to be at least one down."""
+"""Bounds in a few digits: upper bounds are rounded up, lower bounds are rounded down."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from fractions import Fraction
 
 
 def at_most(value: float, digits: int = 2) -> str:
-    """The value in so many digits, rounded up: 0.14 for 0.130155."""
+    """The value in `digits` significant digits, rounded up: 0.14 for 0.130155."""
     return _rounded(Decimal(value), digits, ROUND_CEILING)
 
 
 def at_least(value: float, digits: int = 2) -> str:
-    """The value in so many digits, rounded down."""
+    """The value in `digits` significant digits, rounded down."""
     return _rounded(Decimal(value), digits, ROUND_FLOOR)
 
 
 def percent_at_most(share: float) -> str:
-    """A share in percent, in three digits and from 1000% on in all of them, rounded up."""
+    """A share in percent, rounded up to three digits; from 1000% on it is rounded up to a whole percent."""
     if math.isfinite(share) and share >= 10.0:
         return f"{math.ceil(100 * Fraction(share)):,}%"
     return f"{_rounded(100 * Decimal(share), 3, ROUND_CEILING)}%"

@@ -1,4 +1,4 @@
-"""Files: read within a limit, written whole or not at all, identified by their sha256; JSON in one canonical form."""
+"""Files: reads up to a size limit, atomic writes, sha256 digests, and JSON in one canonical form."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIZE_LIMIT = 64 * 2**20
 
 
 def canonical(value: object) -> str:
-    """The one text of a JSON value; NaN and infinity, which JSON does not have, raise ValueError."""
+    """The canonical text of a JSON value. Raises ValueError for NaN and infinity, which JSON cannot represent."""
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -35,12 +35,12 @@ def file_digest(path: Path) -> str:
 
 
 def reason(error: OSError | ValueError) -> str:
-    """Why a file cannot be read or written, in the system's words; ValueError: its name holds a null byte."""
+    """Why a file cannot be read or written, as the system reports it. A ValueError means a null byte in the name."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def is_there(path: Path) -> bool:
-    """Whether there is a file or a folder; no, too, for a name that none can have."""
+    """Whether a file or a folder exists at the path; False also for a path that no file can have."""
     try:
         return path.exists()
     except (OSError, ValueError):
@@ -48,7 +48,7 @@ def is_there(path: Path) -> bool:
 
 
 def contents(path: Path) -> bytes:
-    """The bytes of a file. Raises SpecError if it cannot be read, or is larger than any file of zetaplan."""
+    """The bytes of a file. Raises SpecError if it cannot be read or is larger than `SIZE_LIMIT`."""
     try:
         with open(path, "rb") as stream:
             data = stream.read(SIZE_LIMIT + 1)
@@ -60,7 +60,7 @@ def contents(path: Path) -> bytes:
 
 
 def text_of(path: Path) -> str:
-    """The text of a file in UTF-8. Raises SpecError as `contents`, and for other bytes."""
+    """The text of a UTF-8 file. Raises SpecError in the cases of `contents`, and for bytes that are not UTF-8."""
     try:
         return contents(path).decode("utf-8")
     except UnicodeDecodeError as error:
@@ -68,14 +68,14 @@ def text_of(path: Path) -> str:
 
 
 def path_of(value: object, argument: str = "path") -> Path:
-    """The path that a caller names. Raises SpecError for what is no path, and for an empty one."""
+    """The path given for an argument. Raises SpecError for an empty path or a value that is not a path."""
     if not isinstance(value, str | os.PathLike) or not (text := os.fspath(value)) or not isinstance(text, str):
         raise SpecError(f"{argument} = {shown(value)}: expected the name of a file")
     return Path(text)
 
 
 def write(path: str | os.PathLike[str], content: str | bytes) -> Path:
-    """Write the content beside the file, then rename: whatever happens, the file is the old one or the new one.
+    """Write a file atomically: the content goes to a temporary file, which is then renamed to the path.
 
     A missing folder is created. Raises SpecError if the folder or the file cannot be written.
     """

@@ -1,4 +1,4 @@
-"""Discovery of what a folder holds: one file per thing, named after it; a leading underscore hides a file."""
+"""Discovery of the modules of a package by file name; files that begin with an underscore are skipped."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from zetaplan.errors import SpecError, shown
 
 
 def names(folder: ModuleType) -> tuple[str, ...]:
-    """The names that a package's files give, in alphabetical order: `block_fisher.py` gives "block-fisher"."""
+    """The names of a package's modules, in alphabetical order: `block_fisher.py` has the name "block-fisher"."""
     return tuple(sorted(_public(folder.__path__)))
 
 
 def modules(folder: ModuleType) -> dict[str, ModuleType]:
-    """Every module of the folder by the name that its file gives."""
+    """Every module of the package, by the name of its file."""
     return {name: _module(folder, name) for name in names(folder)}
 
 
 def module(folder: ModuleType, name: str, *, argument: str, error: type[Exception] = SpecError) -> ModuleType:
-    """The module of this name. Raises `error`, which names the argument and all names there are, if there is none."""
+    """The module of this name. Raises `error`, with the argument and all valid names, if no module has it."""
     known = names(folder)
     if not isinstance(name, str) or name not in known:
         raise error(f"{argument} = {shown(name)}: expected one of {', '.join(known)}")

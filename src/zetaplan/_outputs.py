@@ -1,6 +1,6 @@
-"""Where a command may write: never over what it reads, and over a file that is there only if the command wrote it.
+"""Checks of output paths: a command never overwrites its inputs, and overwrites only files that it wrote itself.
 
-A file of a command is known by how it begins: its schema, or the comment that names what made it.
+The first bytes of a file identify the command that wrote it, by a schema or by a comment with the command's name.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from pathlib import Path
 from zetaplan._files import is_there, reason
 from zetaplan.errors import SpecError
 
-HEAD = 2**12  # bytes of a file that say what made it
+HEAD = 2**12  # bytes at the start of a file that are searched for the mark of a command
 
 Own = Callable[[Path], bool]
 
 
 @dataclass(frozen=True)
 class Output:
-    """A file that a command will write. own : whether a file that is there comes from an earlier run of the command."""
+    """A file that a command will write. own : whether an existing file comes from an earlier run of the command."""
 
     path: Path
     own: Own
@@ -45,33 +45,33 @@ def of_plan(*kinds: str) -> Own:
 
 
 def made_by(maker: str) -> Own:
-    """Pages, drawings and texts whose first lines name what made them: `zetaplan report`."""
+    """HTML, SVG and Markdown files whose first lines name the command that wrote them, such as `zetaplan report`."""
     name = re.escape(maker).encode()
     return begins(rb'(?:<!doctype html>.*?<meta name="generator" content="%b">|[^\n]*?<!-- %b -->)' % (name, name))
 
 
 def same(data: bytes) -> Own:
-    """Files that hold these bytes already: for formats of other tools, which cannot say what made them."""
+    """Files with exactly these bytes: for formats of other tools, which cannot record the command that wrote them."""
     return lambda path: path.stat().st_size == len(data) and path.read_bytes() == data
 
 
 def report_files(html: Path) -> list[Output]:
-    """The HTML file of a report, and the Markdown file beside it."""
+    """The HTML file of a report, and the Markdown file in the same folder."""
     own = made_by("zetaplan report")
     return [Output(html, own), Output(html.parent / f"{html.stem}.md", own)]
 
 
 def task_files(folder: Path) -> list[Output]:
-    """A task of lm-eval: the file that declares it, and its items."""
+    """The two files of an lm-eval task: its declaration and its items."""
     declared = Output(folder / "zetaplan_choices.yaml", begins(b"task: zetaplan_choices\n"))
     return [declared, Output(folder / "choices.jsonl", begins(rb'\{"prompt": "[^\n]*", "choices": \[[^\n]*"gold": \d'))]
 
 
 def claim(outputs: Sequence[Output], inputs: Iterable[str | os.PathLike[str] | None], *, force: bool = False) -> None:
-    """Raise SpecError for a file that must not, or cannot, be written; to be called before any work.
+    """Raise SpecError for a file that must not, or cannot, be written. Commands call it before any work.
 
-    inputs : files and folders that the command reads; names that are no paths are passed over. force : write over
-    files of other origin too, but never over an input.
+    inputs : files and folders that the command reads; names that are not existing paths are ignored. force : overwrite
+    files that other programs wrote too, but never an input.
     """
     require_apart([output.path for output in outputs], inputs)
     sources = [path for path in _paths(inputs) if path.is_dir()]
@@ -83,12 +83,12 @@ def claim(outputs: Sequence[Output], inputs: Iterable[str | os.PathLike[str] | N
             raise SpecError(f"out = {output.path} is a part of the input {source}; choose another name")
         if not force:
             raise SpecError(
-                f"out = {output.path} is there, and this command did not write it; choose another name, or give --force"
+                f"out = {output.path} exists, and this command did not write it; choose another name, or give --force"
             )
 
 
 def require_apart(outputs: Sequence[Path], inputs: Iterable[str | os.PathLike[str] | None]) -> None:
-    """Raise SpecError where a file cannot be written, is an input by any link, or would be written twice."""
+    """Raise SpecError where a file cannot be written, is an input (links are followed), or would be written twice."""
     sources, places = _paths(inputs), [_place(path) for path in outputs]
     for path, place in zip(outputs, places, strict=True):
         _require_file(path, place)
@@ -107,25 +107,25 @@ def _part_of(path: Path, folder: Path) -> bool:
 
 
 def _place(path: Path) -> Path:
-    """Where a file will be, without links and dots: a folder that is missing is made on the way."""
+    """The absolute path of a file, with links and dots resolved; missing folders are allowed."""
     try:
         place = path.resolve()
         place.exists()
-    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: links that go round
-        why = "its links go round" if isinstance(error, RuntimeError) else reason(error)
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of links
+        why = "its links form a loop" if isinstance(error, RuntimeError) else reason(error)
         raise SpecError(f"cannot write {path}: {why}; choose another --out") from error
     return place
 
 
 def _require_file(path: Path, place: Path) -> None:
-    """Raise SpecError where no regular file can be; path : as the user wrote it."""
+    """Raise SpecError where no regular file can be written. path : as the user wrote it."""
     if place.is_dir():
         raise SpecError(f"out = {path} is a folder; name a file")
     if place.exists() and not place.is_file():
-        raise SpecError(f"out = {path} is no regular file; name another")
+        raise SpecError(f"out = {path} is not a regular file; choose another name")
     folder = next(parent for parent in place.parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise SpecError(f"cannot write {path}: {folder} is no folder that can be written to; choose another --out")
+        raise SpecError(f"cannot write {path}: {folder} is not a writable folder; choose another --out")
 
 
 def _head(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""Numbers with their nouns: 1 layer, 2 layers."""
+"""Numbers with a noun in the singular or plural: 1 layer, 2 layers."""
 
 from __future__ import annotations
 

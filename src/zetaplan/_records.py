@@ -1,4 +1,4 @@
-"""Records: frozen values whose fields are checked when they are made, from Python or from a file."""
+"""Records: frozen values whose fields are validated on construction, from Python or from a file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ RecordT = TypeVar("RecordT", bound=Record)
 
 
 def checked(record: type[RecordT], /, **fields: Any) -> RecordT:
-    """A record from Python values; raises SpecError, in one line, where they break its schema."""
+    """A record from Python values. Raises SpecError, with a one-line message, where they violate its schema."""
     try:
         return record(**fields)
     except ValidationError as error:
@@ -47,7 +47,7 @@ def checked(record: type[RecordT], /, **fields: Any) -> RecordT:
 
 
 def first_error(error: ValidationError) -> str:
-    """The first of a validation's errors, with its place, and how many more there are."""
+    """The first error of a validation, with the path of its field and the number of further errors."""
     first, *rest = error.errors(include_url=False)
     place = ".".join(str(part) for part in first["loc"])
     more = f" (and {len(rest)} more)" if rest else ""

@@ -1,4 +1,4 @@
-"""Signatures from records: a function shows the fields of its options as its keyword arguments, with their defaults."""
+"""Signatures from records: the fields of an options record become a function's keyword arguments, with defaults."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def takes(options: type[Any]) -> Callable[[Function], Function]:
-    """The function with the fields of a dataclass, or of a pydantic model, in place of its `**options`."""
+    """Decorator that replaces `**options` in a signature by the fields of a dataclass or a pydantic model."""
 
     def signed(function: Function) -> Function:
         own = inspect.signature(function)

@@ -1,4 +1,4 @@
-"""YAML and JSON as the tools read and write them: plain values, nothing that runs, and no key that hides another."""
+"""YAML and JSON of other tools: plain values only, no code execution, and no duplicate keys."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def dumped(value: dict[str, Any]) -> bytes:
 
 
 def parsed(data: bytes) -> dict[str, Any]:
-    """The mapping that the text holds; empty if it holds none. Raises SpecError for a key that is there twice."""
+    """The mapping in the text; empty if the text is not a mapping. Raises SpecError for a duplicate key."""
     try:
         value = _Once(data).get_single_data()
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
@@ -27,7 +27,7 @@ def parsed(data: bytes) -> dict[str, Any]:
 
 
 def parsed_json(data: bytes) -> dict[str, Any]:
-    """As `parsed`, for JSON."""
+    """The mapping in a JSON text, under the rules of `parsed`."""
     try:
         value = json.loads(data, object_pairs_hook=_once)
     except (ValueError, RecursionError):
@@ -36,7 +36,7 @@ def parsed_json(data: bytes) -> dict[str, Any]:
 
 
 class _Once(yaml.SafeLoader):
-    """The safe loader, where a key that is there twice is an error: of the two, tools see only the last."""
+    """The safe loader with an error for a duplicate key, because tools would use only its last value."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         found: dict[Hashable, Any] = super().construct_mapping(node, deep)

@@ -1,4 +1,4 @@
-"""Many programs at once: solved on tensors, and every plan certified from the declaration."""
+"""Batches of programs: solutions on tensors, each with a certificate computed from the declaration."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 
     from zetaplan.spec.batch import Batch
 
-ENTRIES = 2**17  # numbers in a tensor of one step: large enough to hide the calls, small enough for the cache
+ENTRIES = 2**17  # numbers in a tensor of one step: large enough to amortise the calls, small enough for the CPU cache
 
 
 @dataclass(frozen=True, eq=False)
 class BatchSolution:
-    """N claimed optima and what the certificate says of each; float64 tensors on the device asked for.
+    """N claimed optima and their certificates, as float64 tensors on the requested device.
 
-    x : (N, K) plans. multiplier : (N,) >= 0. valid : (N,) bool. residuals : (N, 7) by condition, see `conditions`.
+    x : (N, K) plans. multiplier : (N,) >= 0. valid : (N,) bool, whether every condition of optimality holds.
+    residuals : (N, 7), one column per condition; `conditions` names the columns.
 
     Examples:
         >>> found = zp.solve_batch("pruning", [[1.0, 3.0], [1.0, 1.0]], 1.0, [1.0, 1.0])
@@ -45,7 +46,7 @@ class BatchSolution:
 
     @property
     def worst(self) -> dict[str, float]:
-        """The largest residual of every condition; NaN if any claim is no number."""
+        """The largest residual of every condition; NaN if any claim is NaN."""
         return dict(zip(self.conditions, self.residuals.amax(0).tolist(), strict=True))
 
 
@@ -62,9 +63,9 @@ def solve_batch(
 ) -> BatchSolution:
     """Solve and certify N instances of one program with one decision per layer.
 
-    program : its name, or a declared program. quality : (N, K) gains >= 0, no row all zero. data : costs or sizes,
-    lower, upper : what broadcasts to (N, K). limits : budgets or targets, one number or (N,). parameters : the
-    program's knobs, shared by all. device : any torch device, that of `quality` where left out.
+    program : a program's name, or a declared program. quality : (N, K) gains >= 0, no row all zero. data : costs or
+    sizes; data, lower and upper broadcast to (N, K). limits : budgets or targets, one number or (N,). parameters : the
+    program's scalar parameters, shared by all instances. device : any torch device; by default that of `quality`.
 
     Raises SpecError or InfeasibleError; the message names the instance and the layer.
 
@@ -87,7 +88,7 @@ def solve_batch(
     step = max(ENTRIES // layers, 1) if on_cpu else count
     pieces = [batch.rows(slice(start, start + step)) for start in range(0, count, step)]
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # a piece to each core is quicker than each operation to all cores
+    torch.set_num_threads(1)  # one piece per core is faster than every operation on all cores
     try:
         with ThreadPoolExecutor(os.cpu_count() if on_cpu else 1) as cores:
             parts = list(cores.map(_solve_and_certify, pieces))
@@ -97,7 +98,7 @@ def solve_batch(
 
 
 def _tensor(name: str, values: Any) -> torch.Tensor | None:
-    """The numbers of an argument as float64; a bound may be left out."""
+    """The numbers of an argument as float64; None for a bound that is not given."""
     import torch
 
     if values is None and name in ("lower", "upper"):

@@ -1,6 +1,6 @@
-"""One hierarchy of errors, a leaf that every room may import.
+"""The hierarchy of errors. Every package may import this module, which imports none of them.
 
-A message names the argument, the layer and the value, says what was expected, and what to do.
+Every message names the argument, the layer, the value, the expected value and the remedy.
 """
 
 
@@ -37,7 +37,7 @@ class InfeasibleError(SpecError):
 
 
 class SolverError(ZetaplanError):
-    """A solver could not deliver a plan; the message carries its own status.
+    """A solver returned no plan; the message includes the solver's own status.
 
     Examples:
         >>> zp.solve(zp.allocation([1, 3], costs=1.0, budget=6.0), method="cvxpy", solver="NONE")
@@ -62,7 +62,7 @@ class CertificateError(ZetaplanError):
 
 
 class ScoringError(ZetaplanError):
-    """A model or a text cannot be scored as asked.
+    """A model or a text cannot be scored with the given arguments.
 
     Examples:
         >>> zp.score(model, {"input_ids": torch.zeros(1, 16, dtype=torch.int64)})  # one sequence has no spread
@@ -72,7 +72,7 @@ class ScoringError(ZetaplanError):
 
 
 def shown(value: object) -> str:
-    """A value as a message quotes it: in one line of at most 60 characters."""
+    """A value as text for a message: one line of at most 60 characters."""
     try:
         return " ".join(repr(value).split())[:60]
     except ValueError:  # an integer of thousands of digits

@@ -92,7 +92,7 @@ def test_quiet_prints_nothing(model: Path) -> None:
 
 def test_check_takes_the_steps_and_says_what_came_of_them(model: Path) -> None:
     shown = run("score", model, *SMALL, "--check").stdout
-    assert "rank correlation of zeta^2/2 with what the loss did" in " ".join(shown.split())
+    assert "rank correlation of zeta^2/2 with the measured decrease of the loss" in " ".join(shown.split())
     layers = json.loads(Path("scores.json").read_text())["layers"]
     assert all(layer["decrease"] != layer["held_out_decrease"] for layer in layers)
     Path("notes.txt").write_text("All work and no play makes a dull text. " * 40)

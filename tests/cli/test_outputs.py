@@ -229,7 +229,7 @@ def test_a_foreign_file_is_kept_unless_forced(name: str, worked: list[str]) -> N
     for file in CASES[name].files(out):
         write(file, FOREIGN)
         before = state()
-        assert f"{file.name} is there, and this command did not write it" in refused(run(name, out))
+        assert f"{file.name} exists, and this command did not write it" in refused(run(name, out))
         assert (state(), worked) == (before, [])
         if name != "audit":  # a campaign never goes on with the settings of another
             forced = run(name, out, "--force")
@@ -277,7 +277,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(out: str, wor
     before = state()
     for name in SINGLE:
         message = refused(run(name, out))
-        assert re.search("cannot write|is a folder|no regular file|embedded null byte", message), message
+        assert re.search("cannot write|is a folder|not a regular file|embedded null byte", message), message
         assert (state(), worked) == (before, [])
 
 

@@ -196,7 +196,7 @@ def test_the_sentence_of_a_report(plans: dict[str, Plan]) -> None:
 
 def test_where_nothing_is_proved_it_says_so() -> None:
     cost = Cost(("a",), math.inf, np.zeros(1), "the sky falls", "drift")
-    assert str(cost) == "If the sky falls, no bound on what the plan loses is proved"
+    assert str(cost) == "If the sky falls, no bound on the regret of the plan is proved"
     much = Cost(("a",), 23.21, np.ones(1), "the sky falls", "drift")
     assert str(much) == "If the sky falls, the plan loses at most 2,322% of the best objective, 100% of that by a"
     assert not cost.shares.any()
@@ -230,7 +230,7 @@ def test_a_tolerance_is_a_verdict(plan_file: Path, other_file: Path) -> None:
     refused = run(plan_file, "--scores", other_file, "--tolerance", 0.05)
     assert refused.exit_code == 1
     assert "loses" in refused.stderr
-    assert "0.05 of it is tolerated" in refused.stderr
+    assert "the tolerance is 0.05 of it" in refused.stderr
 
 
 def test_scores_of_other_blocks_are_refused(plan_file: Path, tmp_path: Path) -> None:

@@ -277,3 +277,14 @@ def test_a_certificate_is_refused_by_the_error_of_the_library() -> None:
         zp.check_certificate(proof | {"multiplier": "-1"})
     with pytest.raises(zp.CertificateError, match="not a regular file"):
         zp.check_certificate("missing.json")
+
+
+def test_the_wording_of_an_older_version_is_no_fault(plan_file: Path) -> None:
+    """Conditions are compared by their numbers; a file written before the words changed is still valid."""
+
+    def reword(value: dict[str, Any]) -> None:
+        for condition in value["certificate"]["conditions"]:
+            condition["meaning"] = f"formerly: {condition['meaning']}"
+
+    edited(plan_file, reword, resealed=True)
+    assert zp.load_plan(plan_file).certificate.valid

@@ -113,10 +113,10 @@ def test_it_counts_the_gain_that_the_plan_counts() -> None:
 def test_the_sentence_says_how_strong_it_is(plan: Plan) -> None:
     monitor = zp.Monitor(plan, tolerance=0.01)
     assert str(monitor.update(plan.scores)).startswith("regret is at most ")
-    assert str(monitor.update(plan.scores)).endswith("the plan holds")
+    assert str(monitor.update(plan.scores)).endswith("the plan is kept")
     lost = str(monitor.update(plan.instance.quality[::-1] ** 3))
     assert lost.startswith("regret is ")
-    assert "gives way to the optimum" in lost
+    assert "is replaced by the optimum" in lost
 
 
 @pytest.mark.parametrize(

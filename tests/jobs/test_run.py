@@ -66,7 +66,7 @@ def test_a_step_runs_again_only_if_its_inputs_changed(config: Path) -> None:
     config.write_text(CONFIG.replace("sequences: 4", "sequences: 5"))
     assert "score" in ran()
     (config.parent / "made" / "run.json").write_text("[")
-    with pytest.raises(SpecError, match=r"run\.json is there, and this command did not write it; .* --force"):
+    with pytest.raises(SpecError, match=r"run\.json exists, and this command did not write it; .* --force"):
         run(config)
     assert [step.ran for step in run(config, force=True)] == [True] * 6
     assert ran() == []
@@ -97,9 +97,9 @@ PRUNING = "model: tiny-llama\nplan: {program: pruning, sparsity: 0.5}\nout: made
         (CONFIG.replace("to: peft", "to: pfet"), "expected one of alphapruning"),
         (
             CONFIG.replace("to: csv, out: ranks.csv", "to: peft"),
-            r"two of them would be written to adapter_con",
+            r"two exports have the file adapter_con",
         ),
-        (f"{CONFIG}apply: {{}}\n", r"apply: takes plans of weights to remove, plan\.kind is 'rank'; leave it out"),
+        (f"{CONFIG}apply: {{}}\n", r"apply: expected a plan of weights to remove, plan\.kind is 'rank'; remove apply"),
         (f"{PRUNING}apply: {{method: wander}}\n", "expected one of magnitude"),
         (f"{PRUNING}apply: {{data: [none.txt]}}\n", r"cannot read none\.txt"),
         (f"{PRUNING}evaluate: {{text: none.txt}}\n", r"cannot read none\.txt"),

@@ -100,7 +100,7 @@ def test_the_command_writes_the_curves_and_says_the_kappa(tmp_path: Path, monkey
     options = ["--method", "wanda", "--sequences", "4", "--length", "32", "--level", "0.9", "--level", "0.6"]
     done = CliRunner().invoke(app, ["calibrate", str(model), *options, "--out", str(out)])
     assert done.exit_code == 0, done.output
-    assert "rises like rho^5.00" in done.stdout
+    assert "raises the loss like rho^5.00" in done.stdout
     assert "zetaplan prune SCORES --kappa 0.25" in done.stdout
     found = json.loads(out.read_text())
     assert found["levels"] == [0.6, 0.9]

@@ -211,7 +211,7 @@ def test_experts_have_a_floor_and_their_own_price(scores: Scores) -> None:
     [
         (
             {"pins": {"model.layer.3": 4}},
-            r"pins\['model\.layer\.3'\]: no layer has this name; the nearest is 'model\.l",
+            r"pins\['model\.layer\.3'\]: no layer has this name; the closest is 'model\.l",
         ),
         ({"groups": [["*.1"], ["*"]]}, r"model\.layers\.1 is in more than one of them"),
         ({"groups": ["*.1"]}, r"expected lists of names, got '\*\.1'"),

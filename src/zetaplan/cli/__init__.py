@@ -1,1 +1,1 @@
-"""The command line: `app` holds the commands, every other file is one command."""
+"""Command line: `app` registers the commands; every other file defines one command."""

@@ -1,4 +1,4 @@
-"""`zetaplan allocate`: LoRA rank per block from a budget of parameters."""
+"""Command `zetaplan allocate`: LoRA rank per block under a budget of parameters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def allocate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Divide a budget of parameters over the layers as LoRA rank, prove the plan, and round it to whole ranks."""
+    """Divide a budget of parameters over the layers as LoRA ranks, prove the plan optimal, and round it."""
     from zetaplan.documents.convert import load_scores
     from zetaplan.plans import planner
 

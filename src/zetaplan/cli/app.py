@@ -1,7 +1,7 @@
-"""The command line: one command per file of this folder, from a model to a plan that is proved and explained.
+"""Command line of zetaplan, with one command per file of this folder.
 
-Exit status 0 is good, 1 a negative verdict, 2 bad input (one line on standard error, no traceback). Each command
-imports what takes long to import when it is called.
+The exit status is 0 for success, 1 for a negative verdict and 2 for bad input (one line on standard error, no
+traceback). Each command imports slow modules only when it is called.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from zetaplan.errors import CertificateError, ZetaplanError
 NEGATIVE, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 
-#: click's error of usage, or that of the copy of click that newer versions of typer hold.
+#: The usage error of click, or of the copy of click that newer versions of typer contain.
 UsageError: Any = typer.BadParameter.__base__
 
 
 class Commands(TyperGroup):
-    """The commands, with errors of usage and of zetaplan as one line and an exit status."""
+    """Group of commands that prints usage errors and zetaplan errors as one line and sets the exit status."""
 
     def make_context(self, info_name: Any, args: list[str], *more: Any, **settings: Any) -> Any:
         if not args:  # the help is shown
@@ -67,12 +67,12 @@ def _one_line() -> Iterator[None]:
         _say(f"{error.format_message().rstrip('.')}; see {path} --help")
         raise typer.Exit(BAD_INPUT) from error
     except KeyboardInterrupt:
-        _say("interrupted; files are written whole or not at all")
+        _say("interrupted; no file is left half written")
         raise typer.Exit(INTERRUPTED) from None
 
 
 def _say(message: str) -> None:
-    """One line on standard error, whatever the message quotes."""
+    """Print the message as one line on standard error."""
     typer.echo(f"zetaplan: {' '.join(message.split())}", err=True)
 
 
@@ -96,7 +96,7 @@ def _common(
         bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """How much for each layer? Capacity and sparsity plans for language models, with a proof."""
+    """Capacity and sparsity plans for the layers of a language model, each with a certificate of optimality."""
 
 
 command(app, "zetaplan demo --out zetaplan-demo")(demo)
@@ -119,5 +119,5 @@ command(app, "zetaplan list surrogates", name="list")(list_)
 
 
 def main() -> None:
-    """The entry point of `zetaplan`."""
+    """Entry point of the command `zetaplan`."""
     app(prog_name="zetaplan")

@@ -1,4 +1,4 @@
-"""`zetaplan apply`: the weights that a sparsity plan names are removed, and the model is saved."""
+"""Command `zetaplan apply`: removes weights from a model by a sparsity plan and saves the model."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from zetaplan.jobs.options import ApplyOptions
 def apply(
     model: Model,
     plan: Annotated[
-        Path, typer.Argument(metavar="PLAN", help="A file written by `prune`; for --check, any plan or export.")
+        Path, typer.Argument(metavar="PLAN", help="Plan file written by `prune`; with --check, any plan or export.")
     ],
     options: ApplyOptions,
     check: Annotated[
-        bool, typer.Option("--check", help="Change nothing; exit 1 if an entry of the plan would not be used.")
+        bool,
+        typer.Option("--check", help="Check only, without changing the model; exit 1 if an entry would not be used."),
     ] = False,
-    out: Annotated[Path, typer.Option("--out", "-o", help="A new folder for the pruned model.")] = Path("pruned"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="New folder for the pruned model.")] = Path("pruned"),
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Remove exactly as many weights of every block as planned, layer by layer, and save the model."""
+    """Remove the planned number of weights from every block, layer by layer, and save the model."""
     if check:
         _tell_check(_wrong(model, plan), plan, as_json, quiet)
         return
@@ -44,7 +45,7 @@ def apply(
 
 
 def _wrong(model: str, file: Path) -> tuple[str, ...]:
-    """What of a plan, or of settings for another tool, the model would ignore or take otherwise; its weights stay."""
+    """Entries of a plan or of exported settings that do not match the model, without changing its weights."""
     from zetaplan.documents.verify import load_plan
     from zetaplan.exports import check_file, is_plan
     from zetaplan.models.apply import mismatches

@@ -1,4 +1,4 @@
-"""`zetaplan audit`: who says "optimal" and is, and what is known of a plan that someone else published."""
+"""Command `zetaplan audit`: tests claims of optimality by solvers, and the optimality of a published plan."""
 
 from __future__ import annotations
 
@@ -24,26 +24,27 @@ if TYPE_CHECKING:
 def audit(
     solvers: Annotated[
         str,
-        typer.Option(help="Who is asked: exact, bisection, osqp, any cvxpy solver; NAME/N: on every N-th instance."),
+        typer.Option(help="Solvers to test: exact, bisection, or any cvxpy solver; NAME/N tests every N-th instance."),
     ] = "exact,bisection,clarabel/10,scs/10,osqp/10",
-    instances: Annotated[int, typer.Option(help="How many instances are planted.")] = 10_000,
-    spread: Annotated[str, typer.Option(help="Decades of quality, LOW:HIGH.")] = "0:12",
-    seed: Annotated[int, typer.Option(min=0, help="With an instance's number it decides the instance.")] = 0,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder for chunks, audit.json, audit.html.")] = Path(
+    instances: Annotated[int, typer.Option(help="Number of instances with a known optimum.")] = 10_000,
+    spread: Annotated[str, typer.Option(help="Range of the spread of quality in decades, LOW:HIGH.")] = "0:12",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random instances.")] = 0,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for chunks, audit.json and audit.html.")] = Path(
         "audit"
     ),
-    jobs: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an audit that was stopped.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Number of processes on this machine.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted audit.")] = False,
     plan: Annotated[
-        Path | None, typer.Option(help="Audit this published plan instead: feasible? optimal for any scores?")
+        Path | None,
+        typer.Option(help="Published plan to audit instead: is it feasible, and is it optimal for any scores?"),
     ] = None,
     force: Force = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output, and nothing else.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only JSON on standard output.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
 ) -> None:
-    """Put solvers to the test on instances whose optimum is known; exit 1 if `exact` is wrong once.
+    """Test solvers on instances with a known optimum; exit 1 if the solver `exact` is ever wrong.
 
-    Under torchrun every rank takes its share; the last to finish writes the report.
+    Under torchrun the ranks share the instances, and the last rank to finish writes the report.
     """
     if plan is not None:
         _published(plan, as_json, quiet)
@@ -56,7 +57,9 @@ def audit(
     _follow(conduct(campaign, out, jobs, resume), campaign, quiet or as_json)
     tally, missing = collect(campaign, out)
     if missing:
-        typer.echo(f"{counted(missing, 'chunk')} missing, with other ranks; the last one writes the report", err=True)
+        typer.echo(
+            f"{counted(missing, 'chunk')} still missing from other ranks; the last rank writes the report", err=True
+        )
         return
     files = publish(campaign, tally, out)
     _tell_counts(campaign, tally, files, as_json, quiet)
@@ -65,7 +68,7 @@ def audit(
 
 
 def _outputs(folder: Path) -> list[Output]:
-    """What the campaign writes; of its chunks the first stands for all."""
+    """The files that the campaign writes; its first chunk represents all chunks."""
     own = {
         "campaign.json": begins(rb'\{\s*"solvers": \{'),
         "audit.json": of_schema("audit"),
@@ -95,13 +98,15 @@ def _tell_counts(campaign: Campaign, tally: Tally, files: tuple[Path, Path], as_
         typer.echo(json.dumps({"solvers": counts, "files": [str(file) for file in files]}, indent=2))
     elif not quiet:
         for solver, count in counts.items():
-            words = f"asked {count['asked']:,}, says optimal {count['optimal']:,}, of these wrong {count['wrong']:,}"
-            typer.echo(f"{solver}: {words}; no answer {count['failed']:,}")
+            words = (
+                f"instances {count['asked']:,}, claimed optimal {count['optimal']:,}, of these wrong {count['wrong']:,}"
+            )
+            typer.echo(f"{solver}: {words}; no solution {count['failed']:,}")
         typer.echo(f"written: {', '.join(map(str, files))}")
 
 
 def _broken(tally: Tally) -> str:
-    """What speaks against our own solver, or against the truth that it is held to."""
+    """Failures of the solver `exact`, and instances whose known optimum is disputed."""
     counts = {event: tally.sum("exact", event) for event in ("failed", "wrong", "misread")}
     counts["instances without a truth"] = tally.truths["disputed"]
     return ", ".join(f"{event} {count}" for event, count in counts.items() if count)
@@ -123,6 +128,6 @@ def _words(found: PlanAudit) -> str:
     marks = {True: "yes", False: "NO", None: "?"}
     lines = [found.name, *(f"  [{marks[f.holds]}] {f.question} {f.words}" for f in found.findings)]
     shares = zip(found.least_share, found.largest_share, strict=True)
-    lines += ["  shares of quality (of q^kappa, q^beta) that would do, layer by layer:"]
+    lines += ["  shares of quality (of q^kappa or q^beta) for which the plan is optimal, per layer:"]
     lines += [f"    {k:3d}  {low:.4f} .. {high:.4f}" for k, (low, high) in enumerate(shares)]
     return "\n".join(lines)

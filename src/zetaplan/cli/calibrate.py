@@ -1,4 +1,4 @@
-"""`zetaplan calibrate`: the exponent kappa with which a plan fits a method of removing weights."""
+"""Command `zetaplan calibrate`: fits the exponent kappa of a plan to a pruning method."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from zetaplan.jobs.options import CalibrateOptions
 def calibrate(
     model: Model,
     options: CalibrateOptions,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="A JSON file with the curves.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="JSON file for the loss curves.")] = None,
     force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Prune one layer at a time, measure how the loss rises, and print which --kappa makes `prune` fit the method."""
+    """Prune one layer at a time, measure the increase of the loss, and print the --kappa of `prune` for the method."""
     from zetaplan._files import canonical, write
     from zetaplan.jobs import pipelines
 
@@ -31,6 +31,6 @@ def calibrate(
     if out:
         write(out, canonical(facts))
     show(facts, None, as_json, quiet)
-    law = f"by {options.method} the loss of one layer rises like rho^{found.exponent:.2f}, the median of the layers"
-    lines = [law, f"plan for it with: zetaplan prune SCORES --kappa {found.kappa:.3g}"]
+    law = f"pruning one layer by {options.method} raises the loss like rho^{found.exponent:.2f} (median of the layers)"
+    lines = [law, f"use this exponent in a plan: zetaplan prune SCORES --kappa {found.kappa:.3g}"]
     tell("\n".join(lines + ([f"written: {out}"] if out else [])), quiet or as_json)

@@ -1,4 +1,4 @@
-"""`zetaplan demo`: the whole job on a model and a text that need no download."""
+"""Command `zetaplan demo`: all steps on a model and a text that need no download."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from zetaplan.cli.output import show, summary, tell
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder for scores, plans and reports.")] = Path(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for scores, plans and reports.")] = Path(
         "zetaplan-demo"
     ),
     force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """The whole job on SmolLM2-135M and Python's own help texts: score, allocate, prune, certify, report."""
+    """Score SmolLM2-135M on Python's own help texts, then allocate, prune, certify and report."""
     silent = quiet or as_json
     claim(_outputs(out), [], force=force)
     tell("scoring 30 layers of SmolLM2-135M on 32 sequences (about a minute; longer the first time)", silent)
@@ -42,7 +42,7 @@ def demo(
 
 
 def _outputs(folder: Path) -> list[Output]:
-    """The scores, and for each program the plan and its report."""
+    """The file of scores, and for each program the files of the plan and its report."""
     kinds = {"allocation": "rank", "pruning": "sparsity"}
     plans = [Output(folder / f"{name}.json", of_plan(kind)) for name, kind in kinds.items()]
     reports = [file for name in kinds for file in report_files(folder / f"{name}.html")]

@@ -1,4 +1,4 @@
-"""`zetaplan evaluate`: perplexity on a text, accuracy on multiple choice, with what paired comparisons need."""
+"""Command `zetaplan evaluate`: perplexity on a text and accuracy on multiple choice, with results per item."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ def evaluate(
     model: Model,
     options: EvaluateOptions,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="A JSON file with every window and item, for paired comparisons.")
+        Path | None,
+        typer.Option("--out", "-o", help="JSON file for the results per window and item, for paired comparisons."),
     ] = None,
     force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure a model: perplexity with a stride, zero-shot multiple choice by log-likelihood, 95% intervals."""
+    """Measure the perplexity and zero-shot multiple-choice accuracy of a model, with 95% intervals."""
     from zetaplan._files import canonical, write
     from zetaplan.jobs import pipelines
 
@@ -37,7 +38,7 @@ def evaluate(
 
 
 def _outputs(out: Path | None, task: str | None) -> list[Output]:
-    """The file of the results, and the two files of a task of lm-eval."""
+    """The file of results, and the two files of an lm-eval task."""
     results = [Output(out, of_schema("evaluation"))] if out else []
     return results if task is None else [*results, *task_files(Path(task))]
 

@@ -1,4 +1,4 @@
-"""`zetaplan export`: a plan as the settings of the tool that applies it."""
+"""Command `zetaplan export`: writes a plan as a settings file of another tool."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ def export(
     plan: PlanPath,
     options: ExportOptions,
     model: Annotated[
-        str | None, typer.Option(help="As in `score`; its config is enough. Only json and csv can do without.")
+        str | None,
+        typer.Option(help="Model as in `score`, of which only the config is read; optional for json and csv."),
     ] = None,
     force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a plan as the settings of a tool; every entry is checked against the modules of the model first."""
+    """Write a plan as a settings file of another tool, after checking every entry against the modules of the model."""
     from zetaplan.documents.verify import load_plan
     from zetaplan.exports import export as exported
     from zetaplan.exports import format_of
@@ -39,5 +40,5 @@ def export(
 
 
 def _own(form: str, data: bytes) -> Own:
-    """Our own JSON says what it is; what other tools read cannot, and may be replaced by itself only."""
+    """Ownership of an existing export: by schema for JSON, by equal bytes for formats of other tools."""
     return of_schema("export") if form == "json" else same(data)

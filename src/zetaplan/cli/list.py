@@ -1,4 +1,4 @@
-"""`zetaplan list`: what can be chosen by name, as the folders hold it."""
+"""Command `zetaplan list`: names of surrogates, pruners, formats, programs and kinds, from the package's folders."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from zetaplan.cli.output import show, tell
 
 def list_(
     what: Annotated[
-        Literal["surrogates", "pruners", "formats", "programs", "kinds"], typer.Argument(help="What is listed.")
+        Literal["surrogates", "pruners", "formats", "programs", "kinds"], typer.Argument(help="Names to list.")
     ],
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """List the surrogates of the curvature, the pruners, the formats of exports, the declared programs or the kinds."""
+    """List the curvature surrogates, pruning methods, export formats, declared programs or kinds of plans."""
     found = NAMES[what]()
     show(list(found), None, as_json, quiet)
     tell("\n".join(found), quiet or as_json)

@@ -1,4 +1,4 @@
-"""Options of commands from records: one parameter per field, with the field's name, default and description."""
+"""Command-line options from records: one option per field, with the field's name, default and description."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from pydantic.fields import FieldInfo
 from zetaplan._records import Record, checked
 from zetaplan.errors import SpecError
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output, and nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Json = Annotated[bool, typer.Option("--json", help="Print only JSON on standard output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")]
 Force = Annotated[
-    bool, typer.Option("--force", help="Write over a file that this command did not write; never over an input.")
+    bool, typer.Option("--force", help="Overwrite files that this command did not write, except its inputs.")
 ]
 Model = Annotated[
-    str, typer.Argument(help="A folder with safetensors, a .gguf file, a hub name in the local cache, or smollm2.")
+    str, typer.Argument(help="Folder with safetensors, .gguf file, hub name in the local cache, or smollm2.")
 ]
-ScoresPath = Annotated[Path, typer.Argument(metavar="SCORES", help="A file written by `zetaplan score`.")]
-PlanPath = Annotated[Path, typer.Argument(metavar="PLAN", help="A file written by `allocate`, `prune` or `choose`.")]
+ScoresPath = Annotated[Path, typer.Argument(metavar="SCORES", help="Scores file written by `zetaplan score`.")]
+PlanPath = Annotated[Path, typer.Argument(metavar="PLAN", help="Plan file written by `allocate`, `prune` or `choose`.")]
 
-PlanOut = Annotated[Path, typer.Option("--out", "-o", help="Where the plan is written.")]
+PlanOut = Annotated[Path, typer.Option("--out", "-o", help="File for the plan.")]
 
-#: Bounds of single blocks: the field, and the option that sets it by name.
+#: Bounds of single blocks: the field, the option that sets it by name, and the option's help.
 BY_NAME = {
-    "lower": ("floor", "A lower bound for some blocks"),
-    "upper": ("cap", "An upper bound for some blocks"),
-    "pins": ("pin", "A fixed value for some blocks; * in a name stands for any characters"),
+    "lower": ("floor", "Lower bound of some blocks"),
+    "upper": ("cap", "Upper bound of some blocks"),
+    "pins": ("pin", "Fixed value of some blocks; * in a name matches any characters"),
 }
 ALIASES = {"step": ("--step", "--multiple-of"), "out": ("--out", "-o")}
 
@@ -40,7 +40,7 @@ ALIASES = {"step": ("--step", "--multiple-of"), "out": ("--out", "-o")}
 def command(
     app: typer.Typer, example: str, name: str | None = None
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a function as a command. A parameter whose type is a record is replaced by options for its fields."""
+    """Register a function as a command, with its parameter of a record type replaced by one option per field."""
 
     def registered(function: Callable[..., None]) -> Callable[..., None]:
         app.command(name, epilog=f"Example: {example}")(expanded(function))
@@ -50,7 +50,7 @@ def command(
 
 
 def expanded(function: Callable[..., None]) -> Callable[..., None]:
-    """The function with one option per field of the record that it takes; the record is checked when it is called."""
+    """The function with its record parameter replaced by one option per field; each call validates the record."""
     hints = get_type_hints(function, include_extras=True)
     own = inspect.signature(function).parameters
     records = {name: hint for name, hint in hints.items() if inspect.isclass(hint) and issubclass(hint, Record)}
@@ -103,7 +103,7 @@ def _repeated(name: str, metavar: str, words: str) -> inspect.Parameter:
 
 
 def _simple(annotation: Any) -> Any:
-    """What a terminal can give for a field: of a union the plainest part, of a tuple a list."""
+    """The type of a field as a command-line option: str or the first type of a union, a list for a tuple."""
     if get_origin(annotation) is tuple:
         return list[get_args(annotation)[0]]  # type: ignore[misc]
     if get_origin(annotation) not in (Union, types.UnionType):
@@ -114,7 +114,7 @@ def _simple(annotation: Any) -> Any:
 
 
 def _values(record: type[Record], given: dict[str, Any]) -> dict[str, Any]:
-    """The fields of the record from the options of a command; a bound of every block goes by the name `*`."""
+    """The fields of the record from the options of a command; the name `*` holds a bound of every block."""
     values = {name: value for name, value in given.items() if name in record.model_fields and value is not None}
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     for name, (option, _) in BY_NAME.items():

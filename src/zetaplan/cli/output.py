@@ -1,4 +1,4 @@
-"""What commands print: JSON for programs, tables and sentences for people."""
+"""Output of commands: JSON for programs, tables and sentences for people."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def show(facts: object, table: RenderableType | None, as_json: bool, quiet: bool
 
 
 def tell(text: str, silent: bool) -> None:
-    """Print sentences, unless nothing or JSON alone is wanted."""
+    """Print sentences, unless `silent` (with --quiet or --json)."""
     if not silent:
         typer.echo(text)
 
 
 def summary(plan: Plan) -> str:
-    """A plan in a few sentences: the proof, the whole units, and what a reader must know."""
+    """Summary of a plan: the certificate, the whole units, the warnings and the bounds on the regret."""
     from zetaplan.drift.cost import drift_sentence
 
     layers, conditions = counted(len(plan.names), "layer"), len(plan.certificate.conditions)
@@ -49,7 +49,7 @@ def summary(plan: Plan) -> str:
 
 
 def deliver(plan: Plan, out: Path, as_json: bool, quiet: bool) -> None:
-    """Write a plan, and show it."""
+    """Write a plan to a file and print it."""
     from zetaplan.documents.convert import plan_document, save_plan
     from zetaplan.reports.tables import plan_table
 

@@ -1,4 +1,4 @@
-"""`zetaplan prune`: sparsity per block from a target."""
+"""Command `zetaplan prune`: sparsity per block for a target."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def prune(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Divide the weights to remove over the layers as sparsity, and prove the plan optimal."""
+    """Divide a number of weights to remove over the layers as sparsity, and prove the plan optimal."""
     from zetaplan.documents.convert import load_scores
     from zetaplan.plans import planner
 

@@ -1,4 +1,4 @@
-"""`zetaplan regret`: what a plan loses on other scores, or can lose at most if its own drift."""
+"""Command `zetaplan regret`: regret of a plan on other scores, or its upper bound if the scores drift."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
 
 
 def regret(
-    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="A file written by `allocate` or `prune`.")],
+    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="Plan file written by `allocate` or `prune`.")],
     scores: Annotated[
-        Path | None, typer.Option(help="Other scores of the same blocks: the regret on them, exactly.")
+        Path | None, typer.Option(help="Other scores of the same blocks, for the exact regret on them.")
     ] = None,
     drift: Annotated[
-        float | None, typer.Option(help="Or: a share of itself by which every gain may drift: the regret at most.")
+        float | None, typer.Option(help="Instead: largest relative change of every gain, for a bound on the regret.")
     ] = None,
     confidence: Annotated[
-        float | None, typer.Option(help="Or: how sure the sampling intervals of the plan's own scores are (0.95).")
+        float | None, typer.Option(help="Instead: confidence of the sampling intervals of the plan's scores (0.95).")
     ] = None,
     tolerance: Annotated[
-        float | None, typer.Option(help="Exit 1 if more than this share of the best objective can be lost.")
+        float | None, typer.Option(help="Exit 1 if the regret exceeds this share of the best objective.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output, and nothing else.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only JSON on standard output.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
 ) -> None:
-    """What the plan loses against the best plan for other scores, and the layers that it loses it by."""
+    """Compute the regret of a plan against the best plan for other scores, and the contribution of every layer."""
     from zetaplan.documents.verify import load_plan
 
     if tolerance is not None and not 0.0 <= tolerance < math.inf:
@@ -51,7 +51,7 @@ def regret(
         Console().print(_table(cost))
         typer.echo(str(cost))
     if tolerance is not None and not cost.share <= tolerance:
-        raise CertificateError(f"{plan}: {cost}; {tolerance:.3g} of it is tolerated")
+        raise CertificateError(f"{plan}: {cost}; the tolerance is {tolerance:.3g} of it")
 
 
 def _cost(plan: Plan, scores: Path | None, drift: float | None, confidence: float | None) -> Cost:
@@ -70,7 +70,7 @@ def _cost(plan: Plan, scores: Path | None, drift: float | None, confidence: floa
 
 
 def _intervals(plan: Plan, drift: float | None, confidence: float | None) -> Intervals:
-    """Where the gains may be: by the drift asked about, by sampling, or where the surrogate encloses them."""
+    """Intervals of the gains by the given drift, by sampling, or by the surrogate's enclosure."""
     from zetaplan.drift.intervals import CONFIDENCE, enclosure_intervals, expected_intervals, measured_intervals
 
     scores, gain = plan.scores, plan.request.gain
@@ -81,7 +81,7 @@ def _intervals(plan: Plan, drift: float | None, confidence: float | None) -> Int
         found = enclosure_intervals(scores, gain)
     if found is None:
         raise SpecError(
-            f"{scores.curvature} scores have no standard error, so they bound no gain; give --scores or --drift"
+            f"{scores.curvature} scores have no standard error, so no gain has an interval; give --scores or --drift"
         )
     return found
 
@@ -97,7 +97,7 @@ def _facts(cost: Cost) -> dict[str, object]:
 
 
 def _table(cost: Cost) -> Table:
-    """What every layer adds, the largest first."""
+    """Contribution of every layer, the largest first."""
     from rich.table import Table
     from rich.text import Text
 

@@ -1,4 +1,4 @@
-"""`zetaplan report`: a plan explained in one file."""
+"""Command `zetaplan report`: explains a plan in an HTML file and a Markdown file."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from zetaplan.cli.output import show, tell
 
 def report(
     plan: PlanPath,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file; Markdown is written beside it.")] = Path(
-        "report.html"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="HTML file; the Markdown file is written to the same folder.")
+    ] = Path("report.html"),
     force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Explain a plan in one self-contained HTML file and one Markdown file; a plan that fails `verify` is refused."""
+    """Explain a plan in one self-contained HTML file and one Markdown file, if the plan passes `verify`."""
     from zetaplan.documents.choices import load_choice
     from zetaplan.documents.io import schema_of
     from zetaplan.documents.verify import load_plan

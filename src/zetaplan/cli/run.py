@@ -1,4 +1,4 @@
-"""`zetaplan run`: the whole job from one file."""
+"""Command `zetaplan run`: runs all steps of a configuration file."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from zetaplan.cli.output import show, tell
 
 
 def run(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file; see the folder `examples`.")],
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file; see the folder `examples`.")],
     force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run every step of a job whose inputs have changed: score, plan, verify, report, export, apply, evaluate."""
+    """Run the steps of a job whose inputs have changed: score, plan, verify, report, export, apply, evaluate."""
     from zetaplan.jobs.run import run as done
 
     steps = done(config, progress=not (quiet or as_json), force=force)

@@ -1,4 +1,4 @@
-"""`zetaplan schema`: the JSON Schema of every kind of file."""
+"""Command `zetaplan schema`: writes the JSON Schema of every file format."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from zetaplan.cli.output import show, tell
 
 
 def schema(
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder.")] = Path("schemas"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the schemas.")] = Path("schemas"),
     force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write the JSON Schema of every kind of file: configuration, scores, menu, plans, certificates."""
+    """Write the JSON Schema of every file format: configuration, scores, menu, plans, certificates."""
     from zetaplan._files import canonical, write
     from zetaplan.jobs.config import schemas
 
@@ -32,7 +32,7 @@ def schema(
 
 
 def _own(name: str) -> Own:
-    """Schemas that require the schema's own name: `zetaplan.plan/1`."""
+    """JSON Schemas of the named format, known by the required value of `schema`, such as `zetaplan.plan/1`."""
     expected = f"zetaplan.{name.partition('-')[0]}/"
 
     def own(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""`zetaplan score`: the curvature-adjusted gain of every block of a model."""
+"""Command `zetaplan score`: measures the curvature-adjusted gain of every block of a model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def score(
     model: Model,
     options: ScoreOptions,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where the scores are written.")] = Path("scores.json"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="File for the scores.")] = Path("scores.json"),
     force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -52,4 +52,4 @@ def _sketch_note(scores: Scores) -> str | None:
     if not sketch:
         return None
     worst = max(sketch["relative_error"])
-    return f"gains from sketches of rank {sketch['rank']}: off by {worst:.1%} of themselves at worst (one sigma)"
+    return f"sketches of rank {sketch['rank']} give the gains a relative error of at most {worst:.1%} (one sigma)"

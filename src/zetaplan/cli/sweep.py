@@ -1,4 +1,4 @@
-"""`zetaplan sweep`: the best plan for every budget, from scores that exist."""
+"""Command `zetaplan sweep`: computes the best plan for every budget from a file of scores."""
 
 from __future__ import annotations
 
@@ -16,22 +16,20 @@ OWN = {".csv": begins(b"limit,uniform,objective,objective_uniform,multiplier,"),
 
 def sweep(
     scores: ScoresPath,
-    low: Annotated[float, typer.Option("--from", help="First uniform rank, or share removed.")],
-    high: Annotated[float, typer.Option("--to", help="Last uniform rank, or share removed.")],
-    kind: Annotated[
-        str, typer.Option("--kind", "--program", help="What is planned; see `zetaplan list kinds`.")
-    ] = "rank",
-    points: Annotated[int, typer.Option(help="How many plans.")] = 60,
-    lower: Annotated[float, typer.Option(help="The least that every layer gets.")] = 0.0,
-    upper: Annotated[float | None, typer.Option(help="The most that a layer gets.")] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="By its suffix: .html, .svg, .csv, .json.")] = Path(
+    low: Annotated[float, typer.Option("--from", help="First limit, as a uniform rank or share removed.")],
+    high: Annotated[float, typer.Option("--to", help="Last limit, as a uniform rank or share removed.")],
+    kind: Annotated[str, typer.Option("--kind", "--program", help="Kind of plan; see `zetaplan list kinds`.")] = "rank",
+    points: Annotated[int, typer.Option(help="Number of plans.")] = 60,
+    lower: Annotated[float, typer.Option(help="Smallest amount of every layer.")] = 0.0,
+    upper: Annotated[float | None, typer.Option(help="Largest amount of every layer.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output file, of type .html, .svg, .csv or .json.")] = Path(
         "sweep.html"
     ),
     force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Draw and table the best objective for every budget; no model is needed."""
+    """Compute the best objective for a range of budgets, as a chart or a table, without the model."""
     from zetaplan.documents.convert import load_scores
     from zetaplan.plans.kinds import kind_for, kind_names, kind_of
     from zetaplan.plans.planner import plan

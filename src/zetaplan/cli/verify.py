@@ -1,4 +1,4 @@
-"""`zetaplan verify`: everything in a plan derived anew from its own data."""
+"""Command `zetaplan verify`: recomputes everything in a plan from its own data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def verify(plan: PlanPath, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Derive everything in a plan anew from its own data; exit 1 and name what fails if a number was changed."""
+    """Recompute everything in a plan from its own data; exit 1 with the checks that fail if a number was changed."""
     from zetaplan.reports.tables import verdict_table
 
     verdict, proved = _checked(plan)
@@ -26,7 +26,7 @@ def verify(plan: PlanPath, as_json: Json = False, quiet: Quiet = False) -> None:
     show(facts, verdict_table(verdict), as_json, quiet)
     if not verdict.valid:
         raise CertificateError(f"{plan} is refused: {', '.join(failure.name for failure in verdict.failures)}")
-    tell(f"{plan} holds: nothing was changed; {proved}", quiet or as_json)
+    tell(f"{plan} is valid: no number was changed; {proved}", quiet or as_json)
 
 
 def _checked(path: Path) -> tuple[Verdict, str]:
@@ -47,9 +47,11 @@ def _checked(path: Path) -> tuple[Verdict, str]:
 def _plan(document: PlanFile) -> str:
     whole = document.rounded
     units = (
-        "no plan in whole units is better" if whole.optimal else f"whole units are within {at_most(whole.gap)} of it"
+        "no plan in whole units is better"
+        if whole.optimal
+        else f"the whole units are within {at_most(whole.gap)} of the optimum"
     )
-    how = "in fractions too" if document.proof.schema_ == "zetaplan.certificate/1" else "by an enclosure"
+    how = "also in fractions" if document.proof.schema_ == "zetaplan.certificate/1" else "by an enclosure"
     return f"the plan is proved optimal for its program, {how}; {units}"
 
 

@@ -1,1 +1,1 @@
-"""Files of scores, plans and certificates: their schemas, their conversion to values, their verification."""
+"""Files of scores, plans and certificates: schemas, conversion to values, and verification."""

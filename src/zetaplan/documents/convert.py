@@ -1,4 +1,4 @@
-"""Values to documents and back: arrays as tuples of doubles, an infinite cap as `null`; reading loses no bit."""
+"""Conversion of values to documents and back: arrays become tuples of doubles, without loss; infinite caps `null`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ OPTIONAL = (
 
 
 def save_scores(scores: Scores, path: str | os.PathLike[str]) -> Path:
-    """Write `zetaplan.scores/1` to the file, whole or not at all. Raises SpecError if it cannot be written.
+    """Write `zetaplan.scores/1` to the file atomically. Raises SpecError if it cannot be written.
 
     Examples:
         >>> zp.save_scores(scores, "scores.json").name
@@ -60,7 +60,7 @@ def save_scores(scores: Scores, path: str | os.PathLike[str]) -> Path:
 
 
 def load_scores(path: str | os.PathLike[str]) -> Scores:
-    """The scores that a file of `zetaplan.scores/1` holds. Raises SpecError if it is not one.
+    """The scores in a `zetaplan.scores/1` file. Raises SpecError for any other file.
 
     Examples:
         >>> _ = zp.save_scores(scores, "scores.json")
@@ -91,7 +91,7 @@ def scores_document(scores: Scores) -> ScoresFile:
 
 
 def scores_value(document: ScoresFile) -> Scores:
-    """The scores that a document holds."""
+    """The scores in a document."""
     layers = document.layers
     columns: dict[str, Any] = {
         name: np.array([getattr(layer, name) for layer in layers], np.int64 if name in COUNTS else np.float64)
@@ -115,7 +115,7 @@ def scores_value(document: ScoresFile) -> Scores:
 
 
 def save_plan(plan: Plan, path: str | os.PathLike[str]) -> Path:
-    """Write `zetaplan.plan/1` to the file, whole or not at all. Raises SpecError if it cannot be written.
+    """Write `zetaplan.plan/1` to the file atomically. Raises SpecError if it cannot be written.
 
     Examples:
         >>> zp.save_plan(zp.allocate(scores, mean_rank=4), "plan.json").name
@@ -125,7 +125,7 @@ def save_plan(plan: Plan, path: str | os.PathLike[str]) -> Path:
 
 
 def plan_document(plan: Plan) -> PlanFile:
-    """The plan as the document that `save_plan` writes, sealed with its own sha256.
+    """The plan as the document that `save_plan` writes, with its own sha256.
 
     Examples:
         >>> zp.plan_document(zp.allocate(scores, mean_rank=4)).schema_
@@ -155,7 +155,7 @@ def plan_document(plan: Plan) -> PlanFile:
 
 
 def certificate_data(certificate: Certificate) -> CertificateData:
-    """The certificate as a plan carries it."""
+    """The certificate as a part of a plan's document."""
     conditions = tuple(
         checked(ConditionData, name=c.name, residual=c.residual, tolerance=c.tolerance, ok=c.ok, meaning=c.meaning)
         for c in certificate.conditions
@@ -164,7 +164,7 @@ def certificate_data(certificate: Certificate) -> CertificateData:
 
 
 def rounded_data(plan: Plan) -> RoundedData:
-    """The plan in whole units as the plan's document carries it."""
+    """The whole units as a part of a plan's document."""
     rounded = plan.rounded
     return checked(
         RoundedData,
@@ -182,7 +182,7 @@ def rounded_data(plan: Plan) -> RoundedData:
 
 
 def regret_data(costs: Sequence[Cost]) -> tuple[RegretData, ...]:
-    """What the plan can lose where its gains are not what was measured, as the plan's document carries it."""
+    """The bounds on the regret as a part of a plan's document."""
     return tuple(
         checked(
             RegretData,
@@ -197,7 +197,7 @@ def regret_data(costs: Sequence[Cost]) -> tuple[RegretData, ...]:
 
 
 def plan_value(document: PlanFile) -> Plan:
-    """The plan with the numbers of the document and a certificate computed anew, whatever its verdict."""
+    """The plan with the numbers of the document and a newly computed certificate, which may be invalid."""
     request = document.request
     kind = kind_of(document.kind) if document.kind else kind_for(document.instance.program, request.expert_rank)
     instance = instance_value(document.instance)
@@ -219,13 +219,13 @@ def plan_value(document: PlanFile) -> Plan:
 
 
 def regret_value(data: RegretData, names: tuple[str, ...]) -> Cost:
-    """What a document claims that its plan can lose."""
+    """The bound on the regret that a document claims."""
     share = math.inf if data.share is None else data.share
     return Cost(names, share, np.array(data.layers), data.assumption, data.source, data.amount)
 
 
 def instance_value(data: InstanceData) -> Instance:
-    """The instance with exactly the doubles of the document. Raises SpecError where they describe no program."""
+    """The instance with exactly the doubles of the document. Raises SpecError if they do not describe a program."""
     return rebuild(
         named(data.program),
         data.quality,
@@ -281,7 +281,7 @@ def _vector(values: NDArray[np.float64]) -> tuple[float, ...]:
 
 
 def _cells(values: NDArray[np.float64] | None, length: int) -> list[Any]:
-    """One entry per layer; JSON knows neither "not measured" nor "not a number", both are `null`."""
+    """One entry per layer; `null` for numbers that are NaN or were not measured."""
     if values is None:
         return [None] * length
     if values.ndim > 1:

@@ -1,9 +1,9 @@
-"""Documents on disk: JSON, read only after its schema has been checked, written whole or not at all.
+"""Reading and writing of documents: JSON, validated against its schema when read, written atomically.
 
 A document is written in one canonical form (UTF-8, two-space indent, keys in schema order, doubles by `repr`, which
-round-trips), so the sha256 of a document is what `sha256sum` prints for its file. NaN and infinity are not JSON:
-NaN is refused, and `null` stands for "no upper bound", the one place where infinity is meant.
-The schema states shapes and types; the program and its certificate judge whether the numbers make sense.
+round-trips), so the sha256 of a document is the output of `sha256sum` for its file. JSON has no NaN and no infinity:
+NaN is rejected, and `null` means "no upper bound", the only infinite value of a document. The schema defines shapes
+and types; the program and its certificate decide whether the numbers are valid.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ DocumentT = TypeVar("DocumentT", bound=Document)
 
 
 def load(path: str | os.PathLike[str], kind: type[DocumentT]) -> DocumentT:
-    """The document of the given kind that the file holds.
+    """The document of the given kind in the file.
 
-    Raises `SpecError`, in one line, if the file is missing, too large, truncated, not JSON, of another schema, or
-    breaks the schema anywhere.
+    Raises `SpecError`, with a one-line message, if the file is missing, too large, truncated, not JSON, of another
+    schema, or violates the schema.
     """
     text = text_of(path_of(path))
     try:
         value = json.loads(text, object_pairs_hook=_no_duplicates)
     except (ValueError, RecursionError) as error:
-        raise SpecError(f"{path} is not a complete JSON file: {error}; write it anew") from error
+        raise SpecError(f"{path} is not a complete JSON file: {error}; write the file again") from error
     _check_schema(path, value, kind)
     try:
         return kind.model_validate_json(text)
@@ -53,7 +53,7 @@ def schema_of(path: str | os.PathLike[str]) -> str | None:
 
 
 def save(path: str | os.PathLike[str], document: Document) -> Path:
-    """Write the document's canonical text to the file, whole or not at all."""
+    """Write the document's canonical text to the file atomically."""
     return write(path, document.text())
 
 

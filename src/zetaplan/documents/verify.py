@@ -1,7 +1,7 @@
-"""Read a plan and believe nothing in it: every number is derived anew from the file's own data.
+"""Read a plan and believe nothing in it: every number is recomputed from the file's own data.
 
-The chain that is checked: scores -> (request) -> instance -> (conditions of optimality) -> solution -> whole units,
-the proof in fractions, and two digests that tie the bytes together. A plan is refused by the name of the broken link.
+The checks follow the chain scores -> (request) -> instance -> (conditions of optimality) -> solution -> whole units,
+then the proof in fractions, and two digests of the bytes. The verdict names every check that fails.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from zetaplan.verification import checker
 from zetaplan.verification.certificate import TOLERANCE
 from zetaplan.verification.menus import checker as choice_checker
 
-#: How near a search for the best bound comes, relative to the bound.
+#: Relative accuracy of the search for the best bound.
 SEARCH = 1e-3
 
-#: Two machines may sum the same doubles in another order: K units in the last place, with room to spare.
+#: Relative tolerance for sums of the same doubles in another order on another machine, above K units in the last place.
 ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
 class Check:
-    """One link of the chain: whether it holds, and what was compared."""
+    """One check of a plan: whether it holds, and a description of the comparison."""
 
     name: str
     ok: bool
@@ -49,7 +49,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Every check that was made, in order; a plan is valid if all of them hold."""
+    """All checks of a plan in order; the plan is valid if all of them hold."""
 
     checks: tuple[Check, ...]
 
@@ -63,9 +63,9 @@ class Verdict:
 
 
 def load_plan(path: str | os.PathLike[str]) -> Plan:
-    """The plan that a file of `zetaplan.plan/1` holds, certified anew.
+    """The plan in a `zetaplan.plan/1` file, with a newly computed certificate.
 
-    Raises SpecError if the file is not one, CertificateError (naming what fails) if its numbers do not hold.
+    Raises SpecError for any other file, and CertificateError, with the checks that fail, if the plan is not valid.
 
     Examples:
         >>> ranks = zp.allocate(scores, mean_rank=4)
@@ -77,15 +77,15 @@ def load_plan(path: str | os.PathLike[str]) -> Plan:
     verdict = check(document)
     if not verdict.valid:
         failing = ", ".join(failure.name for failure in verdict.failures)
-        raise CertificateError(f"{path} is refused: {failing}; make the plan anew, or see `zetaplan verify`")
+        raise CertificateError(f"{path} is refused: {failing}; make the plan again, or run `zetaplan verify`")
     return plan_value(document)
 
 
 def check_certificate(source: dict[str, Any] | str | os.PathLike[str]) -> checker.Verdict | choice_checker.Verdict:
-    """Prove a certificate in fractions, or the one under the key "proof" of a plan; a dict or a path.
+    """Check a certificate in fractions, or the one under the key "proof" of a plan. source : a dict or a path.
 
-    As `python checker.py`, the one file that needs no zetaplan; what has been proved stands in `claims`. Raises
-    CertificateError for a certificate that does not prove what it claims, or is none.
+    The check is that of `python checker.py`, which runs without zetaplan. The result lists the proved statements in
+    `claims`. Raises CertificateError for a certificate that is malformed or does not prove its claims.
 
     Examples:
         >>> inst = zp.allocation([1, 3], costs=1.0, budget=6.0)
@@ -104,7 +104,7 @@ def check_certificate(source: dict[str, Any] | str | os.PathLike[str]) -> checke
 
 
 def check(document: PlanFile) -> Verdict:
-    """Check every link from the scores to the certificate."""
+    """Run every check from the scores to the certificate."""
     checks = [_digest(document), _scores_digest(document)]
     try:
         checks += _meaning(document, plan_value(document))
@@ -130,12 +130,12 @@ def _meaning(document: PlanFile, plan: Plan) -> Iterator[Check]:
 
 
 def _digest(document: PlanFile) -> Check:
-    return Check("digest", document.sha256_ == document.seal(), "the document is the one that was sealed by its sha256")
+    return Check("digest", document.sha256_ == document.seal(), "the sha256 of the document equals the stored sha256")
 
 
 def _scores_digest(document: PlanFile) -> Check:
     same = document.scores_sha256 == document.scores.sha256()
-    return Check("scores digest", same, "the scores are those that the plan was made from, by their sha256")
+    return Check("scores digest", same, "the sha256 of the scores equals the one stored with the plan")
 
 
 def _instance(plan: Plan) -> Check:
@@ -176,12 +176,12 @@ def _certificate(stored: CertificateData, derived: CertificateData, plan: Plan) 
         and abs(stored.gap - derived.gap) <= TOLERANCE * abs(plan.solution.objective)
         and len(stored.conditions) == len(derived.conditions)
         and all(
-            (a.name, a.tolerance, a.ok, a.meaning) == (b.name, b.tolerance, b.ok, b.meaning)
+            (a.name, a.tolerance, a.ok) == (b.name, b.tolerance, b.ok)  # wording may be an older version's
             and abs(a.residual - b.residual) <= b.tolerance
             for a, b in conditions
         )
     )
-    return Check("certificate", same, "the stored certificate says what is found anew")
+    return Check("certificate", same, "the stored certificate equals the recomputed certificate")
 
 
 def _proof(document: PlanFile, plan: Plan) -> Check:
@@ -197,7 +197,7 @@ def _proof(document: PlanFile, plan: Plan) -> Check:
 def _enclosure(plan: Plan, stored: EnclosureProof) -> Check:
     found, failures = prove(plan.instance, plan.solution)
     if found is None:
-        return Check("proof", False, f"the optimum, enclosed anew, fails {failures[0].name}")
+        return Check("proof", False, f"the recomputed enclosure of the optimum fails {failures[0].name}")
     detail = f"enclosed by Arb: each layer is within {at_most(stored.distance)} max(1, x) of the optimum"
     return Check("proof", found == stored, detail)
 
@@ -229,7 +229,7 @@ def _whole_gap(stored: RoundedData, derived: RoundedData) -> Check:
 
 
 def _regret(stored: tuple[RegretData, ...], derived: tuple[RegretData, ...]) -> Check:
-    """The search for the best proof may end a little elsewhere on another machine."""
+    """Compare the stored bounds with recomputed ones, up to the accuracy of the search on another machine."""
     same = len(stored) == len(derived) and all(
         (a.source, a.amount, a.assumption) == (b.source, b.amount, b.assumption)
         and (a.share is None, len(a.layers)) == (b.share is None, len(b.layers))
@@ -237,7 +237,7 @@ def _regret(stored: tuple[RegretData, ...], derived: tuple[RegretData, ...]) -> 
         and np.allclose(a.layers, b.layers, rtol=0.0, atol=SEARCH * (b.share or 0.0) + TOLERANCE)
         for a, b in zip(stored, derived, strict=False)
     )
-    return Check("regret", same, "what drift can cost at most is what is found anew")
+    return Check("regret", same, "the stored bounds on the regret equal the recomputed bounds")
 
 
 def _labels(document: PlanFile, plan: Plan) -> Check:

@@ -1,1 +1,1 @@
-"""What a plan can lose when scores change: intervals, regret, robust plans, a monitor for fine-tuning."""
+"""Regret of a plan when scores change: intervals, bounds, robust plans, and a monitor for fine-tuning."""

@@ -1,4 +1,4 @@
-"""What drift costs a plan, as a share of the best objective: exactly on known scores, at most over intervals."""
+"""Regret of a plan as a share of the best objective: exact on known scores, an upper bound over intervals."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from zetaplan.spec.solution import Solution
 from zetaplan.verification.certificate import certify
 from zetaplan.verification.regret.relative import relative_regret
 
-FEW = 3  # layers that a sentence names
-ROUNDING = 1e-9  # below this a share is not told from nothing
+FEW = 3  # number of layers named in a sentence
+ROUNDING = 1e-9  # shares below this are rounding error
 
 
 @dataclass(frozen=True, eq=False)
 class Cost:
-    """What a plan loses, as a share of the best objective: exactly on known scores, at most over intervals.
+    """Regret of a plan as a share of the best objective: exact on known scores, an upper bound over intervals.
 
-    share : >= 0, infinite where nothing is proved. layers : (K,) what each layer adds to it, >= 0.
-    meaning : what is assumed of the gains, in words. source : where the intervals come from; "scores" where the cost
-    is exact. amount : the confidence of sampling or the drift that was asked about; else None.
+    share : >= 0, infinite if no bound is proved. layers : (K,) contribution of each layer to the share, >= 0.
+    meaning : the assumption about the gains, in words. source : the source of the intervals, or "scores" if the regret
+    is exact. amount : the confidence of sampling, or the assumed drift; else None.
     """
 
     names: tuple[str, ...]
@@ -42,18 +42,18 @@ class Cost:
 
     @property
     def exact(self) -> bool:
-        """Whether the cost is known exactly, to rounding, and not only bounded."""
+        """Whether the regret is exact up to rounding, and not only bounded."""
         return self.source == "scores"
 
     @property
     def shares(self) -> Array:
-        """(K,) of what is lost, the share of each layer; zero where nothing is lost."""
+        """(K,) share of each layer in the regret; all zero if the regret is zero."""
         total = self.layers.sum()
         return self.layers / total if total > 0 else np.zeros_like(self.layers)
 
     def __str__(self) -> str:
         if math.isinf(self.share):
-            return f"If {self.meaning}, no bound on what the plan loses is proved"
+            return f"If {self.meaning}, no bound on the regret of the plan is proved"
         loses = "loses" if self.exact else "loses at most"
         if self.share < ROUNDING:
             return f"If {self.meaning}, the plan loses nothing"
@@ -68,12 +68,12 @@ class Cost:
 
 
 def drift_sentence(costs: Sequence[Cost]) -> str | None:
-    """One sentence for each bound that is proved; None if none is."""
+    """One sentence for each proved bound; None if no bound is proved."""
     return ". ".join(str(cost) for cost in costs if math.isfinite(cost.share)) or None
 
 
 def stated_costs(solution: Solution, scores: Scores, gain: Gain, drift: float) -> tuple[Cost, ...]:
-    """The costs that every plan states: over the intervals of its scores, and over the drift that was asked about."""
+    """The regret bounds of every plan: over the intervals of its scores, and over the requested drift."""
     return tuple(cost_over(solution, scores.names, intervals) for intervals in _asked(scores, gain, drift))
 
 
@@ -84,16 +84,16 @@ def _asked(scores: Scores, gain: Gain, drift: float) -> Iterator[Intervals]:
 
 
 def cost_over(solution: Solution, names: tuple[str, ...], intervals: Intervals) -> Cost:
-    """What the plan can lose at most while every gain stays in its interval."""
+    """Upper bound on the regret of the plan while every gain stays in its interval."""
     instance = solution.instance
     bound = relative_regret(instance, solution.x, solution.multiplier, intervals.low, intervals.high)
     return Cost(names, bound.share, bound.layers, intervals.meaning, intervals.source, intervals.amount)
 
 
 def cost_on(solution: Solution, names: tuple[str, ...], gain: Array, meaning: str = "these scores are right") -> Cost:
-    """What the plan loses where the gains are these, (K,), against their own optimum, which is certified.
+    """Exact regret of the plan on the given gains, (K,), against the certified optimum of these gains.
 
-    Raises CertificateError where that optimum does not verify.
+    Raises CertificateError if that optimum violates a condition of optimality.
     """
     instance = with_quality(solution.instance, gain)
     best = _certified(instance)
@@ -104,5 +104,5 @@ def cost_on(solution: Solution, names: tuple[str, ...], gain: Array, meaning: st
 def _certified(instance: Instance) -> Solution:
     best = solve(instance)
     if failures := certify(instance, best).failures:
-        raise CertificateError(f"the optimum of the other scores fails {failures[0].name}; no regret is known")
+        raise CertificateError(f"the optimum of the other scores fails {failures[0].name}, so the regret is unknown")
     return best

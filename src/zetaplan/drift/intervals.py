@@ -1,7 +1,7 @@
-"""Intervals around the gains of a plan, and what each allows for.
+"""Intervals around the gains of a plan, with the assumption of each.
 
-The gains are known up to an interval each: because the surrogate is enclosed and not evaluated, because few sequences
-were scored, or because a user expects the text to change. `zetaplan.drift.cost` bounds what a plan loses inside them.
+An interval has one of three reasons: the surrogate is enclosed and not evaluated exactly, few sequences were scored,
+or a user expects the text to change. `zetaplan.drift.cost` bounds the regret of a plan inside the intervals.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from zetaplan.spec.instance import Array
 
 Source = Literal["enclosure", "sampling", "halves", "drift"]
 
-#: How sure the intervals of sampling are, of all layers at once.
+#: Confidence level of the sampling intervals, for all layers simultaneously.
 CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, eq=False)
 class Intervals:
-    """low <= gain <= high for the gain that a plan counts, (K,) each, and in words what they allow for.
+    """low <= gain <= high for the gain that a plan uses, (K,) each. meaning : the assumption in words.
 
-    source : where they come from. amount : the confidence of sampling, the drift that was asked about; else None.
+    source : the source of the intervals. amount : the confidence of sampling, or the assumed drift; else None.
     """
 
     low: Array
@@ -37,7 +37,7 @@ class Intervals:
 
 
 def expected_intervals(scores: Scores, gain: Gain, drift: float) -> Intervals:
-    """Every gain may fall or rise by a share `drift` of itself, 0 <= drift < 1. Raises SpecError for another share."""
+    """Intervals of relative half-width `drift` around every gain. Raises SpecError unless 0 <= drift < 1."""
     if not 0.0 <= drift < 1.0:
         raise SpecError(f"drift = {drift}: expected a share of every gain, at least 0 and below 1, such as 0.1")
     counted = scores.counted(gain)
@@ -46,9 +46,9 @@ def expected_intervals(scores: Scores, gain: Gain, drift: float) -> Intervals:
 
 
 def enclosure_intervals(scores: Scores, gain: Gain) -> Intervals | None:
-    """Where a surrogate that is evaluated step by step proves that its gains are; None where they are exact.
+    """Proved enclosures of the gains by an iterative surrogate; None if the gains are exact.
 
-    Less the noise floor, which is taken as known, if the plan counts net gains; None if it counts unbiased ones.
+    For net gains, the noise floor is subtracted and treated as known. For unbiased gains the result is None.
     """
     if gain == "unbiased" or not (scores.low < scores.high).any():
         return None
@@ -57,12 +57,14 @@ def enclosure_intervals(scores: Scores, gain: Gain) -> Intervals | None:
 
 
 def measured_intervals(scores: Scores, gain: Gain, confidence: float = CONFIDENCE) -> Intervals | None:
-    """Where the scores themselves say that the gains may be; None where they do not say it.
+    """Intervals of the gains from the sampling error of the scores; None if the scores have no standard error.
 
     An unbiased gain lies between the cross-fitted gains of the two halves of the text; no confidence is stated. Any
-    other lies in the surrogate's enclosure, widened by Student's t times the jackknife's standard error (N - 1 degrees
-    of freedom) such that all K intervals hold at once with probability `confidence` (Bonferroni), as far as errors are
-    normal. Noise floors are taken as known. Raises SpecError for a confidence outside (0, 1).
+    other gain lies in the surrogate's enclosure, widened by Student's t times the jackknife standard error (N - 1
+    degrees of freedom) such that all K intervals hold simultaneously with probability `confidence` (Bonferroni),
+    provided that errors are normal. Noise floors are treated as known.
+
+    Raises SpecError for a confidence outside (0, 1).
     """
     if not 0.0 < confidence < 1.0:
         raise SpecError(f"confidence = {confidence}: expected a probability between 0 and 1, such as 0.95")
@@ -81,7 +83,7 @@ def measured_intervals(scores: Scores, gain: Gain, confidence: float = CONFIDENC
 
 
 def _floor(scores: Scores, gain: Gain) -> Array | float:
-    """What the plan takes off its gains."""
+    """The noise floor that the plan subtracts from its gains; 0 if it subtracts none."""
     floor = scores.noise_floor
     return floor if gain == "net" and floor is not None else 0.0
 
@@ -95,8 +97,8 @@ def _between_halves(scores: Scores) -> Intervals | None:
 
 
 def _student(confidence: float, freedom: int, layers: int) -> float:
-    """How many standard errors hold `layers` errors at once."""
-    from scipy.stats import t  # slow to import, and only needed here
+    """The number of standard errors that bounds `layers` errors simultaneously with the confidence."""
+    from scipy.stats import t  # slow import, needed only here
 
     return float(t.ppf(1 - (1 - confidence) / (2 * layers), freedom))
 

@@ -1,12 +1,12 @@
-"""Is the plan still good? Fine-tuning moves the scores; a certificate per reading says whether the plan must follow.
+"""Monitor of a plan during fine-tuning: a certificate per update decides whether the plan must be replaced.
 
-With the gains of the moment the program has other weights w. For the plan x in use and any price lambda >= 0,
+New gains give the program new weights w. For the plan x in use and any multiplier lambda >= 0,
 
     regret(x) = F_w(x) - min F_w  <=  F_w(x) - D_w(lambda),
 
-the duality gap that `certify` computes in O(K). At the price of the last solution that is often proof enough. Where
-it is not, the program is solved anew from that price, a few passes of Newton's method; now the gap is the regret
-itself, to rounding, and a plan that is beyond the tolerance gives way to the new optimum.
+the duality gap that `certify` computes in O(K). The multiplier of the last solution often gives a gap within the
+tolerance. If it does not, the program is solved again, with a few iterations of Newton's method from that multiplier.
+The gap then equals the regret up to rounding, and a plan beyond the tolerance is replaced by the new optimum.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from zetaplan.verification.certificate import certify
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What new scores say of the plan in use.
+    """The regret of the plan in use on new scores, and the solution to use next.
 
-    regret : what the plan loses at these scores at most, unit of the objective; exact to rounding where `solved`.
-    tolerated : the regret that is allowed. solved : whether the certificate was not enough and a solution was needed.
-    solution : what to use from now on: the plan as it was if `within`, else the optimum for these scores.
-    moved : (K,) what that changes, in the decision's unit; zero if `within`.
+    regret : upper bound on the regret on these scores, unit of the objective; exact up to rounding if `solved`.
+    tolerated : the allowed regret. solved : whether the bound exceeded the tolerance, so that the program was solved.
+    solution : the solution to use next: the plan in use if `within`, else the optimum for these scores.
+    moved : (K,) change of the plan, in the decision's unit; zero if `within`.
 
     Examples:
         >>> watch = zp.Monitor(zp.allocate(scores, mean_rank=4), tolerance=0.01)
-        >>> reading = watch.update(1.1 * scores.gain)  # all gains alike: the shares stay, and so does the plan
+        >>> reading = watch.update(1.1 * scores.gain)  # equal shares of the gain give an equal plan
         >>> reading.within, reading.solved
         (True, False)
     """
@@ -49,19 +49,21 @@ class Reading:
 
     @property
     def within(self) -> bool:
-        """Is the plan still as good as tolerated?"""
+        """Whether the regret is at most the tolerance."""
         return self.regret <= self.tolerated
 
     def __str__(self) -> str:
         strength = "is" if self.solved else "is at most"
-        verdict = "the plan holds" if self.within else "the plan gives way to the optimum for these scores"
+        verdict = "the plan is kept" if self.within else "the plan is replaced by the optimum for these scores"
         return f"regret {strength} {at_most(self.regret, 3)}, {self.tolerated:.3g} is tolerated: {verdict}"
 
 
 class Monitor:
-    """Watches a plan while the scores move. `solution` is what to use now, `tolerated` the regret that is allowed.
+    """Monitor of a plan while the scores change.
 
-    It watches the optimum in the decision's own unit (`plan.solution`); whole units are made from it by a new plan.
+    solution : the plan to use. tolerated : the allowed regret.
+
+    The monitor checks the optimum in the decision's unit (`plan.solution`). Whole units require a new plan.
 
     Examples:
         >>> watch = zp.Monitor(zp.allocate(scores, mean_rank=4), tolerance=0.01)
@@ -70,29 +72,32 @@ class Monitor:
     """
 
     def __init__(self, plan: Plan, *, tolerance: float = 0.01) -> None:
-        """tolerance : tolerated regret, as a share > 0 of the plan's objective at its own scores, else SpecError."""
+        """tolerance : allowed regret as a share of the plan's objective on its own scores.
+
+        Raises SpecError unless the tolerance is finite and above 0.
+        """
         require(plan, Plan, "plan", "give what zetaplan.allocate or zetaplan.prune returns")
         if not isinstance(tolerance, int | float) or not 0.0 < tolerance < math.inf:
             raise SpecError(f"tolerance = {shown(tolerance)}: expected a share of the objective above 0, such as 0.01")
         self.plan = plan
         self.solution = plan.solution
         self.tolerated = tolerance * abs(plan.solution.objective)
-        self._price = plan.solution.multiplier
+        self._multiplier = plan.solution.multiplier
 
     def update(self, scores: Scores | Arrayish) -> Reading:
-        """Judge the plan in use by new scores, and replace it where it loses more than is tolerated.
+        """Bound the regret of the plan in use on new scores, and replace the plan if the regret exceeds the tolerance.
 
-        scores : of the same blocks, of which the gain counts that the plan counts; or that gain itself, (K,), >= 0.
+        scores : scores of the same blocks, or the gain that the plan uses, (K,), >= 0.
 
-        Raises SpecError for other blocks, or for numbers that are no gains; the monitor then stays as it was.
+        Raises SpecError for other blocks or invalid gains; the monitor is then unchanged.
         """
         instance = with_quality(self.plan.instance, self._gain(scores))
         used = self.solution.x
-        regret, solved = _gap(instance, used, self._price), False
+        regret, solved = _gap(instance, used, self._multiplier), False
         if not regret <= self.tolerated:
-            optimum = solve(instance, near=self._price)
-            self._price = optimum.multiplier
-            regret, solved = _gap(instance, used, self._price), True
+            optimum = solve(instance, near=self._multiplier)
+            self._multiplier = optimum.multiplier
+            regret, solved = _gap(instance, used, self._multiplier), True
             if not regret <= self.tolerated:
                 self.solution = optimum
         solution = replace(self.solution, instance=instance)
@@ -106,6 +111,6 @@ class Monitor:
         return scores.counted(self.plan.request.gain)
 
 
-def _gap(instance: Instance, x: Array, price: float) -> float:
-    """F_w(x) - D_w(price), never below the regret; rounding may leave less than nothing."""
-    return max(certify(instance, Solution(instance, x, price)).gap, 0.0)
+def _gap(instance: Instance, x: Array, multiplier: float) -> float:
+    """F_w(x) - D_w(multiplier), an upper bound on the regret; a negative value is rounding error and becomes 0."""
+    return max(certify(instance, Solution(instance, x, multiplier)).gap, 0.0)

@@ -1,4 +1,4 @@
-"""Regret of a plan: exactly on known scores, and the plan that can lose least over a box of scores."""
+"""Regret of a plan on known scores, and the plan with the least worst-case regret over a box of scores."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from zetaplan.verification.regret.quotient import mixed
 
 @dataclass(frozen=True, eq=False)
 class Regret:
-    """What a plan loses on known scores.
+    """Regret of a plan on known scores.
 
-    value : F_T(x) - min F_T >= 0. share : of the best objective, |min F_T|.
-    best : the optimum on the target scores. certificate : that it is one.
+    value : F_T(x) - min F_T >= 0. share : value / |min F_T|.
+    best : the optimum on the target scores. certificate : the conditions of optimality of `best`.
 
     Examples:
         >>> inst = zp.allocation([1, 3], costs=1.0, budget=6.0)
         >>> lost = zp.regret(inst, zp.solve(inst), target_quality=[2, 6])
-        >>> abs(lost.value) < 1e-12, lost.certificate.valid  # the same shares: nothing is lost
+        >>> abs(lost.value) < 1e-12, lost.certificate.valid  # equal shares of the gain: no regret
         (True, True)
     """
 
@@ -50,17 +50,17 @@ class Regret:
 
 @dataclass(frozen=True, eq=False)
 class Robust:
-    """A plan for the worst case over a box, and what that costs.
+    """A plan for the worst case over a box, and its regret on the nominal scores.
 
-    solution : the plan. worst : its proved worst regret (None if it minimises the worst objective).
-    before : the same of the nominal plan. cost : the regret of the robust plan at the nominal scores.
-    gap : how much lower, at most, what is minimised could be under another plan: proved without the solver, from a
+    solution : the plan. worst : its proved worst-case regret (None if it minimises the worst objective).
+    before : the proved worst-case regret of the nominal plan. cost : the robust plan's regret on the nominal scores.
+    gap : upper bound on the improvement of the minimised quantity by any other plan: proved without the solver from a
         mixture of scores (`verification.adversary`), or the duality gap for the worst objective.
 
     Examples:
         >>> inst = zp.pruning([1, 3], sizes=1.0, target=1.0)
         >>> safe = zp.robust(inst, low=[0.5, 2.0], high=[1.5, 4.0])
-        >>> bool(safe.cost.value >= 0.0)  # what being safe costs if the scores are right
+        >>> bool(safe.cost.value >= 0.0)  # the regret if the nominal scores are right
         True
     """
 
@@ -71,7 +71,8 @@ class Robust:
     gap: float
 
     def __str__(self) -> str:
-        paid = f"at the nominal scores it costs {self.cost.value:.4g} ({self.cost.share:.2%} of the best objective)"
+        share = f"{self.cost.share:.2%} of the best objective"
+        paid = f"its regret on the nominal scores is {self.cost.value:.4g} ({share})"
         if self.worst is None or self.before is None:
             return f"the plan minimises the worst objective; {paid}"
         worst = f"at most {at_most(self.worst.value, 4)} instead of {self.before.value:.4g}"
@@ -79,11 +80,11 @@ class Robust:
 
 
 def regret(instance: Instance, solution: Solution, target_quality: Arrayish) -> Regret:
-    """The exact regret, to rounding, of a plan on known target scores.
+    """The regret of a plan on known target scores, exact up to rounding.
 
     instance : the source's program. solution : its plan. target_quality : (K,) gains >= 0 in any unit.
 
-    Raises SpecError for gains that are none, CertificateError where the target's optimum does not verify.
+    Raises SpecError for invalid gains, and CertificateError if the target's optimum violates a condition of optimality.
 
     Examples:
         >>> inst = zp.allocation([1, 3], costs=1.0, budget=6.0)
@@ -98,13 +99,13 @@ def regret(instance: Instance, solution: Solution, target_quality: Arrayish) -> 
     broken = [condition for condition in claim.conditions if condition.name in ("coupling", "box") and not condition.ok]
     if broken:
         raise SpecError(
-            f"solution.x breaks a constraint, not that {broken[0].meaning}: off by {broken[0].residual:.2g} of what is "
-            "added up; give a plan of this instance"
+            f"solution.x violates the constraint that {broken[0].meaning}: relative residual {broken[0].residual:.2g}, "
+            f"expected at most {broken[0].tolerance:.2g}; give a plan of this instance"
         )
     best = solve(target)
     certificate = certify(target, best)
     if certificate.failures:
-        raise CertificateError(f"the target's optimum fails {certificate.failures[0].name}; no regret is known")
+        raise CertificateError(f"the target's optimum fails {certificate.failures[0].name}, so the regret is unknown")
     value = max(math.fsum((_terms(target, solution.x) - _terms(target, best.x)).ravel()), 0.0)
     size = abs(best.objective)
     return Regret(value, value / size if size else math.inf if value else 0.0, best, certificate)
@@ -135,13 +136,14 @@ def robust(
     worst: Literal["regret", "objective"] = "regret",
     normalised: bool = False,
 ) -> Robust | RobustChoice:
-    """The plan that can lose least while the scores stay in a box, by a convex program.
+    """The plan with the least worst-case regret while the scores stay in a box, by a convex program.
 
-    instance : the program at the nominal scores. low, high : (K,) the box, as in `regret_bound`.
-    worst : "regret" minimises what one price proves of the worst regret over one box: of gains, or, where the resource
-        has a price of its own or exponents differ, of shares, with every decision at ends of its own. That is wider
-        than what `regret_bound` covers; where the nominal plan has the smaller bound, it is kept. "objective" minimises
-        the worst objective over shares that are free of each other: the program with every weight at its worse end.
+    instance : the program on the nominal scores. low, high : (K,) the box, as in `regret_bound`.
+    worst : "regret" minimises the bound that one multiplier proves on the worst-case regret over one box. The box
+        contains gains, or shares with separate ends for every decision if the resource has a declared price or
+        exponents differ. This box contains the box of `regret_bound`; the nominal plan is returned if its bound is
+        smaller. "objective" minimises the worst objective over independent shares: the program with every weight at its
+        worse end.
 
     Of a choice, low and high are menus as `losses` in `zp.choice`.
 
@@ -167,7 +169,7 @@ def robust(
     after, before = (
         regret_bound(instance, made, low=low, high=high, normalised=normalised) for made in (plan, nominal)
     )
-    if after.value > before.value:  # more than one price counts here, and by those the nominal plan is better
+    if after.value > before.value:  # `regret_bound` uses several multipliers, by which the nominal plan is better
         plan, after = nominal, before
     expected = replace(instance, weight=mixed(box.weights, found.chances).reshape(instance.weight.shape))
     floor = worst_case_floor(instance, box, found.chances, solve(expected).multiplier, found.answers)
@@ -176,7 +178,7 @@ def robust(
 
 
 def _for_the_worst_objective(instance: Instance, ends: Array) -> Robust:
-    """The optimum where every weight stands at the end that makes its term larger, whatever the decision."""
+    """The optimum with every weight at the end that makes its term larger, for every decision."""
     rows = np.array([weights(instance.program, q, instance.parameters) for q in ends])
     inside = np.minimum(instance.lower + 0.5, instance.upper)  # the sign of a term is the same at every decision
     low, high = (_terms(replace(instance, weight=row), inside) for row in rows)
@@ -187,7 +189,7 @@ def _for_the_worst_objective(instance: Instance, ends: Array) -> Robust:
 
 
 def _terms(instance: Instance, x: Array) -> Array:
-    """What every decision adds to the objective, in the plan's shape."""
+    """The term of every decision in the objective, in the plan's shape."""
     rows = [
         np.broadcast_to(d.objective(y, 0.0, c.weight, c.unit_cost, *instance.scalars), y.shape)
         for d, c, y in zip(derive(instance.program), instance.channels, instance.rows(x), strict=True)

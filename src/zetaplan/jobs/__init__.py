@@ -1,1 +1,1 @@
-"""Several steps from one declaration: `zetaplan run` and `zetaplan demo`."""
+"""Jobs of several steps: `zetaplan run` and `zetaplan demo`."""

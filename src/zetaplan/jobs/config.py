@@ -1,4 +1,4 @@
-"""`zetaplan.config/1`: a whole job in one YAML file. The keys of a step are the options of the command of its name."""
+"""Configuration `zetaplan.config/1`: one YAML file per job. The keys of a step are the options of its command."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from zetaplan.plans.options import PlanOptions
 
 
 def _step(kind: Kind) -> type[PlanOptions]:
-    """The options of a kind with the key `kind`, which tells the kinds apart."""
+    """The options of a kind with the additional key `kind`, which identifies the kind."""
     title = kind.name.title().replace("-", "") + "Step"
     return create_model(title, __base__=kind.options, __doc__=kind.options.__doc__, kind=(Literal[kind.name], ...))  # type: ignore[arg-type]
 
 
 def _with_kind(step: Any) -> Any:
-    """A step that names the program instead of the kind, as configurations before 0.2 do."""
+    """The step with the key `kind` in place of `program`, the key of configurations before version 0.2."""
     if not isinstance(step, dict) or "program" not in step or "kind" in step:
         return step
     rest = {key: value for key, value in step.items() if key != "program"}
@@ -50,16 +50,16 @@ else:
 
 
 class Config(Document):
-    """A whole job: score the model (or take the scores of a file), plan, verify, report, export, apply, evaluate.
+    """A job: score the model (or read scores from a file), plan, verify, report, export, apply, evaluate.
 
-    Paths are relative to the folder of the configuration; results are written to the folder `out`. The keys of every
-    step are the options of the command of that name. plan : also holds `kind`, what is planned.
+    Paths are relative to the folder of the configuration. Results are written to the folder `out`. The keys of every
+    step are the options of the command of that name; `plan` also has the key `kind`, the kind of plan.
     """
 
     schema_: Literal["zetaplan.config/1"] = Field("zetaplan.config/1", alias="schema")
     model: str
     score: ScoreOptions = Field(default_factory=lambda: ScoreOptions.model_validate({}))
-    scores: str | None = Field(None, description="a file of scores to take instead of scoring")
+    scores: str | None = Field(None, description="a file of scores, used instead of scoring the model")
     plan: PlanStep
     report: bool = True
     export: tuple[ExportOptions, ...] = ()
@@ -69,9 +69,10 @@ class Config(Document):
 
 
 def load_config(path: Path) -> Config:
-    """The configuration that a YAML file holds.
+    """The configuration in a YAML file.
 
-    Raises SpecError, in one line: not YAML, an unknown key (with the closest valid one), a wrong value.
+    Raises SpecError, with a one-line message, for a file that is not YAML, an unknown key (with the closest valid one)
+    or a wrong value.
     """
     try:
         value = yaml.safe_load(contents(path))
@@ -85,7 +86,7 @@ def load_config(path: Path) -> Config:
 
 
 def schemas() -> dict[str, dict[str, JsonValue]]:
-    """The JSON Schema of every kind of document, by its name: what is published as `docs/schemas/NAME.json`."""
+    """The JSON Schema of every kind of document, by its name, as published in `docs/schemas/NAME.json`."""
     from zetaplan.documents.schemas.certificate import CertificateFile, ChoiceCertificateFile
     from zetaplan.documents.schemas.choice import ChoiceFile
     from zetaplan.documents.schemas.menu import MenuFile
@@ -119,7 +120,7 @@ def _aliases(kind: type[BaseModel]) -> Iterator[str]:
 
 
 def _kinds(place: Sequence[str]) -> list[type[BaseModel]]:
-    """The models that may stand at a place of the file; indices and names of variants are passed over."""
+    """The models that are valid at a position in the file; indices and names of variants are ignored."""
     kinds: list[type[BaseModel]] = [Config]
     for part in place:
         inner = [kind.model_fields[part].annotation for kind in kinds if part in kind.model_fields]
@@ -129,7 +130,7 @@ def _kinds(place: Sequence[str]) -> list[type[BaseModel]]:
 
 
 def _tags(step: type[BaseModel]) -> tuple[Any, ...]:
-    """The kinds that a step is for."""
+    """The kinds that a step accepts."""
     return get_args(step.model_fields["kind"].annotation)
 
 

@@ -1,4 +1,4 @@
-"""The whole job on a model and a text that need no download: score, allocate, prune, certify, report."""
+"""Demonstration on a model and a text that need no download: score, allocate, prune, certify, report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MEAN_RANK, SPARSITY, CAP = 8.0, 0.5, 0.8
 
 @dataclass(frozen=True, eq=False)
 class Demonstration:
-    """The plans by the program that they solve, made from the same scores, and the files that were written."""
+    """The plans of the same scores by the name of their program, and the written files."""
 
     plans: Mapping[str, Plan]
     files: tuple[Path, ...]
@@ -27,7 +27,7 @@ class Demonstration:
 def demonstrate(
     folder: Path, *, model: str = "smollm2", sequences: int = 32, length: int = 128, progress: bool = False
 ) -> Demonstration:
-    """Score the layers of the model on Python's own help texts, plan ranks and sparsity, write all of it to the folder.
+    """Score the layers of the model on Python's own help texts, plan ranks and sparsity, and write the files.
 
     Raises ScoringError if the model is not installed and SpecError if the folder cannot be written.
     """

@@ -1,4 +1,4 @@
-"""The steps of a job, each from its record of options: what a command and `zetaplan run` have in common."""
+"""Pipelines of the steps of a job, each from its options record, shared by the commands and `zetaplan run`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _as_given(name: str) -> str:
 
 
 def _hushed(step: Step) -> Step:
-    """The step without progress bars, tables and notices of transformers where no progress is shown."""
+    """The step without progress bars, tables and notices of transformers if `progress` is False."""
 
     @wraps(step)
     def hushed(*args: Any, progress: bool, **kwargs: Any) -> Any:
@@ -55,7 +55,7 @@ def _silence() -> Iterator[None]:
 
 @_hushed
 def score(model: str, options: ScoreOptions, *, progress: bool, seen: Place = _as_given) -> Scores | None:
-    """The scores of a model; None on a rank of torchrun that writes nothing. seen : where a named file lies."""
+    """The scores of a model; None on a rank of torchrun that writes no file. seen : maps a file name to its path."""
     from zetaplan import scoring
     from zetaplan.scoring.curvature import find_curvature
     from zetaplan.scoring.distributed import place_of_this_process
@@ -94,7 +94,7 @@ def score(model: str, options: ScoreOptions, *, progress: bool, seen: Place = _a
 def apply(
     model: str, plan: Plan, options: ApplyOptions, out: Path, *, progress: bool, seen: Place = _as_given
 ) -> dict[str, Any]:
-    """Prune the model as planned and save it to a new folder; the record that lies in the folder."""
+    """Prune the model by the plan and save it to a new folder. Returns the record that is saved in the folder."""
     from zetaplan.models.apply import apply_pruning
     from zetaplan.models.pruned_folder import record, require_new, save_pruned
     from zetaplan.models.pruners import find_pruner
@@ -102,7 +102,7 @@ def apply(
     calibrated = find_pruner(options.method).calibrated
     require_new(out)
     if plan.kind.counts != "weights":
-        raise SpecError(f"plan: it plans {plan.unit}, not sparsity; make one with `zetaplan prune`")
+        raise SpecError(f"plan: the plan is in {plan.unit}, not sparsity; make one with `zetaplan prune`")
     if calibrated:
         _require_texts(options.data, seen)
         _require_sizes(options.sequences, options.length)
@@ -116,7 +116,7 @@ def apply(
 
 @_hushed
 def calibrate(model: str, options: CalibrateOptions, *, progress: bool) -> tuple[LossCurves, dict[str, Any]]:
-    """The loss curves of a method on a model, and the same as plain values."""
+    """The loss curves of a method on a model, as a value and as plain values for JSON."""
     from zetaplan.models.calibrate import checked_levels, loss_curves
     from zetaplan.models.pruners import find_pruner
 
@@ -144,7 +144,7 @@ def calibrate(model: str, options: CalibrateOptions, *, progress: bool) -> tuple
 
 @_hushed
 def evaluate(model: str, options: EvaluateOptions, *, progress: bool, seen: Place = _as_given) -> dict[str, Any]:
-    """Perplexity and accuracies of a model, as plain values with an entry per window and item."""
+    """Perplexity and accuracy of a model, as plain values with an entry per window and item."""
     from zetaplan.evaluate import choices
 
     items = _items(options, seen)
@@ -170,7 +170,7 @@ def evaluate(model: str, options: EvaluateOptions, *, progress: bool, seen: Plac
 
 
 def verify(path: Path) -> Verdict:
-    """The verdict on a plan file. Raises CertificateError, naming what fails, if it is negative."""
+    """The verdict on a plan file. Raises CertificateError, with the checks that fail, if it is negative."""
     from zetaplan.documents.io import load
     from zetaplan.documents.schemas.plan import PlanFile
     from zetaplan.documents.verify import check
@@ -182,7 +182,7 @@ def verify(path: Path) -> Verdict:
 
 
 def _require_texts(names: Sequence[str], seen: Place) -> None:
-    """Raise ScoringError for a file that cannot be read, before a model is loaded."""
+    """Raise ScoringError for an unreadable file, before a model is loaded."""
     for name in names:
         if name == "pydoc":
             continue
@@ -194,7 +194,7 @@ def _require_texts(names: Sequence[str], seen: Place) -> None:
 
 
 def _require_sizes(sequences: int, length: int, batch_size: int | None = None) -> None:
-    """Raise ScoringError for counts that no text can have, before a model is loaded."""
+    """Raise ScoringError for invalid counts, before a model is loaded."""
     if sequences < 1:
         raise ScoringError(f"sequences = {sequences}: expected at least 1")
     if length < 2:
@@ -209,7 +209,7 @@ def require_device(device: str) -> None:
 
     try:
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch raises the one or the other, by build
+    except (RuntimeError, AssertionError) as error:  # which one depends on the build of torch
         raise ScoringError(
             f"device = {device!r}: torch cannot compute there; use cpu, or a device that it sees"
         ) from error
@@ -236,14 +236,14 @@ def _text(
 
 
 def _field(options: ScoreOptions, files: Sequence[str]) -> str | None:
-    """The field that was named, where held-out text has records that it can be a field of."""
+    """The field option if any of the files holds records; else None."""
     from zetaplan.scoring.text.records import holds_records
 
     return options.field if any(map(holds_records, files)) else None
 
 
 def _held_out(loaded: LoadedModel, options: ScoreOptions, seen: Place) -> Sequences | None:
-    """The text on which steps are checked: as given, or what lies between the scored sequences."""
+    """The text for checking the steps: the given text, or the sequences between the scored ones."""
     if options.held_out:
         named = options.model_copy(update={"field": _field(options, options.held_out)})
         return _text(loaded, options.held_out, named, seen)

@@ -1,7 +1,7 @@
-"""The whole job from one file: score, plan, verify, report, export, apply, evaluate; only what changed runs again.
+"""Execution of a job from one file: score, plan, verify, report, export, apply, evaluate; unchanged steps are skipped.
 
-Beside the results lies run.json: for every step the sha256 of what went in (settings, model, texts, files of earlier
-steps, version of zetaplan) and of every file that came out. A step is left out if both are what they were.
+The file run.json, next to the results, records for every step the sha256 of its inputs (settings, model, texts, files
+of earlier steps, versions) and of every output file. A step is skipped if both are unchanged.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from zetaplan.plans.kinds import kind_of
 
 EVALUATION = begins(rb'\{\s*"model": \{\s*"schema": "zetaplan\.evaluation/')
 LEDGER = begins(rb'\{\s*"[^"\n]+": \{\s*"inputs": "[0-9a-f]{64}"')
-RECORD = "zetaplan.json"  # what `zetaplan.models.pruned_folder` writes into the folder of a pruned model
+RECORD = "zetaplan.json"  # written by `zetaplan.models.pruned_folder` to the folder of a pruned model
 
 
 @dataclass(frozen=True)
 class Step:
-    """A step of a job: the files that it makes, and whether it was run this time."""
+    """A step of a job: its output files, and whether it ran this time."""
 
     name: str
     files: tuple[Path, ...]
@@ -41,9 +41,9 @@ class Step:
 def run(path: Path, *, progress: bool = False, force: bool = False) -> tuple[Step, ...]:
     """Run every step whose inputs have changed.
 
-    force : write over files that this job did not write; never over what it reads.
+    force : overwrite files that this job did not write, except its inputs.
 
-    Raises SpecError for a bad configuration, and whatever its steps raise; what was finished before stays finished.
+    Raises SpecError for a bad configuration, and the errors of its steps. Results of finished steps are kept.
     """
     config, base = load_config(path), path.parent
     job = _Job(config, base, base / config.out, progress)
@@ -97,16 +97,18 @@ class _Job:
         return self.out / "evaluation.json"
 
     def refuse_what_cannot_be_done(self) -> None:
-        """Raise SpecError for what a later step would not know or find, before anything is computed."""
+        """Raise SpecError for unknown names and missing files of any step, before anything is computed."""
         from zetaplan.models.pruners import find_pruner
 
         config, files = self.config, [self.exported(wanted) for wanted in self.config.export]
         if twice := next((file for file in files if files.count(file) > 1), None):
-            raise SpecError(f"export: two of them would be written to {twice.name}; give one of them another `out`")
+            raise SpecError(f"export: two exports have the file {twice.name}; give one of them another `out`")
         if config.apply is not None:
             kind = kind_of(config.plan.kind)
             if kind.counts != "weights":
-                raise SpecError(f"apply: takes plans of weights to remove, plan.kind is {kind.name!r}; leave it out")
+                raise SpecError(
+                    f"apply: expected a plan of weights to remove, plan.kind is {kind.name!r}; remove apply"
+                )
             find_pruner(config.apply.method)
             self.texts(config.apply.data)
         if config.evaluate is not None:
@@ -118,11 +120,11 @@ class _Job:
         return self.out / (wanted.out or format_of(wanted.to).FILE)
 
     def seen(self, name: str) -> str:
-        """A path as seen from the configuration, or the name as it is where nothing lies there."""
+        """The path relative to the configuration, or the unchanged name if no such file exists."""
         return str(self.base / name) if is_there(self.base / name) else name
 
     def inputs(self) -> list[str]:
-        """The files and folders that the job reads, and names of models."""
+        """The input files and folders of the job, and names of models."""
         config = self.config
         names = [config.model, *config.score.data, *config.score.held_out]
         names += [config.scores] if config.scores is not None else []
@@ -131,7 +133,7 @@ class _Job:
         return [self.seen(name) for name in names]
 
     def outputs(self, written: set[str]) -> list[Output]:
-        """The files that the job writes. written : names of files of earlier runs, edited since or not."""
+        """The output files of the job. written : names of files of earlier runs, edited since or not."""
         config, plan = self.config, of_plan(self.config.plan.kind)
         files = [Output(self.plan, plan), Output(self.verdict, of_schema("verdict"))]
         files += [Output(self.scores, of_schema("scores"))] if config.scores is None else []
@@ -166,7 +168,7 @@ class _Job:
 
     @property
     def pruned(self) -> Path:
-        """The folder of the pruned model, by what it is made from: another plan gets another folder."""
+        """The folder of the pruned model, named by a digest of its inputs, so that another plan gets another folder."""
         return self.out / f"pruned-{digest(canonical(self.apply_inputs()))[:12]}"
 
     def score(self) -> None:
@@ -204,7 +206,7 @@ class _Job:
         from zetaplan.documents.verify import load_plan
 
         wanted, folder = self.config.apply, self.pruned
-        if wanted is None or folder.exists():  # folders are made whole or not at all
+        if wanted is None or folder.exists():  # folders are written atomically
             return
         plan = load_plan(self.plan)
         pipelines.apply(self.config.model, plan, wanted, folder, progress=self.progress, seen=self.seen)
@@ -223,7 +225,7 @@ class _Job:
 
 @dataclass
 class _Ledger:
-    """What was done, and from what."""
+    """The finished steps with the digests of their inputs and files, in run.json."""
 
     path: Path
     steps: list[Step] = field(default_factory=list)
@@ -242,19 +244,19 @@ class _Ledger:
 
     @property
     def written(self) -> set[str]:
-        """The names of the files that earlier runs made, also under other settings."""
+        """The names of the files that earlier runs wrote, also under other settings."""
         return {name for step in self._known().values() if isinstance(step, dict) for name in _names(step)}
 
     def _known(self) -> dict[str, Any]:
         try:
             value = json.loads(self.path.read_text())
         except (OSError, ValueError):
-            return {}  # nothing was done yet, or nobody can say what
+            return {}  # no step has run yet, or the record is damaged
         return value if isinstance(value, dict) else {}
 
 
 def _names(step: Mapping[str, Any]) -> set[str]:
-    """The files that a step has made, as the ledger has it."""
+    """The names of a step's files in the ledger."""
     lists = (step.get(key) for key in ("files", "written"))
     return {name for names in lists if isinstance(names, dict | list) for name in names if isinstance(name, str)}
 

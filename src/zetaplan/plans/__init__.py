@@ -1,1 +1,1 @@
-"""From scores to a plan: what is decided, under which limit, in whole units, with its proof."""
+"""Plans from scores: the decision, its limit, its whole units and its proof."""

@@ -1,4 +1,4 @@
-"""Requested, relaxed, rounded, achieved: what was asked for and what the plan gives, per layer and in total."""
+"""Requested, relaxed, rounded and achieved amounts of a plan, per layer and in total."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from zetaplan.plans.plan import Plan
 
 
 class Amounts(Record):
-    """Side by side, of one block or in total: the uniform plan, the optimum, whole units, and what these come to.
+    """Amounts of one block or in total: requested (uniform plan), relaxed (optimum), rounded (whole units), achieved.
 
-    Of a block: ranks (achieved: parameters) or shares removed (rounded: parameters). In total, for ranks: parameters
-    (rounded: the sum of all ranks); for sparsity: shares of all parameters (rounded: parameters).
+    Units per block: ranks (achieved: parameters) or shares removed (rounded: parameters). Units in total: for ranks,
+    parameters (rounded: the sum of all ranks); for sparsity, shares of all parameters (rounded: parameters).
     """
 
     requested: float
@@ -46,7 +46,7 @@ def in_total(plan: Plan) -> Amounts:
 
 
 def shown(plan: Plan, amounts: Amounts, *, total: bool = False) -> tuple[str, str, str, str]:
-    """Requested, relaxed, rounded and achieved as text, each in its unit."""
+    """The requested, relaxed, rounded and achieved amounts as text, each in its unit."""
     plain = "{:,.10g}".format  # parameters
     share = "{:.4f}".format  # shares and ranks
     inner = plain if total and not plan.kind.whole.shares else share

@@ -1,8 +1,8 @@
-"""Requirements on single blocks: floors, caps and pins by name, and blocks that share one value.
+"""Requirements on single blocks: floors, caps and pins by name, and groups of blocks that share one value.
 
-A name may hold wildcards (`*.q_proj`). Where several requirements meet a block the tightest counts: the highest floor,
-the lowest cap. Requirements that no plan can keep together are named: taken one at a time, any that can be dropped
-without making a plan possible is left out of the message, so that a smallest set that conflicts remains.
+A name may contain wildcards (`*.q_proj`). The tightest requirement on a block applies: the highest floor, the lowest
+cap. The message about infeasible requirements lists a smallest conflicting set: each requirement whose removal leaves
+the others infeasible is dropped from the list, one at a time.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from zetaplan.spec.instance import Array, Arrayish
 if TYPE_CHECKING:
     from zetaplan.scoring import Scores
 
-LARGEST = 1e150  # of a gain
-TIE = "+"  # between the names of blocks that share one value
+LARGEST = 1e150  # upper bound of a gain
+TIE = "+"  # separator of the names of blocks that share one value
 
 Bound = Arrayish | Mapping[str, float]
 Result = TypeVar("Result")
@@ -34,7 +34,7 @@ Attempt = Callable[[Array, Array], Result]
 
 @dataclass(frozen=True, eq=False)
 class Requirement:
-    """A floor and a cap on some blocks, (K,) each, infinite where there is none. label : as the user wrote it."""
+    """A floor and a cap on some blocks, (K,) each, infinite for other blocks. label : the requirement as given."""
 
     label: str
     low: Array
@@ -56,7 +56,7 @@ def requirements(names: Sequence[str], lower: Bound, upper: Bound, pins: Mapping
 
 
 def require_range(scores: Scores) -> None:
-    """Raise SpecError for a gain whose square, or sum with others, would be no double."""
+    """Raise SpecError for a gain whose square, or whose sum with others, would overflow a double."""
     for name, gain in zip(scores.names, np.maximum(scores.gain, scores.high).tolist(), strict=True):
         if not gain <= LARGEST:
             remedy = "divide all gains by one number, which changes no plan"
@@ -64,18 +64,18 @@ def require_range(scores: Scores) -> None:
 
 
 def least_of_all(names: Sequence[str], least: float, unit: str) -> Requirement:
-    """A floor that the kind of plan needs: a layer without any expert, say, could not route."""
+    """A floor that the kind of plan needs: a layer without any expert, for example, could not route tokens."""
     free = np.full(len(names), math.inf)
     return Requirement(f"lower = {least:g} (every layer needs {unit})", np.full(len(names), least), free)
 
 
 def feasible(names: Sequence[str], required: Sequence[Requirement], attempt: Attempt[Result], cap: float) -> Result:
-    """What comes of the attempt under all requirements.
+    """The result of the attempt under all requirements.
 
-    attempt : from lower and upper, (K,) each, to a plan. cap : of blocks without one; their floor is 0.
+    attempt : from lower and upper, (K,) each, to a plan. cap : the cap of blocks without another; their floor is 0.
 
-    Raises SpecError where two requirements admit no common value, and InfeasibleError that names a smallest set of
-    requirements which no plan keeps together.
+    Raises SpecError where two requirements admit no common value, and InfeasibleError with a smallest set of
+    requirements that no plan can satisfy together.
     """
     _refuse_contradictions(names, required)
     try:
@@ -91,10 +91,11 @@ def feasible(names: Sequence[str], required: Sequence[Requirement], attempt: Att
 
 
 def grouped(scores: Scores, groups: Sequence[Sequence[str]]) -> Scores:
-    """The scores with every group of blocks as one block, because its members get the same value.
+    """The scores with every group of blocks merged into one block, because its members get the same value.
 
-    A group is a list of names, wildcards allowed. Gains, enclosures, noise floors and parameters add, as they do under
-    a block-diagonal curvature; so do standard errors, which is the safe side. Raises SpecError for overlaps.
+    A group is a list of names, wildcards allowed. Gains, enclosures, noise floors and parameters are summed, which is
+    exact under a block-diagonal curvature. Standard errors are summed too, which is conservative. Raises SpecError for
+    overlapping groups.
     """
     if not groups:
         return scores
@@ -112,19 +113,19 @@ def grouped(scores: Scores, groups: Sequence[Sequence[str]]) -> Scores:
     }
     names = tuple(TIE.join(scores.names[k] for k in row) for row in rows)
     note = {"tied": [[scores.names[k] for k in row] for row in rows if len(row) > 1]}
-    steps = {"decrease": None, "held_out_decrease": None}  # nobody took the joint steps
+    steps = {"decrease": None, "held_out_decrease": None}  # the joint steps were not taken
     return replace(scores, **{**joined, **steps, "names": names, "provenance": {**scores.provenance, **note}})
 
 
 def _joined(name: str, part: NDArray[Any]) -> Any:
-    """One column of a group: what its members' entries come to."""
+    """The value of one column for a group, from the entries of its members."""
     if name == "gradient_norm":
         return math.hypot(*part)
     return part.max() if name == "damping" else part.sum(axis=0)
 
 
 def _bounds(argument: str, given: Bound, names: Sequence[str], free: float) -> list[tuple[str, Array]]:
-    """Label and (K,) values of each one."""
+    """The label and the (K,) values of each requirement."""
     if not isinstance(given, Mapping):
         values = np.asarray(given, np.float64)
         if values.shape not in ((), (len(names),)):
@@ -144,15 +145,15 @@ def _bounds(argument: str, given: Bound, names: Sequence[str], free: float) -> l
 
 
 def _hits(argument: str, key: str, names: Sequence[str]) -> list[int]:
-    """The layers of a name or of a pattern; of blocks that share a value, any member's name will do."""
+    """The layers that match a name or a pattern; a group of blocks matches by the name of any member."""
     members = [(name, *name.split(TIE)) for name in names]
     hits: list[int] = []
-    for pattern in (escape(key), key.replace("[", "[[]"), key):  # a bracket is itself first, then a set of characters
+    for pattern in (escape(key), key.replace("[", "[[]"), key):  # brackets are first literal, then a character set
         hits = hits or [k for k, parts in enumerate(members) if any(fnmatchcase(part, pattern) for part in parts)]
     if not hits:
         near = get_close_matches(key, names, 1, 0.0)
         raise SpecError(
-            f"{argument}[{key!r}]: no layer has this name; the nearest is {near[0]!r}, and * stands for any"
+            f"{argument}[{key!r}]: no layer has this name; the closest is {near[0]!r}, and * matches any characters"
         )
     return hits
 
@@ -162,7 +163,7 @@ def _members(group: Sequence[str], names: Sequence[str]) -> list[int]:
 
 
 def _box(required: Sequence[Requirement], cap: float) -> tuple[Array, Array]:
-    """The tightest bounds, 0 and `cap` where nothing is required; the program refuses what lies outside its box."""
+    """The tightest bounds, 0 and `cap` where nothing is required. The program rejects bounds outside its domain."""
     low = np.max([one.low for one in required], axis=0, initial=-math.inf)
     high = np.min([one.high for one in required], axis=0, initial=math.inf)
     return np.where(low == -math.inf, 0.0, low), np.where(high == math.inf, cap, high)

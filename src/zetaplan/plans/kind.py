@@ -1,4 +1,4 @@
-"""A kind: what a plan decides for every block. Each is one frozen value in one file of `zetaplan.plans.kinds`."""
+"""Kind: what a plan decides for every block. Each kind is one frozen value in one file of `zetaplan.plans.kinds`."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from zetaplan.spec.instance import Array, Instance
 
 
-LARGE = 1e100  # of what a unit uses: sums of so large numbers are still doubles
+LARGE = 1e100  # upper bound of a unit cost, below which sums cannot overflow a double
 
 
 @dataclass(frozen=True)
 class Words:
-    """What tables and reports call a kind's amounts. Texts in braces are filled from the request and the plan.
+    """The words for a kind's amounts in tables and reports. Fields in braces are filled from the request and the plan.
 
-    title : what a block gets, for headings. unit : one unit of the decision. whole : what whole units count.
-    command : the command that makes such plans. requested : what the columns of amounts mean.
-    multiplier : what a unit of the limit more does to the objective. caveat : what it does not promise.
+    title : the decision, for headings. unit : one unit of the decision. whole : one whole unit.
+    command : the command that makes such plans. requested : the meaning of the columns of amounts.
+    multiplier : the change of the objective per additional unit of the limit. caveat : a limitation of such plans.
     """
 
     title: str
@@ -41,12 +41,12 @@ class Words:
 class Kind:
     """What a plan decides for every block, and how.
 
-    name : as in files and in configurations. program : the declared program that it solves, by name.
-    options : the record of what a user may ask. column : of the scores, what one unit uses of the resource.
-    given : the option that replaces the column. limits : what each form of limit is called in reports.
-    declare : from quality, resource and request, with lower, upper and knobs, to the instance.
-    whole : how the optimum becomes whole units. counts : what whole units are: "ranks", "experts", "weights", "bits".
-    cap : the upper bound of a block that has no other. least : a lower bound that the kind itself needs.
+    name : the name in files and configurations. program : the name of the declared program that the kind solves.
+    options : the record of the user's options. column : the column of the scores that holds the unit costs.
+    given : the option that replaces the column. limits : the description of each form of limit in reports.
+    declare : from quality, unit cost and request, with lower, upper and scalar parameters, to the instance.
+    whole : the rounding of the optimum to whole units. counts : the whole units: "ranks", "experts", "weights", "bits".
+    cap : the upper bound of a block without another. least : a lower bound that the kind itself needs.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Kind:
     least: float = 0.0
 
     def resource(self, scores: Scores, request: Request, given: Any) -> Array:
-        """(K,) what one unit of the decision uses: of the scores, or as given."""
+        """(K,) unit costs: a column of the scores, or the numbers given by the caller."""
         import numpy as np
 
         column = given if request.resource == "given" else getattr(scores, request.resource)

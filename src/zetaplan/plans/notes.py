@@ -1,4 +1,4 @@
-"""What a reader must know before trusting scores or a plan, one sentence each."""
+"""Warnings and notes about scores and plans, one sentence each."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import math
 from zetaplan.plans.plan import Plan
 from zetaplan.scoring.scores import Scores
 
-#: The reliability that a ranking of layers has to reach, as in psychometrics (Nunnally 1978).
+#: Smallest reliability of a ranking of layers without a warning, a threshold from psychometrics (Nunnally 1978).
 RELIABLE = 0.9
 
-#: Above this share of noise floor in the total gain, a plan says so.
+#: Largest share of the noise floor in the total gain without a warning.
 NOISY = 0.5
 
 
 def warnings(plan: Plan) -> tuple[str, ...]:
-    """What a reader must know before trusting the plan; empty when there is nothing to say."""
+    """The warnings about a plan; empty if there are none."""
     found = (noise_warning(plan.scores), ranking_warning(plan.scores), box_warning(plan), step_warning(plan))
     return tuple(warning for warning in found if warning)
 
 
 def noise_warning(scores: Scores) -> str | None:
-    """What to say when most of the gain is what noise alone would give; None if it is not, or cannot be told."""
+    """The warning if the noise floor is most of the total gain; None if it is not, or if it was not measured."""
     share = scores.noise_share
     if share is None or share <= NOISY:
         return None
@@ -32,7 +32,7 @@ def noise_warning(scores: Scores) -> str | None:
 
 
 def ranking_warning(scores: Scores) -> str | None:
-    """What to say when two halves of the text do not agree on which layers come first; None if they do."""
+    """The warning if the two halves of the text rank the layers differently; None if they agree."""
     reached = scores.reliability
     if reached is None or reached >= RELIABLE:
         return None
@@ -46,7 +46,7 @@ def ranking_warning(scores: Scores) -> str | None:
 
 
 def box_warning(plan: Plan) -> str | None:
-    """What to say when floors or caps decide alone, so that the limit is not what the plan comes to."""
+    """The warning if floors or caps alone determine the plan, so that its resource differs from the limit."""
     instance, x = plan.instance, plan.solution.x
     spare = instance.limit - math.fsum(instance.resource * x)
     if instance.program.sense == "<=" and spare > 0 and (x >= instance.upper).all():
@@ -57,7 +57,7 @@ def box_warning(plan: Plan) -> str | None:
 
 
 def step_warning(plan: Plan) -> str | None:
-    """What to say when no layer gets anything, although there is something to spend."""
+    """The warning if every layer is rounded to 0 although the budget is positive."""
     rounded = plan.rounded
     if rounded.whole.shares or rounded.units.any() or not plan.solution.x.any():
         return None
@@ -65,12 +65,12 @@ def step_warning(plan: Plan) -> str | None:
 
 
 def prediction_note(scores: Scores) -> str | None:
-    """Whether the promised falls of the loss came true, where the steps were taken."""
+    """The agreement of predicted and measured decreases of the loss; None where no steps were taken."""
     if scores.decrease is None or scores.held_out_decrease is None:
         return None
     here, elsewhere = (scores.rank_correlation(fall) for fall in (scores.decrease, scores.held_out_decrease))
     kept = int((scores.decrease > 0).sum())
     return (
         f"the step of zeta^2 lowered the loss in {kept} of {len(scores.names)} blocks; rank correlation of zeta^2/2 "
-        f"with what the loss did: {here:.2f} on the scored text, {elsewhere:.2f} on held-out text"
+        f"with the measured decrease of the loss: {here:.2f} on the scored text, {elsewhere:.2f} on held-out text"
     )

@@ -1,4 +1,4 @@
-"""Options of a plan: one frozen record per kind, which gives Python, YAML and the command line names and defaults."""
+"""Options of a plan: one frozen record per kind, the source of names and defaults for Python, YAML and commands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zetaplan.scoring.gain import Gain
 
 
 def _plain(value: Any) -> Any:
-    """Arrays, tensors and mappings as the plain values that a YAML file could hold."""
+    """Arrays, tensors and mappings as plain values that a YAML file can contain."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, Mapping):
@@ -27,29 +27,32 @@ Bound = float | tuple[float, ...] | dict[str, float]
 
 
 class PlanOptions(Record):
-    """What every plan can be asked for. Defaults stand here and nowhere else."""
+    """Options that plans of every kind have. Defaults are defined here and nowhere else."""
 
-    model_config = ConfigDict(allow_inf_nan=True)  # the program names the entry and the range that it expects
+    model_config = ConfigDict(allow_inf_nan=True)  # the program rejects them, with the entry and the expected range
 
     #: The forms that a limit may take, as options; at most one of them is given.
     forms: ClassVar[tuple[str, ...]]
-    #: What holds where none is given.
+    #: The limit if none is given.
     default: ClassVar[Limit]
 
-    lower: Bound = Field(0.0, description="The least that every block gets: one number, one per block, or by name.")
+    lower: Bound = Field(0.0, description="Smallest amount of every block: one number, one per block, or by name.")
     upper: Bound | None = Field(
-        None, description="The most that a block gets: one number, one per block, or by name; no cap if not given."
+        None,
+        description="Largest amount of every block: one number, one per block, or by name; no cap if not given.",
     )
     pins: dict[str, float] = Field(
-        default_factory=dict, description="Fixed values by name; * in a name stands for any characters."
+        default_factory=dict, description="Fixed values by name; * in a name matches any characters."
     )
     groups: tuple[tuple[str, ...], ...] = Field((), description="Lists of names of blocks that share one value.")
     gain: Gain = Field(
         "raw",
-        description="The gain as measured, net of its noise floor, or unbiased: cross-fitted, so that noise cancels.",
+        description="The gain to plan with: raw (as measured), net (minus the noise floor) or unbiased (cross-fitted).",
     )
-    drift: float = Field(0.1, description="The share of every gain for which the plan's largest loss is proved.")
-    method: str = Field("exact", description="The method of `zetaplan.solve`.")
+    drift: float = Field(
+        0.1, description="Largest relative change of every gain covered by the regret bound of the plan."
+    )
+    method: str = Field("exact", description="Solution method, a method of `zetaplan.solve`.")
 
     @model_validator(mode="before")
     @classmethod
@@ -66,7 +69,7 @@ class PlanOptions(Record):
         return groups
 
     def limit(self) -> Limit:
-        """The limit that was asked for. Raises SpecError where two forms are given, or a value below 0."""
+        """The requested limit. Raises SpecError where two forms are given, or a value below 0."""
         given = {form: getattr(self, form) for form in self.forms if getattr(self, form) is not None}
         if len(given) > 1:
             raise SpecError(f"{' and '.join(given)}: give one of the two, not both")
@@ -74,7 +77,7 @@ class PlanOptions(Record):
 
 
 def amount(form: str, value: float) -> Limit:
-    """A limit of the form. Raises SpecError for a value that is negative or not finite."""
+    """A limit in the given form. Raises SpecError for a value that is negative or not finite."""
     if not 0 <= value < float("inf"):
         raise SpecError(f"{form} = {value}: expected a finite number, at least 0")
     return Limit(kind=form, value=float(value))

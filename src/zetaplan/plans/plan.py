@@ -1,4 +1,4 @@
-"""The plan: what every block gets, with the program, the proof and the scores that it follows from."""
+"""Plan: the amount of every block, with the program, the proof and the scores that it was computed from."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from zetaplan.verification.certificate import Certificate
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What every block gets, its certificate, and the scores and the request that it follows from.
+    """The amount of every block, its certificate, and the scores and the request that it was computed from.
 
-    kind : what is planned. instance, solution, certificate : the program solved, its optimum, the conditions of
+    kind : what the plan decides. instance, solution, certificate : the program solved, its optimum, the conditions of
     optimality. `solution.x` has shape (K,).
-    rounded : the same in whole units, to be used: `rounded.units` holds LoRA ranks, or parameters to remove.
+    rounded : the plan in whole units, for use: `rounded.units` holds LoRA ranks, or parameters to remove.
     proof : the certificate in fractions, for `zetaplan.check_certificate` or the stand-alone checker; an enclosure of
-    the optimum where that is not rational.
-    scores : what was measured. request : how instance follows from scores.
-    regret : what the plan can lose while the gains stay in the intervals of the scores, or drift as was asked.
-    warnings : what a reader must know before trusting the plan; empty when there is nothing to say.
-    created : UTC time, ISO 8601. versions : software by name.
+    the optimum if that is not rational.
+    scores : the measurements. request : the options that determine the instance from the scores.
+    regret : upper bounds on the regret while the gains stay in the intervals of the scores, or drift as requested.
+    warnings : reasons for caution, one sentence each; empty if there are none.
+    created : UTC time, ISO 8601. versions : versions of the software by name.
 
     Examples:
         >>> ranks = zp.allocate(scores, mean_rank=4)
@@ -62,17 +62,17 @@ class Plan:
 
     @property
     def unit(self) -> str:
-        """What one unit of `solution.x` is."""
+        """The unit of `solution.x`."""
         return self.kind.words.unit.format(expert_rank=self.request.expert_rank)
 
     @property
     def whole_unit(self) -> str:
-        """What `rounded.units` counts."""
+        """The unit of `rounded.units`."""
         return self.kind.words.whole.format(expert_rank=self.request.expert_rank)
 
     @property
     def resource_unit(self) -> str:
-        """What the costs, the budget and the target count."""
+        """The unit of the costs, the budget and the target."""
         return "given by the caller" if self.request.resource == "given" else "parameters"
 
     @property
@@ -81,13 +81,13 @@ class Plan:
         return self.instance.limit / math.fsum(self.instance.resource)
 
     def document(self) -> Any:
-        """The plan as the document that `save` writes, sealed with its own sha256: `zp.plan_document(plan)`."""
+        """The plan as the document that `save` writes, with its own sha256; short for `zp.plan_document(plan)`."""
         import zetaplan
 
         return zetaplan.plan_document(self)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write `zetaplan.plan/1` to the file, whole or not at all: short for `zp.save_plan(plan, path)`."""
+        """Write `zetaplan.plan/1` to the file atomically; short for `zp.save_plan(plan, path)`."""
         import zetaplan
 
         return zetaplan.save_plan(self, path)

@@ -1,4 +1,4 @@
-"""From scores to a plan: the instance that a request means, its optimum under all bounds, whole units and the proof."""
+"""Planning from scores: the instance of a request, its optimum under all bounds, the whole units and the proof."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ from zetaplan.verification.certificate import certify
 
 
 def plan(scores: Scores, *, kind: str | None = None, program: str | None = None, **options: Any) -> Plan:
-    """A plan of the kind, by name: "rank", "experts", "sparsity" or any other file of `zetaplan.plans.kinds`.
+    """A plan of the named kind: "rank", "experts", "sparsity" or any other file of `zetaplan.plans.kinds`.
 
-    program : instead of a kind, the program that it solves: "allocation" or "pruning".
-    options : the fields of the kind's record of options; `allocate` and `prune` list them.
+    program : instead of a kind, the program that the kind solves: "allocation" or "pruning".
+    options : the fields of the kind's options record; `allocate` and `prune` list them.
 
     Examples:
         >>> ranks = zp.plan(scores, kind="rank", mean_rank=4)
@@ -58,16 +58,16 @@ def allocate(scores: Scores, **options: Any) -> Plan:
     """Divide a budget of parameters over the blocks as LoRA rank, or as LoRA experts of one rank (Theorem 2).
 
     budget : parameters, or "2%" of the parameters of all blocks that were scored; or
-    mean_rank : the rank of the uniform plan that costs the same (8 if neither is given).
-    costs : (K,) resource per unit of rank; the blocks' `rank_parameters` if not given.
+    mean_rank : the rank of the uniform plan with the same cost (8 if neither is given).
+    costs : (K,) unit costs, resource per unit of rank; the blocks' `rank_parameters` if not given.
     lower, upper : one number, (K,), or numbers by name, with wildcards. pins : fixed values, by name.
     groups : lists of names, with wildcards, whose blocks share one value and count as one block.
     expert_rank : plan experts of this LoRA rank instead, at least one per block; all amounts then count experts.
-    top_k : experts that a token is sent to, for exports and `zetaplan.mixture`; where a block has fewer, all of them.
+    top_k : experts per token, for exports and `zetaplan.mixture`; a block with fewer experts uses all of them.
     gain : "raw", "net" of the noise floor, or "unbiased" (cross-fitted).
-    step : what every rank of `rounded` is a multiple of, above 0.
-    drift : a share between 0 and 1: the plan states what it can lose if every gain moves by so much of itself.
-    method : the method of `zetaplan.solve`. alpha, beta, gamma : see `zetaplan.allocation`.
+    step : the common divisor of all ranks of `rounded`, above 0.
+    drift : between 0 and 1, the largest relative change of every gain covered by the regret bound of the plan.
+    method : a method of `zetaplan.solve`. alpha, beta, gamma : see `zetaplan.allocation`.
 
     Raises SpecError or InfeasibleError for bad data, also where floors and caps leave no whole ranks, and
     CertificateError if a condition of optimality is violated by more than 1e-9.
@@ -79,7 +79,7 @@ def allocate(scores: Scores, **options: Any) -> Plan:
     """
     asked = checked(ExpertsOptions, **options)
     if asked.expert_rank is not None and asked.costs is not None:
-        raise SpecError(f"expert_rank = {asked.expert_rank}: expected no costs beside it, they follow from it")
+        raise SpecError(f"expert_rank = {asked.expert_rank}: expected no costs, which follow from it; leave out costs")
     return make_plan(scores, kind_of("rank" if asked.expert_rank is None else "experts"), asked)
 
 
@@ -87,13 +87,13 @@ def allocate(scores: Scores, **options: Any) -> Plan:
 def prune(scores: Scores, **options: Any) -> Plan:
     """Divide a number of parameters to remove over the blocks as sparsity (Theorem 3).
 
-    sparsity : share of all sizes that must go (0.5 if neither is given); or target : their number.
+    sparsity : share of all parameters to remove (0.5 if neither is given); or target : number of parameters to remove.
     sizes : (K,) whole numbers of parameters; the blocks' `linear_parameters` if not given.
     lower, upper : one number, (K,), or numbers by name, with wildcards. pins : fixed values, by name.
     groups : lists of names, with wildcards, whose blocks share one value and count as one block.
     gain : "raw", "net" of the noise floor, or "unbiased" (cross-fitted).
-    drift : a share between 0 and 1: the plan states what it can lose if every gain moves by so much of itself.
-    method : the method of `zetaplan.solve`. bits, eta, kappa : see `zetaplan.pruning`.
+    drift : between 0 and 1, the largest relative change of every gain covered by the regret bound of the plan.
+    method : a method of `zetaplan.solve`. bits, eta, kappa : see `zetaplan.pruning`.
 
     Raises SpecError or InfeasibleError for bad data, and CertificateError if a condition of optimality is violated by
     more than 1e-9.
@@ -107,7 +107,7 @@ def prune(scores: Scores, **options: Any) -> Plan:
 
 
 def make_plan(scores: Scores, kind: Kind, options: PlanOptions) -> Plan:
-    """The plan of a kind under all requirements: the optimum, its whole units, its proof, and what drift can cost."""
+    """The plan of a kind under all requirements: the optimum, its whole units, its proof, and bounds on its regret."""
     require(scores, Scores, "scores", "give what zetaplan.score returns; read a file with zetaplan.load_scores")
     require_range(scores)
     scores = grouped(scores, options.groups)
@@ -123,7 +123,7 @@ def make_plan(scores: Scores, kind: Kind, options: PlanOptions) -> Plan:
     if proof is None or not certificate.valid:
         failing = ", ".join(condition.name for condition in (*certificate.failures, *failures))
         raise CertificateError(
-            f"the solution by {options.method!r} fails {failing}; no plan is made; use method='exact'"
+            f"the solution by {options.method!r} fails {failing}, so no plan was made; use method='exact'"
         )
     made = Plan(
         kind=kind,
@@ -143,7 +143,7 @@ def make_plan(scores: Scores, kind: Kind, options: PlanOptions) -> Plan:
 
 
 def request_of(kind: Kind, options: PlanOptions) -> Request:
-    """The part of the options that says how the instance follows from the scores."""
+    """The options that determine the instance from the scores."""
     if not 0.0 < options.drift < 1.0:
         raise SpecError(f"drift = {options.drift}: expected a share of every gain, above 0 and below 1, such as 0.1")
     resource = kind.column if getattr(options, kind.given) is None else "given"
@@ -160,9 +160,9 @@ def instance_of(
     upper: Arrayish,
     **knobs: float,
 ) -> Instance:
-    """The instance that follows from scores and request; `given` is the resource where the request says so.
+    """The instance of the scores and the request. given : (K,) unit costs, used if `request.resource` is "given".
 
-    Raises SpecError for a request that is none of this kind, as a file may hold.
+    Raises SpecError for a request that this kind does not know.
     """
     for name, found, known in (
         ("request.resource", request.resource, (kind.column, "given")),
@@ -177,7 +177,7 @@ def instance_of(
 def _attempt(
     scores: Scores, kind: Kind, request: Request, options: PlanOptions
 ) -> Callable[[Array, Array], tuple[Solution, Rounded]]:
-    """The optimum and its whole units under floors and caps, (K,) each."""
+    """A function from floors and caps, (K,) each, to the optimum and its whole units."""
     knobs = {scalar.name: getattr(options, scalar.name) for scalar in named(kind.program).scalars}
     declare = partial(instance_of, kind, scores, request, getattr(options, kind.given), **knobs)
 

@@ -1,7 +1,7 @@
-"""The proof that a plan carries: fractions where the stand-alone checker knows the program, else an enclosure by Arb.
+"""Proof of a plan: a certificate in fractions if the stand-alone checker knows the program, else an Arb enclosure.
 
-The optimum of some programs is rational: a certificate in fractions proves the plan, and one file of the standard
-library checks it. The optimum of others is not, `precision` among them: balls of Arb then enclose it, rounded outwards.
+Some programs have a rational optimum: a certificate in fractions proves the plan, and the checker needs only the
+standard library. Other programs, such as `precision`, have none: Arb balls, rounded outwards, enclose the optimum.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from zetaplan.verification.condition import Condition
 from zetaplan.verification.enclosure import Enclosure, enclose
 from zetaplan.verification.menus.proof import certify_choice
 
-BITS = 128  # of the balls of an enclosure
+BITS = 128  # working precision of an enclosure
 
 
 class Claims(Record):
-    """What a proof claims, in doubles rounded upwards; `zetaplan.verification.exact` says of what."""
+    """The claims of a proof, in doubles rounded upwards; `zetaplan.verification.exact` defines each number."""
 
     distance: float
     coupling: float
@@ -37,9 +37,9 @@ class Claims(Record):
 
 
 class FractionProof(Record):
-    """`zetaplan.certificate/1`: data, plan and price of a program with the multiplier and the sides that prove it.
+    """`zetaplan.certificate/1`: data, plan and declared price of a program, with the multiplier and sides as its proof.
 
-    multiplier : a fraction of hexadecimal integers. interior, floor, cap : the layers that stand there, by index.
+    multiplier : a fraction of hexadecimal integers. interior, floor, cap : the indices of the layers on each side.
     """
 
     schema_: Literal["zetaplan.certificate/1"] = Field("zetaplan.certificate/1", alias="schema")
@@ -60,10 +60,10 @@ class FractionProof(Record):
 
 
 class EnclosureProof(Record):
-    """`zetaplan.enclosure/1`: where the optimum of the program with real weights lies, rounded outwards.
+    """`zetaplan.enclosure/1`: an enclosure of the optimum of the program with real weights, rounded outwards.
 
-    distance : every layer of the plan is within distance * max(1, x) of the optimum, layers with no unique optimum
-    excepted. multiplier, objective : (low, high) around the optimal multiplier (high is null where none is too large)
+    distance : every layer of the plan is within distance * max(1, x) of the optimum, except layers without a unique
+    optimum. multiplier, objective : (low, high) around the optimal multiplier (high is null if it has no upper bound)
     and around the optimal value. precision : bits of the arithmetic.
     """
 
@@ -100,7 +100,7 @@ Proof = FractionProof | EnclosureProof
 
 
 def prove(instance: Instance, solution: Solution) -> tuple[Proof | None, Sequence[Condition]]:
-    """The proof of a solution and the conditions that fail; a proof exists only where none fails."""
+    """The proof of a solution and the conditions that fail; the proof is None if any fails."""
     if instance.program.name not in PROGRAMS:
         return _enclosed(instance, solution)
     exact = certify(instance, solution, exact=True)
@@ -138,7 +138,7 @@ def _enclosed(instance: Instance, solution: Solution) -> tuple[Proof | None, Seq
 
 
 def _distance(instance: Instance, solution: Solution, found: Enclosure) -> float:
-    """The largest distance of a layer from the far end of its ball, relative where above 1, rounded upwards."""
+    """The largest distance of a layer from the far end of its ball, relative for amounts above 1, rounded upwards."""
     low, high = found.x
     unique = (instance.weight > 0) | (low == high)
     far = np.maximum(np.abs(solution.x - low), np.abs(high - solution.x)) / np.maximum(1.0, np.abs(solution.x))

@@ -1,4 +1,4 @@
-"""What is asked of a plan: which gain counts, what a unit costs, how much there is to spend or to remove."""
+"""Request of a plan: the gain to plan with, the unit cost, and the budget or target."""
 
 from __future__ import annotations
 
@@ -11,23 +11,21 @@ from zetaplan.scoring.gain import Gain
 
 
 class Limit(Record):
-    """How the budget or the target was asked for: `kind` is one of the forms that the plan's kind declares."""
+    """The budget or target as given. kind : one of the forms that the plan's kind declares."""
 
     kind: str
     value: float
 
 
 class Request(Record):
-    """How the instance follows from the scores: which gain, which unit cost, which limit.
+    """The choices that determine the instance from the scores: the gain, the unit cost and the limit.
 
-    drift : the plan states what it can lose if every gain moves by this share of itself.
+    drift : largest relative change of every gain covered by the regret bound of the plan.
     """
 
     gain: Gain
-    resource: str = Field(description="the column of the scores that a unit uses, or 'given'")
+    resource: str = Field(description="the column of the scores that holds the unit costs, or 'given'")
     limit: Limit
     expert_rank: Annotated[int, Field(ge=1)] | None = Field(None, description="the unit is an expert of this LoRA rank")
     drift: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    top_k: Annotated[int, Field(ge=1)] = Field(
-        2, description="experts that a token is sent to, where experts are planned"
-    )
+    top_k: Annotated[int, Field(ge=1)] = Field(2, description="experts per token, for plans of experts")

@@ -1,12 +1,12 @@
-"""From the optimum to whole units: multiples of a step (ranks, experts, bits), or counts of what is removed.
+"""Rounding of an optimum to whole units: multiples of a step (ranks, experts, bits), or counts of removed parameters.
 
-Multiples are the best whole ones within budget and box (`zetaplan.solvers.whole.integer`). A sparsity becomes a count
-of parameters by largest remainders: every block's share is rounded down, and the parameters that the target still
-lacks are taken one each where the largest remainder was cut off, first from blocks whose cap allows it. So no block is
-a whole parameter away from an optimum that meets the target, and the target is exceeded only where it is no whole
-number (by less than one) or where the optimum itself exceeds it.
+Multiples are optimal within budget and box (`zetaplan.solvers.whole.integer`). A sparsity becomes a count of
+parameters by largest remainders: every block's share is rounded down, and the parameters that the target still lacks
+are taken one each from the blocks with the largest remainders, first from blocks whose cap allows it. Every block is
+less than one parameter away from an optimum that meets the target. The count exceeds the target only if the target is
+not a whole number (by less than 1) or if the optimum itself exceeds it.
 
-Weak duality bounds what is lost, whoever did the rounding: no plan, whole or not, is below D(multiplier).
+Weak duality bounds the rounding loss of any method: no plan, whole or not, has an objective below D(multiplier).
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 
 class Whole(ABC):
-    """How an optimum becomes whole units, and what whole units are worth.
+    """The rounding of an optimum to whole units, and the resource and decision of given whole units.
 
-    shares : whether the decision is a share of a block, and whole units count the parameters of that share.
+    shares : whether the decision is a share of a block, in which case whole units count the parameters of that share.
     """
 
     shares: ClassVar[bool]
@@ -46,24 +46,24 @@ class Whole(ABC):
 
     @abstractmethod
     def decision(self, instance: Instance, units: Array) -> Array:
-        """(K,) whole units in the unit of the decision."""
+        """(K,) whole units, converted to the unit of the decision."""
 
     @abstractmethod
     def achieved(self, rounded: Rounded) -> Array:
-        """(K,) what the whole units come to: shares removed, or resource used."""
+        """(K,) the amount that the whole units achieve: shares removed, or resource used."""
 
     @abstractmethod
     def use(self, instance: Instance, units: Array) -> Fraction:
-        """What whole units use of the budget, or give to the target."""
+        """The resource that whole units use of the budget or contribute to the target."""
 
     @abstractmethod
     def verified(self, rounded: Rounded) -> tuple[bool, str]:
-        """Whether the units are what this rounding can give, and what was checked, in words."""
+        """Whether this rounding can produce the units, and a description of the check."""
 
 
 @dataclass(frozen=True)
 class Multiples(Whole):
-    """Units of the decision itself, multiples of a step: ranks, experts, bits."""
+    """Whole units that are multiples of a step: ranks, experts, bits."""
 
     shares: ClassVar[bool] = False
 
@@ -94,7 +94,7 @@ class Multiples(Whole):
 
 @dataclass(frozen=True)
 class Counts(Whole):
-    """Parameters of the share that a block loses, by largest remainders."""
+    """Numbers of parameters to remove per block, by largest remainders."""
 
     shares: ClassVar[bool] = True
 
@@ -119,11 +119,11 @@ class Counts(Whole):
 
 @dataclass(frozen=True, eq=False)
 class Rounded:
-    """A plan in whole units beside the optimum that it comes from.
+    """A plan in whole units, with the optimum that it was rounded from.
 
-    whole : how the optimum became whole units. relaxed : the optimum. units : (K,) ranks, experts, bits, or parameters
-    to remove. step : what every entry of units is a multiple of. method : how the units were found. optimal : whether
-    no whole plan is claimed to be better; what can be proved without it is the gap. proof : of that claim.
+    whole : the rounding. relaxed : the optimum. units : (K,) ranks, experts, bits, or parameters to remove. step : the
+    common divisor of all units. method : the method that found the units. optimal : whether that method claims that no
+    whole plan is better; the gap is proved without that claim. proof : the proof of that claim.
     """
 
     whole: Whole
@@ -152,7 +152,7 @@ class Rounded:
 
     @cached_property
     def exact_use(self) -> Fraction:
-        """What the whole plan uses of the budget, or gives to the target."""
+        """The resource that the whole plan uses of the budget or contributes to the target."""
         return self.whole.use(self.instance, self._doubles)
 
     @property
@@ -162,7 +162,7 @@ class Rounded:
 
     @property
     def keeps_limit(self) -> bool:
-        """Whether the budget is kept, or the target met: compared as fractions, with no tolerance."""
+        """Whether the plan keeps the budget or meets the target, compared in fractions without a tolerance."""
         return self.instance.program.sign * (self.exact_use - Fraction(self.instance.limit)) <= 0
 
     @property
@@ -183,9 +183,9 @@ class Rounded:
 
 
 def largest_remainders(relaxed: Solution) -> list[int]:
-    """The counts of a sparsity plan, from fractions: the same on every machine.
+    """The counts of a sparsity plan, computed in fractions and so the same on every machine.
 
-    Raises SpecError for sizes that are not whole.
+    Raises SpecError for sizes that are not whole numbers.
     """
     instance = relaxed.instance
     sizes, caps = _whole(instance.resource), map(Fraction, instance.upper.tolist())

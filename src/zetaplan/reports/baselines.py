@@ -1,7 +1,8 @@
-"""What other rules plan under the same limit and the same box: the same for all, and the program with other scores.
+"""Baseline plans under the same limit and box: the uniform plan, and the same program with other scores.
 
-By construction no baseline has a better objective for the measured gains. The distance of its objective, and the share
-that it would put elsewhere, show what the gains decide; only a measurement shows which plan gives the better model.
+By construction no baseline has a better objective for the measured gains. The difference of the objectives, and the
+share of the resource on other layers, show the effect of the gains; only a measurement shows which plan gives the
+better model.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
-    """Another plan for the same limit. kind : its class in charts. x : (K,). rule : where it comes from, in words."""
+    """Another plan for the same limit. kind : its class in charts. x : (K,) amounts. rule : its rule in words."""
 
     plan: Plan
     kind: str
@@ -33,13 +34,13 @@ class Baseline:
 
     @property
     def allowed(self) -> bool:
-        """Whether it keeps floors and caps."""
+        """Whether the baseline satisfies all floors and caps."""
         instance = self.plan.instance
         return bool(((instance.lower <= self.x) & (self.x <= instance.upper)).all())
 
     @property
     def behind(self) -> float | None:
-        """How far its objective is behind the plan's, as a share of its own; None where that says nothing."""
+        """Difference of the objectives as a share of the baseline's; None if the baseline is not allowed or has 0."""
         objective = replace(self.plan.solution, x=self.x).objective
         if not self.allowed or objective == 0:
             return None
@@ -47,14 +48,14 @@ class Baseline:
 
     @property
     def elsewhere(self) -> float:
-        """The share of the plan's resource that it would put on other layers."""
+        """The share of the plan's resource that the baseline would assign to other layers."""
         resource, x = self.plan.instance.resource, self.plan.solution.x
         used = math.fsum(resource * x)
         return math.fsum(resource * np.maximum(x - self.x, 0.0)) / used if used else 0.0
 
 
 def baselines(plan: Plan) -> tuple[Baseline, ...]:
-    """Uniform first; then, where the scores hold what they need, the gradient norm and MoLA's rule of depth."""
+    """The uniform plan first, then the gradient norm and MoLA's depth rule, if the scores have the required columns."""
     return tuple(_baselines(plan))
 
 
@@ -62,10 +63,10 @@ def _baselines(plan: Plan) -> Iterator[Baseline]:
     scores, layers = plan.scores, len(plan.names)
     yield Baseline(plan, "uniform", "uniform", "the same for all", np.full(layers, plan.uniform))
     if scores.curvature != "gradient" and scores.gradient_norm.any():
-        rule = "the same program with |g|² in place of the gain: no curvature"
+        rule = "the same program with |g|² in place of the gain, without curvature"
         yield Baseline(plan, "gradient", "gradient norm", rule, _under(plan, np.square(scores.gradient_norm)))
     if "tied" not in scores.provenance:
-        rule = "the same program with 2, 4, 6, 8 by quarter of the depth (MoLA) in place of the gain: no measurement"
+        rule = "the same program with 2, 4, 6, 8 by quarter of the depth (MoLA) in place of the gain, not measured"
         yield Baseline(plan, "depth", "depth", rule, _under(plan, mola_experts(layers)))
 
 

@@ -1,7 +1,7 @@
 """Charts as inline SVG: columns, curves, points and grids, with text that stays readable on a phone.
 
-Positions are percentages and there is no view box, so a chart fills whatever width it is given while its letters keep
-their size. Colours are CSS classes of the page (`bar`, `floor`, `curve`, `grid`, ...), which knows light from dark.
+Positions are percentages and there is no view box, so a chart fills the available width while its text keeps its size.
+Colours are CSS classes of the page (`bar`, `floor`, `curve`, `grid`, ...), which defines a light and a dark theme.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from markupsafe import Markup
 
 Values = Sequence[float]
 
-LEFT, RIGHT, TOP, BOTTOM = 7.0, 99.5, 6.0, 88.0  # the plotting area, in per cent of the drawing
-HEAT_LEFT = 12.0  # where the cells of a heat map begin; the names of its rows stand before
-FILL = 0.72  # share of a column's slot that its bar takes
-TICKS = 4  # about as many grid lines as the eye takes in
+LEFT, RIGHT, TOP, BOTTOM = 7.0, 99.5, 6.0, 88.0  # the plotting area, in percent of the drawing
+HEAT_LEFT = 12.0  # left edge of the cells of a heat map, in percent; row names are to the left
+FILL = 0.72  # width of a bar as a share of its slot
+TICKS = 4  # approximate number of grid lines
 
 
 def gain_chart(names: Sequence[str], gain: Values, noise_floor: Values, error: Values | None) -> Markup:
-    """Gains of K layers: the part that noise alone would give is pale, the part above it is strong."""
+    """Gains of K layers: the part up to the noise floor is pale, the part above it has the full colour."""
     errors = error if error is not None else [0.0] * len(gain)
     frame = _Frame(len(gain), max(map(sum, zip(gain, errors, strict=True))))
     columns = [
@@ -46,7 +46,7 @@ def plan_chart(
     upper: Sequence[float | None],
     baselines: Mapping[str, Values] = MappingProxyType({}),
 ) -> Markup:
-    """The plan of K layers against the uniform plan (dashed), the caps, where they are in reach (ticks), and others.
+    """The plan of K layers against the uniform plan (dashed), the caps inside the chart (ticks), and the baselines.
 
     baselines : (K,) values by CSS class, drawn as points.
     """
@@ -65,14 +65,14 @@ def plan_chart(
 
 
 def curve_chart(label: str, x: Values, y: Values, chosen: tuple[float, float]) -> Markup:
-    """A curve through the points, and the one that was chosen."""
+    """A curve through the points, with a mark at the chosen point."""
     plane = _Plane(x, y)
     title = Markup("<title>{:.6g} at {:.6g}</title>").format(chosen[1], chosen[0])
     return plane.draw(label, [*plane.path(x, y), plane.dot(*chosen, "chosen", title)])
 
 
 def scatter_chart(label: str, names: Sequence[str], x: Values, series: Mapping[str, Values]) -> Markup:
-    """Points of K layers per series, and the line y = x; what falls far below zero is drawn at the lower edge."""
+    """Points of K layers per series, and the line y = x; values far below zero are drawn at the lower edge."""
     top = max(x)
     shown = {kind: [max(value, -top) for value in values] for kind, values in series.items()}
     plane = _Plane([0.0, top], [0.0, top, *(value for values in shown.values() for value in values)])
@@ -88,7 +88,7 @@ def scatter_chart(label: str, names: Sequence[str], x: Values, series: Mapping[s
 def heat_chart(
     label: str, rows: Sequence[str], columns: Sequence[str], cells: Mapping[tuple[str, str], float]
 ) -> Markup:
-    """A grid of rows and columns, each cell as strong as its value; a cell without a value stays empty."""
+    """A heat map: the opacity of each cell is proportional to its value; a cell without a value is empty."""
     width, height = (RIGHT - HEAT_LEFT) / len(columns), 100.0 / (len(rows) + 1)
     highest = max(cells.values()) or 1.0
     squares = [
@@ -115,7 +115,7 @@ def heat_chart(
 
 
 class _Plane:
-    """The scales of a chart of points: x and y to places, in per cent of the drawing."""
+    """The scales of a chart of points: x and y to positions, in percent of the drawing."""
 
     def __init__(self, x: Values, y: Values) -> None:
         self.left, self.right = min(x), max(x)
@@ -147,7 +147,7 @@ class _Plane:
 
 
 class _Frame:
-    """The scales of one chart: layer k to a horizontal place, a value to a height."""
+    """The scales of one chart: layer k to a horizontal position, a value to a height."""
 
     def __init__(self, layers: int, highest: float) -> None:
         self.layers = layers
@@ -209,13 +209,13 @@ def _text(x: float, y: float, anchor: str, text: str, shift: str) -> Markup:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Round numbers from low to high, `TICKS` of them or a few more."""
+    """About `TICKS` round numbers from low to high."""
     step = _nice((high - low) / (2 * TICKS) or 1.0)
     return [step * i for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
 def _compact(value: float) -> str:
-    """Three digits at most, thousands and millions as k and M."""
+    """The value with at most three digits, and k, M or G for thousands, millions and billions."""
     for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:.3g}{suffix}"

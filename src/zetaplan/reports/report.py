@@ -1,6 +1,6 @@
-"""One report per plan: what was measured, what was decided, the proof, and how far to believe it.
+"""Report of a plan: the measurements, the plan, the proof and their limitations.
 
-`report.html` is one file that fetches nothing: style and charts are inside. `report.md` says the same in plain text.
+`report.html` is one self-contained file with style and charts. `report.md` is the same report in Markdown.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from zetaplan.solvers.frontier import frontier
 
 #: A linear of a decoder layer: the layer's number, and the module's own name.
 LINEAR = re.compile(r".*?\.(\d+)\.(?:.*\.)?(\w+)")
-CURVE = 60  # points of the frontier that are drawn
-CROWDED = 60  # layers beyond which the plans of others would hide the plan
+CURVE = 60  # number of points of the frontier in the chart
+CROWDED = 60  # largest number of layers for which the chart also shows the baselines
 
 
 @dataclass(frozen=True)
 class Row:
-    """What the report's table says of one layer."""
+    """One row of the report's table, for one layer."""
 
     name: str
     gain: float
@@ -45,7 +45,7 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What the templates show; every number comes from the plan."""
+    """The data of the templates; every number comes from the plan."""
 
     plan: Plan
     file: str
@@ -56,7 +56,7 @@ class Report:
 
     @property
     def block(self) -> str:
-        """What a row of the report is about."""
+        """The block of a row in words: layer, linear or block."""
         return {"layers": "layer", "modules": "linear"}.get(self.plan.scores.blocks, "block")
 
     @property
@@ -65,24 +65,24 @@ class Report:
 
     @cached_property
     def baselines(self) -> tuple[Baseline, ...]:
-        """What other rules would plan; uniform first."""
+        """The baseline plans, uniform first."""
         return baselines(self.plan)
 
     @property
     def versus_uniform(self) -> str | None:
-        """How much better the objective is than the uniform plan's; nothing where uniform is not allowed or is zero."""
+        """Improvement of the objective over the uniform plan; None if that plan is not allowed or has objective 0."""
         behind = self.baselines[0].behind
         return None if behind is None else f"{behind:.2%}"
 
     @property
     def bounds(self) -> tuple[int, int]:
-        """How many layers sit at their floor, and at their cap."""
+        """The numbers of layers at their floor and at their cap."""
         x, instance = self.plan.solution.x, self.plan.instance
         return int((x <= instance.lower).sum()), int((x >= instance.upper).sum())
 
     @property
     def extremes(self) -> tuple[Row, Row]:
-        """The layers that get the least and the most."""
+        """The layers with the smallest and the largest amount."""
         rows = sorted(self.rows, key=lambda row: row.value)
         return rows[0], rows[-1]
 
@@ -116,12 +116,12 @@ class Report:
 
     @property
     def draws_baselines(self) -> bool:
-        """Whether the chart has room for the plans of others."""
+        """Whether the chart has room for the baselines."""
         return len(self.rows) <= CROWDED
 
     @property
     def frontier_chart(self) -> Markup:
-        """The best objective for every limit up to three times the one asked for, with the chosen point."""
+        """The best objective for every limit up to three times the requested limit, with the chosen point."""
         instance = self.plan.instance
         least = math.fsum(instance.resource * instance.lower)
         most = min(math.fsum(instance.resource * instance.upper), 3 * instance.limit)
@@ -133,12 +133,12 @@ class Report:
 
     @property
     def prediction_chart(self) -> Markup | None:
-        """Predicted against measured falls of the loss, where the steps were taken."""
+        """Predicted against measured decreases of the loss; None if no steps were taken."""
         scores = self.plan.scores
         if scores.decrease is None or scores.held_out_decrease is None:
             return None
         falls = {"here": scores.decrease.tolist(), "elsewhere": scores.held_out_decrease.tolist()}
-        label = "Fall of the loss in nats: measured against the promise of half the gain"
+        label = "Decrease of the loss in nats: measured against the prediction, half the gain"
         return scatter_chart(label, scores.names, (scores.gain / 2).tolist(), falls)
 
     @property
@@ -155,7 +155,7 @@ class Report:
         }
         return {
             kind: (
-                f"{title}, layer by module: the fullest colour is {values.max():.3g}",
+                f"{title}, layer by module: the darkest colour is {values.max():.3g}",
                 heat_chart(title, rows, columns, dict(zip(found, values.tolist(), strict=True))),
             )
             for kind, (title, values) in shown.items()
@@ -169,9 +169,9 @@ def _place(name: str) -> tuple[str, str] | None:
 
 
 def write_report(plan: Plan, path: str | os.PathLike[str], *, file: str = "plan.json") -> tuple[Path, Path]:
-    """Write the report of a plan as HTML to `path`, and as Markdown beside it with the suffix .md.
+    """Write the report of a plan as HTML to `path`, and as Markdown to the same path with the suffix .md.
 
-    file : how the plan's own file is called in "how to check". Raises SpecError if `path` cannot be written.
+    file : name of the plan's own file in "How to check". Raises SpecError if `path` cannot be written.
 
     Examples:
         >>> page, text = zp.write_report(zp.prune(scores, sparsity=0.5), "report.html")
@@ -181,7 +181,7 @@ def write_report(plan: Plan, path: str | os.PathLike[str], *, file: str = "plan.
     require(plan, Plan, "plan", "give what zetaplan.allocate or zetaplan.prune returns")
     html = path_of(path)
     if html.suffix == ".md":
-        raise SpecError(f"out = {html}: expected a name for the HTML file; the Markdown file is written beside it")
+        raise SpecError(f"out = {html}: expected a name for the HTML file; the Markdown file is written next to it")
     report = Report(plan, file)
     texts = {html: render(report, "report.html"), html.with_suffix(".md"): render(report, "report.md")}
     first, second = (write(target, text) for target, text in texts.items())
@@ -189,7 +189,7 @@ def write_report(plan: Plan, path: str | os.PathLike[str], *, file: str = "plan.
 
 
 def render(report: Report, template: str) -> str:
-    """The text of the report by one of the templates; whatever comes from a file is escaped."""
+    """The text of the report from one of the templates; all text from files is escaped."""
     environment = Environment(
         loader=PackageLoader("zetaplan.reports"),
         autoescape=True,
@@ -203,5 +203,5 @@ def render(report: Report, template: str) -> str:
 
 
 def _cell(value: object) -> str:
-    """Text that cannot break out of a cell of a Markdown table."""
+    """The value as text, escaped for a cell of a Markdown table."""
     return " ".join(str(value).replace("|", "\\|").split())

@@ -1,4 +1,4 @@
-"""What a person sees in the terminal: scores, plans and verdicts as tables, one row per layer or check."""
+"""Terminal tables of scores, plans and verdicts, one row per layer or check."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def scores_table(scores: Scores) -> Table:
-    """The gain of each layer with all that the surrogate knows about it."""
+    """The gain of each layer, with all further columns of the scores."""
     table = _table("layer", "gain", *(heading for heading, _ in _known(scores)), "parameters")
     columns = (scores.names, scores.gain, *(values for _, values in _known(scores)), scores.parameters)
     for name, gain, *known, parameters in zip(*columns, strict=True):
@@ -39,7 +39,7 @@ def plan_table(plan: Plan) -> Table:
 
 
 def plans_table(plans: Sequence[Plan]) -> Table:
-    """Plans made from the same scores, in whole units, side by side with the gain that they follow from."""
+    """Plans of the same scores in whole units, one column each, with the gain."""
     table = _table("layer", "gain", *(plan.unit.partition(" (")[0] for plan in plans))
     scores = plans[0].scores
     columns = (scores.names, scores.gain, *(plan.rounded.solution.x for plan in plans))
@@ -70,7 +70,7 @@ def with_unit(value: float, unit: str) -> str:
 def verdict_table(verdict: Verdict) -> Table:
     """Every check of a plan and whether it holds."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("check", "", "what it says"):
+    for heading in ("check", "", "meaning"):
         table.add_column(heading)
     for check in verdict.checks:
         mark = Text("holds", "green") if check.ok else Text("FAILS", "bold red")
@@ -79,7 +79,7 @@ def verdict_table(verdict: Verdict) -> Table:
 
 
 def _known(scores: Scores) -> list[tuple[str, NDArray[np.float64]]]:
-    """The further columns that these scores have."""
+    """The optional columns of the scores."""
     enclosed = (scores.low < scores.high).any()
     columns = (
         ("low", scores.low if enclosed else None),
@@ -87,7 +87,7 @@ def _known(scores: Scores) -> list[tuple[str, NDArray[np.float64]]]:
         ("± s.e.", scores.standard_error),
         ("noise floor", scores.noise_floor),
         ("unbiased", scores.unbiased),
-        ("loss fell by", scores.decrease),
+        ("loss decrease", scores.decrease),
         ("held out", scores.held_out_decrease),
     )
     return [(heading, values) for heading, values in columns if values is not None]

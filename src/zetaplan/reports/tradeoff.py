@@ -1,7 +1,7 @@
-"""The whole trade-off from scores that there are: the best plan for every budget, drawn and tabled at once.
+"""Trade-off between limit and objective: the best plan for every budget, as a chart or a table.
 
-The frontier is known in closed form between its breakpoints (`zetaplan.solvers.frontier`), so a hundred plans cost
-what one does.
+The frontier has a closed form between its breakpoints (`zetaplan.solvers.frontier`), so many plans take no longer than
+one plan.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ STYLE = (
 
 @dataclass(frozen=True, eq=False)
 class Tradeoff:
-    """The optimal plans at N limits, in rising order. plan : the one that the sweep started from."""
+    """The optimal plans at N limits, in ascending order. plan : the plan marked in the chart."""
 
     plan: Plan
     points: tuple[Solution, ...]
@@ -48,7 +48,7 @@ class Tradeoff:
 
     @property
     def shares(self) -> Array:
-        """(N,) limits as the uniform plan that uses as much: rank on every layer, or share removed."""
+        """(N,) limits as the uniform plan of the same resource: rank on every layer, or share removed."""
         return self.limits / float(self.instance.resource.sum())
 
     @property
@@ -58,7 +58,7 @@ class Tradeoff:
 
     @property
     def uniform(self) -> Array:
-        """(N,) what the same resource, spread evenly, comes to; not held to the box."""
+        """(N,) objectives of the uniform plans of the same resource, without floors and caps."""
         flat = np.ones(len(self.plan.names))
         return np.array(
             [replace(p, x=share * flat).objective for p, share in zip(self.points, self.shares, strict=True)]
@@ -66,18 +66,18 @@ class Tradeoff:
 
     @property
     def chart(self) -> str:
-        """The curve as SVG, to be styled by the page around it."""
+        """The curve as SVG, with CSS classes that the enclosing page defines."""
         chosen = self.instance.limit, self.plan.solution.objective
         label = f"Best objective over the {self.instance.program.limit_argument}"
         return curve_chart(label, self.limits.tolist(), self.objectives.tolist(), chosen)
 
     def svg(self) -> str:
-        """The curve as a file of its own."""
+        """The curve as the text of a separate SVG file."""
         head = f'<svg xmlns="http://www.w3.org/2000/svg" width="720" height="320"><style>{STYLE}</style>'
         return f"{head}<!-- zetaplan sweep -->{self.chart}</svg>\n"
 
     def csv(self) -> str:
-        """A row per limit: limit, the uniform plan of that limit, objectives, multiplier, then the layers."""
+        """One row per limit: limit, uniform plan of that limit, objectives, multiplier, then the layers."""
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerow(["limit", "uniform", "objective", "objective_uniform", "multiplier", *self.plan.names])
@@ -87,7 +87,7 @@ class Tradeoff:
         return text.getvalue()
 
     def json(self) -> str:
-        """The same as JSON."""
+        """The limits, objectives, multipliers and plans as JSON."""
         rows = [
             {"limit": p.instance.limit, "objective": p.objective, "multiplier": p.multiplier, "x": p.x.tolist()}
             for p in self.points
@@ -102,12 +102,12 @@ class Tradeoff:
         )
 
     def html(self) -> str:
-        """One page, nothing fetched: the curve and the table."""
+        """One self-contained page with the curve and the table."""
         environment = Environment(loader=PackageLoader("zetaplan.reports"), autoescape=True, undefined=StrictUndefined)
         return environment.get_template("tradeoff.html").render(found=self)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write .html, .svg, .csv or .json, by the suffix."""
+        """Write an .html, .svg, .csv or .json file, by the suffix of the path. Raises SpecError for another suffix."""
         texts: dict[str, Callable[[], str]] = {
             ".html": self.html,
             ".svg": self.svg,
@@ -121,11 +121,11 @@ class Tradeoff:
 
 
 def tradeoff(plan: Plan, low: float, high: float, points: int = 60) -> Tradeoff:
-    """The optimal plans from one limit to another, evenly spaced, under the box and the knobs of the plan.
+    """The optimal plans at evenly spaced limits, under the bounds and the scalar parameters of the plan.
 
     low, high : in units of the uniform plan (rank on every layer, or share removed), 0 <= low < high; points : >= 2.
 
-    Raises SpecError for a bad range and InfeasibleError where the box rules a limit out.
+    Raises SpecError for a bad range and InfeasibleError for a limit that the bounds do not admit.
     """
     if not (0 <= low < high and points >= 2):
         raise SpecError(f"from {low:g} to {high:g} in {points} points: expected 0 <= from < to and at least 2 points")

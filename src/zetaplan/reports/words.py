@@ -1,4 +1,4 @@
-"""The sentences of a report: what was asked for, what was planned, what is proved, and how far to believe it."""
+"""Sentences of a report: the request, the plan, the proof and their limitations."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from zetaplan.plans.proof import EnclosureProof
 
 CAVEATS = {
     "surrogate": (
-        "The gain is measured with one surrogate ({curvature}), on {sequences} sequences, around the "
-        "model as it is. Another surrogate can rank the layers differently."
+        "The gain is measured with one curvature surrogate ({curvature}), on {sequences} sequences, at the current "
+        "weights of the model. Another surrogate can rank the layers differently."
     ),
     "damping": (
-        "The damping decides the ranking (as it tends to zero, the block Fisher gain of every layer tends to 1): "
-        "compare plans only at the same damping."
+        "The ranking depends on the damping (as the damping tends to zero, the block Fisher gain of every layer tends "
+        "to 1). Compare plans only at the same damping."
     ),
     "noise": (
-        "{noise:.0%} of the total gain is what gradients of random sign would give (the noise floor). Differences "
-        "between layers that are smaller than their standard errors mean nothing."
+        "{noise:.0%} of the total gain is noise floor, the gain that gradients of random sign would have. Differences "
+        "between layers that are smaller than their standard errors are not significant."
     ),
     "kind": "{caveat}",
     "certificate": (
-        "The certificate covers the convex program, not the task: it proves that no other plan has a better objective "
-        "for these gains, and says nothing about the accuracy after training or pruning. Measure that."
+        "The certificate covers the convex program, not the task. It proves that no other plan has a better objective "
+        "for these gains, and does not predict the accuracy after training or pruning. Measure the accuracy."
     ),
 }
 
 
 def amounts(plan: Plan) -> str:
-    """What requested, relaxed, rounded and achieved mean."""
+    """The meaning of requested, relaxed, rounded and achieved."""
     return plan.kind.words.requested.format(step=plan.rounded.step)
 
 
 def whole(plan: Plan) -> str:
-    """What whole units use, and what they are proved to lose at most."""
+    """The resource that the whole units use, and the proved bound on their distance from the best objective."""
     rounded = plan.rounded
     share = f" ({at_most(rounded.gap / abs(rounded.objective))} of it)" if rounded.objective else ""
     return (
-        f"In whole units ({plan.whole_unit}, by {rounded.method}) the plan comes to {rounded.used:,.10g} of "
+        f"In whole units ({plan.whole_unit}, by {rounded.method}) the plan uses {rounded.used:,.10g} of "
         f"{plan.instance.limit:,.10g} {plan.resource_unit}. Its objective, {rounded.objective:.6g}, is "
-        f"within {at_most(rounded.gap)}{share} of the best possible: the multiplier proves that no plan, whole or not, "
-        f"is below {at_least(rounded.bound, 6)}"
+        f"within {at_most(rounded.gap)}{share} of the best possible. The multiplier proves that no plan, whole or not, "
+        f"has an objective below {at_least(rounded.bound, 6)}"
     )
 
 
@@ -56,12 +56,12 @@ def model(plan: Plan) -> str:
 
 
 def displayed(plan: Plan) -> str:
-    """The program as it is written in mathematics."""
+    """The program in mathematical notation."""
     return repr(plan.instance.program)
 
 
 def limit(plan: Plan) -> str:
-    """What was asked for, in words."""
+    """The requested limit in words."""
     limit, unit = plan.request.limit, plan.resource_unit
     amount = f"{plan.instance.limit:,.0f} {unit}"
     return plan.kind.limits[limit.kind].format(amount=amount, value=limit.value)
@@ -78,7 +78,7 @@ def multiplier(plan: Plan) -> str:
 
 
 def regret(plan: Plan) -> str | None:
-    """What it can cost that the gains are not what was measured."""
+    """The bounds on the regret, if the gains differ from the measured gains."""
     return drift_sentence(plan.regret)
 
 
@@ -87,18 +87,18 @@ def prediction(plan: Plan) -> str | None:
 
 
 def proof(plan: Plan) -> str:
-    """What the certificate in fractions claims."""
+    """The claims of the proof, in fractions or as an enclosure."""
     proof = plan.proof
     if isinstance(proof, EnclosureProof):
         return (
-            "The file also carries an enclosure of the optimum by interval arithmetic: every layer "
-            f"is within {at_most(proof.distance)} (relative where above 1) of the optimum, where that is unique"
+            "The file also contains an enclosure of the optimum by interval arithmetic. It proves that every layer is "
+            f"within {at_most(proof.distance)} (relative for amounts above 1) of the optimum, if that is unique"
         )
     claim = proof.claim
     return (
-        "The file also carries a proof in fractions, of the doubles that it holds and without any tolerance: every "
-        f"layer is within {at_most(claim.distance)} (relative where above 1) of the optimum, where that is unique, and "
-        f"no allowed plan has an objective that is better by more than {at_most(claim.gap)}"
+        "The file also contains a proof in fractions for its exact doubles, without any tolerance. It proves that "
+        f"every layer is within {at_most(claim.distance)} (relative for amounts above 1) of the optimum, if that is "
+        f"unique, and that no allowed plan has an objective that is better by more than {at_most(claim.gap)}"
     )
 
 
@@ -119,17 +119,17 @@ def caveats(plan: Plan) -> tuple[str, ...]:
 
 
 def gain_meaning(plan: Plan) -> str:
-    """What the measured number is (Lemma 1 of the paper)."""
+    """The definition of the measured gain (Lemma 1 of the paper)."""
     if plan.scores.curvature == "gradient":
-        return "The gain here is |g|², the squared norm of each layer's gradient: no curvature is used."
+        return "The gain is |g|², the squared norm of each layer's gradient; no curvature is used."
     return (
-        "The curvature-adjusted gain ζ² = g′(H + τI)⁻¹g of each layer: twice the fall of the loss that the best "
-        "step on this layer alone promises in the damped quadratic model."
+        "The gain is the curvature-adjusted gain ζ² = g′(H + τI)⁻¹g of each layer. It is twice the decrease of the "
+        "loss that the damped quadratic model predicts for the best step on this layer alone."
     )
 
 
 def measured(plan: Plan) -> tuple[tuple[str, str], ...]:
-    """Model, text, surrogate and damping: what a reader needs to measure again."""
+    """Model, text, surrogate and damping, for a repetition of the measurement."""
     scores, given = plan.scores, plan.scores.provenance
     share = float(scores.counted(plan.request.gain).sum() / scores.gain.sum())
     return (
@@ -145,7 +145,7 @@ def measured(plan: Plan) -> tuple[tuple[str, str], ...]:
 
 
 def provenance(plan: Plan) -> tuple[tuple[str, str], ...]:
-    """Hashes, versions, precision, device, time."""
+    """Digests, versions, precision, device and time."""
     document = plan_document(plan)
     facts = [
         ("plan sha256", document.sha256_),

@@ -1,1 +1,1 @@
-"""The schemas of files: `zetaplan.scores/1`, `zetaplan.plan/1`, `zetaplan.certificate/1`."""
+"""Schemas of files: `zetaplan.scores/1`, `zetaplan.plan/1`, `zetaplan.certificate/1`."""

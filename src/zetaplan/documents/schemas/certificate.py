@@ -1,4 +1,4 @@
-"""`zetaplan.certificate/1` and `/2` as files of their own."""
+"""Schemas of `zetaplan.certificate/1` and `zetaplan.certificate/2` as separate files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Documents: records that are files of their own, written in one canonical form."""
+"""Documents: records that are stored as separate files, in one canonical form."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from zetaplan._records import Record
 
 
 class Document(Record):
-    """A record that is a file of its own."""
+    """A record that is stored as a separate file."""
 
     def text(self) -> str:
         """The canonical text of the document."""

@@ -1,4 +1,4 @@
-"""`zetaplan.plan/1`: a plan with all that it follows from, its certificate and its proof."""
+"""Schema of `zetaplan.plan/1`: a plan with its scores, instance, certificate and proof."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zetaplan.plans.request import Request
 
 
 class InstanceData(Record):
-    """The data of one convex program, K entries per vector; `upper` holds `null` where there is no bound."""
+    """The data of one convex program, K entries per vector; `upper` is `null` where there is no bound."""
 
     program: str
     parameters: dict[str, float]
@@ -30,7 +30,7 @@ class InstanceData(Record):
 
 
 class SolutionData(Record):
-    """The plan itself: capacity or sparsity per layer, and the multiplier that proves it."""
+    """The solution: capacity or sparsity per layer, and the multiplier that proves it optimal."""
 
     x: Vector
     multiplier: float
@@ -50,7 +50,7 @@ class ConditionData(Record):
 
 
 class CertificateData(Record):
-    """The verdict in doubles on the solution of the instance it lies beside."""
+    """The certificate, in doubles, of the solution of the plan's instance."""
 
     valid: bool
     gap: float
@@ -86,10 +86,11 @@ def _without_none(written: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 class RegretData(Record):
-    """What the plan loses at most, while every gain stays in an interval, as a share of the best objective; proved.
+    """Proved upper bound on the regret while every gain stays in its interval, as a share of the best objective.
 
-    source, amount : where the intervals come from, with the confidence of sampling or the drift asked about.
-    assumption : the same in words. share : null where nothing is proved. layers : what each layer adds to it, in order.
+    source, amount : the source of the intervals, with the confidence of sampling or the assumed drift.
+    assumption : the assumption in words. share : null if no bound is proved. layers : contribution of each layer, in
+    model order.
     """
 
     source: Source
@@ -100,11 +101,11 @@ class RegretData(Record):
 
 
 class PlanFile(Document):
-    """`zetaplan.plan/1`: instance, solution, certificate, whole units, and the scores they follow from.
+    """`zetaplan.plan/1`: instance, solution, certificate, whole units, and the scores that they were computed from.
 
-    kind : what is planned; files written before 0.2 have none, and the program and the request say it.
-    proof : the certificate in fractions, which `zetaplan.verification.checker` checks in this file by itself, or an
-    enclosure of the optimum.
+    kind : the kind of plan; null in files before version 0.2, where the program and the request determine it.
+    proof : the certificate in fractions, which `zetaplan.verification.checker` checks in this file, or an enclosure of
+    the optimum.
     """
 
     schema_: Literal["zetaplan.plan/1"] = Field("zetaplan.plan/1", alias="schema")
@@ -146,11 +147,11 @@ class PlanFile(Document):
 
     @model_serializer(mode="wrap")
     def _as_written(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without `kind` where the file has none: its sha256 is that of its own fields."""
+        """The fields, without `kind` if the file has none, so that the sha256 covers exactly the stored fields."""
         return _without_none(inner(self), "kind")
 
     def seal(self) -> str:
-        """The sha256 that the field `sha256` has to hold."""
+        """The sha256 that belongs in the field `sha256`."""
         return digest(self.model_copy(update={"sha256_": ""}).text())
 
     def sealed(self) -> PlanFile:

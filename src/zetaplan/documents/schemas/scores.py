@@ -1,4 +1,4 @@
-"""`zetaplan.scores/1`: what was measured on every block of a model."""
+"""Schema of `zetaplan.scores/1`: the measurements on every block of a model."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from zetaplan.errors import shown
 
 
 class LayerScore(Record):
-    """What was measured on one block; `zetaplan.scoring.Scores` says what each number means.
+    """The measurements on one block; `zetaplan.scoring.Scores` defines each number.
 
-    Scores written before 0.2 have no enclosure (read as the gain itself) and none of the later columns.
+    Files before version 0.2 have no enclosure (low and high then equal the gain) and none of the later columns.
     """
 
     name: str
@@ -36,7 +36,7 @@ class LayerScore(Record):
 
 
 class ScoresFile(Document):
-    """`zetaplan.scores/1`: one record per block, the surrogate that was used, and where the numbers come from."""
+    """`zetaplan.scores/1`: one record per block, the surrogate, and the provenance of the numbers."""
 
     schema_: Literal["zetaplan.scores/1"] = Field("zetaplan.scores/1", alias="schema")
     curvature: str

@@ -1,4 +1,4 @@
-"""The kinds of plans: one file each, found in this folder; there is nothing to register elsewhere."""
+"""Kinds of plans, one per file of this folder; a new file needs no registration elsewhere."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from zetaplan.plans.kind import Kind
 
 
 def kind_names() -> tuple[str, ...]:
-    """The kinds of this folder."""
+    """The names of the kinds in this folder."""
     return _found.names(sys.modules[__name__])
 
 
 def kind_of(name: str) -> Kind:
-    """The kind of this name. Raises SpecError, with all names, if there is none."""
+    """The kind of this name. Raises SpecError, with all valid names, if no kind has it."""
     return cast(Kind, _found.module(sys.modules[__name__], name, argument="kind").KIND)
 
 
 def kind_for(program: str, expert_rank: int | None = None) -> Kind:
-    """The kind that solves a program, for files and calls that name no kind. Raises SpecError if there is none."""
+    """The kind that solves a program, for files and calls without a kind. Raises SpecError if no kind solves it."""
     kinds = [kind_of(name) for name in kind_names()]
     found = [
         kind for kind in kinds if kind.program == program and (kind.counts == "experts") == (expert_rank is not None)

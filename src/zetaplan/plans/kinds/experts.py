@@ -1,4 +1,4 @@
-"""LoRA experts per block, of one rank: a plan of ranks whose unit is an expert, with at least one per block."""
+"""LoRA experts per block, all of one rank: a plan of ranks with an expert as its unit, at least one per block."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class ExpertsOptions(RankOptions):
     """Options of a plan of LoRA experts."""
 
     expert_rank: int | None = Field(
-        None, ge=1, description="The LoRA rank of an expert; if given, amounts count experts instead of ranks."
+        None, ge=1, description="LoRA rank of an expert; if given, amounts count experts instead of ranks."
     )
-    top_k: int = Field(2, ge=1, description="Experts that a token is sent to; at most those that a block has.")
+    top_k: int = Field(2, ge=1, description="Experts per token; a block with fewer experts uses all of them.")
 
 
 KIND = replace(

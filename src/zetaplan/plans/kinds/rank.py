@@ -1,4 +1,4 @@
-"""LoRA rank per block: a budget of parameters, solved as `allocation` (Theorem 2)."""
+"""LoRA rank per block under a budget of parameters, the program `allocation` (Theorem 2)."""
 
 from __future__ import annotations
 
@@ -25,19 +25,21 @@ class RankOptions(PlanOptions):
     default: ClassVar[Limit] = Limit(kind="mean_rank", value=8.0)
 
     budget: float | str | None = Field(
-        None, description="Parameters to spend, or '2%' of the parameters of all blocks that were scored."
+        None, description="Budget of parameters: a number, or '2%' of the parameters of all scored blocks."
     )
     mean_rank: float | None = Field(
-        None, description="Instead of a budget: spend what this rank on every block costs (8 if neither is given)."
+        None, description="Instead of a budget, the cost of this rank on every block (8 if neither is given)."
     )
-    costs: Numbers | None = Field(None, description="Resource per unit of rank; the blocks' in + out if not given.")
-    beta: float = Field(1.0, description="The exponent on quality.")
+    costs: Numbers | None = Field(
+        None, description="Unit costs, parameters per unit of rank; each block's in + out if not given."
+    )
+    beta: float = Field(1.0, description="Exponent of a layer's share of the gain.")
     alpha: float = Field(0.0, description="Declared price of a parameter in the objective; at 0 the budget binds.")
-    gamma: float = Field(1.0, description="Strength of the benefit; it cancels while the budget binds.")
-    step: int = Field(1, description="Whole ranks are multiples of this.")
+    gamma: float = Field(1.0, description="Weight of the benefit; without effect while the budget binds.")
+    step: int = Field(1, description="Every rank is a multiple of this number.")
 
     def limit(self) -> Limit:
-        """The limit; a budget like "2%" is a share of the parameters that were scored."""
+        """The limit; a budget such as "2%" is a share of the scored parameters."""
         return _budget(self.budget, self.mean_rank) if isinstance(self.budget, str) else super().limit()
 
 
@@ -72,7 +74,7 @@ KIND = Kind(
     limits={
         "budget": "a budget of {amount}",
         "parameter_share": "a budget of {value:.4g} of the scored parameters, {amount}",
-        "mean_rank": "a budget of {amount}, what a rank of {value:g} on every layer costs",
+        "mean_rank": "a budget of {amount}, the cost of rank {value:g} on every layer",
     },
     declare=declare,
     whole=Multiples(),
@@ -84,8 +86,8 @@ KIND = Kind(
         whole="LoRA rank",
         command="allocate",
         requested=(
-            "Requested is the uniform plan, relaxed the optimum, rounded the ranks to use (multiples of {step}), "
-            "achieved what these cost in parameters. The last row compares parameters."
+            "Requested is the uniform plan, relaxed is the optimum, rounded is the plan in whole units (multiples of "
+            "{step}), and achieved is the cost of the whole units in parameters. The last row compares parameters."
         ),
         multiplier="one more unit of budget would lower the objective by {multiplier:.4g}",
     ),

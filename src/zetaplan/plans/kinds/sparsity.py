@@ -1,4 +1,4 @@
-"""Sparsity per block: a share of all linear weights to remove, solved as `pruning` (Theorem 3)."""
+"""Sparsity per block, the share of its linear weights to remove, the program `pruning` (Theorem 3)."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class SparsityOptions(PlanOptions):
     sparsity: float | None = Field(
         None, description="Share of all linear weights to remove (0.5 if no target is given either)."
     )
-    target: float | None = Field(None, description="Instead of a sparsity: how many weights to remove.")
+    target: float | None = Field(None, description="Instead of a sparsity, the number of weights to remove.")
     sizes: Numbers | None = Field(
-        None, description="Whole numbers of weights; the blocks' linear weights if not given."
+        None, description="Numbers of weights of the blocks, whole numbers; their linear weights if not given."
     )
-    kappa: float = Field(1.0, description="The exponent on quality.")
+    kappa: float = Field(1.0, description="Exponent of a layer's share of the gain.")
     bits: float = Field(0.0, description="Declared reward per removed weight; at 0 the target binds.")
-    eta: float = Field(1.0, description="Strength of the penalty; it cancels while the target binds.")
+    eta: float = Field(1.0, description="Weight of the penalty; without effect while the target binds.")
 
 
 def declare(quality: Array, resource: Array, scores: Scores, request: Request, **knobs: Any) -> Instance:
@@ -61,11 +61,12 @@ KIND = Kind(
         whole="parameters to remove",
         command="prune",
         requested=(
-            "Requested is the uniform plan, relaxed the optimum, both as shares; rounded is the number of parameters "
-            "to remove, achieved the share that they are. Every layer's share is rounded down, and what the target "
-            "still lacks is taken where most was cut off, first from layers whose cap allows it."
+            "Requested is the uniform plan and relaxed is the optimum, both as shares; rounded is the number of "
+            "parameters to remove, and achieved is their share. Every layer's share is rounded down. The parameters "
+            "that the target still lacks are taken from the layers with the largest remainders, first from layers "
+            "whose cap allows it."
         ),
         multiplier="one more parameter to remove would raise the objective by {multiplier:.4g}",
-        caveat="Unstructured sparsity alone promises no speed-up: it needs a sparse format and kernels that use it.",
+        caveat="Unstructured sparsity alone gives no speed-up: that needs a sparse format and kernels that use it.",
     ),
 )
