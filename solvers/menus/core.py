@@ -16,7 +16,7 @@ from itertools import accumulate, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from zetaplan.solvers.menus.limbs import Limbs, highest, limbs, width
+from zetaplan.solvers.menus.limbs import Limbs, Top, highest, limbs, width
 from zetaplan.solvers.menus.relaxation import Relaxation
 from zetaplan.spec.menus.choice import EPSILON, Array, Indices, integers, nearest
 
@@ -50,7 +50,7 @@ class Core:
         return len(self.loss[0]), len(self.room[0])
 
     @cached_property
-    def tops(self) -> tuple[float, float]:
+    def tops(self) -> tuple[Top, Top]:
         """The values of the highest limbs' units."""
         return highest(self.units[0], self.parts[0]), highest(self.units[1], self.parts[1])
 

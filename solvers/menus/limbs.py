@@ -54,17 +54,22 @@ def rank(a: Limbs) -> NDArray[np.int64]:
     return ranks
 
 
-def highest(unit: Fraction, parts: int) -> float:
-    """The value of the highest limb's unit."""
-    return float(unit * (1 << BITS * (parts - 1)))
+Top = tuple[float, int]  # mantissa and exponent: the unit of the highest limb may lie outside the range of doubles
 
 
-def rounded(a: Limbs, top: float) -> NDArray[np.float64]:
+def highest(unit: Fraction, parts: int) -> Top:
+    """The value of the highest limb's unit, mantissa * 2**exponent."""
+    exponent = unit.numerator.bit_length() - unit.denominator.bit_length()
+    return float(unit / Fraction(2) ** exponent), exponent + BITS * (parts - 1)
+
+
+def rounded(a: Limbs, top: Top) -> NDArray[np.float64]:
     """(n,) the numbers as doubles, right to three roundings; top : the value of the highest limb's unit."""
+    mantissa, exponent = top
     value = a[-1].astype(np.float64)
     for place, limb in enumerate(a[-2::-1], start=1):
         value = value + np.ldexp(limb.astype(np.float64), -BITS * place)
-    scaled: NDArray[np.float64] = value * top
+    scaled: NDArray[np.float64] = np.ldexp(value * mantissa, exponent)
     return scaled
 
 

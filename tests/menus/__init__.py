@@ -15,7 +15,8 @@ whole = st.integers(0, 6).map(float)
 real = st.floats(0.0, 1.0)
 tenths = st.integers(0, 30).map(lambda n: 0.1 * n)
 wide = st.floats(-30.0, 30.0).map(lambda e: 10.0**e)
-numbers = st.sampled_from([whole, real, tenths, wide])
+extreme = st.sampled_from([0.0, 5e-324, 1e-300, 1e-10, 1.0, 1e10, 1e290])
+numbers = st.sampled_from([whole, real, tenths, wide, extreme])
 
 
 @st.composite
