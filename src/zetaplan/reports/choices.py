@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from zetaplan._digits import at_most
-from zetaplan._files import write
-from zetaplan.errors import SpecError
 from zetaplan.menus.plan import ChoicePlan
 from zetaplan.reports.charts import curve_chart
+from zetaplan.reports.pages import write_pages
 from zetaplan.reports.tables import with_unit
 from zetaplan.solvers.menus.frontier import choice_frontier
 
@@ -84,24 +82,4 @@ class ChoiceReport:
 
 def write_choice_report(plan: ChoicePlan, path: str | os.PathLike[str], *, file: str) -> tuple[Path, Path]:
     """Write the report as HTML to `path`, and as Markdown beside it. Raises SpecError if `path` cannot be written."""
-    html = Path(path)
-    if html.suffix == ".md":
-        raise SpecError(f"out = {html}: expected a name for the HTML file; the Markdown file is written beside it")
-    report = ChoiceReport(plan, file)
-    texts = {html: rendered(report, "choice.html"), html.with_suffix(".md"): rendered(report, "choice.md")}
-    first, second = (write(target, text) for target, text in texts.items())
-    return first, second
-
-
-def rendered(report: ChoiceReport, template: str) -> str:
-    """The text of the report by one of the templates; whatever comes from a file is escaped."""
-    environment = Environment(
-        loader=PackageLoader("zetaplan.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["cell"] = lambda value: " ".join(str(value).replace("|", "\\|").split())
-    return environment.get_template(template).render(report=report, plan=report.plan)
+    return write_pages(path, "choice", report=ChoiceReport(plan, file), plan=plan)

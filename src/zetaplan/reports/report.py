@@ -12,16 +12,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from zetaplan._files import path_of, write
-from zetaplan.errors import SpecError, require
+from zetaplan.errors import require
 from zetaplan.plans.amounts import in_total, per_layer, shown
 from zetaplan.plans.plan import Plan
 from zetaplan.reports import words
 from zetaplan.reports.baselines import Baseline, baselines
 from zetaplan.reports.charts import curve_chart, gain_chart, heat_chart, plan_chart, scatter_chart
+from zetaplan.reports.pages import rendered, write_pages
 from zetaplan.solvers.frontier import frontier
 
 #: A linear of a decoder layer: the layer's number, and the module's own name.
@@ -179,29 +178,9 @@ def write_report(plan: Plan, path: str | os.PathLike[str], *, file: str = "plan.
         ('report.html', 'report.md')
     """
     require(plan, Plan, "plan", "give what zetaplan.allocate or zetaplan.prune returns")
-    html = path_of(path)
-    if html.suffix == ".md":
-        raise SpecError(f"out = {html}: expected a name for the HTML file; the Markdown file is written next to it")
-    report = Report(plan, file)
-    texts = {html: render(report, "report.html"), html.with_suffix(".md"): render(report, "report.md")}
-    first, second = (write(target, text) for target, text in texts.items())
-    return first, second
+    return write_pages(path, "report", report=Report(plan, file), plan=plan, words=words)
 
 
 def render(report: Report, template: str) -> str:
-    """The text of the report from one of the templates; all text from files is escaped."""
-    environment = Environment(
-        loader=PackageLoader("zetaplan.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["cell"] = _cell
-    return environment.get_template(template).render(report=report, plan=report.plan, words=words)
-
-
-def _cell(value: object) -> str:
-    """The value as text, escaped for a cell of a Markdown table."""
-    return " ".join(str(value).replace("|", "\\|").split())
+    """The text of the report from one of its templates."""
+    return rendered(template, report=report, plan=report.plan, words=words)
