@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +202,21 @@ GOOD = Menu(("q", "k"), (("2", "4"), ("2", "4")), ((9.0, 1.0), (4.0, 1.0)), (((2
 def test_a_menu_that_breaks_a_rule_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         replace(GOOD, **change)
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(Menu)])
+@pytest.mark.parametrize("value", [3, object(), [3], [[3]], [[[object()]]], [["q"], 3]], ids=repr)
+def test_a_field_of_another_type_is_refused_by_name(field: str, value: Any) -> None:
+    full = replace(GOOD, low=((8, 0), (3, 0)), high=((10, 2), (5, 2)), standard_error=((1, 1), (1, 1)))
+    with pytest.raises(SpecError, match=field):
+        replace(full, **{field: value})
+
+
+def test_a_menu_keeps_no_list_that_a_caller_can_change() -> None:
+    losses = [[9.0, 1.0], [4.0, 1.0]]
+    menu = replace(GOOD, losses=losses)  # type: ignore[arg-type]
+    losses[0][0] = -1.0
+    assert menu == GOOD
 
 
 def test_options_with_and_without_intervals_do_not_mix(tmp_path: Path) -> None:

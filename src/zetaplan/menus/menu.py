@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,12 @@ class Menu:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name, (depth, kind) in SHAPES.items():
+            value = getattr(self, name)
+            if value is None and name in INTERVALS:
+                continue
+            object.__setattr__(self, name, _nested(value, depth, kind, name))
+        require(self.provenance, Mapping, "provenance", "give plain JSON values by name")
         _check_budgets(self)
         with_ample = self.choice(_twice_everything(self))  # every rule of a choice holds for its menu
         _check_intervals(self, with_ample.names)
@@ -96,6 +103,33 @@ class Menu:
         return zetaplan.save_menu(self, path)
 
 
+INTERVALS = ("low", "high", "standard_error")
+
+#: How deep the tuples of a field are, and what they hold.
+SHAPES: dict[str, tuple[int, type]] = {
+    "names": (1, str),
+    "options": (2, str),
+    "losses": (2, Real),
+    "costs": (3, Real),
+    "budgets": (1, str),
+    "units": (1, str),
+    "loss_unit": (0, str),
+    **dict.fromkeys(INTERVALS, (2, Real)),
+    "groups": (2, str),
+    "estimator": (0, str),
+}
+
+
+def _nested(value: Any, depth: int, kind: type, name: str) -> Any:
+    """The value as tuples of that depth, so that no caller can change it later."""
+    if depth and isinstance(value, Iterable) and not isinstance(value, str | Mapping):
+        return tuple(_nested(entry, depth - 1, kind, f"{name}[{i}]") for i, entry in enumerate(value))
+    if depth or not isinstance(value, kind):
+        expected = "a sequence" if depth else "a number" if kind is Real else "a string"
+        raise SpecError(f"{name} = {value!r}: expected {expected}, got {type(value).__name__}")
+    return value
+
+
 def _check_budgets(menu: Menu) -> None:
     if not menu.budgets or len(set(menu.budgets)) < len(menu.budgets):
         raise SpecError(f"budgets = {menu.budgets}: expected different names, at least one")
@@ -113,7 +147,7 @@ def _twice_everything(menu: Menu) -> list[float]:
 def _check_intervals(menu: Menu, names: Sequence[str]) -> None:
     if (menu.low is None) != (menu.high is None):
         raise SpecError("low, high: expected both of them, or none")
-    for name in ("low", "high", "standard_error"):
+    for name in INTERVALS:
         column: Column | None = getattr(menu, name)
         if column is None:
             continue

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from zetaplan._files import canonical, write
 from zetaplan.errors import SpecError
 from zetaplan.plans.plan import Plan
 from zetaplan.reports.charts import curve_chart
+from zetaplan.reports.pages import rendered
 from zetaplan.solvers.frontier import frontier
 from zetaplan.spec.instance import Array, Instance
 from zetaplan.spec.solution import Solution
@@ -103,8 +103,7 @@ class Tradeoff:
 
     def html(self) -> str:
         """One self-contained page with the curve and the table."""
-        environment = Environment(loader=PackageLoader("zetaplan.reports"), autoescape=True, undefined=StrictUndefined)
-        return environment.get_template("tradeoff.html").render(found=self)
+        return rendered("tradeoff.html", found=self)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write an .html, .svg, .csv or .json file, by the suffix of the path. Raises SpecError for another suffix."""
