@@ -28,6 +28,7 @@ from zetaplan.errors import SpecError
 from zetaplan.exports import export
 from zetaplan.jobs import pipelines
 from zetaplan.jobs.demo import Demonstration
+from zetaplan.menus.menu import Menu
 from zetaplan.models.apply import Applied, Removal
 from zetaplan.models.pruned_folder import record, save_pruned
 from zetaplan.plans.plan import Plan
@@ -71,6 +72,7 @@ CASES = {
     ),
     "allocate": Case("allocate scores.json -o {out}", ("scores.json",)),
     "prune": Case("prune scores.json -o {out}", ("scores.json",)),
+    "choose": Case("choose menu.json --budget 6 -o {out}", ("menu.json",)),
     "report": Case("report plan.json -o {out}", ("plan.json",), PAGE),
     "export json": Case("export plan.json --to json -o {out}", ("plan.json",)),
     "export csv": Case("export plan.json --to csv -o {out}", ("plan.json",)),
@@ -105,6 +107,7 @@ def worked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plans: dict[str, Pla
     monkeypatch.chdir(tmp_path)
     save_scores(made_scores(), "scores.json")
     plans["allocation"].save("plan.json")
+    Menu(("q", "k"), (("2", "4"), ("2", "4")), ((9, 1), (4, 1)), (((2,), (4,)), ((2,), (4,)))).save("menu.json")
     item = json.dumps({"ctx": "The sky is", "choices": ["blue", "a road"], "gold": 0})
     texts = {"notes.txt": "notes", "other.txt": "other", "items.jsonl": item, "model/config.json": "{}"}
     job = "{model: model, scores: scores.json, plan: {kind: rank}, export: [{to: csv, out: ranks.csv}], out: made}"
