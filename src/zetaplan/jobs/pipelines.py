@@ -62,7 +62,8 @@ def score(model: str, options: ScoreOptions, *, progress: bool, seen: Place = _a
 
     damping = scoring.Damping(value=options.damping, mode=options.damping_mode, scope=options.damping_scope)
     find_curvature(options.curvature)
-    _require_texts([*options.data, *options.held_out], seen)
+    _require_texts("data", options.data, seen)
+    _require_texts("held_out", options.held_out, seen)
     _require_sizes(options.sequences, options.length, options.batch_size)
     device, writes = place_of_this_process(options.device)
     require_device(device)
@@ -104,7 +105,7 @@ def apply(
     if plan.kind.counts != "weights":
         raise SpecError(f"plan: the plan is in {plan.unit}, not sparsity; make one with `zetaplan prune`")
     if calibrated:
-        _require_texts(options.data, seen)
+        _require_texts("data", options.data, seen)
         _require_sizes(options.sequences, options.length)
     loaded = _loaded(model, options, progress, seen)
     text = _text(loaded, options.data, options, seen) if calibrated else None
@@ -122,7 +123,7 @@ def calibrate(model: str, options: CalibrateOptions, *, progress: bool) -> tuple
 
     find_pruner(options.method)
     checked_levels(sorted(options.level))
-    _require_texts(options.data, _as_given)
+    _require_texts("data", options.data, _as_given)
     _require_sizes(options.sequences, options.length)
     loaded = _loaded(model, options, progress, _as_given)
     text = _text(loaded, options.data, options, _as_given)
@@ -148,7 +149,7 @@ def evaluate(model: str, options: EvaluateOptions, *, progress: bool, seen: Plac
     from zetaplan.evaluate import choices
 
     items = _items(options, seen)
-    _require_texts([options.text] if options.text else [], seen)
+    _require_texts("text", [options.text] if options.text else [], seen)
     loaded = _loaded(model, options, progress, seen)
     facts: dict[str, Any] = {
         "schema": "zetaplan.evaluation/1",
@@ -181,8 +182,8 @@ def verify(path: Path) -> Verdict:
     return verdict
 
 
-def _require_texts(names: Sequence[str], seen: Place) -> None:
-    """Raise ScoringError for an unreadable file, before a model is loaded."""
+def _require_texts(argument: str, names: Sequence[str], seen: Place) -> None:
+    """Raise ScoringError for an unreadable file, before a model is loaded. argument : its name in the message."""
     for name in names:
         if name == "pydoc":
             continue
@@ -190,7 +191,7 @@ def _require_texts(names: Sequence[str], seen: Place) -> None:
             with open(seen(name), "rb") as stream:
                 stream.read(1)
         except (OSError, ValueError) as error:
-            raise ScoringError(f"data: cannot read {name}: {reason(error)}; check the path") from error
+            raise ScoringError(f"{argument}: cannot read {name}: {reason(error)}; check the path") from error
 
 
 def _require_sizes(sequences: int, length: int, batch_size: int | None = None) -> None:
