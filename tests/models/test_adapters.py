@@ -181,7 +181,7 @@ def test_what_does_not_fit_is_refused(linear: nn.Linear) -> None:
         mixture(model, ranks)
     with pytest.raises(SpecError, match="takes plans of ranks, this plan counts experts"):
         adapter(model, experts)
-    with pytest.raises(SpecError, match="takes plans of allocation, this is one of pruning"):
+    with pytest.raises(SpecError, match="takes plans of ranks, this plan counts weights"):
         adapter(model, prune(scored(model)))
     with pytest.raises(CertificateError, match="but not of both"):
         mixture(tiny_llama(layers=2), experts)
