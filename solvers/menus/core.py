@@ -16,7 +16,7 @@ from itertools import accumulate, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from zetaplan.solvers.menus.limbs import Limbs, Top, highest, limbs, width
+from zetaplan.solvers.menus.limbs import Limbs, Top, highest, limbs, rounded, width
 from zetaplan.solvers.menus.relaxation import Relaxation
 from zetaplan.spec.menus.choice import EPSILON, Array, Indices, integers, nearest
 
@@ -54,10 +54,9 @@ class Core:
         """The values of the highest limbs' units."""
         return highest(self.units[0], self.parts[0]), highest(self.units[1], self.parts[1])
 
-    @cached_property
-    def unit(self) -> float:
-        """The unit of losses."""
-        return float(self.units[0])
+    def lost(self, units: int) -> float:
+        """A loss in units, a whole number, as a double."""
+        return float(rounded(limbs([units], self.parts[0]), self.tops[0])[0])
 
 
 def core(relaxation: Relaxation, known: Indices, bound: float) -> Core | None:

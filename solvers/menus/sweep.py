@@ -83,7 +83,7 @@ def sweep(core: Core, limits: Limits) -> Swept:
         kept += states.parent.size
         if states.parent.size == 0:
             break
-        if float(best) * core.unit <= limits.enough or limits.reached(kept):
+        if core.lost(best) <= limits.enough or limits.reached(kept):
             return Swept(_traced(core, trail, found), False, kept)
     return Swept(_traced(core, trail, found), True, kept)
 
@@ -113,7 +113,7 @@ def _extended(core: Core, states: _States, t: int) -> _States:
 def _hopeful(core: Core, states: _States, t: int, best: int) -> NDArray[np.bool_]:
     """Those that could become better than the best choice known, once the decisions from t on are made."""
     loss, room = rounded(states.loss, core.tops[0]), rounded(states.room, core.tops[1])
-    goal = float(best - 1) * core.unit
+    goal = core.lost(best - 1)
     keep: NDArray[np.bool_] = ~negative(_plus(states.room, core.roomiest[:, t : t + 1]))
     for multiplier in (float(core.below[t]), float(core.above[t])):
         if multiplier < np.inf:

@@ -37,6 +37,9 @@ def values() -> dict[str, Any]:
     for name, claim in (("optimal", plan), ("wrong", wrong), ("outside", outside)):
         found[f"certificate, {name}"] = zp.certify(instance, claim)
         found[f"exact certificate, {name}"] = zp.certify(instance, claim, exact=True)
+    menus = zp.choice([[3, 1], [2, 0]], costs=[[1, 2], [1, 4]], budget=3)
+    for name, taken in (("optimal", (1, 0)), ("too dear", (1, 1))):
+        found[f"certificate of a choice, {name}"] = zp.certify(menus, replace(zp.solve(menus), choice=np.array(taken)))
     for kind in NEEDS:
         found[f"regret bound, {kind}"] = regret_bound(instance, plan, low=LOW, high=HIGH, kind=kind)
     box = decision_box(instance, LOW, HIGH, False)

@@ -73,12 +73,13 @@ def _line(d: Derivation) -> Iterator[Step]:
         given=_ranges(d.program),
     )
     combined, plain = (sp.expand_log(sp.log(f)) if d.has_powers else f for f in (d.combined_form, d.closed_form))
-    yield Identity(
-        "The decision with its powers combined, which does not overflow where a factor alone would, is the same"
-        + (", by its logarithm:" if d.has_powers else ":"),
-        combined,
-        plain,
-    )
+    if latex(combined) != latex(plain):
+        yield Identity(
+            "The decision with its powers combined, which does not overflow where a factor alone would, is the same"
+            + (", by its logarithm:" if d.has_powers else ":"),
+            combined,
+            plain,
+        )
     moves = sp.diff(d.level, TOTAL_PRICE)
     yield Identity(f"The derivative of the level ${level}$ in $\\pi$", rate(d.level, TOTAL_PRICE), moves)
     way = "negative: the decision, which uses the resource, falls" if d.uses else "positive: the decision rises"

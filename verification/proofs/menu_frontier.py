@@ -9,7 +9,7 @@ from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, P
 fall, rise = sp.symbols("f r", positive=True)
 loss, spent, budget = sp.symbols("F_j C_j B", real=True)
 other, cost = sp.symbols("F C", real=True)
-steep, flat = sp.symbols("lambda lambda'", nonnegative=True)
+steep, flat = sp.symbols(r"lambda \lambda'", nonnegative=True)
 slope = fall / rise
 share = (budget - spent) / rise
 
