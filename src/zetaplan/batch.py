@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from zetaplan.errors import SpecError, require, shown
 from zetaplan.spec.program import Program
 from zetaplan.spec.programs import named
@@ -103,6 +105,8 @@ def _tensor(name: str, values: Any) -> torch.Tensor | None:
 
     if values is None and name in ("lower", "upper"):
         return None
+    if isinstance(values, np.ndarray) and not values.flags.writeable:
+        values = values.copy()  # torch warns of memory that it must not write to
     try:
         return torch.as_tensor(values, dtype=torch.float64).detach()
     except (TypeError, ValueError, OverflowError, RuntimeError):
