@@ -101,16 +101,18 @@ def _exceeds(menus: list[Any], plan: list[int], loss: float) -> bool:
     return bool(other > loss + 1e-9 * abs(loss))
 
 
+def changed(base: Document, path: tuple[Any, ...], value: Any) -> Document:
+    """A copy of the document with another value at one place."""
+    forged = copy.deepcopy(base)
+    place: Any = forged
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    return forged
+
+
 def changed_fields(good: Document, tree: Document, gap: Document) -> Iterator[tuple[str, str, Document]]:
     """(what was done, the condition that names it, the forgery). good : three menus; tree : one with branches."""
-
-    def changed(base: Document, path: tuple[Any, ...], value: Any) -> Document:
-        forged = copy.deepcopy(base)
-        place: Any = forged
-        for key in path[:-1]:
-            place = place[key]
-        place[path[-1]] = value
-        return forged
 
     branch = next(i for i, node in enumerate(tree["proof"]) if isinstance(node, dict))
     node = tree["proof"][branch]

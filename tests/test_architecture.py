@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.checkers import imported
+
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = {"spec", "solvers", "scoring", "verification"}
 MAY_IMPORT = {
@@ -42,19 +44,7 @@ def test_rooms_import_only_what_they_may(room: str) -> None:
 
 
 def test_the_checker_imports_only_the_standard_library() -> None:
-    tree = ast.parse((ROOT / "verification" / "checker.py").read_text())
-    modules = {
-        name.split(".")[0]
-        for node in ast.walk(tree)
-        for name in (
-            [alias.name for alias in node.names]
-            if isinstance(node, ast.Import)
-            else [node.module or ""]
-            if isinstance(node, ast.ImportFrom)
-            else []
-        )
-    }
-    assert modules <= sys.stdlib_module_names
+    assert imported(ROOT / "verification" / "checker.py") <= sys.stdlib_module_names
 
 
 def test_every_package_folder_is_declared() -> None:

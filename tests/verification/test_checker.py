@@ -8,11 +8,9 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,6 +20,7 @@ from hypothesis import strategies as st
 
 import zetaplan as zp
 from tests import mutants
+from tests.checkers import load, verdict
 from tests.mutants import Document
 from zetaplan.verification import checker
 from zetaplan.verification.checker import CertificateError, check_certificate
@@ -261,23 +260,6 @@ def test_runs_alone_with_nothing_but_the_standard_library(tmp_path: Path) -> Non
 
 def test_is_one_short_file() -> None:
     assert len(SOURCE.read_text().splitlines()) <= 200
-
-
-def load(source: str) -> ModuleType:
-    module = ModuleType("mutant")
-    exec(compile(source, "mutant", "exec"), module.__dict__)  # noqa: S102 - our own source, one text replaced
-    return module
-
-
-def verdict(check: Callable[[Any], Any], value: Any) -> object:
-    """True where accepted; the condition where refused; any other error counts as an answer of its own."""
-    try:
-        check(value)
-    except ValueError as refusal:
-        return str(refusal).split(":")[0]
-    except (ArithmeticError, TypeError, LookupError, AttributeError, RecursionError) as crash:
-        return type(crash)
-    return True
 
 
 @pytest.fixture(scope="module")

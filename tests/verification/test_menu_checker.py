@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import ast
-import copy
 import json
 import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,7 +15,8 @@ import pytest
 
 import zetaplan as zp
 from tests import menu_mutants as mutants
-from tests.menu_mutants import Document
+from tests.checkers import imported, load, verdict
+from tests.menu_mutants import Document, changed
 from zetaplan.verification.menus import checker
 from zetaplan.verification.menus.checker import CertificateError, check_certificate
 
@@ -32,12 +29,7 @@ LEAF = {"multipliers": [["0/1"]], "decisions": []}
 
 
 def at(path: tuple[Any, ...], value: Any, base: Document = GOOD) -> Document:
-    forged = copy.deepcopy(base)
-    place: Any = forged
-    for key in path[:-1]:
-        place = place[key]
-    place[path[-1]] = value
-    return forged
+    return changed(base, path, value)
 
 
 def malformed() -> list[tuple[str, str, Any]]:
@@ -198,18 +190,7 @@ def test_runs_alone_with_nothing_but_the_standard_library(tmp_path: Path) -> Non
 
 def test_is_one_short_file_that_imports_the_standard_library_alone() -> None:
     assert len(SOURCE.read_text().splitlines()) <= 200
-    modules = {
-        name.split(".")[0]
-        for node in ast.walk(ast.parse(SOURCE.read_text()))
-        for name in (
-            [alias.name for alias in node.names]
-            if isinstance(node, ast.Import)
-            else [node.module or ""]
-            if isinstance(node, ast.ImportFrom)
-            else []
-        )
-    }
-    assert modules <= sys.stdlib_module_names
+    assert imported(SOURCE) <= sys.stdlib_module_names
 
 
 def test_a_proof_is_short() -> None:
@@ -220,23 +201,6 @@ def test_a_proof_is_short() -> None:
             decisions = [k for stage in stages for k in stage["decisions"]]
             assert len(set(decisions)) == len(decisions) <= len(document["menus"]), name
             assert len(stages) <= 2 + 2 * math.log(len(document["menus"]) + 1, 1.5), name
-
-
-def load(source: str) -> ModuleType:
-    module = ModuleType("mutant")
-    exec(compile(source, "mutant", "exec"), module.__dict__)  # noqa: S102 - our own source, one text replaced
-    return module
-
-
-def verdict(check: Callable[[Any], Any], value: Any) -> object:
-    """True where accepted; the condition where refused; any other error counts as an answer of its own."""
-    try:
-        check(value)
-    except ValueError as refusal:
-        return str(refusal).split(":")[0]
-    except (ArithmeticError, TypeError, LookupError, AttributeError, RecursionError, OSError) as crash:
-        return type(crash)
-    return True
 
 
 @pytest.fixture(scope="module")
