@@ -10,7 +10,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from zetaplan.errors import SpecError, require
+from zetaplan.errors import SpecError, require, shown
 from zetaplan.spec.menus.choice import Choice
 from zetaplan.spec.menus.declare import NONE, choice
 from zetaplan.spec.menus.given import read_budgets
@@ -126,7 +126,7 @@ def _nested(value: Any, depth: int, kind: type, name: str) -> Any:
         return tuple(_nested(entry, depth - 1, kind, f"{name}[{i}]") for i, entry in enumerate(value))
     if depth or not isinstance(value, kind):
         expected = "a sequence" if depth else "a number" if kind is Real else "a string"
-        raise SpecError(f"{name} = {value!r}: expected {expected}, got {type(value).__name__}")
+        raise SpecError(f"{name} = {shown(value)}: expected {expected}, got {type(value).__name__}")
     return value
 
 
