@@ -19,7 +19,8 @@ from zetaplan.cli.app import app
 from zetaplan.errors import ScoringError, SpecError
 from zetaplan.models.apply import apply_pruning, mismatches, prune_blocks
 from zetaplan.models.pruners import find_pruner, pruner_names
-from zetaplan.models.pruners.sparsegpt import DAMPING, WIDTH, SparseGPT
+from zetaplan.models.inverse_hessian import DAMPING
+from zetaplan.models.pruners.sparsegpt import WIDTH, SparseGPT
 from zetaplan.plans.planner import allocate, prune
 from zetaplan.scoring import score
 from zetaplan.scoring.model.blocks import layer_blocks

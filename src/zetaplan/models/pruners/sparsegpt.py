@@ -1,12 +1,11 @@
 """SparseGPT: columns are pruned from left to right, each by the optimal brain surgeon (Frantar & Alistarh 2023,
 "SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot", arXiv 2301.00774).
 
-With H = X'X + damping I and C_j = (H_{j:, j:})^-1, removing w_j costs w_j^2 / (2 [C_j]_00) and changes the columns
-right of it by -(w_j / [C_j]_00) [C_j]_0,: . The upper Cholesky factor U of H^-1 = U'U contains both: [C_j]_00 = U_jj^2
-and [C_j]_0,: = U_jj U_j,j: . The weights to remove are chosen for `WIDTH` columns at a time, over all rows together.
-Their number keeps the removed share of the columns so far at count / (out * in) to within one weight. The weights of an
-input that is zero at every token have no effect on the text. All of them are set to zero, and among `WIDTH` columns
-they are removed first.
+With the factor U of `zetaplan.models.inverse_hessian`, removing w_j costs w_j^2 / (2 U_jj^2) and changes the columns
+right of it by -(w_j / U_jj) U_j,j: . The weights to remove are chosen for `WIDTH` columns at a time, over all rows
+together. Their number keeps the removed share of the columns so far at count / (out * in) to within one weight. The
+weights of an input that is zero at every token have no effect on the text. All of them are set to zero, and among
+`WIDTH` columns they are removed first.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from zetaplan.errors import ScoringError
+from zetaplan.models.inverse_hessian import inverse_factor
 from zetaplan.models.pruners import GROUP, Pruner, smallest, smallest_of_group
 
-#: Columns whose removals are chosen together, and damping as a share of the mean diagonal of H: as in the paper.
-WIDTH, DAMPING = 128, 0.01
+#: Columns whose removals are chosen together: as in the paper.
+WIDTH = 128
 
 
 class SparseGPT(Pruner):
@@ -45,27 +44,6 @@ class SparseGPT(Pruner):
             removed[:, start:stop] = smallest_of_group(scores) if groups else smallest(scores, share)
             _sweep(left, removed, factor, start, stop)
         return left, removed
-
-
-def inverse_factor(gram: Tensor) -> Tensor:
-    """U, upper triangular, with U'U = (X'X + damping I)^-1; computed in float64.
-
-    An input that is always zero gets the mean diagonal entry of the others (1 if there are none), so that it does not
-    change the damping of the others; it is independent of all others for every entry.
-
-    Raises:
-        ScoringError: X'X is not positive definite to rounding.
-    """
-    damped = gram.to(torch.float64, copy=True)
-    diagonal = damped.diagonal()
-    live = diagonal[diagonal > 0]
-    diagonal[diagonal == 0] = live.mean() if len(live) else 1.0
-    diagonal.add_(DAMPING * diagonal.mean())
-    lower, failed = torch.linalg.cholesky_ex(damped)
-    if failed:
-        raise ScoringError("batches: the inputs of this linear overflow or are not finite; calibrate in float32")
-    factor: Tensor = torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True)
-    return factor.to(gram)
 
 
 def _sweep(left: Tensor, removed: Tensor, factor: Tensor, start: int, stop: int) -> None:

@@ -1,0 +1,90 @@
+"""Menus of formats: which matrices of a model belong to every block, and what a plan stores each of them as."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, JsonValue, ValidationError
+
+from zetaplan._records import Record, Whole, first_error
+from zetaplan.errors import SpecError
+from zetaplan.menus.menu import Menu
+
+if TYPE_CHECKING:
+    from zetaplan.menus.plan import ChoicePlan
+
+
+class Weight(Record):
+    """A matrix, or a stack of matrices, of a model.
+
+    name : of the parameter. module : of the module that owns it. layer : the decoder layer, "" outside of them.
+    count, rows, columns : `count` matrices (rows, columns), the columns being the inputs. transposed : stored as
+    (columns, rows).
+    """
+
+    name: str
+    module: str
+    layer: str = ""
+    count: int = Field(default=1, ge=1)
+    rows: int = Field(ge=1)
+    columns: int = Field(ge=1)
+    transposed: bool = False
+
+    @property
+    def numel(self) -> int:
+        """The number of weights."""
+        return self.count * self.rows * self.columns
+
+
+class BitsFacts(Record):
+    """The provenance of a menu of formats.
+
+    weights : the matrices of every block, which all take the block's format. others : the number of entries of every
+    parameter that keeps its format, by name. head : the matrix that computes the logits. stored_as : how many tensors
+    the source stores in which quantised format. cells : a count of the blocks' evaluations. measured : facts of the
+    estimator and its text.
+    """
+
+    decides: Literal["bits"] = "bits"
+    model: str
+    model_sha256: str
+    architecture: str = ""
+    weights: dict[str, tuple[Weight, ...]]
+    others: dict[str, Whole] = Field(default_factory=dict)
+    head: str = ""
+    embedding: str = ""
+    stored_as: dict[str, Whole] = Field(default_factory=dict)
+    runtime: str | None = Field(None, description="The runtime whose rules and sizes the menu follows.")
+    measured: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @property
+    def numel(self) -> int:
+        """The number of weights that the menu covers."""
+        return sum(weight.numel for _, weight in self.items())
+
+    def items(self) -> Iterator[tuple[str, Weight]]:
+        """(block, matrix) in the order of the menu."""
+        return ((block, weight) for block, members in self.weights.items() for weight in members)
+
+
+def bits_facts(menu: Menu) -> BitsFacts:
+    """The facts of a menu of formats. Raises SpecError if the menu decides something else."""
+    if menu.provenance.get("decides") != "bits":
+        raise SpecError(
+            "menu: it does not state which matrices its blocks hold, so it decides no formats; "
+            "make one with `zetaplan measure MODEL --for bits`"
+        )
+    try:
+        facts = BitsFacts.model_validate(dict(menu.provenance), strict=False)
+    except ValidationError as error:
+        raise SpecError(f"menu: provenance.{first_error(error)}") from error
+    if set(facts.weights) != set(menu.names):
+        raise SpecError("menu: provenance.weights: expected the blocks of the menu")
+    return facts
+
+
+def formats_of(plan: ChoicePlan) -> dict[str, str]:
+    """The label of the format of every matrix of the plan, by the name of its parameter."""
+    facts, taken = bits_facts(plan.menu), plan.taken
+    return {weight.name: taken[block] for block, weight in facts.items()}

@@ -1,0 +1,101 @@
+"""Integer codes with one scale, and one zero point or none, for every group of neighbouring columns.
+
+A group w_1..w_g of a row is stored as integers q in [0, 2^b - 1] with w ~ scale (q - zero). The symmetric form has the
+fixed zero 2^(b-1). Scales are stored in float16 and rounded before the codes are computed, so that the codes belong to
+the stored scale.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zetaplan.errors import ScoringError
+from zetaplan.models.quantizers import Quantizer
+
+SCALE = torch.float16
+WORD = 32  # codes are packed into words of 32 bits; a code never crosses the end of a word
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """A stored matrix: q (rows, columns), zero (rows, groups) from 0 to 2^bits - 1; scale (rows, groups), float16."""
+
+    q: Tensor
+    scale: Tensor
+    zero: Tensor
+
+    @property
+    def values(self) -> Tensor:
+        """scale (q - zero), (rows, columns), float32."""
+        rows, groups = self.scale.shape
+        steps = self.q.view(rows, groups, -1).float() - self.zero.float()[..., None]
+        return (steps * self.scale.float()[..., None]).reshape(rows, -1)
+
+
+@dataclass(frozen=True)
+class Integer(Quantizer):
+    """bits : of a code, 2 to 8. group : columns that share a scale; 0 for the whole row. symmetric : no zero points."""
+
+    bits: int
+    group: int
+    symmetric: bool
+
+    def obstacle(self, rows: int, columns: int) -> str:
+        if self.group and columns % self.group:
+            return f"{columns} columns are no multiple of its group of {self.group}"
+        return ""
+
+    def size(self, rows: int, columns: int) -> int:
+        """Packed codes, float16 scales and, if asymmetric, packed zero points."""
+        per_word = WORD // self.bits
+        groups = self.groups(columns)
+        codes = rows * _words(columns, per_word)
+        zeros = 0 if self.symmetric else _words(rows, per_word) * groups
+        return (codes + zeros) * WORD // 8 + rows * groups * SCALE.itemsize
+
+    def groups(self, columns: int) -> int:
+        """The number of scales of a row."""
+        return columns // self.group if self.group else 1
+
+    def grid(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale, in float16, and zero point of groups (..., g), both (...)."""
+        levels = 2**self.bits - 1
+        if self.symmetric:
+            scale = self._stored(weight.abs().amax(-1) * 2 / levels)
+            return scale, torch.full_like(scale, 2 ** (self.bits - 1), dtype=torch.uint8)
+        low, high = weight.amin(-1).clamp(max=0), weight.amax(-1).clamp(min=0)
+        scale = self._stored((high - low) / levels)
+        return scale, (-low / scale.float()).round().clamp(0, levels).to(torch.uint8)
+
+    def code(self, weight: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
+        """The nearest codes of weights; scale and zero broadcast to them."""
+        return ((weight / scale.float()).round() + zero.float()).clamp(0, 2**self.bits - 1).to(torch.uint8)
+
+    def codes(self, weight: Tensor, gram: Tensor | None = None) -> Codes:
+        """The stored matrix, by rounding to the nearest code."""
+        grouped = weight.float().reshape(len(weight), self.groups(weight.shape[1]), -1)
+        scale, zero = self.grid(grouped)
+        return Codes(self.code(grouped, scale[..., None], zero[..., None]).view_as(weight), scale, zero)
+
+    def rounded(self, weight: Tensor, gram: Tensor | None = None) -> Tensor:
+        return self.codes(weight, gram).values
+
+    def _stored(self, scale: Tensor) -> Tensor:
+        info = torch.finfo(SCALE)
+        if (scale > info.max).any():
+            raise ScoringError(f"format {self.label}: a weight is too large for a scale in float16; use bf16")
+        return scale.clamp(min=info.tiny).to(SCALE)
+
+
+def parsed(label: str, prefix: str) -> tuple[int, int, bool] | None:
+    """Bits, group and symmetry of a label such as PREFIX4-g64-asym."""
+    found = re.fullmatch(rf"{prefix}([2-8])(?:-g([1-9]\d{{0,5}}))?(-asym)?", label, re.ASCII)
+    return (int(found[1]), int(found[2] or 0), found[3] is None) if found else None
+
+
+def _words(codes: int, per_word: int) -> int:
+    return -(-codes // per_word)

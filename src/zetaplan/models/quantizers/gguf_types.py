@@ -1,0 +1,51 @@
+"""The GGUF types that the package gguf can quantise, by its own code: q4_0, q4_1, q5_0, q5_1, q8_0 and mxfp4."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from zetaplan.errors import ScoringError
+from zetaplan.models.quantizers._gguf import Blockwise
+
+LABELS = ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "mxfp4")
+FORMS = ", ".join(LABELS)
+
+
+@dataclass(frozen=True)
+class GGUFType(Blockwise):
+    def packed(self, weight: Tensor) -> NDArray[np.uint8]:
+        """The stored rows, (rows, bytes of a row)."""
+        quants = _quants(self.label)
+        stored: NDArray[np.uint8] = quants.quantize(weight.detach().float().cpu().numpy(), _type(self.label))
+        return stored
+
+    def rounded(self, weight: Tensor, gram: Tensor | None = None) -> Tensor:
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = _quants(self.label).dequantize(self.packed(weight), _type(self.label))
+        if not np.isfinite(values).all():
+            raise ScoringError(f"format {self.label}: a weight is too large for its scales; use bf16 or f32")
+        return torch.from_numpy(values).to(weight.device)
+
+
+def parse(label: str) -> GGUFType | None:
+    return GGUFType(label) if label in LABELS else None
+
+
+def _type(label: str) -> Any:
+    from gguf import GGMLQuantizationType
+
+    return GGMLQuantizationType[label.upper()]
+
+
+def _quants(label: str) -> Any:
+    try:
+        from gguf import quants
+    except ImportError as error:
+        raise ScoringError(f"format {label}: it needs pip install 'zetaplan[gguf]'") from error
+    return quants

@@ -1,0 +1,75 @@
+"""The weight matrices of a model that can be quantised: linears of the decoder layers, experts, embedding and head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from zetaplan.menus.bits import Weight
+from zetaplan.scoring.model.blocks import Block, partition
+
+
+def matrices(model: nn.Module, weight: Weight) -> Tensor:
+    """(count, rows, columns): a view of the parameter, without gradient."""
+    stored = model.get_parameter(weight.name).detach()
+    stored = stored if stored.ndim == 3 else stored[None]
+    return stored.mT if weight.transposed else stored
+
+
+def weights(model: nn.Module) -> tuple[Weight, ...]:
+    """The matrices of the model in its order, each once: tied ones under the name of the first."""
+    known: dict[int, Weight] = {}
+    for weight in (*_embeddings(model), *_linears(model)):
+        known.setdefault(id(model.get_parameter(weight.name)), weight)
+    order = {name: place for place, (name, _) in enumerate(model.named_parameters())}
+    return tuple(sorted(known.values(), key=lambda weight: order[weight.name]))
+
+
+def others(model: nn.Module) -> dict[str, int]:
+    """The number of entries of every parameter that is no matrix of `weights`, by name: norms, biases, convolutions."""
+    known = {weight.name for weight in weights(model)}
+    return {name: p.numel() for name, p in model.named_parameters() if name not in known}
+
+
+def head_of(model: nn.Module) -> str:
+    """The name of the matrix that computes the logits; that of the embedding where they are tied."""
+    named = {id(p): name for name, p in model.named_parameters()}
+    head = getattr(model, "get_output_embeddings", lambda: None)()
+    found = getattr(head, "weight", None)
+    return named.get(id(found), "")
+
+
+def _embeddings(model: nn.Module) -> Iterator[Weight]:
+    names = {id(module): name for name, module in model.named_modules()}
+    for get in ("get_input_embeddings", "get_output_embeddings"):
+        module = getattr(model, get, lambda: None)()
+        stored = getattr(module, "weight", None)
+        if isinstance(module, nn.Module) and isinstance(stored, nn.Parameter) and stored.ndim == 2:
+            rows, columns = stored.shape
+            name = names[id(module)]
+            yield Weight(name=f"{name}.weight", module=name, rows=rows, columns=columns)
+
+
+def _linears(model: nn.Module) -> Iterator[Weight]:
+    for block in partition(model, "layers"):
+        for name, module in block.modules.items():
+            yield from _matrices(block, name, module)
+
+
+def _matrices(block: Block, name: str, module: nn.Module) -> Iterator[Weight]:
+    linear = isinstance(module, nn.Linear | Conv1D)
+    transposed = isinstance(module, Conv1D) or bool(getattr(module, "is_transposed", False))
+    for key, stored in module.named_parameters(recurse=False):
+        if stored.ndim == (2 if linear else 3) and (not linear or key == "weight"):
+            rows, columns = stored.shape[-2:][:: -1 if transposed else 1]
+            yield Weight(
+                name=f"{name}.{key}",
+                module=name,
+                layer=block.name,
+                count=1 if linear else len(stored),
+                rows=rows,
+                columns=columns,
+                transposed=transposed,
+            )
