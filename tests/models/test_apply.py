@@ -18,8 +18,8 @@ from tests.tiny_models import in_float64, tiny_gpt2, tiny_llama, tiny_llama_dir
 from zetaplan.cli.app import app
 from zetaplan.errors import ScoringError, SpecError
 from zetaplan.models.apply import apply_pruning, mismatches, prune_blocks
-from zetaplan.models.pruners import find_pruner, pruner_names
 from zetaplan.models.inverse_hessian import DAMPING
+from zetaplan.models.pruners import find_pruner, pruner_names
 from zetaplan.models.pruners.sparsegpt import WIDTH, SparseGPT
 from zetaplan.plans.planner import allocate, prune
 from zetaplan.scoring import score

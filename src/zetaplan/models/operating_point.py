@@ -20,7 +20,7 @@ from zetaplan.scoring.text.sequences import IGNORED, Batch
 class Reading:
     """Means over the labelled tokens of every sequence, nats per token.
 
-    divergence : (N,) Kullback-Leibler divergence of the changed model from the unchanged one. loss : (N,) cross-entropy.
+    divergence : (N,) Kullback-Leibler divergence from the unchanged model. loss : (N,) cross-entropy.
     """
 
     divergence: NDArray[np.float64]
