@@ -28,9 +28,11 @@ from .evaluate.choices import multiple_choice as multiple_choice
 from .evaluate.perplexity import perplexity as perplexity
 from .exports import Export as Export
 from .exports import export as export
+from .measuring.measure import measure as measure
 from .menus.menu import Menu as Menu
 from .menus.plan import ChoicePlan as ChoicePlan
 from .menus.planner import choose as choose
+from .menus.quantize import quantize as quantize
 from .models.adapters import MixtureOfLoRA as MixtureOfLoRA
 from .models.adapters import adapter as adapter
 from .models.adapters import mixture as mixture
@@ -137,6 +139,7 @@ __all__ = [
     "load_plan",
     "load_scores",
     "loss_curves",
+    "measure",
     "mixture",
     "multiple_choice",
     "perplexity",
@@ -147,6 +150,7 @@ __all__ = [
     "precision",
     "prune",
     "pruning",
+    "quantize",
     "read_sequences",
     "regret",
     "regret_bound",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from zetaplan._records import Record
 
@@ -81,6 +82,49 @@ class CalibrateOptions(Record):
     level: tuple[float, ...] = Field((0.5, 0.7), min_length=1, description="Sparsity of a pruned layer; repeatable.")
     device: str = Field("cpu", description=DEVICE)
     dtype: str | None = Field(None, description=DTYPE)
+
+
+class MeasureOptions(Record):
+    """Options of measuring a menu on a model."""
+
+    decides: Literal["bits"] = Field("bits", description="What the options of the menu are: bits, formats of weights.")
+    formats: str = Field("q4_0,q5_0,q8_0", description="Formats, separated by commas; see `zetaplan list quantizers`.")
+    blocks: Literal["layers", "fused", "modules"] = Field(
+        "layers", description="Blocks: decoder layers, linears that are stored together, or single linears."
+    )
+    estimator: str = Field("measured", description="Estimator of the losses; see `zetaplan list estimators`.")
+    data: tuple[str, ...] = Field(("pydoc",), min_length=1, description=f"Text for the losses. {TEXTS}")
+    field: str | None = Field(
+        None, description="Field of a record that holds its text; text, ctx or sentence1 if not given."
+    )
+    sequences: int = Field(8, description="Number of sequences of the text.")
+    length: int = Field(128, description="Tokens per sequence.")
+    calibration: tuple[str, ...] = Field(
+        (), description="Calibration text of GPTQ; the text for the losses if not given. Repeatable."
+    )
+    check: bool = Field(False, description="Measure whole models too, and compare them with the sums of the losses.")
+    seed: int = Field(0, ge=0, description="Seed of random draws.")
+    device: str = Field("cpu", description=DEVICE)
+    dtype: str | None = Field(None, description=DTYPE)
+
+
+class QuantizeOptions(Record):
+    """Options of choosing the format of every block."""
+
+    bits_per_weight: float | None = Field(
+        None, description="Average bits of the weights that can be quantised, scales included."
+    )
+    bytes: str | None = Field(None, description="Size of all tensors of the file, such as 90MB.")
+    fits: str | None = Field(None, description="Memory for all tensors and the cache, such as 8GB.")
+    context: int = Field(0, ge=0, description="Tokens of the cache of keys and values; with --fits.")
+    kv: Literal["f32", "f16", "bf16", "q8_0", "q4_0"] = Field("f16", description="Numbers of the cache; with --fits.")
+    runtime: str | None = Field(
+        None, description="Program that loads the model; see `zetaplan list runtimes`. llama.cpp or vllm if not given."
+    )
+    time_limit: float = Field(
+        math.inf, ge=0, description="Seconds of the search; then the best plan so far is taken, with its proved gap."
+    )
+    model_config = ConfigDict(allow_inf_nan=True)
 
 
 class ExportOptions(Record):

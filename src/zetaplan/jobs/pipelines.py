@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from zetaplan._files import reason
 from zetaplan.errors import CertificateError, ScoringError, SpecError
-from zetaplan.jobs.options import ApplyOptions, CalibrateOptions, EvaluateOptions, ScoreOptions
+from zetaplan.jobs.options import ApplyOptions, CalibrateOptions, EvaluateOptions, MeasureOptions, ScoreOptions
 
 if TYPE_CHECKING:
     from zetaplan.documents.verify import Verdict
     from zetaplan.evaluate.choices import Item
+    from zetaplan.menus.menu import Menu
     from zetaplan.models.calibrate import LossCurves
     from zetaplan.plans.plan import Plan
     from zetaplan.scoring import LoadedModel, Scores, Sequences
@@ -144,6 +145,33 @@ def calibrate(model: str, options: CalibrateOptions, *, progress: bool) -> tuple
 
 
 @_hushed
+def measure(model: str, options: MeasureOptions, *, progress: bool) -> Menu:
+    """The menu of a model."""
+    from zetaplan.measuring.estimators import find_estimator
+    from zetaplan.measuring.measure import measure as measured
+    from zetaplan.models.quantizers import find_quantizer
+
+    formats = [label.strip() for label in options.formats.split(",") if label.strip()]
+    for label in formats:
+        find_quantizer(label)
+    find_estimator(options.estimator)
+    _require_texts("data", (*options.data, *options.calibration), _as_given)
+    _require_sizes(options.sequences, options.length)
+    loaded = _loaded(model, options, progress, _as_given)
+    return measured(
+        loaded,
+        formats,
+        _text(loaded, options.data, options, _as_given),
+        blocks=options.blocks,
+        estimator=options.estimator,
+        calibration=_text(loaded, options.calibration, options, _as_given) if options.calibration else None,
+        check=options.check,
+        seed=options.seed,
+        progress=progress,
+    )
+
+
+@_hushed
 def evaluate(model: str, options: EvaluateOptions, *, progress: bool, seen: Place = _as_given) -> dict[str, Any]:
     """Perplexity and accuracy of a model, as plain values with an entry per window and item."""
     from zetaplan.evaluate import choices
@@ -217,7 +245,10 @@ def require_device(device: str) -> None:
 
 
 def _loaded(
-    model: str, options: ApplyOptions | CalibrateOptions | EvaluateOptions, progress: bool, seen: Place
+    model: str,
+    options: ApplyOptions | CalibrateOptions | EvaluateOptions | MeasureOptions,
+    progress: bool,
+    seen: Place,
 ) -> LoadedModel:
     from zetaplan.scoring import load_model
 
@@ -226,7 +257,10 @@ def _loaded(
 
 
 def _text(
-    loaded: LoadedModel, data: Sequence[str], options: ScoreOptions | ApplyOptions | CalibrateOptions, seen: Place
+    loaded: LoadedModel,
+    data: Sequence[str],
+    options: ScoreOptions | ApplyOptions | CalibrateOptions | MeasureOptions,
+    seen: Place,
 ) -> Sequences:
     from zetaplan.scoring import read_sequences
 
