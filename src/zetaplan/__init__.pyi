@@ -25,6 +25,7 @@ from .errors import SolverError as SolverError
 from .errors import SpecError as SpecError
 from .errors import ZetaplanError as ZetaplanError
 from .evaluate.choices import multiple_choice as multiple_choice
+from .evaluate.divergence import divergence as divergence
 from .evaluate.perplexity import perplexity as perplexity
 from .exports import Export as Export
 from .exports import export as export
@@ -128,6 +129,7 @@ __all__ = [
     "choice",
     "choose",
     "constants",
+    "divergence",
     "exact_optimum",
     "exponential_allocation",
     "export",

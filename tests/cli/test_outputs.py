@@ -67,8 +67,8 @@ CASES = {
     ),
     "calibrate": Case("calibrate model --data notes.txt -o {out}", ("notes.txt", "model/config.json")),
     "evaluate": Case(
-        "evaluate model --text notes.txt --choices items.jsonl -o {out}",
-        ("notes.txt", "items.jsonl", "model/config.json"),
+        "evaluate model --text notes.txt --choices items.jsonl --against dense -o {out}",
+        ("notes.txt", "items.jsonl", "model/config.json", "dense/config.json"),
     ),
     "allocate": Case("allocate scores.json -o {out}", ("scores.json",)),
     "prune": Case("prune scores.json -o {out}", ("scores.json",)),
@@ -110,6 +110,7 @@ def worked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plans: dict[str, Pla
     Menu(("q", "k"), (("2", "4"), ("2", "4")), ((9, 1), (4, 1)), (((2,), (4,)), ((2,), (4,)))).save("menu.json")
     item = json.dumps({"ctx": "The sky is", "choices": ["blue", "a road"], "gold": 0})
     texts = {"notes.txt": "notes", "other.txt": "other", "items.jsonl": item, "model/config.json": "{}"}
+    texts["dense/config.json"] = "{}"
     job = "{model: model, scores: scores.json, plan: {kind: rank}, export: [{to: csv, out: ranks.csv}], out: made}"
     for name, text in {**texts, "job.yaml": job}.items():
         write(name, text)
@@ -207,6 +208,10 @@ def test_the_markdown_beside_a_report_is_an_output_too() -> None:
         ("evaluate: {text: made/plan.json}, out: made", "is the input"),
         ("evaluate: {choices: items.jsonl, lm_eval: made, text: made/choices.jsonl}, out: made", "is the input"),
         ("export: [{to: csv, out: ../model/config.json}], out: made", "is a part of the input"),
+        (
+            "evaluate: {text: notes.txt, against: dense}, export: [{to: csv, out: ../dense/config.json}], out: made",
+            "is a part of the input",
+        ),
     ],
 )
 def test_no_job_writes_over_what_it_reads(job: str, said: str) -> None:

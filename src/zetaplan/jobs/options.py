@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
 from zetaplan._records import Record
+
+Place = Callable[[str], str]  # the path of a file or a model that an option names
 
 TEXTS = "Text file, file of records (.jsonl, .json), or 'pydoc' for Python's own help texts; repeatable."
 DEVICE = "Device to compute on: cpu, cuda, cuda:1, mps."
@@ -145,6 +148,10 @@ class EvaluateOptions(Record):
         None,
         description="Multiple-choice items, a .jsonl file with ctx (or sentence1, sentence2), choices, 0-based gold.",
     )
+    against: str | None = Field(
+        None,
+        description="Dense model (as MODEL: a folder, file or name), for the divergence of MODEL from it on the text.",
+    )
     length: int = Field(1024, description="Tokens per window.")
     stride: int | None = Field(
         None, description="Tokens between windows, below length; half the length if not given. Every token counts once."
@@ -160,6 +167,8 @@ class EvaluateOptions(Record):
 
     @model_validator(mode="after")
     def _something(self) -> Self:
+        if self.against is not None and self.text is None:
+            raise ValueError("against: measures the divergence on a text; give text")
         if self.text is None and self.choices is None:
             raise ValueError("text and choices: give at least one of the two")
         if self.lm_eval is not None and self.choices is None:
@@ -170,3 +179,8 @@ class EvaluateOptions(Record):
     def files(self) -> tuple[str, ...]:
         """The input files."""
         return tuple(file for file in (self.text, self.choices) if file is not None)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The input files, and the dense model."""
+        return self.files if self.against is None else (*self.files, self.against)

@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from zetaplan._files import reason
 from zetaplan.errors import CertificateError, ScoringError, SpecError
-from zetaplan.jobs.options import ApplyOptions, CalibrateOptions, EvaluateOptions, MeasureOptions, ScoreOptions
+from zetaplan.jobs.options import ApplyOptions, CalibrateOptions, EvaluateOptions, MeasureOptions, Place, ScoreOptions
 
 if TYPE_CHECKING:
     from zetaplan.documents.verify import Verdict
-    from zetaplan.evaluate.choices import Item
     from zetaplan.menus.menu import Menu
     from zetaplan.models.calibrate import LossCurves
     from zetaplan.plans.plan import Plan
     from zetaplan.scoring import LoadedModel, Scores, Sequences
 
-Place = Callable[[str], str]
 Step = TypeVar("Step", bound=Callable[..., Any])
 
 
@@ -173,11 +171,13 @@ def measure(model: str, options: MeasureOptions, *, progress: bool) -> Menu:
 
 @_hushed
 def evaluate(model: str, options: EvaluateOptions, *, progress: bool, seen: Place = _as_given) -> dict[str, Any]:
-    """Perplexity and accuracy of a model, as plain values with an entry per window and item."""
+    """Perplexity, divergence and accuracy of a model, as plain values with an entry per window and item."""
     from zetaplan.evaluate import choices
+    from zetaplan.jobs import evaluation
 
-    items = _items(options, seen)
+    items = evaluation.items(options, seen)
     _require_texts("text", [options.text] if options.text else [], seen)
+    evaluation.dense_id(options, seen)
     loaded = _loaded(model, options, progress, seen)
     facts: dict[str, Any] = {
         "schema": "zetaplan.evaluation/1",
@@ -185,7 +185,7 @@ def evaluate(model: str, options: EvaluateOptions, *, progress: bool, seen: Plac
         "model_sha256": loaded.sha256,
     }
     if options.text:
-        facts["perplexity"] = _perplexity(loaded, Path(seen(options.text)), options, progress)
+        facts |= evaluation.on_text(loaded, Path(seen(options.text)), options, progress, seen)
     if options.choices:
         answers = choices.multiple_choice(loaded, items, progress=progress)
         where = {"choices": options.choices, "template": options.template}
@@ -290,20 +290,3 @@ def _held_out(loaded: LoadedModel, options: ScoreOptions, seen: Place) -> Sequen
     return sequences_between(
         files, loaded.tokenizer, sequences=options.sequences, length=options.length, field=_field(options, files)
     )
-
-
-def _items(options: EvaluateOptions, seen: Place) -> tuple[Item, ...]:
-    from zetaplan.evaluate.choices import read_items
-
-    if options.choices is None:
-        return ()
-    return read_items(seen(options.choices), template=options.template, limit=options.items, field=options.field)
-
-
-def _perplexity(loaded: LoadedModel, text: Path, options: EvaluateOptions, progress: bool) -> dict[str, Any]:
-    from zetaplan.evaluate import perplexity as evaluation
-
-    ids = evaluation.read_tokens(text, loaded.tokenizer, field=options.field)[: options.tokens]
-    stride = options.length // 2 if options.stride is None else options.stride
-    found = evaluation.perplexity(loaded, ids, length=options.length, stride=stride, progress=progress)
-    return evaluation.perplexity_facts(found) | {"text": text.name}
