@@ -2,6 +2,7 @@
 
 from .batch import BatchSolution as BatchSolution
 from .batch import solve_batch as solve_batch
+from .bits.quantize import quantize as quantize
 from .documents.choices import load_choice as load_choice
 from .documents.choices import load_menu as load_menu
 from .documents.choices import save_choice as save_choice
@@ -33,7 +34,6 @@ from .measuring.measure import measure as measure
 from .menus.menu import Menu as Menu
 from .menus.plan import ChoicePlan as ChoicePlan
 from .menus.planner import choose as choose
-from .menus.quantize import quantize as quantize
 from .models.adapters import MixtureOfLoRA as MixtureOfLoRA
 from .models.adapters import adapter as adapter
 from .models.adapters import mixture as mixture

@@ -39,8 +39,8 @@ def quantize(
 
     `head` and `embedding` name the blocks that hold them, for --pin, --forbid and --floor.
     """
+    from zetaplan.bits import quantize as planner
     from zetaplan.documents.choices import choice_document, load_menu, save_choice
-    from zetaplan.menus import quantize as planner
     from zetaplan.reports.tables import choice_table
 
     claim([Output(out, begins(rb'\{\s*"schema": "zetaplan\.plan/2"'))], [menu], force=force)
@@ -70,8 +70,8 @@ def _bytes(argument: str, text: str | None) -> float | None:
 
 def _summary(plan: ChoicePlan) -> str:
     """Loss, proof, bytes and the two averages, and what every format takes."""
+    from zetaplan.bits.sizes import sizes_of
     from zetaplan.menus.bits import bits_facts
-    from zetaplan.menus.sizes import sizes_of
 
     sizes, facts = sizes_of(plan), bits_facts(plan.menu)
     proved = "proved optimal for this menu" if plan.optimal else f"within {at_most(plan.gap)} of the best possible"

@@ -21,7 +21,6 @@ from zetaplan.errors import CertificateError, SpecError, ZetaplanError, require
 from zetaplan.menus import readers
 from zetaplan.menus.menu import Column, Menu
 from zetaplan.menus.plan import ChoicePlan
-from zetaplan.menus.quantize import budget_of
 from zetaplan.spec.menus.answer import ChoiceSolution, ChoiceStatus
 from zetaplan.spec.menus.choice import Choice
 from zetaplan.verification.menus.proof import statement
@@ -245,6 +244,8 @@ def _links(document: ChoiceFile, plan: ChoicePlan) -> Iterator[Check]:
     same = document.gap == proof.gap and document.status == ("optimal" if proof.gap == 0.0 else "gap")
     detail = "the choice is optimal" if proof.gap == 0.0 else f"the choice is within {at_most(proof.gap)} of the best"
     if document.request.limit is not None:
+        from zetaplan.bits.quantize import budget_of  # loads torch
+
         budget = budget_of(plan.menu, document.request.limit)
         same_budget = document.request.budgets == (budget,)
         yield Check("budget", same_budget, f"the limit leaves {budget:,.0f} bytes for the blocks of the menu")

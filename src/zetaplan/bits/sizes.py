@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from zetaplan.bits.restrict import kept_bytes
 from zetaplan.menus.bits import bits_facts
 from zetaplan.menus.menu import Menu
-from zetaplan.menus.restrict import kept_bytes
 from zetaplan.models.quantizers import find_quantizer
 from zetaplan.models.quantizers.floats import Float
 from zetaplan.runtimes import find_runtime
