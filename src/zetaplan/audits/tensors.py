@@ -79,7 +79,7 @@ def applied(plan: ForeignPlan, tensors: Tensors, rest: str) -> Applied:
 
 def _label(plan: ForeignPlan, key: str | None, rest: str) -> str:
     if key is None:
-        return rest
+        return "bf16" if plan.tool == "vllm" else rest  # GPTQ and compressed-tensors leave the embedding as it is
     return next((entry.label for entry in plan.settings if entry.hits(key)), rest)
 
 

@@ -38,8 +38,8 @@ def audit(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Plan of someone else to audit instead: sparsity, experts per layer, or bits (a .gguf file, tensor types "
-            "of llama-quantize, dynamic of GPTQModel, config_groups, EvoPress, exllamav3).",
+            help="Plan of someone else to audit instead: sparsity, experts per layer, or bits (a .gguf file, types of "
+            "llama-quantize, dynamic of GPTQModel, config_groups, EvoPress, exllamav3).",
         ),
     ] = None,
     model: Annotated[
@@ -148,9 +148,7 @@ def _bits(
     from zetaplan.documents.choices import load_menu
 
     options = load_menu(menu) if menu else None
-    found = audit_bits(
-        path, model=model, menu=options, runtime=runtime, rest=rest.lower() if rest else None, group=group
-    )
+    found = audit_bits(path, model=model, menu=options, runtime=runtime, rest=rest and rest.lower(), group=group)
     if found is None:
         return False
     answers = findings(found)

@@ -36,7 +36,7 @@ def read(source: Source) -> ForeignPlan:
 
 
 def _config(source: Source) -> dict[str, Any] | None:
-    if not source.text:
+    if "config_groups" not in source.text:
         return None
     value = parsed_json(source.data) if source.text.lstrip().startswith("{") else parsed(source.data)
     return next(_holding(value, 0), None)

@@ -7,6 +7,7 @@ Without a type the bits are those of GPTQ, and the file does not state the group
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 from zetaplan.audits.foreign import ForeignPlan, Setting, Source, setting
 from zetaplan.audits.sizes import TYPES
@@ -26,10 +27,8 @@ def read(source: Source) -> ForeignPlan:
     """The bits of every linear. Raises SpecError for a line of another form, or a name that is there twice."""
     settings = [_setting(source, number, line) for number, line in enumerate(_lines(source.text), 1)]
     names = [entry.key for entry in settings]
-    if twice := next(
-        (name for name, after in zip(sorted(names), sorted(names)[1:], strict=False) if name == after), None
-    ):
-        raise SpecError(f"{source.path}: {twice} is there twice; keep one line")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise SpecError(f"{source.path}: {twice[0]} is there twice; keep one line")
     plain = [entry for entry in settings if entry.label.startswith("gptq")]
     remark = f"the file states no group; scales of {source.group} columns are counted (--group)"
     return ForeignPlan(

@@ -20,7 +20,7 @@ OVERRIDES = ("bits", "group_size", "sym", "desc_act", "mse", "pack_dtype")
 def recognises(source: Source) -> bool:
     """Is it a configuration of GPTQ, or an object whose values are its overrides?"""
     value = _config(source)
-    return "bits" in value or isinstance(value.get("dynamic"), dict) or _is_dynamic(value)
+    return "group_size" in value or isinstance(value.get("dynamic"), dict) or _is_dynamic(value)
 
 
 def read(source: Source) -> ForeignPlan:
