@@ -210,6 +210,18 @@ def test_a_bad_rest_or_model_is_one_line(tmp_path: Path, model: Path) -> None:
         run = audit_file(path, *options)
         assert (run.exit_code, len(run.stderr.splitlines())) == (2, 1)
     assert audit_file(path, "--rest", "Q8_0", "--model", str(model)).exit_code == 0
+    run = CliRunner().invoke(app, ["audit", "--rest", "q8_0"])
+    assert (run.exit_code, run.stderr) == (
+        2,
+        "zetaplan: --rest belongs to the audit of a bit plan; give --plan FILE too\n",
+    )
+
+
+def test_without_shapes_no_bytes_are_claimed(tmp_path: Path) -> None:
+    for plan in (evopress(), "attn_q=q4_0"):
+        found = audit(tmp_path, plan)
+        assert (found.bytes, found.types, found.fallbacks) == (None, {}, ())
+        assert "--model" in text(found)
 
 
 #: Layers of 32 that are split, by the file and its average; checked with the published files.

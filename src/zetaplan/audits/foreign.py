@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from zetaplan.menus.menu import Menu
 
 Rule = Literal["equal", "match", "search"]
-MATCHING = 30.0  # seconds for all names of an audit; honest patterns take milliseconds
+MATCHING = 30.0  # seconds of this process for all names, as regex counts them; honest patterns take milliseconds
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Setting(Entry):
     """An entry of a plan: the tensors that it names take the format `label`.
 
     rule : how the tool compares the pattern with a name; equal: as a whole, match: from its begin, search: anywhere.
-    until : the time (of `time.monotonic`) after which no name is compared.
+    until : the time (of `time.process_time`) after which no name is compared.
     """
 
     label: str = ""
@@ -74,7 +74,7 @@ class Setting(Entry):
         if self.rule == "equal":
             return self.pattern == name
         try:
-            left = max(self.until - time.monotonic(), 1e-3) if self.until < math.inf else None
+            left = max(self.until - time.process_time(), 1e-3) if self.until < math.inf else None
             return getattr(self._compiled, self.rule)(name, timeout=left) is not None
         except TimeoutError:
             raise SpecError(
@@ -84,7 +84,7 @@ class Setting(Entry):
 
 def setting(key: str, label: str, rule: Rule = "equal", pattern: str | None = None) -> Setting:
     """An entry whose time to match starts now. pattern : default: the key."""
-    return Setting(key, 0.0, key if pattern is None else pattern, label, rule, time.monotonic() + MATCHING)
+    return Setting(key, 0.0, key if pattern is None else pattern, label, rule, time.process_time() + MATCHING)
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def _entries(audit: BitsAudit) -> Finding:
     question = "Does every setting apply to what it names?"
     number = counted(len(audit.plan.settings), "setting")
     if not audit.shaped:
-        return Finding(question, None, f"{number}; only a model shows it (--model)")
+        return Finding(question, None, f"{number}; only the model shows it, and the bytes (--model)")
     problems = audit.applied.problems
     if not problems:
         return Finding(question, True, f"yes, all of {number}")

@@ -13,7 +13,7 @@ import typer
 from zetaplan._outputs import Output, begins, claim, of_schema
 from zetaplan._plural import counted
 from zetaplan.cli.options import Force
-from zetaplan.errors import CertificateError
+from zetaplan.errors import CertificateError, SpecError
 
 if TYPE_CHECKING:
     from zetaplan.verification.audit.campaign import Campaign
@@ -69,6 +69,9 @@ def audit(
         if not _bits(plan, model, menu, runtime, rest, group, as_json, quiet):
             _published(plan, as_json, quiet)
         return
+    for option, value in {"--model": model, "--menu": menu, "--for": runtime, "--rest": rest}.items():
+        if value is not None:
+            raise SpecError(f"{option} belongs to the audit of a bit plan; give --plan FILE too")
     from zetaplan.verification.audit.campaign import Campaign, collect, conduct
     from zetaplan.verification.audit.report import publish
 
