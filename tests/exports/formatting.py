@@ -16,7 +16,13 @@ from zetaplan.models.weights import others, weights
 from zetaplan.runtimes import find_runtime, fused
 
 LAYERS = 12  # layer 1 is not layer 11
-SIZES = {"hidden_size": 64, "intermediate_size": 128, "moe_intermediate_size": 64, "num_hidden_layers": LAYERS}
+SIZES = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "moe_intermediate_size": 64,
+    "num_hidden_layers": LAYERS,
+    "head_dim": 32,
+}
 
 #: Models without weights, by architecture.
 MODELS: dict[str, Callable[[], nn.Module]] = {
