@@ -300,9 +300,7 @@ def test_matrices_that_vllm_fuses_must_agree(to: str, tmp_path: Path) -> None:
 def test_kinds_of_plans_are_not_mixed() -> None:
     llama = tiny_llama(layers=2)
     formats = plan_of(llama, {w.name: "int8" for w in weights(llama) if w.layer})
-    with pytest.raises(
-        SpecError, match=r"to = 'peft': takes plans of ranks, this plan counts formats; plan kind 'rank"
-    ):
+    with pytest.raises(SpecError, match=r"to = 'peft': takes plans of ranks, this plan counts formats; plan kind"):
         export(formats, to="peft", model=llama)
     with pytest.raises(SpecError, match=r"takes plans of formats, this plan counts weights; plan formats with `zetap"):
         export(plan_for(llama, "torch-prune"), to="llama-quantize", model=llama)
@@ -354,7 +352,7 @@ def test_the_base_type_is_quantised_and_flags_repeat_the_plan() -> None:
 
 
 FOREIGN: list[tuple[str, Any, str]] = [
-    ("gptqmodel", {"bits": 4, "dynamic": {r".*\.99\..*": {"bits": 8}}}, r"\.99\.\.\*: would be ignored: the tool"),
+    ("gptqmodel", {"bits": 4, "dynamic": {r".*\.99\..*": {"bits": 8}}}, r"99.*: would be ignored: the tool"),
     ("gptqmodel", {"bits": 4, "dynamic": {"q_proj": {"bits": 8}}}, "q_proj: would be ignored"),
     ("gptqmodel", {"bits": 4, "dynamic": {r".*layers\.1.*": {"bits": 8}}}, r"would match model\.layers\.10"),
     ("gptqmodel", {"bits": 4, "dynamic": {".*q_proj": {}, r"-:.*\.3\.self_attn\.q_proj": {}}}, "comes first and sets"),

@@ -77,9 +77,10 @@ def _options(label: str) -> dict[str, Any]:
 
 
 def _of_weights(entry: Mapping[str, Any], names: tuple[str, ...]) -> bool:
-    """Whether the entry is for quantizers of weights; one for inputs or outputs says nothing of formats."""
+    """Whether the entry may be for quantizers of weights, and not only for those of inputs or outputs."""
     pattern = str(entry["quantizer_name"])
-    return QUANTIZER in pattern or any(fnmatch.fnmatch(name, pattern) for name in names)
+    other = "quantizer" in pattern and QUANTIZER not in pattern
+    return not other or any(fnmatch.fnmatch(name, pattern) for name in names)
 
 
 def _entry(entry: Mapping[str, Any]) -> Entry:
