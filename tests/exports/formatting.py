@@ -98,8 +98,3 @@ def drawn(model: nn.Module, to: str, pick: Callable[[tuple[str, ...]], str]) -> 
         ties = [names for names in ties if first.name in names] or [(first.name,)]
         formats |= dict.fromkeys(ties[0], takes(to, first)[0])
     return formats
-
-
-def family(label: str) -> str:
-    """The way in which a file can differ from the plan without an effect: none, but the rounding and kept floats."""
-    return "kept" if label in ("bf16", "f16", "f32") else label.replace("gptq", "int")

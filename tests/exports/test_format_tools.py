@@ -141,6 +141,7 @@ def test_modelopt_enables_the_planned_quantizers(kind: str) -> None:
         found[name.removesuffix(".weight_quantizer")] = (module.num_bits, (module.block_sizes or {}).get(-1, 0), True)
     assert found == want
     assert seen == stacks
+    assert bool(stacks) == (kind == "qwen3_moe")
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen3", "qwen3_moe"])

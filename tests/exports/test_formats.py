@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 from typer.testing import CliRunner
 
@@ -140,19 +142,40 @@ def names_of(to: str, model: nn.Module) -> dict[str, str]:
 
 @pytest.mark.parametrize(("kind", "to"), PAIRS)
 def test_the_tool_reads_the_plan(kind: str, to: str) -> None:
-    model = model_of(kind)
     for seed in range(2):
-        formats = drawn(model, to, seeded(seed))
-        text = export(plan_of(model, formats), to=to, model=model).text
-        if to in RULES:
-            load, rule = RULES[to]
-            loaded = load(text)
-            for name, key in names_of(to, model).items():
-                assert rule(loaded, name) == (formats[key] if to == "llama-quantize" else parts(formats[key])), name
-        elif to == "json":
-            assert json.loads(text)["formats"] == formats
-        else:
-            assert dict(line.split(",") for line in text.splitlines()[1:]) == formats
+        require_read(model_of(kind), to, seed)
+
+
+def require_read(model: nn.Module, to: str, seed: int) -> None:
+    """The restated rule gives every matrix the format of a random plan."""
+    formats = drawn(model, to, seeded(seed))
+    text = export(plan_of(model, formats), to=to, model=model).text
+    if to in RULES:
+        load, rule = RULES[to]
+        loaded = load(text)
+        for name, key in names_of(to, model).items():
+            assert rule(loaded, name) == (formats[key] if to == "llama-quantize" else parts(formats[key])), name
+    elif to == "json":
+        assert json.loads(text)["formats"] == formats
+    else:
+        assert dict(line.split(",") for line in text.splitlines()[1:]) == formats
+
+
+@given(
+    pair=st.sampled_from(PAIRS),
+    layers=st.integers(1, 13),
+    hidden=st.sampled_from([32, 64, 96]),
+    heads=st.sampled_from([1, 2, 4]),
+    tied=st.booleans(),
+    seed=st.integers(0, 999),
+)
+@settings(max_examples=25, deadline=None)
+def test_plans_for_models_of_any_shape(
+    pair: tuple[str, str], layers: int, hidden: int, heads: int, tied: bool, seed: int
+) -> None:
+    sizes = {"num_hidden_layers": layers, "hidden_size": hidden, "num_attention_heads": heads}
+    more = {"num_key_value_heads": 1, "num_experts": 3, "tie_word_embeddings": tied}
+    require_read(tiny(pair[0], **{**SIZES, **sizes, **more}), pair[1], seed)
 
 
 @pytest.mark.parametrize("to", TOOLS)

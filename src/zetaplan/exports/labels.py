@@ -79,9 +79,10 @@ def stored(job: Job, to: str, obstacle: Obstacle, takes: str) -> dict[str, str]:
     takes : the tool's formats, in words. Raises SpecError, naming the matrix and these formats, for a matrix that the
     tool cannot store as planned, and for a plan that quantises nothing.
     """
-    found = {weight.name: UNQUANTISED for weight in cast(FormatJob, job).matrices}
-    for weight in cast(FormatJob, job).matrices:
-        quantizer = find_quantizer(cast(FormatJob, job).formats.get(weight.name, "f32"))
+    plan = cast(FormatJob, job)
+    found = {weight.name: UNQUANTISED for weight in plan.matrices}
+    for weight in plan.matrices:
+        quantizer = find_quantizer(plan.formats.get(weight.name, "f32"))
         if isinstance(quantizer, Float):
             continue
         if why := obstacle(quantizer, weight) or quantizer.obstacle(weight.rows, weight.columns):

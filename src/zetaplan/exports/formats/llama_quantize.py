@@ -26,6 +26,8 @@ from zetaplan.runtimes import llama_cpp
 
 COUNTS, MODEL, FILE = ("formats",), True, "tensor-types.txt"
 TYPES = (*BLOCKS, *DTYPES)
+OTHERS = ("iq1_s", "iq1_m", "tq1_0", "tq2_0", "nvfp4")  # types in files of others, which no plan has
+KNOWN = (*TYPES, *OTHERS)
 
 BASE = "Q8_0"  # a quantised type: patterns have no effect beside F16, BF16 or COPY
 ITEM = re.compile(r"[^\s=]+=\w+", re.ASCII)
@@ -34,11 +36,11 @@ FLAGS = {"token_embd.weight": "--token-embedding-type", "output.weight": "--outp
 
 
 def settings(job: Job) -> dict[str, dict[str, Value]]:
-    formats = cast(FormatJob, job).formats
-    labels = {name: formats.get(weight.name, "f32") for name, weight in tensor_names(job.known).items()}
-    for name, weight in tensor_names(job.known).items():
-        _require(name, weight, labels[name])
-    return {"tensor types": dict(labels)}
+    formats, tensors = cast(FormatJob, job).formats, tensor_names(job.known)
+    labels: dict[str, Value] = {name: formats.get(weight.name, "f32") for name, weight in tensors.items()}
+    for name, weight in tensors.items():
+        _require(name, weight, str(labels[name]))
+    return {"tensor types": labels}
 
 
 def write(job: Job) -> bytes:
@@ -54,8 +56,8 @@ def read(data: bytes, model: Outline) -> tuple[Group, ...] | None:
     if not items or not all(map(ITEM.fullmatch, items)):
         return None
     pairs = [item.split("=", 1) for item in items]
-    if wrong := next((item for item, (_, kind) in zip(items, pairs, strict=True) if kind.lower() not in TYPES), None):
-        raise SpecError(f"{wrong}: expected a type of GGUF after '=': {', '.join(TYPES)}; correct the file")
+    if wrong := next((item for item, (_, kind) in zip(items, pairs, strict=True) if kind.lower() not in KNOWN), None):
+        raise SpecError(f"{wrong}: expected a type of GGUF after '=': {', '.join(KNOWN)}; correct the file")
     entries = tuple(Entry(key, kind.lower(), anywhere(key.lower())) for key, kind in pairs)
     tensors = tensor_names(model)
     found = (*_lowered(entries), *_replaced(entries, tensors))
