@@ -11,7 +11,7 @@ import re
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ CASES = {
     "report": Case("report plan.json -o {out}", ("plan.json",), PAGE),
     "export json": Case("export plan.json --to json -o {out}", ("plan.json",)),
     "export csv": Case("export plan.json --to csv -o {out}", ("plan.json",)),
-    "export formats": Case("export formats.json --to json -o {out}", ("formats.json",)),
+    "export formats": Case("export formats.json --to csv -o {out}", ("formats.json",)),
     **{
         f"sweep {suffix}": Case("sweep scores.json --from 1 --to 8 --points 3 -o {out}", ("scores.json",))
         for suffix in ("html", "svg", "csv", "json")
@@ -111,7 +111,7 @@ def worked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plans: dict[str, Pla
     plans["allocation"].save("plan.json")
     menu = Menu(("q", "k"), (("2", "4"), ("2", "4")), ((9, 1), (4, 1)), (((2,), (4,)), ((2,), (4,))))
     menu.save("menu.json")
-    choose(menu, 6).save("formats.json")
+    choose(replace(menu, names=("q_proj", "k_proj")), 6).save("formats.json")
     item = json.dumps({"ctx": "The sky is", "choices": ["blue", "a road"], "gold": 0})
     texts = {"notes.txt": "notes", "other.txt": "other", "items.jsonl": item, "model/config.json": "{}"}
     job = "{model: model, scores: scores.json, plan: {kind: rank}, export: [{to: csv, out: ranks.csv}], out: made}"
