@@ -20,6 +20,7 @@ from zetaplan.evaluate.interval import mean_interval
 from zetaplan.models.apply import apply_pruning
 from zetaplan.models.pruners import find_pruner
 from zetaplan.plans.exponent import KEY, Exponent, Tried
+from zetaplan.plans.plan import Plan
 from zetaplan.plans.planner import prune
 from zetaplan.scoring import LoadedModel, Scores
 from zetaplan.scoring.measure import Batches
@@ -72,13 +73,9 @@ def calibrated(
     order = sorted({0.0, *map(float, kappas)})
     data = checked_batches(text, model=network)
     source = text if calibration is None else calibration
+    plans = {kappa: prune(scores, sparsity=sparsity, upper=upper, kappa=kappa) for kappa in order}
     with tqdm(order, desc="whole plans", unit="plan", disable=not progress) as bar:
-        losses = {
-            kappa: _losses(
-                network, scores, method, source, data, {"sparsity": sparsity, "upper": upper, "kappa": kappa}
-            )
-            for kappa in bar
-        }
+        losses = {kappa: _losses(network, plans[kappa], method, source, data) for kappa in bar}
     found = Exponent(
         method=method,
         sparsity=sparsity,
@@ -92,15 +89,9 @@ def calibrated(
 
 
 def _losses(
-    model: nn.Module,
-    scores: Scores,
-    method: str,
-    calibration: Batches,
-    data: Sequence[Batch],
-    options: dict[str, float],
+    model: nn.Module, plan: Plan, method: str, calibration: Batches, data: Sequence[Batch]
 ) -> NDArray[np.float64]:
     """(N,) the loss of every sequence with the plan applied. The weights are restored afterwards."""
-    plan = prune(scores, **options)
     own = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     try:
         apply_pruning(model, plan, method, calibration)
