@@ -25,6 +25,7 @@ from zetaplan.cli.export import export
 from zetaplan.cli.list import list_
 from zetaplan.cli.options import command
 from zetaplan.cli.prune import prune
+from zetaplan.cli.refine import refine
 from zetaplan.cli.regret import regret
 from zetaplan.cli.report import report
 from zetaplan.cli.run import run
@@ -104,6 +105,7 @@ command(app, "zetaplan score smollm2 --data pydoc --data notes.txt --out scores.
 command(app, "zetaplan allocate scores.json --mean-rank 8 --step 4 --out plan.json")(allocate)
 command(app, "zetaplan prune scores.json --sparsity 0.5 --upper 0.8 --out plan.json")(prune)
 command(app, "zetaplan choose menu.json --budget 90e6 --pin lm_head=q8_0 --out plan.json")(choose)
+command(app, "zetaplan refine smollm2 --method wanda --budget 0.5 --data notes.txt --out plan.json")(refine)
 command(app, "zetaplan verify plan.json")(verify)
 command(app, "zetaplan report plan.json --out report.html")(report)
 command(app, "zetaplan regret plan.json --scores other.json")(regret)

@@ -32,10 +32,16 @@ def apply(
     if check:
         _tell_check(_wrong(model, plan), plan, as_json, quiet)
         return
+    from zetaplan.documents.choices import load_choice
+    from zetaplan.documents.io import schema_of
     from zetaplan.documents.verify import load_plan
     from zetaplan.jobs import pipelines
 
-    facts = pipelines.apply(model, load_plan(plan), options, out, progress=not (quiet or as_json))
+    progress = not (quiet or as_json)
+    if schema_of(plan) == "zetaplan.plan/2":
+        facts = pipelines.apply_choice(model, load_choice(plan), options, out, progress=progress)
+    else:
+        facts = pipelines.apply(model, load_plan(plan), options, out, progress=progress)
     show(facts, None, as_json, quiet)
     removed = counted(sum(block["removed"] for block in facts["blocks"]), "weight")
     blocks = counted(len(facts["blocks"]), "block")

@@ -14,6 +14,7 @@ from zetaplan._digits import at_most
 from zetaplan._files import path_of, text_of
 from zetaplan._records import checked
 from zetaplan.documents.io import load, save
+from zetaplan.documents.rounds import check_rounds
 from zetaplan.documents.schemas.choice import ChoiceFile, TakenData
 from zetaplan.documents.schemas.menu import BlockData, BudgetData, MenuFile, OptionData
 from zetaplan.documents.verify import Check, Verdict, check_certificate
@@ -244,6 +245,7 @@ def _links(document: ChoiceFile, plan: ChoicePlan) -> Iterator[Check]:
     same = document.gap == proof.gap and document.status == ("optimal" if proof.gap == 0.0 else "gap")
     detail = "the choice is optimal" if proof.gap == 0.0 else f"the choice is within {at_most(proof.gap)} of the best"
     yield Check("gap", same, f"status and gap are those of the proof: {detail}")
+    yield from check_rounds(plan)
 
 
 def _proof(stated: dict[str, object]) -> Check:

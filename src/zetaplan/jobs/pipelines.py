@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from zetaplan._files import reason
 from zetaplan.errors import CertificateError, ScoringError, SpecError
-from zetaplan.jobs.options import ApplyOptions, CalibrateOptions, EvaluateOptions, ScoreOptions
+from zetaplan.jobs.options import ApplyOptions, CalibrateOptions, EvaluateOptions, RefineOptions, ScoreOptions
 
 if TYPE_CHECKING:
     from zetaplan.documents.verify import Verdict
     from zetaplan.evaluate.choices import Item
+    from zetaplan.menus.plan import ChoicePlan
     from zetaplan.models.calibrate import LossCurves
     from zetaplan.plans.plan import Plan
     from zetaplan.scoring import LoadedModel, Scores, Sequences
@@ -113,6 +114,45 @@ def apply(
     facts = record(applied, plan, loaded, text)
     save_pruned(loaded, applied, facts, out)
     return facts
+
+
+@_hushed
+def apply_choice(
+    model: str, plan: ChoicePlan, options: ApplyOptions, out: Path, *, progress: bool, seen: Place = _as_given
+) -> dict[str, Any]:
+    """Prune the model by a refined plan of sparsity, and save it as `apply` does."""
+    from zetaplan.menus.sparsity import sparsity_facts
+    from zetaplan.models.pruned_folder import choice_record, require_new, save_pruned
+    from zetaplan.models.pruners import find_pruner
+    from zetaplan.refining.apply import apply_refined
+
+    sparsity_facts(plan)
+    calibrated = find_pruner(options.method).calibrated
+    require_new(out)
+    if options.structure != "unstructured":
+        raise SpecError(f"structure = {options.structure!r}: a refined plan was measured unstructured")
+    if calibrated:
+        _require_texts("data", options.data, seen)
+        _require_sizes(options.sequences, options.length)
+    loaded = _loaded(model, options, progress, seen)
+    text = _text(loaded, options.data, options, seen) if calibrated else None
+    applied = apply_refined(loaded, plan, options.method, text)
+    facts = choice_record(applied, plan, loaded, text)
+    save_pruned(loaded, applied, facts, out)
+    return facts
+
+
+@_hushed
+def refine(model: str, plan: Path | None, options: RefineOptions, *, progress: bool) -> ChoicePlan:
+    """A plan improved by measurements, from a plan file or from uniform."""
+    from zetaplan.jobs import refining
+
+    _require_texts("data", options.data, _as_given)
+    _require_texts("held_out", options.held_out, _as_given)
+    start = refining.start_of(plan) if plan else None
+    refining.require_counts(options)
+    loaded = _loaded(model, options, progress, _as_given)
+    return refining.refined(loaded, start, options, progress=progress)
 
 
 @_hushed
@@ -217,7 +257,7 @@ def require_device(device: str) -> None:
 
 
 def _loaded(
-    model: str, options: ApplyOptions | CalibrateOptions | EvaluateOptions, progress: bool, seen: Place
+    model: str, options: ApplyOptions | CalibrateOptions | EvaluateOptions | RefineOptions, progress: bool, seen: Place
 ) -> LoadedModel:
     from zetaplan.scoring import load_model
 
