@@ -117,7 +117,7 @@ def wrong(call: Callable[..., Any], given: dict[str, Any]) -> Iterator[tuple[str
 
 #: Public functions that need a model; their arguments are tried with the models.
 MODELS = {"adapter", "apply_pruning", "load_model", "loss_curves", "mixture", "multiple_choice", "perplexity"}
-MODELS |= {"read_sequences", "score"}
+MODELS |= {"read_sequences", "refine", "score"}
 
 
 @pytest.fixture(autouse=True)

@@ -29,6 +29,7 @@ from zetaplan.exports import export
 from zetaplan.jobs import pipelines
 from zetaplan.jobs.demo import Demonstration
 from zetaplan.menus.menu import Menu
+from zetaplan.menus.planner import choose
 from zetaplan.models.apply import Applied, Removal
 from zetaplan.models.pruned_folder import record, save_pruned
 from zetaplan.plans.plan import Plan
@@ -70,6 +71,10 @@ CASES = {
         "evaluate model --text notes.txt --choices items.jsonl -o {out}",
         ("notes.txt", "items.jsonl", "model/config.json"),
     ),
+    "refine": Case(
+        "refine model first.json --data notes.txt --held-out other.txt -o {out}",
+        ("first.json", "notes.txt", "other.txt", "model/config.json"),
+    ),
     "allocate": Case("allocate scores.json -o {out}", ("scores.json",)),
     "prune": Case("prune scores.json -o {out}", ("scores.json",)),
     "choose": Case("choose menu.json --budget 6 -o {out}", ("menu.json",)),
@@ -107,7 +112,9 @@ def worked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plans: dict[str, Pla
     monkeypatch.chdir(tmp_path)
     save_scores(made_scores(), "scores.json")
     plans["allocation"].save("plan.json")
-    Menu(("q", "k"), (("2", "4"), ("2", "4")), ((9, 1), (4, 1)), (((2,), (4,)), ((2,), (4,)))).save("menu.json")
+    menu = Menu(("q", "k"), (("2", "4"), ("2", "4")), ((9, 1), (4, 1)), (((2,), (4,)), ((2,), (4,))))
+    menu.save("menu.json")
+    choose(menu, 6).save("first.json")
     item = json.dumps({"ctx": "The sky is", "choices": ["blue", "a road"], "gold": 0})
     texts = {"notes.txt": "notes", "other.txt": "other", "items.jsonl": item, "model/config.json": "{}"}
     job = "{model: model, scores: scores.json, plan: {kind: rank}, export: [{to: csv, out: ranks.csv}], out: made}"
@@ -119,6 +126,7 @@ def worked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plans: dict[str, Pla
         "score": made_scores(),
         "calibrate": (curve, {"schema": "zetaplan.calibration/1"}),
         "evaluate": {"schema": "zetaplan.evaluation/1", "model": "m"},
+        "refine": choose(menu, 6),
     }
     for name, value in made.items():
         monkeypatch.setattr(pipelines, name, _recorded(calls, name, value))

@@ -150,7 +150,7 @@ def refine(model: str, plan: Path | None, options: RefineOptions, *, progress: b
     _require_texts("data", options.data, _as_given)
     _require_texts("held_out", options.held_out, _as_given)
     start = refining.start_of(plan) if plan else None
-    refining.require_counts(options)
+    refining.require_options(options)
     loaded = _loaded(model, options, progress, _as_given)
     return refining.refined(loaded, start, options, progress=progress)
 

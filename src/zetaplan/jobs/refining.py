@@ -11,7 +11,7 @@ from zetaplan.documents.verify import load_plan
 from zetaplan.errors import ScoringError, SpecError
 from zetaplan.jobs.options import RefineOptions
 from zetaplan.menus.plan import ChoicePlan
-from zetaplan.refining.refine import refine
+from zetaplan.refining.refine import refine, require_arguments
 from zetaplan.scoring import LoadedModel, read_sequences
 from zetaplan.scoring.text.sequences import Batch, Sequences
 
@@ -33,8 +33,9 @@ def start_of(path: Path) -> dict[str, str]:
     return {name: _share(int(removed), int(size)) for name, removed, size in counts}
 
 
-def require_counts(options: RefineOptions) -> None:
-    """Raise ScoringError or SpecError for invalid numbers of sequences, before a model is loaded."""
+def require_options(options: RefineOptions) -> None:
+    """Raise SpecError or ScoringError for options that no model allows, before one is loaded."""
+    require_arguments(options.method, options.evaluations)
     for name in ("calibration", "sequences", "accept", "compare"):
         if getattr(options, name) < 2:
             raise ScoringError(f"{name} = {getattr(options, name)}: expected at least 2 sequences")

@@ -137,7 +137,7 @@ def menu_of(
         options=options,
         losses=means,
         costs=tuple(
-            tuple((costs[block][option], float(option != at[block])) for option in row)
+            tuple((float(costs[block][option]), float(option != at[block])) for option in row)
             for block, row in zip(at, options, strict=True)
         ),
         budgets=(resource, CHANGED),

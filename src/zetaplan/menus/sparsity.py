@@ -50,6 +50,6 @@ def removed_by(plan: ChoicePlan) -> dict[str, int]:
     sizes = sparsity_facts(plan).sizes
     kept = {name: costs[j][0] for name, costs, j in zip(plan.menu.names, plan.menu.costs, plan.places, strict=True)}
     for name, weights in kept.items():
-        if not (weights.is_integer() and weights <= sizes[name]):
+        if not (float(weights).is_integer() and weights <= sizes[name]):
             raise SpecError(f"plan: {name!r} keeps {weights:g} weights; expected a whole number up to {sizes[name]:,}")
     return {name: sizes[name] - int(weights) for name, weights in kept.items()}

@@ -86,10 +86,15 @@ class Passes:
         return next(self.model.parameters()).device
 
     def _resumes(self, batch: Batch, results: list[Any], expected: Tensor) -> bool:
-        """Whether every call alone, all others known, gives its result, and the last result alone the logits."""
+        """Whether every call alone, all others known, gives its result, and the last result alone the logits.
+
+        A pass over other tokens comes first, and later calls before earlier ones, so that nothing that a layer leaves
+        for a later one is that of `batch`.
+        """
         known = dict(enumerate(results))
         try:
-            alone = all(_same(self._alone(batch, place, known), _hidden(known[place])) for place in known)
+            self.logits({**batch, "input_ids": batch["input_ids"].flip(1)})
+            alone = all(_same(self._alone(batch, place, known), _hidden(known[place])) for place in reversed(known))
             last = dict.fromkeys(known, results[-1])
             return alone and _same(self.logits(batch, last)[0], expected)
         except ScoringError:

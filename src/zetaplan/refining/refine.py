@@ -16,7 +16,7 @@ from zetaplan.menus.planner import choose
 from zetaplan.menus.refined import HeldOut, Point, Refined, comparison, menu_of
 from zetaplan.refining.inputs import Inputs
 from zetaplan.refining.journal import journal
-from zetaplan.refining.levels import Levels, find_levels
+from zetaplan.refining.levels import Levels, find_levels, methods
 from zetaplan.refining.meter import Meter
 from zetaplan.refining.rounds import FIXED, Search, Step
 from zetaplan.refining.texts import Text, portions, require_disjoint, text_of
@@ -78,6 +78,7 @@ def refine(
         >>> plan.menu.budgets
         ('weights kept', 'blocks changed')
     """
+    require_arguments(method, evaluations)
     network, name, sha256 = _parts(model)
     texts = {"propose": portions(propose, network, sequences), "accept": [text_of(accept, network)]}
     texts |= {} if held_out is None else {"held_out": [text_of(held_out, network)]}
@@ -89,7 +90,6 @@ def refine(
         method, inputs=inputs, budget=str(budget), blocks=blocks, step=step, options=options, start=start
     )
     first = _start(levels, start)
-    _require_evaluations(evaluations)
     facts = {**inputs.facts, "method": method, "costs": levels.costs}
     with (
         journal(folder, facts) as book,
@@ -155,7 +155,10 @@ def _start(levels: Levels, start: Mapping[str, str] | None) -> Point:
     return {block: point[block] for block in levels.costs}
 
 
-def _require_evaluations(evaluations: int) -> None:
+def require_arguments(method: str, evaluations: int) -> None:
+    """Raise SpecError for an unknown method, or for too few evaluations for a round."""
+    if method not in methods():
+        raise SpecError(f"method = {shown(method)}: expected one of {', '.join(methods())}")
     if isinstance(evaluations, bool) or not isinstance(evaluations, int) or evaluations <= FIXED:
         raise SpecError(f"evaluations = {shown(evaluations)}: expected a whole number of at least {FIXED + 1}")
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from zetaplan import _found
-from zetaplan.errors import SpecError, shown
 from zetaplan.models.operating_point import Changes
 from zetaplan.refining.inputs import Inputs
 
@@ -52,12 +51,12 @@ def methods() -> tuple[str, ...]:
 
 
 def find_levels(method: str, *, inputs: Inputs, budget: str, **settings: Any) -> Levels:
-    """The levels of a method on a model. budget : as the method's file describes it. Raises SpecError."""
+    """The levels of a method on a model. method : one of `methods()`. budget : as its file describes it."""
     for family in _families():
         if method in family.methods():
             found: Levels = family.levels(method, inputs=inputs, budget=budget, **settings)
             return found
-    raise SpecError(f"method = {shown(method)}: expected one of {', '.join(methods())}")
+    raise AssertionError(f"no file has the method {method!r}")
 
 
 def _families() -> tuple[Any, ...]:

@@ -116,7 +116,8 @@ def _share(argument: str, text: object) -> Decimal:
         share = Decimal(str(text))
     except InvalidOperation:
         share = Decimal("NaN")
-    if not 0 < share < 1 and not (argument.startswith("plan") and share == 0):
+    least = Decimal(0) if argument.startswith("plan") else Decimal("1e-6")
+    if not (share.is_finite() and least <= share < 1):
         raise SpecError(
             f"{argument} = {shown(text)}: expected a share of the weights, above 0 and below 1, such as 0.5"
         )
