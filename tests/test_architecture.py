@@ -150,6 +150,7 @@ FORBIDDEN = {
     "evaluate": ("plans", "documents", "reports", "exports", "jobs", "cli"),
     "exports": ("reports", "evaluate", "jobs", "cli"),
     "models": ("reports", "evaluate", "jobs", "cli"),
+    "refining": ("documents", "reports", "exports", "evaluate", "jobs", "cli"),
     "reports": ("models", "exports", "jobs", "cli"),
     "jobs": ("cli",),
 }

@@ -262,7 +262,8 @@ def test_a_command_may_write_its_own_file_anew(name: str) -> None:
 @pytest.mark.parametrize("name", SINGLE)
 def test_no_command_takes_the_file_of_another_for_its_own(name: str) -> None:
     out = out_of(name)
-    others = [other for other in SINGLE if out_of(other) == out and other != name]
+    same = {"choose", "refine"}  # both write the plan of a choice
+    others = [other for other in SINGLE if out_of(other) == out and other != name and not {name, other} <= same]
     for other in others:
         assert run(other, out).exit_code == 0
         result = run(name, out)

@@ -51,7 +51,19 @@ def commands(model: Path, data: object, size: tuple[str, ...] = SIZE) -> dict[st
         "score": ("score", model, "--data", data, *size, "--no-cache"),
         "calibrate": ("calibrate", model, "--method", "magnitude", "--data", data, *size),
         "apply": ("apply", model, "plan.json", "--data", data, *size, "--out", "pruned"),
-        "refine": ("refine", model, "--method", "magnitude", "--data", data, *REFINE, "--length", size[3]),
+        "refine": (
+            "refine",
+            model,
+            "--method",
+            "magnitude",
+            "--data",
+            data,
+            *REFINE,
+            "--length",
+            size[3],
+            "-o",
+            "r.json",
+        ),
         "evaluate": ("evaluate", model, "--text", data, "--length", size[3], "--stride", "4"),
     }
 

@@ -37,11 +37,8 @@ def apply(
     from zetaplan.documents.verify import load_plan
     from zetaplan.jobs import pipelines
 
-    progress = not (quiet or as_json)
-    if schema_of(plan) == "zetaplan.plan/2":
-        facts = pipelines.apply_choice(model, load_choice(plan), options, out, progress=progress)
-    else:
-        facts = pipelines.apply(model, load_plan(plan), options, out, progress=progress)
+    read = load_choice if schema_of(plan) == "zetaplan.plan/2" else load_plan
+    facts = pipelines.apply(model, read(plan), options, out, progress=not (quiet or as_json))
     show(facts, None, as_json, quiet)
     removed = counted(sum(block["removed"] for block in facts["blocks"]), "weight")
     blocks = counted(len(facts["blocks"]), "block")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from zetaplan._files import reason
-from zetaplan.errors import CertificateError, ScoringError, SpecError
+from zetaplan.errors import CertificateError, ScoringError
 from zetaplan.jobs.options import ApplyOptions, CalibrateOptions, EvaluateOptions, RefineOptions, ScoreOptions
 
 if TYPE_CHECKING:
@@ -94,50 +94,28 @@ def score(model: str, options: ScoreOptions, *, progress: bool, seen: Place = _a
 
 @_hushed
 def apply(
-    model: str, plan: Plan, options: ApplyOptions, out: Path, *, progress: bool, seen: Place = _as_given
+    model: str, plan: Plan | ChoicePlan, options: ApplyOptions, out: Path, *, progress: bool, seen: Place = _as_given
 ) -> dict[str, Any]:
     """Prune the model by the plan and save it to a new folder. Returns the record that is saved in the folder."""
+    from zetaplan.jobs.refining import applied_choice, require_sparsity
+    from zetaplan.menus.plan import ChoicePlan
     from zetaplan.models.apply import apply_pruning
     from zetaplan.models.pruned_folder import record, require_new, save_pruned
     from zetaplan.models.pruners import find_pruner
 
     calibrated = find_pruner(options.method).calibrated
     require_new(out)
-    if plan.kind.counts != "weights":
-        raise SpecError(f"plan: the plan is in {plan.unit}, not sparsity; make one with `zetaplan prune`")
+    require_sparsity(plan, options)
     if calibrated:
         _require_texts("data", options.data, seen)
         _require_sizes(options.sequences, options.length)
     loaded = _loaded(model, options, progress, seen)
     text = _text(loaded, options.data, options, seen) if calibrated else None
-    applied = apply_pruning(loaded, plan, options.method, text, structure=options.structure, progress=progress)
-    facts = record(applied, plan, loaded, text)
-    save_pruned(loaded, applied, facts, out)
-    return facts
-
-
-@_hushed
-def apply_choice(
-    model: str, plan: ChoicePlan, options: ApplyOptions, out: Path, *, progress: bool, seen: Place = _as_given
-) -> dict[str, Any]:
-    """Prune the model by a refined plan of sparsity, and save it as `apply` does."""
-    from zetaplan.menus.sparsity import sparsity_facts
-    from zetaplan.models.pruned_folder import choice_record, require_new, save_pruned
-    from zetaplan.models.pruners import find_pruner
-    from zetaplan.refining.apply import apply_refined
-
-    sparsity_facts(plan)
-    calibrated = find_pruner(options.method).calibrated
-    require_new(out)
-    if options.structure != "unstructured":
-        raise SpecError(f"structure = {options.structure!r}: a refined plan was measured unstructured")
-    if calibrated:
-        _require_texts("data", options.data, seen)
-        _require_sizes(options.sequences, options.length)
-    loaded = _loaded(model, options, progress, seen)
-    text = _text(loaded, options.data, options, seen) if calibrated else None
-    applied = apply_refined(loaded, plan, options.method, text)
-    facts = choice_record(applied, plan, loaded, text)
+    if isinstance(plan, ChoicePlan):
+        applied, facts = applied_choice(loaded, plan, options.method, text)
+    else:
+        applied = apply_pruning(loaded, plan, options.method, text, structure=options.structure, progress=progress)
+        facts = record(applied, plan, loaded, text)
     save_pruned(loaded, applied, facts, out)
     return facts
 

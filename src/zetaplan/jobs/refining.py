@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
+from typing import Any
 
 from zetaplan.documents.choices import load_choice
 from zetaplan.documents.io import schema_of
 from zetaplan.documents.verify import load_plan
 from zetaplan.errors import ScoringError, SpecError
-from zetaplan.jobs.options import RefineOptions
+from zetaplan.jobs.options import ApplyOptions, RefineOptions
 from zetaplan.menus.plan import ChoicePlan
+from zetaplan.menus.sparsity import sparsity_facts
+from zetaplan.models.apply import Applied
+from zetaplan.models.pruned_folder import choice_record
+from zetaplan.plans.plan import Plan
+from zetaplan.refining.apply import apply_refined
 from zetaplan.refining.refine import refine, require_arguments
 from zetaplan.scoring import LoadedModel, read_sequences
 from zetaplan.scoring.text.sequences import Batch, Sequences
@@ -89,6 +95,24 @@ def _texts(loaded: LoadedModel, options: RefineOptions) -> dict[str, Batch]:
         )
         found["compare"] = other.batch
     return found
+
+
+def require_sparsity(plan: Plan | ChoicePlan, options: ApplyOptions) -> None:
+    """Raise SpecError, before a model is loaded, for a plan that decides something else or has no such structure."""
+    if isinstance(plan, ChoicePlan):
+        sparsity_facts(plan)
+        if options.structure != "unstructured":
+            raise SpecError(f"structure = {options.structure!r}: a refined plan is unstructured; leave it out")
+    elif plan.kind.counts != "weights":
+        raise SpecError(f"plan: the plan is in {plan.unit}, not sparsity; make one with `zetaplan prune`")
+
+
+def applied_choice(
+    loaded: LoadedModel, plan: ChoicePlan, method: str, text: Sequences | None
+) -> tuple[Applied, dict[str, Any]]:
+    """The model pruned in place by a refined plan, and the record for its folder."""
+    applied = apply_refined(loaded, plan, method, text)
+    return applied, choice_record(applied, plan, loaded, text)
 
 
 def dealt(text: Sequences, counts: dict[str, int]) -> dict[str, Batch]:

@@ -73,7 +73,7 @@ def refine(
         ScoringError: the model or a text cannot be used.
 
     Examples:
-        >>> texts = torch.randint(0, 256, (20, 16), generator=torch.Generator().manual_seed(1))
+        >>> texts = torch.randint(0, 64, (20, 16), generator=torch.Generator().manual_seed(1))
         >>> plan = zp.refine(model, "magnitude", 0.5, texts[:4], texts[4:12], held_out=texts[12:], sequences=4)
         >>> plan.menu.budgets
         ('weights kept', 'blocks changed')
