@@ -166,6 +166,7 @@ FORBIDDEN = {
     "exports": ("reports", "evaluate", "jobs", "cli"),
     "models": ("reports", "evaluate", "jobs", "cli"),
     "audits": ("reports", "evaluate", "jobs", "cli"),
+    "refining": ("documents", "reports", "exports", "evaluate", "jobs", "cli"),
     "reports": ("models", "exports", "jobs", "cli"),
     "jobs": ("cli",),
 }

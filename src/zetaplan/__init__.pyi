@@ -45,6 +45,7 @@ from .plans.plan import Plan as Plan
 from .plans.planner import allocate as allocate
 from .plans.planner import plan as plan
 from .plans.planner import prune as prune
+from .refining.refine import refine as refine
 from .reports.report import write_report as write_report
 from .scoring import Damping as Damping
 from .scoring import Scores as Scores
@@ -156,6 +157,7 @@ __all__ = [
     "pruning",
     "quantize",
     "read_sequences",
+    "refine",
     "regret",
     "regret_bound",
     "robust",

@@ -32,10 +32,13 @@ def apply(
     if check:
         _tell_check(_wrong(model, plan), plan, as_json, quiet)
         return
+    from zetaplan.documents.choices import load_choice
+    from zetaplan.documents.io import schema_of
     from zetaplan.documents.verify import load_plan
     from zetaplan.jobs import pipelines
 
-    facts = pipelines.apply(model, load_plan(plan), options, out, progress=not (quiet or as_json))
+    read = load_choice if schema_of(plan) == "zetaplan.plan/2" else load_plan
+    facts = pipelines.apply(model, read(plan), options, out, progress=not (quiet or as_json))
     show(facts, None, as_json, quiet)
     removed = counted(sum(block["removed"] for block in facts["blocks"]), "weight")
     blocks = counted(len(facts["blocks"]), "block")

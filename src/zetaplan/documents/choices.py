@@ -14,6 +14,7 @@ from zetaplan._digits import at_most
 from zetaplan._files import path_of, text_of
 from zetaplan._records import checked
 from zetaplan.documents.io import load, save
+from zetaplan.documents.rounds import check_rounds
 from zetaplan.documents.schemas.choice import ChoiceFile, TakenData
 from zetaplan.documents.schemas.menu import BlockData, BudgetData, MenuFile, OptionData
 from zetaplan.documents.verify import Check, Verdict, check_certificate
@@ -250,6 +251,7 @@ def _links(document: ChoiceFile, plan: ChoicePlan) -> Iterator[Check]:
         same_budget = document.request.budgets == (budget,)
         yield Check("budget", same_budget, f"the limit leaves {budget:,.0f} bytes for the blocks of the menu")
     yield Check("gap", same, f"status and gap are those of the proof: {detail}")
+    yield from check_rounds(plan)
 
 
 def _proof(stated: dict[str, object]) -> Check:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 from zetaplan._records import Record, Whole, first_error
 from zetaplan.errors import SpecError
@@ -71,7 +71,8 @@ class BitsFacts(Record):
     parameter that keeps its format, by name. head : the matrix that computes the logits. cache : the layers that
     cache keys and values. stored_as : how many tensors
     the source stores in which quantised format. runtime : the program whose rules and sizes the menu follows, if one is
-    chosen. measured : facts of the estimator and its text.
+    chosen. measured : facts of the estimator and its text. refined : the record of a
+    refinement.
     """
 
     decides: Literal["bits"] = "bits"
@@ -86,6 +87,7 @@ class BitsFacts(Record):
     stored_as: dict[str, Whole] = Field(default_factory=dict)
     runtime: str | None = Field(default=None, description="The runtime whose rules and sizes the menu follows.")
     measured: MeasuredData | None = None
+    refined: dict[str, JsonValue] | None = None
 
     @property
     def numel(self) -> int:

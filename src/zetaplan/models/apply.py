@@ -133,7 +133,7 @@ def prune_blocks(
         raise SpecError(f"counts: block {unknown[0]!r} is not in the model")
     if structure == "2:4":
         _require_groups(parts, counts)
-    targets = {name: count for block in parts for name, count in _divided(block, counts[block.name]).items()}
+    targets = {name: count for block in parts for name, count in divided(block, counts[block.name]).items()}
     removed: dict[str, int] = {}
     unseen: dict[str, int | None] = {}
     layers = len(partition(model, "layers"))
@@ -165,7 +165,7 @@ def _notes(pruner: Pruner, unseen: Mapping[str, int | None]) -> tuple[str, ...]:
     )
 
 
-def _divided(block: Block, count: int) -> dict[str, int]:
+def divided(block: Block, count: int) -> dict[str, int]:
     """The block's count divided over its linears in proportion to their sizes, by the rule of the exports."""
     linears = linears_of(block.modules)
     sizes = [linear.get_parameter("weight").numel() for linear in linears.values()]
@@ -204,7 +204,16 @@ def prune_linear(
     name: str, linear: nn.Module, count: int, pruner: Pruner, groups: bool, observed: Tensor | None
 ) -> int:
     """Prune one linear in place, by magnitude if its inputs are unknown. Returns the number of removed weights."""
-    stored = _by_rows(linear)
+    left, removed = pruned(name, linear, count, pruner, groups, observed)
+    linear.get_parameter("weight").copy_(left)
+    return removed
+
+
+def pruned(
+    name: str, linear: nn.Module, count: int, pruner: Pruner, groups: bool, observed: Tensor | None
+) -> tuple[Tensor, int]:
+    """The weight of a linear after pruning, as the linear stores it, and the number of removed weights."""
+    stored = _by_rows(linear).detach()
     weight = stored.to(torch.promote_types(stored.dtype, torch.float32))
     if observed is not None and not observed.isfinite().all():
         raise ScoringError(f"model: the inputs of {name!r} are not finite; calibrate on other text, or in float32")
@@ -212,8 +221,8 @@ def prune_linear(
     left, removed = rule.prune(weight, count, observed, groups)
     if not left.isfinite().all():
         raise ScoringError(f"model: {name!r} would not be finite after pruning; calibrate on other text, or in float32")
-    stored.copy_(left)
-    return int(removed.sum())
+    kept = left.to(stored.dtype)
+    return kept.mT if isinstance(linear, Conv1D) else kept, int(removed.sum())
 
 
 def _removal(block: Block, requested: int, removed: Mapping[str, int]) -> Removal:
