@@ -14,6 +14,8 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 
+from zetaplan._display import Columns, Display
+from zetaplan._plural import counted
 from zetaplan.errors import InfeasibleError, SpecError
 from zetaplan.spec import checks, given
 from zetaplan.spec.checks import Array as Array
@@ -36,8 +38,8 @@ class Channel(NamedTuple):
     upper: Array
 
 
-@dataclass(frozen=True, eq=False)
-class Instance(Value):
+@dataclass(frozen=True, eq=False, repr=False)
+class Instance(Value, Display):
     """A program and its data: float64 arrays of shape (K,), or (T, K) for a program of T > 1 terms.
 
     quality : (K,) on the simplex. weight : quality ** exponent. resource : the unit costs (costs or sizes), > 0.
@@ -81,6 +83,23 @@ class Instance(Value):
     def rows(self, x: Array) -> tuple[Array, ...]:
         """The rows of a plan, one array (K,) per term."""
         return (x,) if len(self.program.terms) == 1 else tuple(x)
+
+    def by_term(self, heading: str, values: Array) -> dict[str, list[float]]:
+        """An array of the plan's shape as columns of a table, one per term."""
+        rows = self.rows(values)
+        if len(rows) == 1:
+            return {heading: rows[0].tolist()}
+        return {f"{heading} {c.term.decision}": row.tolist() for c, row in zip(self.channels, rows, strict=True)}
+
+    def _headline(self) -> str:
+        limit = f"{self.program.limit_argument} = {self.limit:g}"
+        return f"{self.program.summary}; {counted(self.quality.size, 'layer')}, {limit}"
+
+    def _columns(self) -> Columns:
+        columns = {"layer": self.layer_names, "quality": self.quality.tolist(), **self.by_term("weight", self.weight)}
+        costs = [(c.term.argument, c.unit_cost.tolist()) for c in self.channels]
+        bounds = {**self.by_term("lower", self.lower), **self.by_term("upper", self.upper)}
+        return {**columns, **dict(costs), **bounds}
 
     def __repr__(self) -> str:
         knobs = ", ".join(f"{name} = {value:g}" for name, value in self.parameters.items())
@@ -142,6 +161,7 @@ def rebuild(
     lower: Arrayish,
     upper: Arrayish,
     parameters: Mapping[str, float],
+    names: tuple[str, ...] | None = None,
 ) -> Instance:
     """The instance with exactly these doubles, as read from a file, without normalising them again.
 
@@ -158,7 +178,7 @@ def rebuild(
         raise SpecError(f"quality: expected shares that sum to 1, got a sum of {q.sum():.17g}")
     if w.shape != checked.weight.shape or not np.allclose(checked.weight, w, rtol=1e-12, atol=0.0):
         raise SpecError("weight: expected quality ** exponent for every layer")
-    return replace(checked, quality=given.frozen(q), weight=given.frozen(w))
+    return replace(checked, quality=given.frozen(q), weight=given.frozen(w), names=names)
 
 
 def with_quality(instance: Instance, quality: Arrayish) -> Instance:

@@ -119,10 +119,20 @@ class Picture(Display):
         return ax
 
 
-def bars(axes: Axes, heights: Sequence[Any], label: str, *, names: Sequence[str] = (), **options: Any) -> None:
+def table(arrays: Mapping[str, Any]) -> Columns:
+    """Columns of arrays (K,), numbered by layer; an array (T, K) of T terms is T columns."""
+    columns = {
+        f"{heading} {t}" if len(rows) > 1 else heading: row
+        for heading, rows in ((name, array.reshape(-1, array.shape[-1]).tolist()) for name, array in arrays.items())
+        for t, row in enumerate(rows)
+    }
+    return {"layer": range(len(next(iter(columns.values()), ()))), **columns}
+
+
+def bars(axes: Axes, heights: Sequence[Any], ylabel: str, *, names: Sequence[str] = (), **options: Any) -> None:
     """One bar per layer over its place; the names are written where there are few."""
     axes.bar(range(len(heights)), list(heights), **options)
-    axes.set_ylabel(label)
+    axes.set_ylabel(ylabel)
     axes.set_xlabel("layer")
     if 0 < len(names) <= ROWS:
         axes.set_xticks(range(len(names)), [shortened(name, 24) for name in names], rotation=45, ha="right")

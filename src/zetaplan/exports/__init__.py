@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from zetaplan import _found
+from zetaplan._display import Columns, Display
 from zetaplan._files import contents, write
 from zetaplan.documents.verify import load_plan
 from zetaplan.errors import CertificateError, SpecError, require, shown
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 PLAN_SCHEMA = b'"zetaplan.plan/'
 
 
-@dataclass(frozen=True)
-class Export:
+@dataclass(frozen=True, repr=False)
+class Export(Display):
     """A plan as a tool's settings. file : the file name that the tool expects. usage : how to pass the file to it.
 
     Examples:
@@ -53,6 +54,13 @@ class Export:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the settings to the file, atomically."""
         return write(path, self.data)
+
+    def _headline(self) -> str:
+        return f"settings for {self.to}, {len(self.data):,} bytes for {self.file}; {self.usage}"
+
+    def _columns(self) -> Columns:
+        lines = self.data.decode(errors="replace").splitlines()
+        return {"line": range(1, len(lines) + 1), "text": lines}
 
 
 def export(plan: Plan, *, to: str, model: str | nn.Module | None = None) -> Export:

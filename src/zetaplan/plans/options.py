@@ -11,10 +11,13 @@ from zetaplan._records import Record
 from zetaplan.errors import SpecError
 from zetaplan.plans.request import Limit
 from zetaplan.scoring.gain import Gain
+from zetaplan.spec.named import by_name
 
 
 def _plain(value: Any) -> Any:
-    """Arrays, tensors and mappings as plain values that a YAML file can contain."""
+    """Arrays, tensors, series and mappings as plain values that a YAML file can contain."""
+    if not isinstance(value, Mapping) and (named := by_name("numbers", value)) is not None:
+        value = named
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, Mapping):
@@ -22,7 +25,6 @@ def _plain(value: Any) -> Any:
     return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
 
 
-Numbers = float | tuple[float, ...]
 Bound = float | tuple[float, ...] | dict[str, float]
 
 

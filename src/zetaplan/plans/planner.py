@@ -171,7 +171,9 @@ def instance_of(
         if found not in known:
             raise SpecError(f"{name} = {found!r}: a plan of kind {kind.name!r} has {' or '.join(map(repr, known))}")
     resource = kind.resource(scores, request, given)
-    return kind.declare(scores.counted(request.gain), resource, scores, request, lower=lower, upper=upper, **knobs)
+    quality = scores.counted(request.gain)
+    declared = kind.declare(quality, resource, scores, request, lower=lower, upper=upper, **knobs)
+    return replace(declared, names=scores.names)
 
 
 def _attempt(

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from zetaplan.errors import SpecError
 from zetaplan.plans.kind import Kind, Words
-from zetaplan.plans.options import Numbers, PlanOptions, amount
+from zetaplan.plans.options import Bound, PlanOptions, amount
 from zetaplan.plans.request import Limit, Request
 from zetaplan.plans.whole import Multiples
 
@@ -30,8 +30,8 @@ class RankOptions(PlanOptions):
     mean_rank: float | None = Field(
         None, description="Instead of a budget, the cost of this rank on every block (8 if neither is given)."
     )
-    costs: Numbers | None = Field(
-        None, description="Unit costs, parameters per unit of rank; each block's in + out if not given."
+    costs: Bound | None = Field(
+        None, description="Unit costs, parameters per unit of rank, also by name; each block's in + out if not given."
     )
     beta: float = Field(1.0, description="Exponent of a layer's share of the gain.")
     alpha: float = Field(0.0, description="Declared price of a parameter in the objective; at 0 the budget binds.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from zetaplan.plans.kind import Kind, Words
-from zetaplan.plans.options import Numbers, PlanOptions
+from zetaplan.plans.options import Bound, PlanOptions
 from zetaplan.plans.request import Limit, Request
 from zetaplan.plans.whole import Counts
 
@@ -26,8 +26,9 @@ class SparsityOptions(PlanOptions):
         None, description="Share of all linear weights to remove (0.5 if no target is given either)."
     )
     target: float | None = Field(None, description="Instead of a sparsity, the number of weights to remove.")
-    sizes: Numbers | None = Field(
-        None, description="Numbers of weights of the blocks, whole numbers; their linear weights if not given."
+    sizes: Bound | None = Field(
+        None,
+        description="Numbers of weights of the blocks, whole numbers, also by name; their linear weights if not given.",
     )
     kappa: float = Field(1.0, description="Exponent of a layer's share of the gain.")
     bits: float = Field(0.0, description="Declared reward per removed weight; at 0 the target binds.")
