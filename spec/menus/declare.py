@@ -42,6 +42,8 @@ def choice(
 ) -> Choice:
     """Declare a choice: one option for each of K blocks, the least total loss within one or several budgets.
 
+    `choice` is the program of given numbers, for `zetaplan.solve`; `zetaplan.choose` makes a plan of it from a menu.
+
     losses : K menus of J_k finite numbers, in any unit (loss), or by the names of the blocks; or an array (K, J).
     costs : the same shape, >= 0, what an option uses of the budget (bytes, say); (J_k, M) per block for M budgets.
     budget : a number, or M of them; total costs must not exceed it.

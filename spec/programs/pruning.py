@@ -58,7 +58,9 @@ def pruning(
     lower: Arrayish = 0.0,
     upper: Arrayish = 1.0,
 ) -> Instance:
-    """Declare a pruning of K layers: the fraction rho_k of each that is removed.
+    """Declare the program that prunes K layers, the fraction rho_k of each, for `zetaplan.solve`.
+
+    `pruning` is the program of given numbers; `zetaplan.prune` makes a plan of it from measured scores.
 
     quality : (K,) any non-negative gains, not all zero; normalised to sum to 1.
     sizes : (K,) or scalar, > 0, parameters per layer.

@@ -39,6 +39,8 @@ def choose(
 ) -> ChoicePlan:
     """Take one option for every block of a menu: the least total loss within the budgets, with its proof.
 
+    `choose` makes a plan from a menu; `zetaplan.choice` is the program that the plan solves.
+
     budget : a number, or one per budget of the menu, in their order or by name, in the menu's units.
     pins : block -> the option that it must take.
     forbid : block -> one or several options that it must not take. groups : blocks that must take the same option.
