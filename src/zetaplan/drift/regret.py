@@ -8,7 +8,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from zetaplan._digits import at_most
+from zetaplan._digits import at_most, percent
 from zetaplan._display import Columns, Display
 from zetaplan.errors import CertificateError, SpecError, require, shown
 from zetaplan.solvers import solve
@@ -46,7 +46,7 @@ class Regret(Display):
     certificate: Certificate
 
     def __str__(self) -> str:
-        return f"regret is {self.value:.4g}, {self.share:.2%} of the best objective on these scores"
+        return f"regret is {self.value:.4g}, {percent(self.share)} of the best objective on these scores"
 
     def _headline(self) -> str:
         return str(self)
@@ -79,7 +79,7 @@ class Robust(Display):
     gap: float
 
     def __str__(self) -> str:
-        share = f"{self.cost.share:.2%} of the best objective"
+        share = f"{percent(self.cost.share)} of the best objective"
         paid = f"its regret on the nominal scores is {self.cost.value:.4g} ({share})"
         if self.worst is None or self.before is None:
             return f"the plan minimises the worst objective; {paid}"

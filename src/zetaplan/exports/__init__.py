@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from zetaplan import _found
 from zetaplan._display import Columns, Display
 from zetaplan._files import contents, write
+from zetaplan._records import checked
+from zetaplan._signature import takes
 from zetaplan.documents.verify import load_plan
 from zetaplan.errors import CertificateError, SpecError, require, shown
 from zetaplan.exports import formats
 from zetaplan.exports.job import Format, Group, job_of
 from zetaplan.exports.targets import Problem, check, outline
+from zetaplan.models.lora_settings import LoraSettings
 from zetaplan.plans.kinds import kind_names, kind_of
 from zetaplan.plans.plan import Plan
 
@@ -63,15 +66,18 @@ class Export(Display):
         return {"line": range(1, len(lines) + 1), "text": lines}
 
 
-def export(plan: Plan, *, to: str, model: str | nn.Module | None = None) -> Export:
+@takes(LoraSettings)
+def export(plan: Plan, *, to: str, model: str | nn.Module | None = None, **lora: Any) -> Export:
     """The plan as the settings of a tool.
 
     to : "peft", "axolotl", "mola" for ranks; "llm-compressor", "alphapruning", "torch-prune" for sparsity; "json",
     "csv" for both. model : the model, or a name that `zetaplan score` accepts (its config is enough); json and csv do
     not need it.
+    lora_alpha : above 0, the LoRA alpha of every linear, for "peft" and "axolotl"; 2 times its rank if not given.
+    lora_dropout : in [0, 1). rslora : scale by alpha over the root of the rank, which needs lora_alpha.
 
-    Raises SpecError if the format does not accept this plan, and CertificateError, naming the entry, if the plan does
-    not fit the model or an entry would have another effect than planned.
+    Raises SpecError if the format does not accept this plan or these settings, and CertificateError, naming the entry,
+    if the plan does not fit the model or an entry would have another effect than planned.
 
     Examples:
         >>> settings = zp.export(zp.allocate(scores, mean_rank=4), to="peft", model=model)
@@ -88,8 +94,11 @@ def export(plan: Plan, *, to: str, model: str | nn.Module | None = None) -> Expo
         )
     if model is None and form.MODEL:
         raise SpecError(f"to = {to!r}: the format needs the modules of a model; give model (--model)")
+    settings = checked(LoraSettings, **lora)
+    if settings.given and form.COUNTS != "ranks":
+        raise SpecError(f"{settings.given[0]}: {to!r} has no settings of LoRA; 'peft' and 'axolotl' have")
     known = None if model is None else outline(model)
-    job = job_of(plan, known)
+    job = replace(job_of(plan, known), lora=settings)
     data = form.write(job)
     if known:
         refuse(problems(form.read(data, known) or (), form.settings(job)), to)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from zetaplan.errors import CertificateError, SpecError
 from zetaplan.exports.targets import Entry, Module, Outline, Problem, linears
+from zetaplan.models.lora_settings import DEFAULT, LoraSettings
 from zetaplan.plans.bounds import TIE
 from zetaplan.plans.divide import divide
 
@@ -22,6 +23,7 @@ class Job:
     plan: Plan
     model: Outline | None
     units: Mapping[str, int]
+    lora: LoraSettings = DEFAULT
 
     @property
     def modules(self) -> tuple[Module, ...]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from zetaplan._quantities import Share
 from zetaplan._records import Record
+from zetaplan.models.lora_settings import LoraSettings
 
 TEXTS = "Text file, file of records (.jsonl, .json), or 'pydoc' for Python's own help texts; repeatable."
 DEVICE = "Device to compute on: cpu, cuda, cuda:1, mps."
@@ -78,16 +80,21 @@ class CalibrateOptions(Record):
     )
     sequences: int = Field(8, description="Number of sequences of the text.")
     length: int = Field(128, description="Tokens per sequence.")
-    level: tuple[float, ...] = Field((0.5, 0.7), min_length=1, description="Sparsity of a pruned layer; repeatable.")
+    level: tuple[Share, ...] = Field((0.5, 0.7), min_length=1, description="Sparsity of a pruned layer; repeatable.")
     device: str = Field("cpu", description=DEVICE)
     dtype: str | None = Field(None, description=DTYPE)
 
 
-class ExportOptions(Record):
+class ExportOptions(LoraSettings):
     """Options of one export."""
 
     to: str = Field("json", description="Format or tool; see `zetaplan list formats`.")
     out: str | None = Field(None, description="Output file; the name that the tool expects if not given.")
+
+    @property
+    def lora(self) -> dict[str, Any]:
+        """The settings of LoRA by name."""
+        return {name: getattr(self, name) for name in LoraSettings.model_fields}
 
 
 class EvaluateOptions(Record):

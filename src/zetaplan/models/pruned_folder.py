@@ -24,7 +24,7 @@ RECORD = "zetaplan.json"
 CARD = """---
 tags: [pruned, zetaplan]
 ---
-# {name}, {sparsity:.2%} of the linear weights removed
+# {name}, {percent(sparsity)} of the linear weights removed
 
 Pruned layer by layer with `{method}` ({structure}) after a plan by zetaplan {version}: counts per block from
 the program `{program}` with the gain zeta^2 by {curvature}, certified optimal for it. `{record}`

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from zetaplan._quantities import Share
 from zetaplan._records import Record
 from zetaplan.errors import SpecError
 from zetaplan.plans.request import Limit
@@ -51,7 +52,7 @@ class PlanOptions(Record):
         "raw",
         description="The gain to plan with: raw (as measured), net (minus the noise floor) or unbiased (cross-fitted).",
     )
-    drift: float = Field(
+    drift: Share = Field(
         0.1, description="Largest relative change of every gain covered by the regret bound of the plan."
     )
     method: str = Field("exact", description="Solution method, a method of `zetaplan.solve`.")
