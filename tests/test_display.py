@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pickle
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def values(layers: int) -> list[Any]:
         zp.regret(rank, solved, gain[::-1]),
         zp.regret_bound(rank, solved, low=low, high=high),
         zp.robust(rank, low, high),
-        zp.solve_batch("allocation", [gain, gain], 1.0, [6.0, 8.0]),
+        zp.solve_batch("allocation", np.array([gain, gain]), 1.0, [6.0, 8.0]),
         scores,
         plan,
         zp.prune(scores, sparsity=0.5),
@@ -214,3 +215,18 @@ def test_a_claim_of_any_shape_has_a_repr() -> None:
 def test_long_text_is_cut_in_its_middle() -> None:
     assert shortened("a" * 50 + "b" * 50, 21) == "a" * 9 + "..." + "b" * 9
     assert shortened("short", 5) == "short"
+
+
+def test_a_plan_of_formats_gives_the_bits_of_every_block() -> None:
+    weights = {"a": [{"name": "a.weight", "module": "a", "rows": 8, "columns": 4}], "b": []}
+    weights["b"] = [{"name": f"b{i}.weight", "module": f"b{i}", "rows": 16, "columns": 4} for i in range(2)]
+    facts = {"decides": "bits", "model": "tiny", "model_sha256": "0" * 64, "weights": weights}
+    options, costs = (("q4", "q8"),) * 2, (((17.0,), (34.0,)), ((64.0,), (128.0,)))
+    menu = zp.Menu(("a", "b"), options, ((2.0, 1.0), (8.0, 1.0)), costs, ("size",), ("bytes",), provenance=facts)
+    plan = zp.choose(menu, 145)
+    assert plan.taken == {"a": "q4", "b": "q8"}
+    assert plan.bits == {"a": 8 * 17 / 32, "b": 8 * 128 / 128}
+    with pytest.raises(zp.SpecError, match="expected a budget in bytes"):
+        _ = zp.choose(replace(menu, units=("MB",)), 145).bits
+    with pytest.raises(zp.SpecError, match="decides no formats"):
+        _ = zp.choose(replace(menu, provenance={}), 145).bits

@@ -88,7 +88,7 @@ def test_python_plans_read_quantities() -> None:
     assert plan.request.limit.value == 0.4
     assert plan.instance.upper.max() == 0.8
     assert plan.solution["model.layers.3"] == pytest.approx(0.1)
-    with pytest.raises(zp.SpecError, match="sparsity: expected a share, such as 50% or 0.5, got 'half'"):
+    with pytest.raises(zp.SpecError, match=r"sparsity: expected a share, such as 50% or 0\.5, got 'half'"):
         zp.prune(scores, sparsity="half")
 
 
