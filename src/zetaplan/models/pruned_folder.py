@@ -12,6 +12,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from zetaplan._digits import percent
 from zetaplan._files import canonical
 from zetaplan.documents.convert import plan_document
 from zetaplan.errors import SpecError
@@ -24,7 +25,7 @@ RECORD = "zetaplan.json"
 CARD = """---
 tags: [pruned, zetaplan]
 ---
-# {name}, {percent(sparsity)} of the linear weights removed
+# {name}, {sparsity} of the linear weights removed
 
 Pruned layer by layer with `{method}` ({structure}) after a plan by zetaplan {version}: counts per block from
 the program `{program}` with the gain zeta^2 by {curvature}, certified optimal for it. `{record}`
@@ -73,7 +74,7 @@ def save_pruned(loaded: LoadedModel, applied: Applied, facts: dict[str, Any], fo
     require_new(folder)
     card = CARD.format(
         name=loaded.name,
-        sparsity=applied.sparsity,
+        sparsity=percent(applied.sparsity),
         method=applied.method,
         structure=applied.structure,
         version=facts["versions"].get("zetaplan", "of an unknown version"),
