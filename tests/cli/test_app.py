@@ -244,7 +244,7 @@ def test_bad_options_of_score_are_refused(option: str, value: str, message: str,
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("allocate", "--budget", "lots"), "budget = 'lots'"),
+        (("allocate", "--budget", "lots"), "budget: expected a number, such as 1500000, 1.5M or 2B, got 'lots'"),
         (("allocate", "--budget", "9", "--mean-rank", "2"), "give one of the two"),
         (("allocate", "--lower", "99"), "the box requires at least"),
         (("allocate", "--step", "0"), "step[0] = 0: expected a whole number of at least 1"),

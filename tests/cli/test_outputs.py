@@ -136,7 +136,7 @@ def worked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plans: dict[str, Pla
     for name, value in made.items():
         monkeypatch.setattr(pipelines, name, _recorded(calls, name, value))
     monkeypatch.setattr("zetaplan.jobs.demo.demonstrate", _demonstrated(plans))
-    monkeypatch.setattr("zetaplan.exports.export", lambda plan, *, to, model=None: export(plan, to=to))
+    monkeypatch.setattr("zetaplan.exports.export", lambda plan, *, to, model=None, **lora: export(plan, to=to))
     monkeypatch.setattr("zetaplan.scoring.model.meta_model.fingerprint", str)
     return calls
 

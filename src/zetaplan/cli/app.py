@@ -47,6 +47,13 @@ UsageError: Any = typer.BadParameter.__base__
 class Commands(TyperGroup):
     """Group of commands that prints usage errors and zetaplan errors as one line and sets the exit status."""
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The options, those that install the completion of shells hidden: the help names one of them."""
+        found: list[Any] = super().get_params(ctx)
+        for option in found:
+            option.hidden = option.hidden or option.name in ("install_completion", "show_completion")
+        return found
+
     def make_context(self, info_name: Any, args: list[str], *more: Any, **settings: Any) -> Any:
         if not args:  # the help is shown
             return super().make_context(info_name, args, *more, **settings)
@@ -82,7 +89,7 @@ def _say(message: str) -> None:
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
+    epilog="Shell completion: zetaplan --install-completion",
     pretty_exceptions_enable=False,
 )
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from zetaplan._digits import percent
 from zetaplan._plural import counted
 from zetaplan.cli.options import Json, Model, Quiet
 from zetaplan.cli.output import show, tell
@@ -42,7 +43,7 @@ def apply(
     show(facts, None, as_json, quiet)
     removed = counted(sum(block["removed"] for block in facts["blocks"]), "weight")
     blocks = counted(len(facts["blocks"]), "block")
-    lines = [f"{removed} of {blocks} removed ({facts['sparsity']:.2%}) by {options.method}"]
+    lines = [f"{removed} of {blocks} removed ({percent(facts['sparsity'])}) by {options.method}"]
     lines += [f"note: {note}" for note in (facts["note"], *facts["notes"]) if note]
     tell("\n".join([*lines, f"written: {out}"]), quiet or as_json)
 

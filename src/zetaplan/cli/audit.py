@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zetaplan._digits import percent
 from zetaplan._outputs import Output, begins, claim, of_schema
 from zetaplan._plural import counted
 from zetaplan.cli.options import Force
@@ -120,12 +121,21 @@ def _tell_counts(campaign: Campaign, tally: Tally, files: tuple[Path, Path], as_
     if as_json:
         typer.echo(json.dumps({"solvers": counts, "files": [str(file) for file in files]}, indent=2))
     elif not quiet:
+        typer.echo(_verdict(counts, _broken(tally)))
         for solver, count in counts.items():
             words = (
                 f"instances {count['asked']:,}, claimed optimal {count['optimal']:,}, of these wrong {count['wrong']:,}"
             )
             typer.echo(f"{solver}: {words}; no solution {count['failed']:,}")
         typer.echo(f"written: {', '.join(map(str, files))}")
+
+
+def _verdict(counts: dict[str, dict[str, int]], broken: str) -> str:
+    """The result on the solver `exact`, and how many claims of the other solvers are wrong."""
+    others = sum(count["wrong"] for solver, count in counts.items() if solver != "exact")
+    tested = counts.get("exact", {"asked": 0})["asked"]
+    verdict = f"negative: {broken}" if broken else f"positive: exact was right on {counted(tested, 'instance')}"
+    return f"{verdict}; wrong claims of the other solvers: {others:,}"
 
 
 def _broken(tally: Tally) -> str:
@@ -178,8 +188,9 @@ def _published(path: Path, as_json: bool, quiet: bool) -> None:
 
 def _words(found: PlanAudit) -> str:
     marks = {True: "yes", False: "NO", None: "?"}
-    lines = [found.name, *(f"  [{marks[f.holds]}] {f.question} {f.words}" for f in found.findings)]
+    answers = [f"  [{marks[f.holds]}] {f.question} {f.words}" for f in found.findings]
+    lines = [f"{found.name}: {found.verdict}", *answers]
     shares = zip(found.least_share, found.largest_share, strict=True)
     lines += ["  shares of quality (of q^kappa or q^beta) for which the plan is optimal, per layer:"]
-    lines += [f"    {k:3d}  {low:.4f} .. {high:.4f}" for k, (low, high) in enumerate(shares)]
+    lines += [f"    {k:3d}  {percent(low)} .. {percent(high)}" for k, (low, high) in enumerate(shares)]
     return "\n".join(lines)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 
@@ -24,6 +23,7 @@ from zetaplan.menus.menu import Column, Menu
 from zetaplan.menus.plan import ChoicePlan
 from zetaplan.spec.menus.answer import ChoiceSolution, ChoiceStatus
 from zetaplan.spec.menus.choice import Choice
+from zetaplan.spec.values import FrozenMap
 from zetaplan.verification.menus.proof import statement
 
 KNOWN = ("low", "high", "standard_error")
@@ -186,7 +186,7 @@ def choice_value(document: ChoiceFile) -> ChoicePlan:
         solution=_solution(document, document.request.of(menu), places),
         proof=document.proof,
         created=document.created,
-        versions=MappingProxyType(document.versions),
+        versions=FrozenMap(document.versions),
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from zetaplan.documents.convert import plan_document
 from zetaplan.errors import CertificateError, SpecError
 from zetaplan.exports.targets import Entry, Module, Outline, Problem, Value, linears
+from zetaplan.models.lora_settings import DEFAULT, LoraSettings
 from zetaplan.plans.bounds import TIE
 from zetaplan.plans.divide import divide
 
@@ -52,6 +53,7 @@ class UnitJob(Job):
 
     plan: Plan
     units: Mapping[str, int]
+    lora: LoraSettings = DEFAULT
 
     @property
     def removes(self) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from zetaplan._quantities import Share
 from zetaplan._records import Record
+from zetaplan.models.lora_settings import LoraSettings
 
 Place = Callable[[str], str]  # the path of a file or a model that an option names
 
@@ -82,9 +84,9 @@ class CalibrateOptions(Record):
     )
     sequences: int = Field(8, description="Number of sequences of the text.")
     length: int = Field(128, description="Tokens per sequence.")
-    level: tuple[float, ...] = Field((0.5, 0.7), min_length=1, description="Sparsity of a pruned layer; repeatable.")
-    sparsity: float = Field(0.5, description="With --scores, share of the weights that every whole plan removes.")
-    upper: float = Field(0.8, description="With --scores, largest share that any block loses.")
+    level: tuple[Share, ...] = Field((0.5, 0.7), min_length=1, description="Sparsity of a pruned layer; repeatable.")
+    sparsity: Share = Field(0.5, description="With --scores, share of the weights that every whole plan removes.")
+    upper: Share = Field(0.8, description="With --scores, largest share that any block loses.")
     device: str = Field("cpu", description=DEVICE)
     dtype: str | None = Field(None, description=DTYPE)
 
@@ -132,11 +134,16 @@ class QuantizeOptions(Record):
     model_config = ConfigDict(allow_inf_nan=True)
 
 
-class ExportOptions(Record):
+class ExportOptions(LoraSettings):
     """Options of one export."""
 
     to: str = Field("json", description="Format or tool; see `zetaplan list formats`.")
     out: str | None = Field(None, description="Output file; the name that the tool expects if not given.")
+
+    @property
+    def lora(self) -> dict[str, Any]:
+        """The settings of LoRA by name."""
+        return {name: getattr(self, name) for name in LoraSettings.model_fields}
 
 
 class RefineOptions(Record):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers.pytorch_utils import Conv1D
 
+from zetaplan._digits import percent
 from zetaplan.errors import ScoringError, SpecError
 from zetaplan.models.layer_pass import layer_pass
 from zetaplan.models.pruners import GROUP, Pruner, find_pruner
@@ -186,7 +187,7 @@ def _require_groups(parts: Sequence[Block], counts: Mapping[str, int]) -> None:
         if 2 * counts[block.name] != block.linear_parameters:
             share = counts[block.name] / block.linear_parameters
             raise SpecError(
-                f"structure = '2:4' removes exactly 50% of every block, and the plan removes {share:.2%} of "
+                f"structure = '2:4' removes exactly 50% of every block, and the plan removes {percent(share)} of "
                 f"{block.name!r}; plan with sparsity, lower and upper all 0.5, or apply it unstructured"
             )
         for name, linear in linears_of(block.modules).items():

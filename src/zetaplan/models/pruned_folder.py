@@ -12,6 +12,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from zetaplan._digits import percent
 from zetaplan._files import canonical
 from zetaplan.documents.choices import choice_document
 from zetaplan.documents.convert import plan_document
@@ -27,7 +28,7 @@ RECORD = "zetaplan.json"
 CARD = """---
 tags: [pruned, zetaplan]
 ---
-# {name}, {sparsity:.2%} of the linear weights removed
+# {name}, {sparsity} of the linear weights removed
 
 Pruned layer by layer with `{method}` ({structure}) after a plan by zetaplan {version}: counts per block from
 {origin}. `{record}`
@@ -99,7 +100,7 @@ def save_pruned(loaded: LoadedModel, applied: Applied, facts: dict[str, Any], fo
     require_new(folder)
     card = CARD.format(
         name=loaded.name,
-        sparsity=applied.sparsity,
+        sparsity=percent(applied.sparsity),
         method=applied.method,
         structure=applied.structure,
         version=facts["versions"].get("zetaplan", "of an unknown version"),

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from zetaplan._quantities import Count, Share, Shares
 from zetaplan.plans.exponent import exponent_of
 from zetaplan.plans.kind import Kind, Words
-from zetaplan.plans.options import Numbers, PlanOptions
+from zetaplan.plans.options import Bound, PlanOptions
 from zetaplan.plans.request import Limit, Request
 from zetaplan.plans.whole import Counts
 
@@ -24,12 +25,16 @@ class SparsityOptions(PlanOptions):
     forms: ClassVar[tuple[str, ...]] = ("sparsity", "target")
     default: ClassVar[Limit] = Limit(kind="sparsity", value=0.5)
 
-    sparsity: float | None = Field(
-        None, description="Share of all linear weights to remove (0.5 if no target is given either)."
+    lower: Shares = Field(0.0, description="Smallest share to remove: one share, one per block, or by name.")
+    upper: Shares | None = Field(None, description="Largest share to remove; no cap if not given.")
+    pins: dict[str, Share] = Field(default_factory=dict, description="Fixed shares by name, * matches any characters.")
+    sparsity: Share | None = Field(
+        None, description="Share of all linear weights to remove, such as 50% (the default without a target)."
     )
-    target: float | None = Field(None, description="Instead of a sparsity, the number of weights to remove.")
-    sizes: Numbers | None = Field(
-        None, description="Numbers of weights of the blocks, whole numbers; their linear weights if not given."
+    target: Count | None = Field(None, description="Instead of a sparsity, number of weights to remove, such as 60M.")
+    sizes: Bound | None = Field(
+        None,
+        description="Numbers of weights of the blocks, whole numbers, also by name; their linear weights if not given.",
     )
     kappa: float | None = Field(
         None,
@@ -59,7 +64,7 @@ KIND = Kind(
     given="sizes",
     limits={
         "target": "a target of {amount} to remove",
-        "sparsity": "a sparsity of {value:.2%} over all layers, {amount} to remove",
+        "sparsity": "a sparsity of {share} over all layers, {amount} to remove",
     },
     declare=declare,
     whole=Counts(),
