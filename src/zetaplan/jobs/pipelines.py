@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from zetaplan._files import reason
-from zetaplan.errors import CertificateError, ScoringError, SpecError
+from zetaplan.errors import CertificateError, ScoringError, SpecError, shown
 from zetaplan.jobs.options import ApplyOptions, CalibrateOptions, EvaluateOptions, ScoreOptions
 
 if TYPE_CHECKING:
     from zetaplan.documents.verify import Verdict
     from zetaplan.evaluate.choices import Item
+    from zetaplan.menus.plan import ChoicePlan
     from zetaplan.models.calibrate import LossCurves
     from zetaplan.plans.plan import Plan
     from zetaplan.scoring import LoadedModel, Scores, Sequences
@@ -93,17 +94,28 @@ def score(model: str, options: ScoreOptions, *, progress: bool, seen: Place = _a
 
 @_hushed
 def apply(
-    model: str, plan: Plan, options: ApplyOptions, out: Path, *, progress: bool, seen: Place = _as_given
+    model: str, plan: Plan | ChoicePlan, options: ApplyOptions, out: Path, *, progress: bool, seen: Place = _as_given
 ) -> dict[str, Any]:
-    """Prune the model by the plan and save it to a new folder. Returns the record that is saved in the folder."""
+    """Apply the plan to the model and save the result to a new folder or file. Returns the record saved with it."""
+    from zetaplan.menus.plan import ChoicePlan
+
+    if isinstance(plan, ChoicePlan):
+        return _quantised(model, plan, options, out, progress, seen)
+    return _pruned(model, plan, options, out, progress, seen)
+
+
+def _pruned(model: str, plan: Plan, options: ApplyOptions, out: Path, progress: bool, seen: Place) -> dict[str, Any]:
     from zetaplan.models.apply import apply_pruning
-    from zetaplan.models.pruned_folder import record, require_new, save_pruned
+    from zetaplan.models.new_folder import require_new
+    from zetaplan.models.pruned_folder import record, save_pruned
     from zetaplan.models.pruners import find_pruner
 
     calibrated = find_pruner(options.method).calibrated
     require_new(out)
     if plan.kind.counts != "weights":
         raise SpecError(f"plan: the plan is in {plan.unit}, not sparsity; make one with `zetaplan prune`")
+    if options.to != "safetensors":
+        raise SpecError(f"to = {shown(options.to)}: a sparsity plan is written as safetensors")
     if calibrated:
         _require_texts("data", options.data, seen)
         _require_sizes(options.sequences, options.length)
@@ -113,6 +125,34 @@ def apply(
     facts = record(applied, plan, loaded, text)
     save_pruned(loaded, applied, facts, out)
     return facts
+
+
+def _quantised(
+    model: str, plan: ChoicePlan, options: ApplyOptions, out: Path, progress: bool, seen: Place
+) -> dict[str, Any]:
+    from zetaplan.models.checkpoints import Source, find_form, require_storable
+    from zetaplan.models.new_folder import require_new
+    from zetaplan.models.quantize import planned_formats
+    from zetaplan.scoring.model.meta_model import require_dense
+
+    form, formats = find_form(options.to), planned_formats(plan)
+    for path in form.outputs(out):
+        require_new(path)
+    require_storable(form, formats)
+    if options.dtype not in (None, "float32"):
+        raise SpecError(f"dtype = {shown(options.dtype)}: would round the values again; leave it out")
+    if formats.calibrated:
+        _require_texts("data", options.data, seen)
+        _require_sizes(options.sequences, options.length)
+    require_dense(seen(model))
+    exact = options.model_copy(update={"dtype": "float32"})
+    source = Source(
+        seen(model),
+        load=lambda: _loaded(model, exact, progress, seen),
+        text=lambda loaded: _text(loaded, options.data, options, seen),
+        other_weights=options.other_weights,
+    )
+    return form.write(formats, source, out)
 
 
 @_hushed

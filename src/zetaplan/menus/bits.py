@@ -36,6 +36,11 @@ class Weight(Record):
         """The number of weights."""
         return self.count * self.rows * self.columns
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(count, rows, columns)."""
+        return self.count, self.rows, self.columns
+
 
 class BitsFacts(Record):
     """The provenance of a menu of formats.
