@@ -159,8 +159,7 @@ def _file_type(tensors: list[Tensor]) -> int:
         counts[tensor.type.name] += int(tensor.source.n_elements)
     [(name, _)] = counts.most_common(1)
     known = {"F32": "ALL_F32", "MXFP4": "MOSTLY_MXFP4_MOE", "Q2_K": "MOSTLY_Q2_K", "Q6_K": "MOSTLY_Q6_K"}
-    kind: int = getattr(LlamaFileType, known.get(name, f"MOSTLY_{name}"), LlamaFileType.GUESSED).value
-    return kind
+    return int(getattr(LlamaFileType, known.get(name, f"MOSTLY_{name}"), LlamaFileType.GUESSED))
 
 
 def _infos(tensors: list[Tensor], sizes: list[int], alignment: int) -> Iterator[bytes]:
@@ -181,7 +180,8 @@ def _size(tensor: Tensor) -> int:
     from gguf import GGML_QUANT_SIZES
 
     width, size = GGML_QUANT_SIZES[tensor.type]
-    return int(tensor.source.n_elements) // width * size
+    blocks = int(tensor.source.n_elements) // int(width)
+    return blocks * int(size)
 
 
 def _type(label: str) -> Any:
