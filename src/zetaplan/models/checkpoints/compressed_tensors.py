@@ -101,9 +101,19 @@ def _arguments(bits: int, group: int, symmetric: bool) -> dict[str, Any]:
 
 
 def _notes(formats: Formats) -> list[str]:
+    return [*_split(formats), *_zero_points(formats)]
+
+
+def _split(formats: Formats) -> list[str]:
     """Linears that vLLM stores in one tensor, and that have different formats."""
     labels = {name: quantizer.label for name, quantizer in formats.quantizers.items()}
     groups = fused(find_runtime("vllm"), formats.weights)
     split = [group for group in groups if len({labels[name] for name in group}) > 1]
     first = f"vLLM refuses this checkpoint: it stores {' and '.join(split[0])} in one tensor" if split else ""
     return [f"{first}, and they have different formats ({len(split)} such groups)"] * bool(split)
+
+
+def _zero_points(formats: Formats) -> list[str]:
+    asymmetric = [q for q in formats.quantizers.values() if isinstance(q, Integer) and not q.symmetric]
+    text = "transformers 5.23 with compressed-tensors 0.20 cannot load packed zero points; symmetric formats load"
+    return [text] * bool(asymmetric)
