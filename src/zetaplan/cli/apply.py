@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from zetaplan.menus.plan import ChoicePlan
     from zetaplan.plans.plan import Plan
 
+SHOWN = 8  # mismatches in the message
+
 
 def apply(
     model: Model,
@@ -118,5 +120,6 @@ def _wrong_formats(model: str, file: Path, other_weights: bool) -> tuple[str, ..
 def _tell_check(wrong: tuple[str, ...], plan: Path, as_json: bool, quiet: bool) -> None:
     show({"plan": str(plan), "fits": not wrong, "mismatches": wrong}, None, as_json, quiet)
     if wrong:
-        raise CertificateError(f"{plan} does not fit this model: {'; '.join(wrong)}")
+        more = f" (and {len(wrong) - SHOWN:,} more; --json lists all)" if len(wrong) > SHOWN else ""
+        raise CertificateError(f"{plan} does not fit this model: {'; '.join(wrong[:SHOWN])}{more}")
     tell(f"{plan} fits: every entry matches one block of the model, or exactly its modules", quiet or as_json)

@@ -93,7 +93,7 @@ def _mismatch(planned: Weight, found: Weight | None) -> str:
 
 
 def _shape(weight: Weight) -> str:
-    stored = " x ".join(map(str, weight.shape))
+    stored = " x ".join(map(str, weight.shape[weight.count == 1 :]))
     return f"{stored}, transposed" if weight.transposed else stored
 
 

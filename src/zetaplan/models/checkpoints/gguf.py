@@ -121,7 +121,7 @@ def _require_shape(weight: Weight, parts: list[Any]) -> None:
         shapes = " and ".join(" x ".join(str(n) for n in reversed(part.shape.tolist())) for part in parts)
         raise SpecError(
             f"plan: matrix {weight.name!r} is stored as {shapes}, the plan was made for "
-            f"{' x '.join(map(str, weight.shape))}"
+            f"{' x '.join(map(str, weight.shape[weight.count == 1 :]))}"
         )
 
 
