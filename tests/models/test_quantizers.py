@@ -125,16 +125,15 @@ def test_blocks_are_those_of_the_package(label: str) -> None:
 
 
 @pytest.mark.parametrize("label", ROUNDING)
-def test_rounding_twice_is_rounding_once(label: str) -> None:
-    """Exact for floats, for GGUF types, and for integers whose groups reach an end of the scale: all but tiny ones."""
+def test_rounding_twice(label: str) -> None:
+    """Changes nothing for floats and GGUF types, little with zero points, and much with symmetric integers.
+
+    A symmetric scale puts the largest weight between two codes, so the second scale is 8/7.5 or 7/7.5 of the first.
+    """
     quantizer, weight = find_quantizer(label), drawn(64, 128)
     once = quantizer.rounded(weight)
-    twice = quantizer.rounded(once)
-    if label in FLOATS or label in ("q4_0", "q5_0", "q8_0"):
-        assert torch.equal(once, twice)
-    # elsewhere a group whose largest value was rounded inwards has a smaller scale the second time
-    error, change = (once - weight).square().mean(), (twice - once).square().mean()
-    assert change <= 1.0 * error
+    change = (quantizer.rounded(once) - once).square().mean() / (once - weight).square().mean().clamp(min=1e-30)
+    assert change <= (0.0 if label not in INTEGERS else 0.02 if label.endswith("asym") else 0.75)
 
 
 @given(
