@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,7 +42,6 @@ def manifest(
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The manifest. model : name and sha256 of the source. files : what was written, by the name it will have."""
-    labels = {weight.name: formats.quantizers[weight.name].label for weight in formats.weights}
     planned = sum(stored.bytes for stored in tensors.values() if stored.format != KEPT)
     return {
         "schema": SCHEMA,
@@ -54,9 +52,9 @@ def manifest(
         "calibration": text.description if text else None,
         "calibration_sha256": text.sha256 if text else None,
         "notes": list(notes),
-        "formats": labels,
+        "formats": {name: quantizer.label for name, quantizer in formats.quantizers.items()},
         "bytes": {"matrices": planned, "others": sum(stored.bytes for stored in tensors.values()) - planned},
-        "tensors": {name: asdict(stored) for name, stored in tensors.items()},
+        "tensors": {name: asdict(stored) | {"shape": list(stored.shape)} for name, stored in tensors.items()},
         "files": {name: {"bytes": path.stat().st_size, "sha256": file_digest(path)} for name, path in files.items()},
         "versions": dict(formats.versions),
     }
@@ -64,7 +62,7 @@ def manifest(
 
 def text_of(facts: Mapping[str, Any]) -> str:
     """The manifest as the text of its file."""
-    return canonical(json.loads(json.dumps(facts)))
+    return canonical(facts)
 
 
 def notes_on(blind: Sequence[str]) -> list[str]:

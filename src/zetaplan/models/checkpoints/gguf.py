@@ -172,7 +172,7 @@ def _infos(tensors: list[Tensor], sizes: list[int], alignment: int) -> Iterator[
 
 
 def _padding(size: int, alignment: int) -> bytes:
-    return bytes(-size % alignment)
+    return bytes(-size % int(alignment))  # numpy's own integers are unsigned
 
 
 def _size(tensor: Tensor) -> int:
