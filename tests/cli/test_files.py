@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests.bits_plans import plan_of
 from tests.made import made_scores
+from tests.tiny_models import tiny_llama
 from zetaplan._files import canonical, digest
 from zetaplan.cli.app import app
 from zetaplan.documents.convert import save_scores
@@ -34,6 +36,8 @@ COMMANDS = {
     "run {file} --force": "job.yaml",
     "audit --plan {file}": "published.json",
     "apply model {file} -o made --check": "sparsity.json",
+    "apply model {file} -o made --to safetensors": "formats.json",
+    "apply model {file} -o made.gguf --to gguf --check": "formats.json",
     "evaluate model --choices {file}": "items.jsonl",
 }
 VALUES: tuple[Any, ...] = (
@@ -54,6 +58,7 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prune(scores, sparsity=0.5, upper=0.8).save("sparsity.json")
     job = {"model": "none", "scores": "scores.json", "plan": {"kind": "rank", "lower": 1.0}, "out": "job"}
     Path("job.yaml").write_text(json.dumps({**job, "export": [{"to": "csv"}]}))
+    plan_of(tiny_llama(), ["bf16", "int4", "f16"], sha256="0" * 64, runtime="mlx").save("formats.json")
     published = {"program": "pruning", "sizes": [1.0, 1.0], "sparsity": [0.4, 0.6], "target": 1.0}
     Path("published.json").write_text(json.dumps(published))
     item = {"ctx": "The sky is", "choices": ["blue", "a road"], "gold": 0}

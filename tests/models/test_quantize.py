@@ -146,7 +146,9 @@ def test_weights_that_no_format_holds_are_named(value: float, said: str) -> None
 
 def test_k_types_and_plans_of_something_else_are_refused() -> None:
     plan = plan_of(tiny_llama(hidden=256), ["q4_k"], sha256="0" * 64)
-    with pytest.raises(SpecError, match="takes q4_k, and only llama.cpp can round to it; export the plan for llama-qu"):
+    with pytest.raises(
+        SpecError, match=r"takes q4_k, and only llama\.cpp can round to it; export the plan for llama-qu"
+    ):
         planned_formats(plan)
     other = Menu(("q",), (("2", "4"),), ((9, 1),), (((2,), (4,)),))
     with pytest.raises(SpecError, match="so it decides no formats"):

@@ -156,8 +156,8 @@ def test_laws(label: str, rows: int, groups: int, exponent: float, kind: str, se
     try:
         values = quantizer.rounded(weight)
     except ScoringError as error:
-        assert exponent > 3
-        assert f"format {label}: " in str(error)
+        if exponent < 3 or f"format {label}: " not in str(error):
+            raise
         return
     assert values.shape == weight.shape
     assert values.dtype == torch.float32
@@ -205,7 +205,7 @@ def test_an_unknown_label_is_refused_with_the_forms(label: object) -> None:
 
 
 def test_what_only_llama_cpp_rounds_says_so() -> None:
-    with pytest.raises(ScoringError, match="only llama.cpp can round to it; export the plan for llama-quantize"):
+    with pytest.raises(ScoringError, match=r"only llama\.cpp can round to it; export the plan for llama-quantize"):
         find_quantizer("q4_k").rounded(drawn(2, 256))
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zetaplan.menus.plan import ChoicePlan
     from zetaplan.plans.plan import Plan
 
-SHOWN = 8  # mismatches in the message
+SHOWN = 4  # mismatches in the message
 
 
 def apply(
