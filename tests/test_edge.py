@@ -116,8 +116,8 @@ def wrong(call: Callable[..., Any], given: dict[str, Any]) -> Iterator[tuple[str
 
 
 #: Public functions that need a model; their arguments are tried with the models.
-MODELS = {"adapter", "apply_pruning", "load_model", "loss_curves", "mixture", "multiple_choice", "perplexity"}
-MODELS |= {"read_sequences", "score"}
+MODELS = {"adapter", "apply_pruning", "divergence", "load_model", "loss_curves", "mixture", "multiple_choice"}
+MODELS |= {"perplexity", "read_sequences", "score"}
 
 
 @pytest.fixture(autouse=True)

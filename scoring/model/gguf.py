@@ -23,6 +23,9 @@ from zetaplan.errors import ScoringError
 from zetaplan.scoring.folders import writing
 from zetaplan.scoring.model.causal import few, one_line
 
+#: The types of numbers that are stored as they are.
+PLAIN = frozenset({"f32", "f16", "bf16", "f64", "i8", "i16", "i32", "i64"})
+
 
 def converted(file: Path, cache: str | PathLike[str] | None = None) -> tuple[Path, str]:
     """The model folder of a GGUF file, converted on first use, and the file's sha256."""
@@ -92,6 +95,15 @@ def _dequantised(file: Path) -> tuple[Any, Any]:
     model.hf_quantizer = None
     model.config.__dict__.pop("quantization_config", None)
     return model, tokenizer
+
+
+def quantised_types(file: str | PathLike[str]) -> list[str]:
+    """The types of the quantised tensors of a GGUF file, such as "q4_1", one per tensor; headers alone are read."""
+    with _told(Path(file)):
+        from gguf import GGUFReader
+
+        found = [tensor.tensor_type.name.lower() for tensor in GGUFReader(file).tensors]
+    return [name for name in found if name not in PLAIN]
 
 
 @contextmanager

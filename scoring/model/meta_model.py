@@ -32,9 +32,9 @@ def meta_model(source: str | PathLike[str]) -> Any:
 
 
 def _folder(source: str | PathLike[str]) -> Path:
-    if file := gguf_file(source):
-        return converted(file, None)[0]
-    path = Path(source)
+    path = gguf_file(source)
+    if path.suffix == ".gguf":
+        return converted(path, None)[0]
     return path if path.is_dir() else _hub_snapshot(str(source))
 
 
@@ -48,7 +48,7 @@ def fingerprint(source: str | PathLike[str]) -> str:
 
 def require_dense(source: str | PathLike[str]) -> None:
     """Raise ScoringError if the weights of a folder are stored quantised. A GGUF file is read de-quantised."""
-    if gguf_file(source):
+    if gguf_file(source).suffix == ".gguf":
         return
     folder = _folder(source)
     require_model_folder(folder)

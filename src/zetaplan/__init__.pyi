@@ -2,6 +2,7 @@
 
 from .batch import BatchSolution as BatchSolution
 from .batch import solve_batch as solve_batch
+from .bits.quantize import quantize as quantize
 from .documents.choices import load_choice as load_choice
 from .documents.choices import load_menu as load_menu
 from .documents.choices import save_choice as save_choice
@@ -25,9 +26,11 @@ from .errors import SolverError as SolverError
 from .errors import SpecError as SpecError
 from .errors import ZetaplanError as ZetaplanError
 from .evaluate.choices import multiple_choice as multiple_choice
+from .evaluate.divergence import divergence as divergence
 from .evaluate.perplexity import perplexity as perplexity
 from .exports import Export as Export
 from .exports import export as export
+from .measuring.measure import measure as measure
 from .menus.menu import Menu as Menu
 from .menus.plan import ChoicePlan as ChoicePlan
 from .menus.planner import choose as choose
@@ -126,6 +129,7 @@ __all__ = [
     "choice",
     "choose",
     "constants",
+    "divergence",
     "exact_optimum",
     "exponential_allocation",
     "export",
@@ -137,6 +141,7 @@ __all__ = [
     "load_plan",
     "load_scores",
     "loss_curves",
+    "measure",
     "mixture",
     "multiple_choice",
     "perplexity",
@@ -147,6 +152,7 @@ __all__ = [
     "precision",
     "prune",
     "pruning",
+    "quantize",
     "read_sequences",
     "regret",
     "regret_bound",

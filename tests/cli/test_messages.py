@@ -109,6 +109,9 @@ def test_an_empty_configuration_has_a_place() -> None:
         ("calibrate m -o none", "is a folder"),
         ("evaluate m --text none.txt", "text: cannot read none.txt"),
         ("evaluate m --choices none.jsonl", "choices: cannot read none.jsonl"),
+        ("evaluate m --text plain.txt --against none", "against: none is not a model directory"),
+        ("evaluate m --text plain.txt --against none.gguf", "against: there is no file none.gguf"),
+        ("evaluate m --against m", "against: measures the divergence on a text; give text"),
     ],
 )
 def test_what_would_be_refused_later_is_refused_before_a_model_is_loaded(
@@ -119,6 +122,7 @@ def test_what_would_be_refused_later_is_refused_before_a_model_is_loaded(
 
     monkeypatch.setattr(scoring, "load_model", loaded)
     Path("none").mkdir()
+    Path("plain.txt").write_text("plain text")
     plans["allocation"].save("rank.json")
     plans["pruning"].save("sparsity.json")
     assert said in told(*line.split(), "-q")

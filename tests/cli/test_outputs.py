@@ -19,7 +19,7 @@ import pytest
 import typer.main
 from typer.testing import CliRunner, Result
 
-from tests.made import made_scores
+from tests.made import made_formats, made_scores
 from tests.tiny_models import tiny_llama_dir
 from zetaplan._files import write
 from zetaplan.cli.app import app
@@ -33,6 +33,7 @@ from zetaplan.models.apply import Applied, Removal
 from zetaplan.models.pruned_folder import record, save_pruned
 from zetaplan.plans.plan import Plan
 from zetaplan.plans.planner import allocate, prune
+from zetaplan.reports.choices import write_choice_report
 from zetaplan.reports.report import write_report
 from zetaplan.scoring import load_model
 
@@ -58,7 +59,8 @@ class Case:
 
 PAGE = ("{out}", "{stem}.md")
 PLANS = (f"{program}.{suffix}" for program in ("allocation", "pruning") for suffix in ("json", "html", "md"))
-DEMO = tuple(f"{{out}}/{name}" for name in ("scores.json", *PLANS))
+BITS = ("menu.json", "bits.json", "bits.html", "bits.md")
+DEMO = tuple(f"{{out}}/{name}" for name in ("scores.json", *PLANS, *BITS))
 JOB = tuple(f"{{out}}/{name}" for name in ("plan.json", "verdict.json", "report.html", "report.md", "ranks.csv"))
 AUDIT = tuple(f"{{out}}/{name}" for name in ("campaign.json", "audit.json", "audit.html"))
 CASES = {
@@ -67,8 +69,8 @@ CASES = {
     ),
     "calibrate": Case("calibrate model --data notes.txt -o {out}", ("notes.txt", "model/config.json")),
     "evaluate": Case(
-        "evaluate model --text notes.txt --choices items.jsonl -o {out}",
-        ("notes.txt", "items.jsonl", "model/config.json"),
+        "evaluate model --text notes.txt --choices items.jsonl --against dense -o {out}",
+        ("notes.txt", "items.jsonl", "model/config.json", "dense/config.json"),
     ),
     "allocate": Case("allocate scores.json -o {out}", ("scores.json",)),
     "prune": Case("prune scores.json -o {out}", ("scores.json",)),
@@ -110,6 +112,7 @@ def worked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plans: dict[str, Pla
     Menu(("q", "k"), (("2", "4"), ("2", "4")), ((9, 1), (4, 1)), (((2,), (4,)), ((2,), (4,)))).save("menu.json")
     item = json.dumps({"ctx": "The sky is", "choices": ["blue", "a road"], "gold": 0})
     texts = {"notes.txt": "notes", "other.txt": "other", "items.jsonl": item, "model/config.json": "{}"}
+    texts["dense/config.json"] = "{}"
     job = "{model: model, scores: scores.json, plan: {kind: rank}, export: [{to: csv, out: ranks.csv}], out: made}"
     for name, text in {**texts, "job.yaml": job}.items():
         write(name, text)
@@ -142,7 +145,11 @@ def _demonstrated(plans: dict[str, Plan]) -> Callable[..., Any]:
         for name, plan in plans.items():
             plan.save(folder / f"{name}.json")
             write_report(plan, folder / f"{name}.html")
-        return Demonstration(plans, ())
+        bits = made_formats()
+        bits.menu.save(folder / "menu.json")
+        bits.save(folder / "bits.json")
+        write_choice_report(bits, folder / "bits.html", file="bits.json")
+        return Demonstration(plans, bits, ())
 
     return demonstrate
 
@@ -207,6 +214,10 @@ def test_the_markdown_beside_a_report_is_an_output_too() -> None:
         ("evaluate: {text: made/plan.json}, out: made", "is the input"),
         ("evaluate: {choices: items.jsonl, lm_eval: made, text: made/choices.jsonl}, out: made", "is the input"),
         ("export: [{to: csv, out: ../model/config.json}], out: made", "is a part of the input"),
+        (
+            "evaluate: {text: notes.txt, against: dense}, export: [{to: csv, out: ../dense/config.json}], out: made",
+            "is a part of the input",
+        ),
     ],
 )
 def test_no_job_writes_over_what_it_reads(job: str, said: str) -> None:

@@ -103,12 +103,14 @@ PRUNING = "model: tiny-llama\nplan: {program: pruning, sparsity: 0.5}\nout: made
         (f"{PRUNING}apply: {{method: wander}}\n", "expected one of magnitude"),
         (f"{PRUNING}apply: {{data: [none.txt]}}\n", r"cannot read none\.txt"),
         (f"{PRUNING}evaluate: {{text: none.txt}}\n", r"cannot read none\.txt"),
+        (f"{PRUNING}evaluate: {{text: tiny-llama/config.json, against: none}}\n", r"against: 'none' is no directory"),
+        (f"{PRUNING}evaluate: {{choices: none.jsonl, against: tiny-llama}}\n", "evaluate: against: measures the div"),
         (f"{PRUNING}evaluate: {{items: 3}}\n", "evaluate: text and choices: give at least one of the two"),
     ],
 )
 def test_what_would_fail_at_the_end_is_refused_at_the_start(config: Path, text: str, said: str) -> None:
     config.write_text(text)
-    with pytest.raises(SpecError, match=said):
+    with pytest.raises(ZetaplanError, match=said):
         run(config)
     assert not (config.parent / "made").exists()
 
@@ -120,7 +122,7 @@ def test_a_plan_is_applied_and_measured(config: Path) -> None:
     plan: {program: pruning, sparsity: SHARE}
     report: false
     apply: {method: magnitude}
-    evaluate: {text: notes.txt, length: 32, stride: 16, choices: items.jsonl, items: 2}
+    evaluate: {text: notes.txt, length: 32, stride: 16, choices: items.jsonl, items: 2, against: tiny-llama}
     out: made
     """
     (config.parent / "notes.txt").write_text("Half of the weights are gone, and the text is still here. " * 4)
@@ -136,6 +138,7 @@ def test_a_plan_is_applied_and_measured(config: Path) -> None:
     measured = json.loads(steps["evaluate"].files[0].read_text())
     assert measured["model"]["perplexity"]["value"] != measured["pruned"]["perplexity"]["value"]
     assert all(len(found["multiple_choice"]["items"]) == 2 for found in measured.values())
+    assert measured["model"]["against"]["kl"]["maximum"] == 0.0 < measured["pruned"]["against"]["kl"]["mean"]["value"]
     assert not any(step.ran for step in run(config))
     config.write_text(job.replace("SHARE", "0.4"))
     again = {step.name: step for step in run(config)}

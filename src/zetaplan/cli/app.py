@@ -23,8 +23,10 @@ from zetaplan.cli.demo import demo
 from zetaplan.cli.evaluate import evaluate
 from zetaplan.cli.export import export
 from zetaplan.cli.list import list_
+from zetaplan.cli.measure import measure
 from zetaplan.cli.options import command
 from zetaplan.cli.prune import prune
+from zetaplan.cli.quantize import quantize
 from zetaplan.cli.regret import regret
 from zetaplan.cli.report import report
 from zetaplan.cli.run import run
@@ -104,6 +106,8 @@ command(app, "zetaplan score smollm2 --data pydoc --data notes.txt --out scores.
 command(app, "zetaplan allocate scores.json --mean-rank 8 --step 4 --out plan.json")(allocate)
 command(app, "zetaplan prune scores.json --sparsity 0.5 --upper 0.8 --out plan.json")(prune)
 command(app, "zetaplan choose menu.json --budget 90e6 --pin lm_head=q8_0 --out plan.json")(choose)
+command(app, "zetaplan measure smollm2 --for bits --formats q4_0,q5_0,q8_0 --data notes.txt --out menu.json")(measure)
+command(app, "zetaplan quantize menu.json --bits-per-weight 5.5 --for llama.cpp --out plan.json")(quantize)
 command(app, "zetaplan verify plan.json")(verify)
 command(app, "zetaplan report plan.json --out report.html")(report)
 command(app, "zetaplan regret plan.json --scores other.json")(regret)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zetaplan._digits import at_most
-from zetaplan._outputs import Output, begins, claim
+from zetaplan._outputs import Output, claim, of_choice
 from zetaplan._plural import counted
 from zetaplan.cli.options import Force, Json, PlanOut, Quiet
 from zetaplan.cli.output import show, tell
@@ -62,12 +62,12 @@ def choose(
     from zetaplan.menus import planner
     from zetaplan.reports.tables import choice_table
 
-    claim([Output(out, begins(rb'\{\s*"schema": "zetaplan\.plan/2"'))], [menu], force=force)
+    claim([Output(out, of_choice)], [menu], force=force)
     plan = planner.choose(
         load_menu(menu),
         budget,
-        pins=_pins(pin),
-        forbid=_forbidden(forbid),
+        pins=pinned("pin", pin),
+        forbid=forbidden(forbid),
         groups=[names.split(",") for names in group or ()],
         time_limit=time_limit,
     )
@@ -76,15 +76,17 @@ def choose(
     tell(f"{_summary(plan)}\nwritten to {out}", quiet or as_json)
 
 
-def _pins(texts: Sequence[str] | None) -> dict[str, str]:
+def pinned(name: str, texts: Sequence[str] | None) -> dict[str, str]:
+    """One option for each block, from --NAME BLOCK=OPTION. Raises SpecError for two different ones."""
     found: dict[str, str] = {}
-    for block, option in _pairs("pin", texts):
+    for block, option in _pairs(name, texts):
         if found.setdefault(block, option) != option:
-            raise SpecError(f"--pin: {block} is pinned to {found[block]} and to {option}; remove one of the two")
+            raise SpecError(f"--{name}: {block} has {found[block]} and {option}; remove one of the two")
     return found
 
 
-def _forbidden(texts: Sequence[str] | None) -> dict[str, list[str]]:
+def forbidden(texts: Sequence[str] | None) -> dict[str, list[str]]:
+    """The options that each block must not take, from --forbid BLOCK=OPTION."""
     found: dict[str, list[str]] = {}
     for block, option in _pairs("forbid", texts):
         found.setdefault(block, []).append(option)

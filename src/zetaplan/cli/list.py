@@ -1,4 +1,4 @@
-"""Command `zetaplan list`: names of surrogates, pruners, formats, programs and kinds, from the package's folders."""
+"""Command `zetaplan list`: names of surrogates, pruners, quantizers and the like, from the package's folders."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import typer
 from zetaplan.cli.options import Json, Quiet
 from zetaplan.cli.output import show, tell
 
+What = Literal["surrogates", "pruners", "quantizers", "estimators", "runtimes", "formats", "programs", "kinds"]
+
 
 def list_(
-    what: Annotated[
-        Literal["surrogates", "pruners", "formats", "programs", "kinds"], typer.Argument(help="Names to list.")
-    ],
+    what: Annotated[What, typer.Argument(help="Names to list.")],
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """List the curvature surrogates, pruning methods, export formats, declared programs or kinds of plans."""
+    """List the names of surrogates, pruners, quantizers, estimators, runtimes, export formats, programs or kinds."""
     found = NAMES[what]()
     show(list(found), None, as_json, quiet)
     tell("\n".join(found), quiet or as_json)
@@ -34,6 +34,24 @@ def _pruners() -> tuple[str, ...]:
     from zetaplan.models.pruners import pruner_names
 
     return pruner_names()
+
+
+def _quantizers() -> tuple[str, ...]:
+    from zetaplan.models.quantizers import quantizer_forms
+
+    return tuple(quantizer_forms().values())
+
+
+def _estimators() -> tuple[str, ...]:
+    from zetaplan.measuring.estimators import estimator_names
+
+    return estimator_names()
+
+
+def _runtimes() -> tuple[str, ...]:
+    from zetaplan.runtimes import runtime_names
+
+    return runtime_names()
 
 
 def _formats() -> tuple[str, ...]:
@@ -57,6 +75,9 @@ def _kinds() -> tuple[str, ...]:
 NAMES: dict[str, Callable[[], tuple[str, ...]]] = {
     "surrogates": _surrogates,
     "pruners": _pruners,
+    "quantizers": _quantizers,
+    "estimators": _estimators,
+    "runtimes": _runtimes,
     "formats": _formats,
     "programs": _programs,
     "kinds": _kinds,

@@ -34,7 +34,12 @@ BY_NAME = {
     "upper": ("cap", "Upper bound of some blocks"),
     "pins": ("pin", "Fixed value of some blocks; * in a name matches any characters"),
 }
-ALIASES = {"step": ("--step", "--multiple-of"), "out": ("--out", "-o")}
+ALIASES = {
+    "step": ("--step", "--multiple-of"),
+    "out": ("--out", "-o"),
+    "decides": ("--for",),
+    "runtime": ("--for",),
+}
 
 
 def command(

@@ -243,6 +243,12 @@ def _links(document: ChoiceFile, plan: ChoicePlan) -> Iterator[Check]:
     yield _proof(stated)
     same = document.gap == proof.gap and document.status == ("optimal" if proof.gap == 0.0 else "gap")
     detail = "the choice is optimal" if proof.gap == 0.0 else f"the choice is within {at_most(proof.gap)} of the best"
+    if document.request.limit is not None:
+        from zetaplan.bits.quantize import budget_of  # loads torch
+
+        budget = budget_of(plan.menu, document.request.limit)
+        same_budget = document.request.budgets == (budget,)
+        yield Check("budget", same_budget, f"the limit leaves {budget:,.0f} bytes for the blocks of the menu")
     yield Check("gap", same, f"status and gap are those of the proof: {detail}")
 
 

@@ -1,4 +1,4 @@
-"""Log-likelihoods of every token of a row, given the tokens before it."""
+"""Predictions of every token of a row, given the tokens before it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,41 @@ from zetaplan.errors import ScoringError
 
 
 @torch.inference_mode()
-def log_likelihoods(model: nn.Module, rows: Sequence[Tensor]) -> list[Tensor]:
-    """log p(token | tokens before it) of every token of each row except the first, float64."""
+def predictions(model: nn.Module, rows: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """Of each row of n ids the logits (n - 1, V) of all its tokens but the first, as computed, and their ids (n - 1,).
+
+    Both are on the model's device. The logits are views of one tensor (rows, longest, V).
+    """
     device = next(model.parameters()).device
     ids = nn.utils.rnn.pad_sequence(list(rows), batch_first=True).to(device)
     lengths = torch.tensor([len(row) for row in rows], device=device)
     mask = (torch.arange(ids.shape[1], device=device) < lengths[:, None]).long()
-    logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
-    exact = torch.promote_types(logits.dtype, torch.float32)
-    losses = [  # row by row, because the logits are by far the largest tensor: no second copy of all
-        functional.cross_entropy(row.to(exact), targets, reduction="none")
-        for row, targets in zip(logits, ids[:, 1:], strict=True)
+    logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+    return [
+        (row[: len(given) - 1], targets[1 : len(given)]) for row, targets, given in zip(logits, ids, rows, strict=True)
     ]
-    found = -torch.stack(losses).double()
-    if not found[mask[:, 1:].bool()].isfinite().all():
-        raise ScoringError("model: a log-likelihood is not finite; the weights are damaged, or try dtype float32")
-    return [row[: length - 1].cpu() for row, length in zip(found, lengths.tolist(), strict=True)]
+
+
+@torch.inference_mode()
+def log_likelihoods(model: nn.Module, rows: Sequence[Tensor]) -> list[Tensor]:
+    """log p(token | tokens before it) of every token of each row except the first, float64."""
+    # Row by row, because the logits are by far the largest tensor: no second copy of all of them in float32.
+    return [
+        finite(-functional.cross_entropy(logits.to(exact(logits)), targets, reduction="none"))
+        for logits, targets in predictions(model, rows)
+    ]
+
+
+def exact(*logits: Tensor) -> torch.dtype:
+    """The dtype in which the logits are normalised: float32, or float64 if one of them has it."""
+    dtype = torch.float32
+    for each in logits:
+        dtype = torch.promote_types(dtype, each.dtype)
+    return dtype
+
+
+def finite(values: Tensor, subject: str = "model: a log-likelihood") -> Tensor:
+    """The values on the CPU in float64. Raises ScoringError if one of them is not finite; subject : what they are."""
+    if not values.isfinite().all():
+        raise ScoringError(f"{subject} is not finite; the weights are damaged, or try dtype float32")
+    return values.cpu().double()

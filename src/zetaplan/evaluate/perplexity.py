@@ -1,14 +1,13 @@
 """Perplexity on held-out text, with the windows that paired intervals need.
 
-Perplexity is exp of the mean negative log-likelihood per token. A window of `length` tokens moves by `stride`. Each
-token is scored once, in the first window that contains it. After the first window every scored token therefore has at
-least length - stride tokens of context. The first token of the text has no context and is not scored.
+Perplexity is exp of the mean negative log-likelihood per token. Each token but the first is scored once, in the first
+window that contains it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -17,13 +16,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
-from zetaplan.errors import ScoringError
-from zetaplan.evaluate.interval import interval_facts
+from zetaplan.evaluate.interval import interval_facts, per_token
 from zetaplan.evaluate.likelihoods import log_likelihoods
+from zetaplan.evaluate.windows import windows_for
 from zetaplan.scoring import LoadedModel
-from zetaplan.scoring.text.limits import context, require_vocabulary
+from zetaplan.scoring.arguments import network_of
 from zetaplan.scoring.text.records import holds_records, read_plain, read_records
 
 Array = NDArray[np.float64]
@@ -53,17 +51,6 @@ class Perplexity:
         return self.nll / self.tokens
 
 
-def windows(total: int, length: int, stride: int) -> Iterator[tuple[int, int, int]]:
-    """(start, scored, stop): the window start..stop - 1 scores the tokens scored..stop - 1; together 1..total - 1."""
-    scored = 1
-    for start in range(0, total, stride):
-        stop = min(start + length, total)
-        yield start, scored, stop
-        if stop == total:
-            return
-        scored = stop
-
-
 def perplexity(
     model: LoadedModel | nn.Module,
     tokens: Tensor | Sequence[int],
@@ -91,21 +78,14 @@ def perplexity(
         >>> int(found.tokens.sum())  # every token but the first is scored once
         63
     """
-    network = model.model if isinstance(model, LoadedModel) else model
-    ids = torch.as_tensor(tokens).flatten()
-    require_vocabulary(network, ids)
-    _require_windows(network, len(ids), length, stride)
-    found = list(windows(len(ids), length, stride))
-    nll: list[float] = []
-    groups = [found[i : i + batch_size] for i in range(0, len(found), batch_size)]
-    for group in tqdm(groups, desc="perplexity", unit="batch", disable=not progress):
-        rows = [ids[start:stop] for start, _, stop in group]
-        firsts = [scored - start for start, scored, _ in group]
-        nll += [
-            -float(row[first - 1 :].sum()) for row, first in zip(log_likelihoods(network, rows), firsts, strict=True)
-        ]
-    counts = np.array([stop - scored for _, scored, stop in found], dtype=np.int64)
-    return Perplexity(np.array(nll), counts, length, stride)
+    network = network_of(model)
+    text = windows_for([network], tokens, length, stride, batch_size)
+    nll = [
+        -float(row[first - 1 :].sum())
+        for rows, firsts in text.batches(batch_size, "perplexity", progress)
+        for row, first in zip(log_likelihoods(network, rows), firsts, strict=True)
+    ]
+    return Perplexity(np.array(nll), text.counts, length, stride)
 
 
 def read_tokens(path: str | PathLike[str], tokenizer: Any, *, field: str | None = None) -> Tensor:
@@ -128,16 +108,6 @@ def perplexity_facts(found: Perplexity) -> dict[str, Any]:
         "length": found.length,
         "stride": found.stride,
         "scored": int(found.tokens.sum()),
-        "loss": interval_facts(found.per_window),
+        "loss": interval_facts(per_token(found.nll, found.tokens)),
         "windows": {"nll": found.nll.tolist(), "tokens": found.tokens.tolist()},
     }
-
-
-def _require_windows(model: nn.Module, total: int, length: int, stride: int) -> None:
-    limit = context(model)
-    if not 2 <= length <= (limit or length):
-        raise ScoringError(f"length: expected from 2 to the model's {limit} tokens, got {length}")
-    if not 1 <= stride < length:
-        raise ScoringError(f"stride: expected from 1 to length - 1 = {length - 1}, got {stride}")
-    if total < 2:
-        raise ScoringError(f"tokens: at least two are needed to predict one, got {total}; give more text")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from zetaplan._records import Record
+
+Place = Callable[[str], str]  # the path of a file or a model that an option names
 
 TEXTS = "Text file, file of records (.jsonl, .json), or 'pydoc' for Python's own help texts; repeatable."
 DEVICE = "Device to compute on: cpu, cuda, cuda:1, mps."
@@ -91,6 +95,49 @@ class CalibrateOptions(Record):
     dtype: str | None = Field(None, description=DTYPE)
 
 
+class MeasureOptions(Record):
+    """Options of measuring a menu on a model."""
+
+    decides: Literal["bits"] = Field("bits", description="What the options of the menu are: bits, formats of weights.")
+    formats: str = Field("q4_0,q5_0,q8_0", description="Formats, separated by commas; see `zetaplan list quantizers`.")
+    blocks: Literal["layers", "fused", "modules"] = Field(
+        "layers", description="Blocks: decoder layers, linears that are stored together, or single linears."
+    )
+    estimator: str = Field("measured", description="Estimator of the losses; see `zetaplan list estimators`.")
+    data: tuple[str, ...] = Field(("pydoc",), min_length=1, description=f"Text for the losses. {TEXTS}")
+    field: str | None = Field(
+        None, description="Field of a record that holds its text; text, ctx or sentence1 if not given."
+    )
+    sequences: int = Field(8, description="Number of sequences of the text.")
+    length: int = Field(128, description="Tokens per sequence.")
+    calibration: tuple[str, ...] = Field(
+        (), description="Calibration text of GPTQ; the text for the losses if not given. Repeatable."
+    )
+    check: bool = Field(False, description="Measure whole models too, and compare them with the sums of the losses.")
+    seed: int = Field(0, ge=0, description="Seed of random draws.")
+    device: str = Field("cpu", description=DEVICE)
+    dtype: str | None = Field(None, description=DTYPE)
+
+
+class QuantizeOptions(Record):
+    """Options of choosing the format of every block."""
+
+    bits_per_weight: float | None = Field(
+        None, description="Average bits of the weights that can be quantised, scales included."
+    )
+    bytes: str | None = Field(None, description="Size of all tensors of the file, such as 90MB.")
+    fits: str | None = Field(None, description="Memory for all tensors and the cache, such as 8GB.")
+    context: int = Field(0, ge=0, description="Tokens of the cache of keys and values; with --fits.")
+    kv: Literal["f32", "f16", "bf16", "q8_0", "q4_0"] = Field("f16", description="Numbers of the cache; with --fits.")
+    runtime: str | None = Field(
+        None, description="Program that loads the model; see `zetaplan list runtimes`. llama.cpp or vllm if not given."
+    )
+    time_limit: float = Field(
+        math.inf, ge=0, description="Seconds of the search; then the best plan so far is taken, with its proved gap."
+    )
+    model_config = ConfigDict(allow_inf_nan=True)
+
+
 class ExportOptions(Record):
     """Options of one export."""
 
@@ -109,6 +156,10 @@ class EvaluateOptions(Record):
         None,
         description="Multiple-choice items, a .jsonl file with ctx (or sentence1, sentence2), choices, 0-based gold.",
     )
+    against: str | None = Field(
+        None,
+        description="Dense model (as MODEL: a folder, file or name), for the divergence of MODEL from it on the text.",
+    )
     length: int = Field(1024, description="Tokens per window.")
     stride: int | None = Field(
         None, description="Tokens between windows, below length; half the length if not given. Every token counts once."
@@ -124,6 +175,8 @@ class EvaluateOptions(Record):
 
     @model_validator(mode="after")
     def _something(self) -> Self:
+        if self.against is not None and self.text is None:
+            raise ValueError("against: measures the divergence on a text; give text")
         if self.text is None and self.choices is None:
             raise ValueError("text and choices: give at least one of the two")
         if self.lm_eval is not None and self.choices is None:
@@ -134,3 +187,8 @@ class EvaluateOptions(Record):
     def files(self) -> tuple[str, ...]:
         """The input files."""
         return tuple(file for file in (self.text, self.choices) if file is not None)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The input files, and the dense model."""
+        return self.files if self.against is None else (*self.files, self.against)

@@ -8,19 +8,18 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from zetaplan._files import reason
-from zetaplan.errors import CertificateError, ScoringError, SpecError, shown
-from zetaplan.jobs.options import ApplyOptions, CalibrateOptions, EvaluateOptions, ScoreOptions
+from zetaplan.errors import CertificateError
+from zetaplan.jobs.inputs import loaded_model, require_device, require_sizes, require_texts, text_of
+from zetaplan.jobs.options import ApplyOptions, CalibrateOptions, EvaluateOptions, MeasureOptions, Place, ScoreOptions
 
 if TYPE_CHECKING:
     from zetaplan.documents.verify import Verdict
-    from zetaplan.evaluate.choices import Item
+    from zetaplan.menus.menu import Menu
     from zetaplan.menus.plan import ChoicePlan
     from zetaplan.models.calibrate import LossCurves
     from zetaplan.plans.plan import Plan
     from zetaplan.scoring import LoadedModel, Scores, Sequences
 
-Place = Callable[[str], str]
 Step = TypeVar("Step", bound=Callable[..., Any])
 
 
@@ -63,9 +62,9 @@ def score(model: str, options: ScoreOptions, *, progress: bool, seen: Place = _a
 
     damping = scoring.Damping(value=options.damping, mode=options.damping_mode, scope=options.damping_scope)
     find_curvature(options.curvature)
-    _require_texts("data", options.data, seen)
-    _require_texts("held_out", options.held_out, seen)
-    _require_sizes(options.sequences, options.length, options.batch_size)
+    require_texts("data", options.data, seen)
+    require_texts("held_out", options.held_out, seen)
+    require_sizes(options.sequences, options.length, options.batch_size)
     device, writes = place_of_this_process(options.device)
     require_device(device)
     progress &= writes
@@ -74,7 +73,7 @@ def score(model: str, options: ScoreOptions, *, progress: bool, seen: Place = _a
     )
     scores = scoring.score(
         loaded,
-        _text(loaded, options.data, options, seen),
+        text_of(loaded, options.data, options, seen),
         held_out=_held_out(loaded, options, seen),
         blocks=options.blocks,
         curvature=options.curvature,
@@ -97,62 +96,12 @@ def apply(
     model: str, plan: Plan | ChoicePlan, options: ApplyOptions, out: Path, *, progress: bool, seen: Place = _as_given
 ) -> dict[str, Any]:
     """Apply the plan to the model and save the result to a new folder or file. Returns the record saved with it."""
+    from zetaplan.jobs import applying
     from zetaplan.menus.plan import ChoicePlan
 
     if isinstance(plan, ChoicePlan):
-        return _quantised(model, plan, options, out, progress, seen)
-    return _pruned(model, plan, options, out, progress, seen)
-
-
-def _pruned(model: str, plan: Plan, options: ApplyOptions, out: Path, progress: bool, seen: Place) -> dict[str, Any]:
-    from zetaplan.models.apply import apply_pruning
-    from zetaplan.models.new_folder import require_new
-    from zetaplan.models.pruned_folder import record, save_pruned
-    from zetaplan.models.pruners import find_pruner
-
-    calibrated = find_pruner(options.method).calibrated
-    require_new(out)
-    if plan.kind.counts != "weights":
-        raise SpecError(f"plan: the plan is in {plan.unit}, not sparsity; make one with `zetaplan prune`")
-    if options.to != "safetensors":
-        raise SpecError(f"to = {shown(options.to)}: a sparsity plan is written as safetensors")
-    if calibrated:
-        _require_texts("data", options.data, seen)
-        _require_sizes(options.sequences, options.length)
-    loaded = _loaded(model, options, progress, seen)
-    text = _text(loaded, options.data, options, seen) if calibrated else None
-    applied = apply_pruning(loaded, plan, options.method, text, structure=options.structure, progress=progress)
-    facts = record(applied, plan, loaded, text)
-    save_pruned(loaded, applied, facts, out)
-    return facts
-
-
-def _quantised(
-    model: str, plan: ChoicePlan, options: ApplyOptions, out: Path, progress: bool, seen: Place
-) -> dict[str, Any]:
-    from zetaplan.models.checkpoints import Source, find_form, require_storable
-    from zetaplan.models.new_folder import require_new
-    from zetaplan.models.quantize import planned_formats
-    from zetaplan.scoring.model.meta_model import require_dense
-
-    form, formats = find_form(options.to), planned_formats(plan)
-    for path in form.outputs(out):
-        require_new(path)
-    require_storable(form, formats)
-    if options.dtype not in (None, "float32"):
-        raise SpecError(f"dtype = {shown(options.dtype)}: would round the values again; leave it out")
-    if formats.calibrated:
-        _require_texts("data", options.data, seen)
-        _require_sizes(options.sequences, options.length)
-    require_dense(seen(model))
-    exact = options.model_copy(update={"dtype": "float32"})
-    source = Source(
-        seen(model),
-        load=lambda: _loaded(model, exact, progress, seen),
-        text=lambda loaded: _text(loaded, options.data, options, seen),
-        other_weights=options.other_weights,
-    )
-    return form.write(formats, source, out)
+        return applying.quantised(model, plan, options, out, progress, seen)
+    return applying.pruned(model, plan, options, out, progress, seen)
 
 
 @_hushed
@@ -163,10 +112,10 @@ def calibrate(model: str, options: CalibrateOptions, *, progress: bool) -> tuple
 
     find_pruner(options.method)
     checked_levels(sorted(options.level))
-    _require_texts("data", options.data, _as_given)
-    _require_sizes(options.sequences, options.length)
-    loaded = _loaded(model, options, progress, _as_given)
-    text = _text(loaded, options.data, options, _as_given)
+    require_texts("data", options.data, _as_given)
+    require_sizes(options.sequences, options.length)
+    loaded = loaded_model(model, options, progress, _as_given)
+    text = text_of(loaded, options.data, options, _as_given)
     found = loss_curves(loaded, options.method, text, levels=sorted(options.level), progress=progress)
     return found, {
         "schema": "zetaplan.calibration/1",
@@ -184,20 +133,49 @@ def calibrate(model: str, options: CalibrateOptions, *, progress: bool) -> tuple
 
 
 @_hushed
-def evaluate(model: str, options: EvaluateOptions, *, progress: bool, seen: Place = _as_given) -> dict[str, Any]:
-    """Perplexity and accuracy of a model, as plain values with an entry per window and item."""
-    from zetaplan.evaluate import choices
+def measure(model: str, options: MeasureOptions, *, progress: bool) -> Menu:
+    """The menu of a model."""
+    from zetaplan.measuring.estimators import find_estimator
+    from zetaplan.measuring.measure import measure as measured
+    from zetaplan.models.quantizers import find_quantizer
 
-    items = _items(options, seen)
-    _require_texts("text", [options.text] if options.text else [], seen)
-    loaded = _loaded(model, options, progress, seen)
+    formats = [label.strip() for label in options.formats.split(",") if label.strip()]
+    for label in formats:
+        find_quantizer(label)
+    find_estimator(options.estimator)
+    require_texts("data", (*options.data, *options.calibration), _as_given)
+    require_sizes(options.sequences, options.length)
+    loaded = loaded_model(model, options, progress, _as_given)
+    return measured(
+        loaded,
+        formats,
+        text_of(loaded, options.data, options, _as_given),
+        blocks=options.blocks,
+        estimator=options.estimator,
+        calibration=text_of(loaded, options.calibration, options, _as_given) if options.calibration else None,
+        check=options.check,
+        seed=options.seed,
+        progress=progress,
+    )
+
+
+@_hushed
+def evaluate(model: str, options: EvaluateOptions, *, progress: bool, seen: Place = _as_given) -> dict[str, Any]:
+    """Perplexity, divergence and accuracy of a model, as plain values with an entry per window and item."""
+    from zetaplan.evaluate import choices
+    from zetaplan.jobs import evaluation
+
+    items = evaluation.items(options, seen)
+    require_texts("text", [options.text] if options.text else [], seen)
+    evaluation.dense_id(options, seen)
+    loaded = loaded_model(model, options, progress, seen)
     facts: dict[str, Any] = {
         "schema": "zetaplan.evaluation/1",
         "model": loaded.name,
         "model_sha256": loaded.sha256,
     }
     if options.text:
-        facts["perplexity"] = _perplexity(loaded, Path(seen(options.text)), options, progress)
+        facts |= evaluation.on_text(loaded, Path(seen(options.text)), options, progress, seen)
     if options.choices:
         answers = choices.multiple_choice(loaded, items, progress=progress)
         where = {"choices": options.choices, "template": options.template}
@@ -222,60 +200,6 @@ def verify(path: Path) -> Verdict:
     return verdict
 
 
-def _require_texts(argument: str, names: Sequence[str], seen: Place) -> None:
-    """Raise ScoringError for an unreadable file, before a model is loaded. argument : its name in the message."""
-    for name in names:
-        if name == "pydoc":
-            continue
-        try:
-            with open(seen(name), "rb") as stream:
-                stream.read(1)
-        except (OSError, ValueError) as error:
-            raise ScoringError(f"{argument}: cannot read {name}: {reason(error)}; check the path") from error
-
-
-def _require_sizes(sequences: int, length: int, batch_size: int | None = None) -> None:
-    """Raise ScoringError for invalid counts, before a model is loaded."""
-    if sequences < 1:
-        raise ScoringError(f"sequences = {sequences}: expected at least 1")
-    if length < 2:
-        raise ScoringError(f"length = {length}: expected at least 2 tokens, since the loss predicts the next one")
-    if batch_size is not None and batch_size < 1:
-        raise ScoringError(f"batch_size: expected at least 1, got {batch_size}")
-
-
-def require_device(device: str) -> None:
-    """Raise ScoringError for a device that torch cannot compute on."""
-    import torch
-
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # which one depends on the build of torch
-        raise ScoringError(
-            f"device = {device!r}: torch cannot compute there; use cpu, or a device that it sees"
-        ) from error
-
-
-def _loaded(
-    model: str, options: ApplyOptions | CalibrateOptions | EvaluateOptions, progress: bool, seen: Place
-) -> LoadedModel:
-    from zetaplan.scoring import load_model
-
-    require_device(options.device)
-    return load_model(seen(model), device=options.device, dtype=options.dtype, progress=progress)
-
-
-def _text(
-    loaded: LoadedModel, data: Sequence[str], options: ScoreOptions | ApplyOptions | CalibrateOptions, seen: Place
-) -> Sequences:
-    from zetaplan.scoring import read_sequences
-
-    files = [seen(name) for name in data]
-    return read_sequences(
-        files, loaded.tokenizer, sequences=options.sequences, length=options.length, field=options.field
-    )
-
-
 def _field(options: ScoreOptions, files: Sequence[str]) -> str | None:
     """The field option if any of the files holds records; else None."""
     from zetaplan.scoring.text.records import holds_records
@@ -287,7 +211,7 @@ def _held_out(loaded: LoadedModel, options: ScoreOptions, seen: Place) -> Sequen
     """The text for checking the steps: the given text, or the sequences between the scored ones."""
     if options.held_out:
         named = options.model_copy(update={"field": _field(options, options.held_out)})
-        return _text(loaded, options.held_out, named, seen)
+        return text_of(loaded, options.held_out, named, seen)
     if not options.check:
         return None
     from zetaplan.scoring import sequences_between
@@ -296,20 +220,3 @@ def _held_out(loaded: LoadedModel, options: ScoreOptions, seen: Place) -> Sequen
     return sequences_between(
         files, loaded.tokenizer, sequences=options.sequences, length=options.length, field=_field(options, files)
     )
-
-
-def _items(options: EvaluateOptions, seen: Place) -> tuple[Item, ...]:
-    from zetaplan.evaluate.choices import read_items
-
-    if options.choices is None:
-        return ()
-    return read_items(seen(options.choices), template=options.template, limit=options.items, field=options.field)
-
-
-def _perplexity(loaded: LoadedModel, text: Path, options: EvaluateOptions, progress: bool) -> dict[str, Any]:
-    from zetaplan.evaluate import perplexity as evaluation
-
-    ids = evaluation.read_tokens(text, loaded.tokenizer, field=options.field)[: options.tokens]
-    stride = options.length // 2 if options.stride is None else options.stride
-    found = evaluation.perplexity(loaded, ids, length=options.length, stride=stride, progress=progress)
-    return evaluation.perplexity_facts(found) | {"text": text.name}

@@ -19,7 +19,7 @@ from zetaplan._files import canonical, digest, file_digest, is_there, write
 from zetaplan._outputs import Output, begins, claim, of_plan, of_schema, report_files, task_files
 from zetaplan._records import Record
 from zetaplan.errors import SpecError
-from zetaplan.jobs import pipelines
+from zetaplan.jobs import evaluation, pipelines
 from zetaplan.jobs.config import Config, load_config
 from zetaplan.jobs.options import ExportOptions
 from zetaplan.plans.kinds import kind_of
@@ -113,6 +113,7 @@ class _Job:
             self.texts(config.apply.data)
         if config.evaluate is not None:
             self.texts(config.evaluate.files)
+            evaluation.dense_id(config.evaluate, self.seen)
 
     def exported(self, wanted: ExportOptions) -> Path:
         from zetaplan.exports import format_of
@@ -129,7 +130,7 @@ class _Job:
         names = [config.model, *config.score.data, *config.score.held_out]
         names += [config.scores] if config.scores is not None else []
         names += config.apply.data if config.apply else ()
-        names += config.evaluate.files if config.evaluate else ()
+        names += config.evaluate.inputs if config.evaluate else ()
         return [self.seen(name) for name in names]
 
     def outputs(self, written: set[str]) -> list[Output]:
@@ -164,7 +165,14 @@ class _Job:
         wanted = self.config.evaluate
         texts = self.texts(wanted.files) if wanted else {}
         pruned = self.apply_inputs() if self.config.apply else None
-        return {"evaluate": _plain(wanted), "pruned": pruned, "model": self.model_id(), "texts": texts}
+        dense = evaluation.dense_id(wanted, self.seen) if wanted else None
+        return {
+            "evaluate": _plain(wanted),
+            "pruned": pruned,
+            "model": self.model_id(),
+            "dense": dense,
+            "texts": texts,
+        }
 
     @property
     def pruned(self) -> Path:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, JsonValue, ValidationError
+from pydantic import Field, ValidationError
 
 from zetaplan._records import Record, Whole, first_error
 from zetaplan.errors import SpecError
+from zetaplan.menus.cache import CacheLayer
 from zetaplan.menus.menu import Menu
 
 if TYPE_CHECKING:
@@ -42,13 +43,40 @@ class Weight(Record):
         return self.count, self.rows, self.columns
 
 
+class WholeData(Record):
+    """The whole model in one format: the sum of the blocks' losses, and divergence and rise of the loss as measured."""
+
+    format: str
+    promised: float
+    measured: float
+    rise: float
+
+
+class MeasuredData(Record):
+    """How the losses were measured.
+
+    text_sha256, sequences : of the text. seed : of random draws. wholes : the check of whole models, if it was made;
+    validated : whether promised and measured divergence agree to a factor of 2. left_out : why formats are missing, and
+    in how many blocks. details : further numbers of the estimator by "block: format".
+    """
+
+    text_sha256: str
+    sequences: int
+    seed: int
+    validated: bool | None = None
+    wholes: tuple[WholeData, ...] = ()
+    left_out: dict[str, Whole] = Field(default_factory=dict)
+    details: dict[str, dict[str, float]] = Field(default_factory=dict)
+
+
 class BitsFacts(Record):
     """The provenance of a menu of formats.
 
     weights : the matrices of every block, which all take the block's format. others : the number of entries of every
-    parameter that keeps its format, by name. head : the matrix that computes the logits. stored_as : how many tensors
-    the source stores in which quantised format. cells : a count of the blocks' evaluations. measured : facts of the
-    estimator and its text.
+    parameter that keeps its format, by name. head : the matrix that computes the logits. cache : the layers that
+    cache keys and values. stored_as : how many tensors
+    the source stores in which quantised format. runtime : the program whose rules and sizes the menu follows, if one is
+    chosen. measured : facts of the estimator and its text.
     """
 
     decides: Literal["bits"] = "bits"
@@ -59,9 +87,10 @@ class BitsFacts(Record):
     others: dict[str, Whole] = Field(default_factory=dict)
     head: str = ""
     embedding: str = ""
+    cache: tuple[CacheLayer, ...] = ()
     stored_as: dict[str, Whole] = Field(default_factory=dict)
-    runtime: str | None = Field(None, description="The runtime whose rules and sizes the menu follows.")
-    measured: dict[str, JsonValue] = Field(default_factory=dict)
+    runtime: str | None = Field(default=None, description="The runtime whose rules and sizes the menu follows.")
+    measured: MeasuredData | None = None
 
     @property
     def numel(self) -> int:

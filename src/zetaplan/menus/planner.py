@@ -62,6 +62,11 @@ def choose(
         forbid={block: _words(options) for block, options in forbid.items()},
         groups=tuple(map(_words, groups)),
     )
+    return planned(menu, request, time_limit)
+
+
+def planned(menu: Menu, request: ChoiceRequest, time_limit: float = math.inf) -> ChoicePlan:
+    """The plan of a request, with its proof. Raises the errors of `choose`."""
     solution = solve_choice(request.of(menu), time_limit=time_limit)
     certificate = _certified(solution)
     if not certificate.valid or certificate.document is None:

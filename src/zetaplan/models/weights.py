@@ -34,11 +34,18 @@ def others(model: nn.Module) -> dict[str, int]:
 
 
 def head_of(model: nn.Module) -> str:
-    """The name of the matrix that computes the logits; that of the embedding where they are tied."""
-    named = {id(p): name for name, p in model.named_parameters()}
-    head = getattr(model, "get_output_embeddings", lambda: None)()
-    found = getattr(head, "weight", None)
-    return named.get(id(found), "")
+    """The name of the matrix that computes the logits, the embedding's where they are tied; "" if there is none."""
+    return _name_of(model, "get_output_embeddings")
+
+
+def embedding_of(model: nn.Module) -> str:
+    """The name of the matrix of the input embedding; "" if there is none."""
+    return _name_of(model, "get_input_embeddings")
+
+
+def _name_of(model: nn.Module, getter: str) -> str:
+    found = getattr(getattr(model, getter, lambda: None)(), "weight", None)
+    return next((name for name, parameter in model.named_parameters() if parameter is found), "")
 
 
 def _embeddings(model: nn.Module) -> Iterator[Weight]:

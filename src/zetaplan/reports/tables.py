@@ -14,6 +14,7 @@ from zetaplan.plans.amounts import in_total, per_layer, shown
 
 if TYPE_CHECKING:
     from zetaplan.documents.verify import Verdict
+    from zetaplan.menus.menu import Menu
     from zetaplan.menus.plan import ChoicePlan
     from zetaplan.plans.plan import Plan
     from zetaplan.scoring import Scores
@@ -59,6 +60,17 @@ def choice_table(plan: ChoicePlan) -> Table:
         table.add_row(Text(name), Text(option), f"{losses[j]:.4g}", *(f"{cost:,.10g}" for cost in costs[j]))
     table.add_section()
     table.add_row("in total", "", f"{plan.loss:.4g}", *(f"{spent:,.10g}" for spent in plan.solution.spent))
+    return table
+
+
+def menu_table(menu: Menu) -> Table:
+    """The options of every block, each with its loss and its costs."""
+    table = _table("block", "option", f"loss ({menu.loss_unit})" if menu.loss_unit else "loss", "± s.e.", *menu.budgets)
+    for k, (name, labels) in enumerate(zip(menu.names, menu.options, strict=True)):
+        for j, option in enumerate(labels):
+            error = f"{menu.standard_error[k][j]:.2g}" if menu.standard_error else ""
+            costs = (f"{cost:,.10g}" for cost in menu.costs[k][j])
+            table.add_row(Text(name), Text(option), f"{menu.losses[k][j]:.4g}", error, *costs)
     return table
 
 

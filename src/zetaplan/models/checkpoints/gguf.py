@@ -72,7 +72,7 @@ def outputs(out: Path) -> tuple[Path, ...]:
 
 def write(formats: Formats, source: Source, out: Path) -> Manifest:
     file = gguf_file(source.name)
-    if file is None:
+    if file.suffix != ".gguf":
         raise SpecError(
             f"model: {source.name} is no .gguf file; convert it first with llama.cpp's convert_hf_to_gguf.py "
             "--outtype f16, then apply the plan to that file with --other-weights"

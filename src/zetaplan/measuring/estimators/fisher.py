@@ -1,0 +1,32 @@
+"""Fisher: e' F e / 2 with the diagonal of the empirical Fisher matrix F and the rounding error e.
+
+The divergence of a model with slightly changed weights is e' F e / 2 + O(|e|^3). The diagonal is estimated from the
+gradients of whole sequences (see `_gradients.Moments`). The standard error is that of the mean of |g|^2 of the block,
+which is exact for an error of equal size in all weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from zetaplan.measuring.estimators import Blocks, Estimate, Estimator, Rounding
+from zetaplan.measuring.estimators._gradients import moments
+from zetaplan.measuring.estimators.measured import standard_error
+from zetaplan.scoring.text.sequences import Batch
+
+
+class Fisher(Estimator):
+    def __init__(self, model: nn.Module, data: Sequence[Batch], blocks: Blocks, seed: int) -> None:
+        self.moments = moments(model, data, [weight for members in blocks.values() for weight in members])
+
+    def estimate(self, block: str, rounding: Rounding) -> Estimate:
+        errors = rounding.errors()
+        terms = (self.moments[name].square * error.square() for name, error in errors.items())
+        loss = sum(float(term.sum(dtype=torch.float64)) for term in terms) / 2
+        norms = np.sum([self.moments[name].norms for name in errors], axis=0)
+        relative = standard_error(norms) / norms.mean() if norms.any() else 0.0
+        return Estimate(loss, loss * float(relative))
