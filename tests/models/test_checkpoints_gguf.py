@@ -15,7 +15,7 @@ from torch import nn
 
 from tests.bits_plans import plan_of, planned_bytes
 from tests.llama_cpp import next_token
-from tests.tiny_gguf import TOKENS, gguf_name, permuted, tiny_gguf
+from tests.tiny_gguf import TOKENS, gguf_name, permuted, tiny_gguf, tiny_moe_gguf
 from zetaplan._files import file_digest
 from zetaplan.errors import SpecError
 from zetaplan.menus.bits import Weight
@@ -23,7 +23,7 @@ from zetaplan.menus.plan import ChoicePlan
 from zetaplan.models.checkpoints import Source, find_form
 from zetaplan.models.quantize import planned_formats
 from zetaplan.models.quantizers import find_quantizer
-from zetaplan.models.weights import weights
+from zetaplan.models.weights import matrices, weights
 from zetaplan.scoring import LoadedModel, load_model
 from zetaplan.scoring.model.gguf import sha256_of, tensors_of
 
@@ -112,6 +112,21 @@ def test_the_files_own_tensors_are_those_of_transformers_with_their_rows_in_anot
         assert np.array_equal(own, permuted(name, theirs))
         moved += not np.array_equal(own, theirs)
     assert moved == 4  # q and k of two layers
+
+
+def test_experts_are_rounded_in_their_stacks(tmp_path: Path) -> None:
+    """Gate and up are two tensors of the file and one parameter of transformers."""
+    out, source, plan, facts = written(tiny_moe_gguf(tmp_path / "source.gguf"), ("q4_0", "q8_0", "q5_1"))
+    found = load_model(out).model
+    stacks = 0
+    for weight in weights(source.model):
+        quantizer = find_quantizer(plan.taken[weight.name])
+        for own, theirs in zip(matrices(source.model, weight), matrices(found, weight), strict=True):
+            assert torch.equal(quantizer.rounded(own), theirs), weight.name
+        stacks += weight.count > 1
+    assert stacks == 4
+    assert sum(facts["bytes"].values()) == planned_bytes(plan)
+    assert distance(next_token(out, PROMPTS, len(TOKENS)), of_transformers(found)) < 0.12  # 0.05 measured
 
 
 def test_rounding_to_the_types_of_the_file_changes_no_byte(tmp_path: Path) -> None:
