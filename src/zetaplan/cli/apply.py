@@ -47,23 +47,16 @@ def apply(
     if check:
         _tell_check(_wrong(model, plan, options), plan, as_json, quiet)
         return
+    from zetaplan.exports import any_plan
     from zetaplan.jobs import pipelines
 
-    wanted = _plan(plan)
+    wanted = any_plan(plan)
     out = out or Path(_default(wanted, options.to))
     facts = pipelines.apply(model, wanted, options, out, progress=not (quiet or as_json))
     show(facts, None, as_json, quiet)
     said = _quantised(facts) if "formats" in facts else _pruned(facts, options)
     notes = [f"note: {note}" for note in (facts.get("note"), *facts["notes"]) if note]
     tell("\n".join([said, *notes, f"written: {out}"]), quiet or as_json)
-
-
-def _plan(file: Path) -> Plan | ChoicePlan:
-    from zetaplan.documents.choices import load_choice
-    from zetaplan.documents.io import schema_of
-    from zetaplan.documents.verify import load_plan
-
-    return load_choice(file) if schema_of(file) == "zetaplan.plan/2" else load_plan(file)
 
 
 def _default(plan: Plan | ChoicePlan, to: str) -> str:
@@ -90,26 +83,25 @@ def _quantised(facts: dict[str, Any]) -> str:
 
 def _wrong(model: str, file: Path, options: ApplyOptions) -> tuple[str, ...]:
     """Entries of a plan or of exported settings that do not match the model, without changing its weights."""
-    from zetaplan.documents.io import schema_of
-    from zetaplan.documents.verify import load_plan
-    from zetaplan.exports import check_file, is_plan
+    from zetaplan.exports import any_plan, check_file, is_plan
+    from zetaplan.menus.plan import ChoicePlan
     from zetaplan.models.apply import mismatches
     from zetaplan.scoring.model.meta_model import meta_model
 
-    if schema_of(file) == "zetaplan.plan/2":
-        return _wrong_formats(model, file, options.other_weights)
-    if is_plan(file) and (wanted := load_plan(file)).kind.counts == "weights":
+    wanted = any_plan(file) if is_plan(file) else None
+    if isinstance(wanted, ChoicePlan):
+        return _wrong_formats(model, wanted, options.other_weights)
+    if wanted is not None and wanted.kind.counts == "weights":
         return mismatches(meta_model(model), wanted)
     return tuple(map(str, check_file(file, model)[1]))
 
 
-def _wrong_formats(model: str, file: Path, other_weights: bool) -> tuple[str, ...]:
-    from zetaplan.documents.choices import load_choice
+def _wrong_formats(model: str, plan: ChoicePlan, other_weights: bool) -> tuple[str, ...]:
     from zetaplan.menus.bits import bits_facts
     from zetaplan.models.quantize import mismatches
     from zetaplan.scoring.model.meta_model import fingerprint, meta_model
 
-    facts = bits_facts(load_choice(file).menu)
+    facts = bits_facts(plan.menu)
     other = not other_weights and fingerprint(model) != facts.model_sha256
     return (
         *[f"the plan was made for other weights, those of {facts.model!r}; see --other-weights"] * other,
