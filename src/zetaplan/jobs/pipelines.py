@@ -8,7 +8,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from zetaplan.errors import CertificateError
+from zetaplan.errors import CertificateError, SpecError
 from zetaplan.jobs.inputs import loaded_model, require_device, require_sizes, require_texts, text_of
 from zetaplan.jobs.options import ApplyOptions, CalibrateOptions, EvaluateOptions, MeasureOptions, Place, ScoreOptions
 
@@ -139,12 +139,12 @@ def calibrate_scores(model: str, scores: Scores, options: CalibrateOptions, *, p
     from zetaplan.models.whole_plans import calibrated
 
     find_pruner(options.method)
-    _require_texts("data", options.data, _as_given)
-    _require_sizes(options.sequences, options.length)
-    loaded = _loaded(model, options, progress, _as_given)
+    require_texts("data", options.data, _as_given)
+    require_sizes(options.sequences, options.length)
+    loaded = loaded_model(model, options, progress, _as_given)
     if scores.provenance.get("model_sha256") not in (None, loaded.sha256):
         raise SpecError("scores: they are of other weights than the model; score it again")
-    text = _text(loaded, options.data, options, _as_given)
+    text = text_of(loaded, options.data, options, _as_given)
     return calibrated(
         loaded, scores, options.method, text, sparsity=options.sparsity, upper=options.upper, progress=progress
     )
