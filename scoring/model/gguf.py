@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.folders import writing
@@ -143,10 +143,35 @@ def _require_blocks(file: Path, blocks: int, names: Iterable[str]) -> None:
 
 def _unused(architecture: str, model: Any, names: Iterable[str]) -> list[str]:
     """Tensors of blocks that transformers does not map to the model, without stacks of experts, which it splits."""
+    known = _parameters(architecture, model)
+    blocks = [name for name in names if name.startswith("blk.") and not re.search(r"_(exps|projs)\.", name)]
+    return [name for name in blocks if name.removesuffix(".weight") not in known]
+
+
+def _parameters(architecture: str, model: Any) -> dict[str, str]:
+    """The parameter of every GGUF tensor that transformers maps, by the tensor's name without `.weight`."""
     from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor, get_gguf_hf_weights_map
 
     processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)(config=model.config.to_dict())
-    known = get_gguf_hf_weights_map(model, processor)
-    stems = {name.removesuffix(".weight") for name in known}
-    blocks = [name for name in names if name.startswith("blk.") and not re.search(r"_(exps|projs)\.", name)]
-    return [name for name in blocks if name.removesuffix(".weight") not in stems]
+    return {n.removesuffix(".weight"): p for n, p in get_gguf_hf_weights_map(model, processor).items()}
+
+
+def tensors_of(file: Path) -> tuple[Any, dict[str, str]]:
+    """The reader of a GGUF file, and by the name of a tensor the parameter of the transformers model that it becomes.
+
+    Tensors are read when they are used. transformers permutes and stacks the rows of some, and transposes some.
+
+    Raises ScoringError if the file is no GGUF model that transformers knows.
+    """
+    if not os.path.isfile(file):
+        raise ScoringError(f"model: there is no file {file}")
+    with _told(file):
+        from gguf import GGUFReader
+
+        reader = GGUFReader(file)
+        config = AutoConfig.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+        known = _parameters(reader.fields["general.architecture"].contents(), model)
+        names = [tensor.name for tensor in reader.tensors]
+        return reader, {name: known[stem] for name in names if (stem := name.removesuffix(".weight")) in known}

@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.model.causal import one_line
 from zetaplan.scoring.model.gguf import converted
-from zetaplan.scoring.model.load import SMOLLM2, _hub_snapshot, _locate, _smollm2_file, require_model_folder
+from zetaplan.scoring.model.load import _hub_snapshot, _locate, gguf_file, require_model_folder
 
 
 def meta_model(source: str | PathLike[str]) -> Any:
@@ -32,7 +32,7 @@ def meta_model(source: str | PathLike[str]) -> Any:
 
 
 def _folder(source: str | PathLike[str]) -> Path:
-    path = _smollm2_file() if source == SMOLLM2 else Path(source)
+    path = gguf_file(source)
     if path.suffix == ".gguf":
         return converted(path, None)[0]
     return path if path.is_dir() else _hub_snapshot(str(source))
@@ -44,3 +44,18 @@ def fingerprint(source: str | PathLike[str]) -> str:
     Raises ScoringError like `load_model`.
     """
     return _locate(source, None)[2]
+
+
+def require_dense(source: str | PathLike[str]) -> None:
+    """Raise ScoringError if the weights of a folder are stored quantised. A GGUF file is read de-quantised."""
+    if gguf_file(source).suffix == ".gguf":
+        return
+    folder = _folder(source)
+    require_model_folder(folder)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    if found := getattr(config, "quantization_config", None):
+        method = found.get("quant_method") if isinstance(found, dict) else getattr(found, "quant_method", None)
+        raise ScoringError(
+            f"model: {source} is already quantised, by {getattr(method, 'value', method)}; give the model that it was "
+            "made from"
+        )

@@ -1,9 +1,10 @@
-"""Command `zetaplan apply`: removes weights from a model by a sparsity plan and saves the model."""
+"""Command `zetaplan apply`: applies a plan to the weights of a model, and saves the model."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,54 +15,109 @@ from zetaplan.cli.output import show, tell
 from zetaplan.errors import CertificateError
 from zetaplan.jobs.options import ApplyOptions
 
+if TYPE_CHECKING:
+    from zetaplan.menus.plan import ChoicePlan
+    from zetaplan.plans.plan import Plan
+
+SHOWN = 4  # mismatches in the message
+
 
 def apply(
     model: Model,
     plan: Annotated[
-        Path, typer.Argument(metavar="PLAN", help="Plan file written by `prune`; with --check, any plan or export.")
+        Path,
+        typer.Argument(metavar="PLAN", help="Plan of sparsity or of formats; with --check, any plan or export."),
     ],
     options: ApplyOptions,
     check: Annotated[
         bool,
         typer.Option("--check", help="Check only, without changing the model; exit 1 if an entry would not be used."),
     ] = False,
-    out: Annotated[Path, typer.Option("--out", "-o", help="New folder for the pruned model.")] = Path("pruned"),
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="New folder, or new file for --to gguf; pruned or quantized if not given."),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Remove the planned number of weights from every block, layer by layer, and save the model."""
+    """Remove the planned weights, or store every matrix in its planned format, and save the model.
+
+    A plan of sparsity removes the planned number of weights from every block, layer by layer. A plan of formats rounds
+    every matrix; --to gguf writes a file of exactly the planned bytes.
+    """
     if check:
-        _tell_check(_wrong(model, plan), plan, as_json, quiet)
+        _tell_check(_wrong(model, plan, options), plan, as_json, quiet)
         return
-    from zetaplan.documents.choices import load_choice
-    from zetaplan.documents.io import schema_of
-    from zetaplan.documents.verify import load_plan
+    from zetaplan.exports import any_plan
     from zetaplan.jobs import pipelines
 
-    read = load_choice if schema_of(plan) == "zetaplan.plan/2" else load_plan
-    facts = pipelines.apply(model, read(plan), options, out, progress=not (quiet or as_json))
+    wanted = any_plan(plan)
+    out = out or Path(_default(wanted, options.to))
+    facts = pipelines.apply(model, wanted, options, out, progress=not (quiet or as_json))
     show(facts, None, as_json, quiet)
+    said = _quantised(facts) if "formats" in facts else _pruned(facts, options)
+    notes = [f"note: {note}" for note in (facts.get("note"), *facts["notes"]) if note]
+    tell("\n".join([said, *notes, f"written: {out}"]), quiet or as_json)
+
+
+def _default(plan: Plan | ChoicePlan, to: str) -> str:
+    from zetaplan.menus.plan import ChoicePlan
+    from zetaplan.menus.sparsity import decides_sparsity
+
+    if not isinstance(plan, ChoicePlan) or decides_sparsity(plan):
+        return "pruned"
+    return "quantized.gguf" if to == "gguf" else "quantized"
+
+
+def _pruned(facts: dict[str, Any], options: ApplyOptions) -> str:
     removed = counted(sum(block["removed"] for block in facts["blocks"]), "weight")
     blocks = counted(len(facts["blocks"]), "block")
-    lines = [f"{removed} of {blocks} removed ({percent(facts['sparsity'])}) by {options.method}"]
-    lines += [f"note: {note}" for note in (facts["note"], *facts["notes"]) if note]
-    tell("\n".join([*lines, f"written: {out}"]), quiet or as_json)
+    return f"{removed} of {blocks} removed ({percent(facts['sparsity'])}) by {options.method}"
 
 
-def _wrong(model: str, file: Path) -> tuple[str, ...]:
+def _quantised(facts: dict[str, Any]) -> str:
+    counts = Counter(facts["formats"].values())
+    formats = ", ".join(f"{count} in {label}" for label, count in sorted(counts.items()))
+    stored = facts["bytes"]
+    total = stored["matrices"] + stored["others"]
+    return f"{counted(len(facts['formats']), 'tensor')} rounded ({formats}); {total:,} bytes of tensors in all"
+
+
+def _wrong(model: str, file: Path, options: ApplyOptions) -> tuple[str, ...]:
     """Entries of a plan or of exported settings that do not match the model, without changing its weights."""
     from zetaplan.exports import any_plan, check_file, is_plan
-    from zetaplan.models.apply import mismatches
-    from zetaplan.plans.plan import Plan
+    from zetaplan.menus.plan import ChoicePlan
+    from zetaplan.menus.sparsity import decides_sparsity, sparsity_facts
+    from zetaplan.models.apply import block_mismatches, mismatches
     from zetaplan.scoring.model.meta_model import meta_model
 
-    if is_plan(file) and isinstance(wanted := any_plan(file), Plan) and wanted.kind.counts == "weights":
+    wanted = any_plan(file) if is_plan(file) else None
+    if isinstance(wanted, ChoicePlan) and decides_sparsity(wanted):
+        facts = sparsity_facts(wanted)
+        return block_mismatches(meta_model(model), facts.blocks, facts.sizes)
+    if isinstance(wanted, ChoicePlan):
+        return _wrong_formats(model, wanted, options.other_weights)
+    if wanted is not None and wanted.kind.counts == "weights":
         return mismatches(meta_model(model), wanted)
     return tuple(map(str, check_file(file, model)[1]))
+
+
+def _wrong_formats(model: str, plan: ChoicePlan, other_weights: bool) -> tuple[str, ...]:
+    from zetaplan.menus.bits import bits_facts
+    from zetaplan.models.quantize import mismatches
+    from zetaplan.scoring.model.meta_model import fingerprint, meta_model
+
+    facts = bits_facts(plan.menu)
+    other = not other_weights and fingerprint(model) != facts.model_sha256
+    return (
+        *[f"the plan was made for other weights, those of {facts.model!r}; see --other-weights"] * other,
+        *mismatches(meta_model(model), facts),
+    )
 
 
 def _tell_check(wrong: tuple[str, ...], plan: Path, as_json: bool, quiet: bool) -> None:
     show({"plan": str(plan), "fits": not wrong, "mismatches": wrong}, None, as_json, quiet)
     if wrong:
-        raise CertificateError(f"{plan} does not fit this model: {'; '.join(wrong)}")
+        more = f" (and {len(wrong) - SHOWN:,} more; --json lists all)" if len(wrong) > SHOWN else ""
+        raise CertificateError(f"{plan} does not fit this model: {'; '.join(wrong[:SHOWN])}{more}")
     tell(f"{plan} fits: every entry matches one block of the model, or exactly its modules", quiet or as_json)

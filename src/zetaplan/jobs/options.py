@@ -58,8 +58,16 @@ class ScoreOptions(Record):
 
 
 class ApplyOptions(Record):
-    """Options of applying a sparsity plan to a model."""
+    """Options of applying a plan of sparsity or of formats to a model."""
 
+    to: str = Field(
+        "safetensors",
+        description="What is written after a plan of formats: gguf, safetensors (the rounded values in float32), or "
+        "compressed-tensors.",
+    )
+    other_weights: bool = Field(
+        False, description="Apply a plan of formats to other weights than it was made for, such as a conversion."
+    )
     method: str = Field("wanda", description="Pruning method; see `zetaplan list pruners`.")
     data: tuple[str, ...] = Field(("pydoc",), min_length=1, description=f"Calibration text. {TEXTS}")
     field: str | None = Field(

@@ -8,8 +8,8 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from zetaplan._files import reason
-from zetaplan.errors import CertificateError, ScoringError, SpecError
+from zetaplan.errors import CertificateError, SpecError
+from zetaplan.jobs.inputs import loaded_model, require_device, require_sizes, require_texts, text_of
 from zetaplan.jobs.options import (
     ApplyOptions,
     CalibrateOptions,
@@ -70,9 +70,9 @@ def score(model: str, options: ScoreOptions, *, progress: bool, seen: Place = _a
 
     damping = scoring.Damping(value=options.damping, mode=options.damping_mode, scope=options.damping_scope)
     find_curvature(options.curvature)
-    _require_texts("data", options.data, seen)
-    _require_texts("held_out", options.held_out, seen)
-    _require_sizes(options.sequences, options.length, options.batch_size)
+    require_texts("data", options.data, seen)
+    require_texts("held_out", options.held_out, seen)
+    require_sizes(options.sequences, options.length, options.batch_size)
     device, writes = place_of_this_process(options.device)
     require_device(device)
     progress &= writes
@@ -81,7 +81,7 @@ def score(model: str, options: ScoreOptions, *, progress: bool, seen: Place = _a
     )
     scores = scoring.score(
         loaded,
-        _text(loaded, options.data, options, seen),
+        text_of(loaded, options.data, options, seen),
         held_out=_held_out(loaded, options, seen),
         blocks=options.blocks,
         curvature=options.curvature,
@@ -103,28 +103,14 @@ def score(model: str, options: ScoreOptions, *, progress: bool, seen: Place = _a
 def apply(
     model: str, plan: Plan | ChoicePlan, options: ApplyOptions, out: Path, *, progress: bool, seen: Place = _as_given
 ) -> dict[str, Any]:
-    """Prune the model by the plan and save it to a new folder. Returns the record that is saved in the folder."""
-    from zetaplan.jobs.refining import applied_choice, require_sparsity
+    """Apply the plan to the model and save the result to a new folder or file. Returns the record saved with it."""
+    from zetaplan.jobs import applying
     from zetaplan.menus.plan import ChoicePlan
-    from zetaplan.models.apply import apply_pruning
-    from zetaplan.models.pruned_folder import record, require_new, save_pruned
-    from zetaplan.models.pruners import find_pruner
+    from zetaplan.menus.sparsity import decides_sparsity
 
-    calibrated = find_pruner(options.method).calibrated
-    require_new(out)
-    require_sparsity(plan, options)
-    if calibrated:
-        _require_texts("data", options.data, seen)
-        _require_sizes(options.sequences, options.length)
-    loaded = _loaded(model, options, progress, seen)
-    text = _text(loaded, options.data, options, seen) if calibrated else None
-    if isinstance(plan, ChoicePlan):
-        applied, facts = applied_choice(loaded, plan, options.method, text)
-    else:
-        applied = apply_pruning(loaded, plan, options.method, text, structure=options.structure, progress=progress)
-        facts = record(applied, plan, loaded, text)
-    save_pruned(loaded, applied, facts, out)
-    return facts
+    if isinstance(plan, ChoicePlan) and not decides_sparsity(plan):
+        return applying.quantised(model, plan, options, out, progress, seen)
+    return applying.pruned(model, plan, options, out, progress, seen)
 
 
 @_hushed
@@ -132,11 +118,11 @@ def refine(model: str, plan: Path | None, options: RefineOptions, *, progress: b
     """A plan improved by measurements, from a plan file or from uniform."""
     from zetaplan.jobs import refining
 
-    _require_texts("data", options.data, _as_given)
-    _require_texts("held_out", options.held_out, _as_given)
+    require_texts("data", options.data, _as_given)
+    require_texts("held_out", options.held_out, _as_given)
     start = refining.start_of(plan) if plan else None
     refining.require_options(options)
-    loaded = _loaded(model, options, progress, _as_given)
+    loaded = loaded_model(model, options, progress, _as_given)
     return refining.refined(loaded, start, options, progress=progress)
 
 
@@ -148,10 +134,10 @@ def calibrate(model: str, options: CalibrateOptions, *, progress: bool) -> tuple
 
     find_pruner(options.method)
     checked_levels(sorted(options.level))
-    _require_texts("data", options.data, _as_given)
-    _require_sizes(options.sequences, options.length)
-    loaded = _loaded(model, options, progress, _as_given)
-    text = _text(loaded, options.data, options, _as_given)
+    require_texts("data", options.data, _as_given)
+    require_sizes(options.sequences, options.length)
+    loaded = loaded_model(model, options, progress, _as_given)
+    text = text_of(loaded, options.data, options, _as_given)
     found = loss_curves(loaded, options.method, text, levels=sorted(options.level), progress=progress)
     return found, {
         "schema": "zetaplan.calibration/1",
@@ -175,12 +161,12 @@ def calibrate_scores(model: str, scores: Scores, options: CalibrateOptions, *, p
     from zetaplan.models.whole_plans import calibrated
 
     find_pruner(options.method)
-    _require_texts("data", options.data, _as_given)
-    _require_sizes(options.sequences, options.length)
-    loaded = _loaded(model, options, progress, _as_given)
+    require_texts("data", options.data, _as_given)
+    require_sizes(options.sequences, options.length)
+    loaded = loaded_model(model, options, progress, _as_given)
     if scores.provenance.get("model_sha256") not in (None, loaded.sha256):
         raise SpecError("scores: they are of other weights than the model; score it again")
-    text = _text(loaded, options.data, options, _as_given)
+    text = text_of(loaded, options.data, options, _as_given)
     return calibrated(
         loaded, scores, options.method, text, sparsity=options.sparsity, upper=options.upper, progress=progress
     )
@@ -197,16 +183,16 @@ def measure(model: str, options: MeasureOptions, *, progress: bool) -> Menu:
     for label in formats:
         find_quantizer(label)
     find_estimator(options.estimator)
-    _require_texts("data", (*options.data, *options.calibration), _as_given)
-    _require_sizes(options.sequences, options.length)
-    loaded = _loaded(model, options, progress, _as_given)
+    require_texts("data", (*options.data, *options.calibration), _as_given)
+    require_sizes(options.sequences, options.length)
+    loaded = loaded_model(model, options, progress, _as_given)
     return measured(
         loaded,
         formats,
-        _text(loaded, options.data, options, _as_given),
+        text_of(loaded, options.data, options, _as_given),
         blocks=options.blocks,
         estimator=options.estimator,
-        calibration=_text(loaded, options.calibration, options, _as_given) if options.calibration else None,
+        calibration=text_of(loaded, options.calibration, options, _as_given) if options.calibration else None,
         check=options.check,
         seed=options.seed,
         progress=progress,
@@ -220,9 +206,9 @@ def evaluate(model: str, options: EvaluateOptions, *, progress: bool, seen: Plac
     from zetaplan.jobs import evaluation
 
     items = evaluation.items(options, seen)
-    _require_texts("text", [options.text] if options.text else [], seen)
+    require_texts("text", [options.text] if options.text else [], seen)
     evaluation.dense_id(options, seen)
-    loaded = _loaded(model, options, progress, seen)
+    loaded = loaded_model(model, options, progress, seen)
     facts: dict[str, Any] = {
         "schema": "zetaplan.evaluation/1",
         "model": loaded.name,
@@ -254,66 +240,6 @@ def verify(path: Path) -> Verdict:
     return verdict
 
 
-def _require_texts(argument: str, names: Sequence[str], seen: Place) -> None:
-    """Raise ScoringError for an unreadable file, before a model is loaded. argument : its name in the message."""
-    for name in names:
-        if name == "pydoc":
-            continue
-        try:
-            with open(seen(name), "rb") as stream:
-                stream.read(1)
-        except (OSError, ValueError) as error:
-            raise ScoringError(f"{argument}: cannot read {name}: {reason(error)}; check the path") from error
-
-
-def _require_sizes(sequences: int, length: int, batch_size: int | None = None) -> None:
-    """Raise ScoringError for invalid counts, before a model is loaded."""
-    if sequences < 1:
-        raise ScoringError(f"sequences = {sequences}: expected at least 1")
-    if length < 2:
-        raise ScoringError(f"length = {length}: expected at least 2 tokens, since the loss predicts the next one")
-    if batch_size is not None and batch_size < 1:
-        raise ScoringError(f"batch_size: expected at least 1, got {batch_size}")
-
-
-def require_device(device: str) -> None:
-    """Raise ScoringError for a device that torch cannot compute on."""
-    import torch
-
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # which one depends on the build of torch
-        raise ScoringError(
-            f"device = {device!r}: torch cannot compute there; use cpu, or a device that it sees"
-        ) from error
-
-
-def _loaded(
-    model: str,
-    options: ApplyOptions | CalibrateOptions | EvaluateOptions | MeasureOptions | RefineOptions,
-    progress: bool,
-    seen: Place,
-) -> LoadedModel:
-    from zetaplan.scoring import load_model
-
-    require_device(options.device)
-    return load_model(seen(model), device=options.device, dtype=options.dtype, progress=progress)
-
-
-def _text(
-    loaded: LoadedModel,
-    data: Sequence[str],
-    options: ScoreOptions | ApplyOptions | CalibrateOptions | MeasureOptions,
-    seen: Place,
-) -> Sequences:
-    from zetaplan.scoring import read_sequences
-
-    files = [seen(name) for name in data]
-    return read_sequences(
-        files, loaded.tokenizer, sequences=options.sequences, length=options.length, field=options.field
-    )
-
-
 def _field(options: ScoreOptions, files: Sequence[str]) -> str | None:
     """The field option if any of the files holds records; else None."""
     from zetaplan.scoring.text.records import holds_records
@@ -325,7 +251,7 @@ def _held_out(loaded: LoadedModel, options: ScoreOptions, seen: Place) -> Sequen
     """The text for checking the steps: the given text, or the sequences between the scored ones."""
     if options.held_out:
         named = options.model_copy(update={"field": _field(options, options.held_out)})
-        return _text(loaded, options.held_out, named, seen)
+        return text_of(loaded, options.held_out, named, seen)
     if not options.check:
         return None
     from zetaplan.scoring import sequences_between

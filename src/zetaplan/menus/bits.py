@@ -36,6 +36,11 @@ class Weight(Record):
         """The number of weights."""
         return self.count * self.rows * self.columns
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(count, rows, columns)."""
+        return self.count, self.rows, self.columns
+
 
 class WholeData(Record):
     """The whole model in one format: the sum of the blocks' losses, and divergence and rise of the loss as measured."""

@@ -31,10 +31,15 @@ class SparsityFacts(Record):
     refined: dict[str, JsonValue] | None = None
 
 
+def decides_sparsity(plan: ChoicePlan) -> bool:
+    """Whether the options of the plan are shares of weights to remove."""
+    return plan.menu.provenance.get("decides") == "sparsity"
+
+
 def sparsity_facts(plan: ChoicePlan) -> SparsityFacts:
     """The facts of a plan of sparsity. Raises SpecError if the plan decides something else."""
     provenance = plan.menu.provenance
-    if provenance.get("decides") != "sparsity":
+    if not decides_sparsity(plan):
         raise SpecError("plan: it decides no sparsity; make one with `zetaplan prune` or `zetaplan refine`")
     try:
         facts = SparsityFacts.model_validate(dict(provenance), strict=False)

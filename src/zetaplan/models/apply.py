@@ -104,8 +104,14 @@ def mismatches(model: nn.Module, plan: Plan) -> tuple[str, ...]:
     """Descriptions of the entries of the plan that would be ignored or misread on this model; empty if it fits."""
     if plan.kind.counts != "weights":
         return (f"the plan is in {plan.unit}, not sparsity; make one with `zetaplan prune`",)
-    found = {block.name: block.linear_parameters for block in partition(model, plan.scores.blocks)}
-    planned = dict(zip(plan.names, plan.instance.resource.tolist(), strict=True))
+    return block_mismatches(
+        model, plan.scores.blocks, dict(zip(plan.names, plan.instance.resource.tolist(), strict=True))
+    )
+
+
+def block_mismatches(model: nn.Module, blocks: str, planned: Mapping[str, float]) -> tuple[str, ...]:
+    """Blocks whose names or numbers of linear weights differ from the planned ones. blocks : "layers" or "modules"."""
+    found = {block.name: block.linear_parameters for block in partition(model, blocks)}
     return (
         *(f"layer {name!r} is not in the model" for name in planned if name not in found),
         *(f"layer {name!r} of the model is not in it" for name in found if name not in planned),

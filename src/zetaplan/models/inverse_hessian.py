@@ -32,7 +32,8 @@ def inverse_factor(gram: Tensor) -> Tensor:
     diagonal[diagonal == 0] = live.mean() if len(live) else 1.0
     diagonal.add_(DAMPING * diagonal.mean())
     lower, failed = torch.linalg.cholesky_ex(damped)
-    if failed:
+    factor, failed_too = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)
+    if failed or failed_too:
         raise ScoringError("batches: the inputs of this linear overflow or are not finite; calibrate in float32")
-    factor: Tensor = torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True)
-    return factor.to(gram)
+    found: Tensor = factor.to(gram)
+    return found

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-from safetensors import SafetensorError
 
 from zetaplan._digits import percent
 from zetaplan._files import canonical
 from zetaplan.documents.choices import choice_document
 from zetaplan.documents.convert import plan_document
-from zetaplan.errors import SpecError
 from zetaplan.menus.plan import ChoicePlan
 from zetaplan.menus.sparsity import sparsity_facts
 from zetaplan.models.apply import Applied
+from zetaplan.models.new_folder import new_folder
 from zetaplan.plans.plan import Plan
 from zetaplan.scoring import LoadedModel, Sequences
 
@@ -82,22 +77,8 @@ def choice_record(applied: Applied, plan: ChoicePlan, loaded: LoadedModel, text:
     } | {"curvature": None, "program": "choice", "versions": dict(plan.versions)}
 
 
-def require_new(folder: Path) -> None:
-    """Raise SpecError unless the folder can be created: no folder is overwritten, and no computation is wasted."""
-    if folder.exists() or folder.is_symlink():
-        raise SpecError(f"{folder} already exists; choose another --out")
-    parent = folder.absolute().parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise SpecError(f"cannot create {folder}: its parent is no writable folder; choose another --out")
-
-
-def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
 def save_pruned(loaded: LoadedModel, applied: Applied, facts: dict[str, Any], folder: Path) -> Path:
     """Write model, tokenizer, card and record beside the folder, then rename: the folder is complete or absent."""
-    require_new(folder)
     card = CARD.format(
         name=loaded.name,
         sparsity=percent(applied.sparsity),
@@ -107,19 +88,9 @@ def save_pruned(loaded: LoadedModel, applied: Applied, facts: dict[str, Any], fo
         origin=ORIGIN.format(**facts) if facts["curvature"] else MEASURED,
         record=RECORD,
     )
-    try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.absolute().parent))
-    except OSError as error:
-        raise SpecError(f"cannot create {folder}: {_reason(error)}; choose another --out") from error
-    try:
+    with new_folder(folder) as temporary:
         loaded.model.save_pretrained(temporary)  # type: ignore[operator]
         loaded.tokenizer.save_pretrained(temporary)
         (temporary / "README.md").write_text(card, encoding="utf-8")
         (temporary / RECORD).write_text(canonical(json.loads(json.dumps(facts))), encoding="utf-8")
-        temporary.chmod(0o755)
-        temporary.rename(folder)
-    except (OSError, SafetensorError) as error:  # safetensors reports a full disk by an error of its own
-        raise SpecError(f"cannot write {folder}: {_reason(error)}; choose another --out") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return folder

@@ -19,6 +19,7 @@ FUSED = (
     ("in_proj_qkv", "in_proj_z"),
     ("in_proj_a", "in_proj_b"),
 )
+SHAPE = 16  # bytes of `weight_shape`, two numbers of 64 bits beside every packed linear
 
 
 def obstacle(quantizer: Quantizer, weight: Weight) -> str:
@@ -32,7 +33,9 @@ def obstacle(quantizer: Quantizer, weight: Weight) -> str:
 
 
 def size(quantizer: Quantizer, weight: Weight) -> int:
-    return weight.count * quantizer.size(weight.rows, weight.columns)
+    """The bytes of all tensors that are stored of the matrix."""
+    shape = SHAPE if isinstance(quantizer, Integer) else 0
+    return weight.count * (quantizer.size(weight.rows, weight.columns) + shape)
 
 
 def kept(numel: int) -> int:

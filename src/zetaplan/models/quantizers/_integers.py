@@ -1,8 +1,9 @@
 """Integer codes with one scale, and one zero point or none, for every group of neighbouring columns.
 
 A group w_1..w_g of a row is stored as integers q in [0, 2^b - 1] with w ~ scale (q - zero). The symmetric form has the
-fixed zero 2^(b-1). Scales are stored in float16 and rounded before the codes are computed, so that the codes belong to
-the stored scale.
+fixed zero 2^(b-1). Scales are rounded before the codes are computed, so that the codes belong to the stored scale. They
+are rounded to the 8 digits of bfloat16, within the range of float16: both number types store them exactly, and a
+runtime that computes in either one reads the planned values.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from zetaplan.errors import ScoringError
 from zetaplan.models.quantizers import Quantizer
 
 SCALE = torch.float16
-WORD = 32  # codes are packed into words of 32 bits; a code never crosses the end of a word
+WORD = 4  # bytes; the codes of a row are packed without gaps and end with a whole word, as in compressed-tensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,12 +51,10 @@ class Integer(Quantizer):
         return ""
 
     def size(self, rows: int, columns: int) -> int:
-        """Packed codes, float16 scales and, if asymmetric, packed zero points."""
-        per_word = WORD // self.bits
+        """Packed codes, scales of two bytes and, if asymmetric, zero points packed along the rows."""
         groups = self.groups(columns)
-        codes = rows * _words(columns, per_word)
-        zeros = 0 if self.symmetric else _words(rows, per_word) * groups
-        return (codes + zeros) * WORD // 8 + rows * groups * SCALE.itemsize
+        zeros = 0 if self.symmetric else groups * self._packed(rows)
+        return rows * self._packed(columns) + zeros + rows * groups * SCALE.itemsize
 
     def groups(self, columns: int) -> int:
         """The number of scales of a row."""
@@ -84,18 +83,19 @@ class Integer(Quantizer):
     def rounded(self, weight: Tensor, gram: Tensor | None = None) -> Tensor:
         return self.codes(weight, gram).values
 
+    def _packed(self, codes: int) -> int:
+        """The bytes of so many codes."""
+        return -(-codes * self.bits // (8 * WORD)) * WORD
+
     def _stored(self, scale: Tensor) -> Tensor:
         info = torch.finfo(SCALE)
-        if (scale > info.max).any():
+        rounded = scale.clamp(min=info.tiny).bfloat16().to(SCALE)
+        if rounded.isinf().any():
             raise ScoringError(f"format {self.label}: a weight is too large for a scale in float16; use bf16")
-        return scale.clamp(min=info.tiny).to(SCALE)
+        return rounded
 
 
 def parsed(label: str, prefix: str) -> tuple[int, int, bool] | None:
     """Bits, group and symmetry of a label such as PREFIX4-g64-asym."""
     found = re.fullmatch(rf"{prefix}([2-8])(?:-g([1-9]\d{{0,5}}))?(-asym)?", label, re.ASCII)
     return (int(found[1]), int(found[2] or 0), found[3] is None) if found else None
-
-
-def _words(codes: int, per_word: int) -> int:
-    return -(-codes // per_word)

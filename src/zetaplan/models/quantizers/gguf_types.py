@@ -20,17 +20,27 @@ FORMS = ", ".join(LABELS)
 @dataclass(frozen=True)
 class GGUFType(Blockwise):
     def packed(self, weight: Tensor) -> NDArray[np.uint8]:
-        """The stored rows, (rows, bytes of a row)."""
-        quants = _quants(self.label)
-        stored: NDArray[np.uint8] = quants.quantize(weight.detach().float().cpu().numpy(), _type(self.label))
+        """The stored rows, (rows, bytes of a row). Raises ScoringError if a weight is too large for its scales."""
+        stored = self._packed(weight)
+        self._values(stored)
         return stored
 
     def rounded(self, weight: Tensor, gram: Tensor | None = None) -> Tensor:
-        with np.errstate(over="ignore", invalid="ignore"):
-            values = _quants(self.label).dequantize(self.packed(weight), _type(self.label))
+        return torch.from_numpy(self._values(self._packed(weight))).to(weight.device)
+
+    def _packed(self, weight: Tensor) -> NDArray[np.uint8]:
+        with np.errstate(all="ignore"):  # values that overflow are found when they are read back
+            stored: NDArray[np.uint8] = _quants(self.label).quantize(
+                weight.detach().float().cpu().numpy(), _type(self.label)
+            )
+        return stored
+
+    def _values(self, stored: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with np.errstate(all="ignore"):
+            values: NDArray[np.float32] = _quants(self.label).dequantize(stored, _type(self.label))
         if not np.isfinite(values).all():
             raise ScoringError(f"format {self.label}: a weight is too large for its scales; use bf16 or f32")
-        return torch.from_numpy(values).to(weight.device)
+        return values
 
 
 def parse(label: str) -> GGUFType | None:

@@ -1,0 +1,75 @@
+"""The pipeline `apply`, by the kind of plan: weights to remove, or the format of every matrix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zetaplan.errors import SpecError, shown
+from zetaplan.jobs.inputs import loaded_model, require_sizes, require_texts, text_of
+from zetaplan.jobs.options import ApplyOptions, Place
+
+if TYPE_CHECKING:
+    from zetaplan.menus.plan import ChoicePlan
+    from zetaplan.plans.plan import Plan
+
+
+def pruned(
+    model: str, plan: Plan | ChoicePlan, options: ApplyOptions, out: Path, progress: bool, seen: Place
+) -> dict[str, Any]:
+    """Prune the model by a plan of sparsity, refined or not, and save it to a new folder."""
+    from zetaplan.jobs.refining import applied_choice, require_sparsity
+    from zetaplan.menus.plan import ChoicePlan
+    from zetaplan.models.apply import apply_pruning
+    from zetaplan.models.new_folder import require_new
+    from zetaplan.models.pruned_folder import record, save_pruned
+    from zetaplan.models.pruners import find_pruner
+
+    calibrated = find_pruner(options.method).calibrated
+    require_new(out)
+    require_sparsity(plan, options)
+    if options.to != "safetensors":
+        raise SpecError(f"to = {shown(options.to)}: a sparsity plan is written as safetensors")
+    _require_text(calibrated, options, seen)
+    loaded = loaded_model(model, options, progress, seen)
+    text = text_of(loaded, options.data, options, seen) if calibrated else None
+    if isinstance(plan, ChoicePlan):
+        applied, facts = applied_choice(loaded, plan, options.method, text)
+    else:
+        applied = apply_pruning(loaded, plan, options.method, text, structure=options.structure, progress=progress)
+        facts = record(applied, plan, loaded, text)
+    save_pruned(loaded, applied, facts, out)
+    return facts
+
+
+def quantised(
+    model: str, plan: ChoicePlan, options: ApplyOptions, out: Path, progress: bool, seen: Place
+) -> dict[str, Any]:
+    """Store every matrix of the model in its planned format. Values are computed in float32."""
+    from zetaplan.models.checkpoints import Source, find_form, require_storable
+    from zetaplan.models.new_folder import require_new
+    from zetaplan.models.quantize import planned_formats
+    from zetaplan.scoring.model.meta_model import require_dense
+
+    form, formats = find_form(options.to), planned_formats(plan)
+    for path in form.outputs(out):
+        require_new(path)
+    require_storable(form, formats)
+    if options.dtype not in (None, "float32"):
+        raise SpecError(f"dtype = {shown(options.dtype)}: would round the values again; leave it out")
+    _require_text(formats.calibrated, options, seen)
+    require_dense(seen(model))
+    exact = options.model_copy(update={"dtype": "float32"})
+    source = Source(
+        seen(model),
+        load=lambda: loaded_model(model, exact, progress, seen),
+        text=lambda loaded: text_of(loaded, options.data, options, seen),
+        other_weights=options.other_weights,
+    )
+    return form.write(formats, source, out)
+
+
+def _require_text(calibrated: bool, options: ApplyOptions, seen: Place) -> None:
+    if calibrated:
+        require_texts("data", options.data, seen)
+        require_sizes(options.sequences, options.length)

@@ -1,0 +1,159 @@
+"""Plans of formats applied to the weights of a model, layer by layer.
+
+Every planned matrix is replaced by the values that a reader of its stored form gets. Embedding and head come first.
+Where a format uses the inputs (GPTQ), the layers follow in the order of the model: a layer is calibrated on the outputs
+of its rounded predecessors, and within a layer all linears are observed before the first is rounded, as in SparseGPT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from zetaplan.documents.choices import choice_document
+from zetaplan.errors import ScoringError, SpecError, ZetaplanError
+from zetaplan.menus.bits import BitsFacts, Weight, bits_facts, formats_of
+from zetaplan.menus.plan import ChoicePlan
+from zetaplan.models.layer_pass import layer_pass
+from zetaplan.models.quantizers import Quantizer, find_quantizer
+from zetaplan.models.quantizers._integers import Codes, Integer
+from zetaplan.models.weights import matrices, weights
+from zetaplan.scoring.measure import Batches
+from zetaplan.scoring.model.eval_mode import eval_mode
+from zetaplan.scoring.text.sequences import checked_batches
+
+
+@dataclass(frozen=True, eq=False)
+class Formats:
+    """What a plan of formats says of a model.
+
+    facts : the matrices and the model that the plan was made for. quantizers : the format of every matrix, by the name
+    of its parameter. sha256 : of the plan's document. versions : software that made the plan.
+    """
+
+    facts: BitsFacts
+    quantizers: Mapping[str, Quantizer]
+    sha256: str
+    versions: Mapping[str, str]
+
+    @property
+    def weights(self) -> tuple[Weight, ...]:
+        """The planned matrices, in the order of the plan."""
+        return tuple(weight for _, weight in self.facts.items())
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether a format of a linear uses the inputs."""
+        return any(_uses_inputs(weight, self.quantizers[weight.name]) for weight in self.weights)
+
+
+@dataclass(frozen=True, eq=False)
+class Rounded:
+    """A matrix, or a stack of `weight.count` matrices, that was rounded.
+
+    codes : what is stored of each matrix, where the format is one of integers. blind : its format uses the inputs, and
+    they were unknown, so that it was rounded to nearest.
+    """
+
+    weight: Weight
+    quantizer: Quantizer
+    codes: tuple[Codes, ...]
+    blind: bool
+
+
+def planned_formats(plan: ChoicePlan) -> Formats:
+    """The formats of a plan. Raises SpecError if it decides something else, or takes a format that cannot be rounded
+    to."""
+    facts = bits_facts(plan.menu)
+    quantizers = {name: find_quantizer(label) for name, label in formats_of(plan).items()}
+    for name, quantizer in quantizers.items():
+        if not quantizer.rounds:
+            raise SpecError(
+                f"plan: {name!r} takes {quantizer.label}, and only llama.cpp can round to it; export the plan for "
+                "llama-quantize"
+            )
+    return Formats(facts, quantizers, choice_document(plan).sha256_, plan.versions)
+
+
+def mismatches(model: nn.Module, facts: BitsFacts) -> tuple[str, ...]:
+    """Descriptions of the planned matrices that are not those of the model; empty if the plan fits."""
+    known = {weight.name: weight for weight in weights(model)}
+    return tuple(found for _, weight in facts.items() if (found := _mismatch(weight, known.get(weight.name))))
+
+
+def _mismatch(planned: Weight, found: Weight | None) -> str:
+    if found is None:
+        return f"matrix {planned.name!r} is not in the model"
+    if (found.shape, found.transposed) != (planned.shape, planned.transposed):
+        return f"matrix {planned.name!r} has the shape {_shape(found)}, the plan was made for {_shape(planned)}"
+    return ""
+
+
+def _shape(weight: Weight) -> str:
+    stored = " x ".join(map(str, weight.shape[weight.count == 1 :]))
+    return f"{stored}, transposed" if weight.transposed else stored
+
+
+def rounded_matrices(model: nn.Module, formats: Formats, batches: Batches | None = None) -> Iterator[Rounded]:
+    """Round every planned matrix of the model, in place, and yield what is stored of it.
+
+    Args:
+        model: a transformers model with the matrices of the plan, in float32 if the values must be exact.
+        formats: the plan.
+        batches: the calibration text, for formats that use the inputs.
+
+    Raises:
+        ScoringError: a format needs text and none is given, or cannot hold a matrix; the message names the matrix.
+    """
+    with eval_mode(model):
+        for members, grams in _steps(model, formats, batches):
+            for weight in members:
+                yield _rounded(model, weight, formats.quantizers[weight.name], grams.get(weight.module))
+
+
+def _steps(
+    model: nn.Module, formats: Formats, batches: Batches | None
+) -> Iterator[tuple[Sequence[Weight], Mapping[str, Tensor]]]:
+    """The matrices that are rounded together, with X'X of their inputs by module."""
+    if not formats.calibrated:
+        yield formats.weights, {}
+        return
+    if batches is None:
+        raise ScoringError("batches: a format of the plan uses the inputs (gptq); give a calibration text")
+    yield [weight for weight in formats.weights if not weight.layer], {}
+    observed = {w.module: w for w in formats.weights if _uses_inputs(w, formats.quantizers[w.name])}
+    for block, grams in layer_pass(model, checked_batches(batches, model=model), _gram, observed):
+        yield [weight for weight in formats.weights if weight.module in block.modules], grams
+
+
+def _uses_inputs(weight: Weight, quantizer: Quantizer) -> bool:
+    return quantizer.calibrated and bool(weight.layer) and weight.count == 1
+
+
+@torch.no_grad()
+def _rounded(model: nn.Module, weight: Weight, quantizer: Quantizer, gram: Tensor | None) -> Rounded:
+    stored = matrices(model, weight)
+    if not stored.isfinite().all():
+        raise ScoringError(f"model: {weight.name!r} has entries that are not finite; download or convert it again")
+    try:
+        found = [_one(quantizer, matrix, gram) for matrix in stored]
+    except ZetaplanError as error:
+        raise ScoringError(f"{weight.name}: {error}") from error
+    for matrix, (values, _) in zip(stored, found, strict=True):
+        matrix.copy_(values)
+    codes = tuple(code for _, code in found if code is not None)
+    return Rounded(weight, quantizer, codes, quantizer.calibrated and gram is None)
+
+
+def _one(quantizer: Quantizer, matrix: Tensor, gram: Tensor | None) -> tuple[Tensor, Codes | None]:
+    if not isinstance(quantizer, Integer):
+        return quantizer.rounded(matrix, gram), None
+    codes = quantizer.codes(matrix.contiguous(), gram)
+    return codes.values, codes
+
+
+def _gram(inputs: Tensor) -> Tensor:
+    return inputs.mT @ inputs
