@@ -145,14 +145,12 @@ def calibrate(model: str, options: CalibrateOptions, *, progress: bool) -> tuple
 @_hushed
 def measure(model: str, options: MeasureOptions, *, progress: bool) -> Menu:
     """The menu of a model."""
-    from zetaplan.measuring.estimators import find_estimator
+    from zetaplan.measuring.estimators import require_rounding
     from zetaplan.measuring.measure import measure as measured
     from zetaplan.models.quantizers import find_quantizer
 
     formats = [label.strip() for label in options.formats.split(",") if label.strip()]
-    for label in formats:
-        find_quantizer(label)
-    find_estimator(options.estimator)
+    require_rounding(options.estimator, [find_quantizer(label) for label in formats])
     _require_texts("data", (*options.data, *options.calibration), _as_given)
     _require_sizes(options.sequences, options.length)
     loaded = _loaded(model, options, progress, _as_given)
@@ -165,6 +163,7 @@ def measure(model: str, options: MeasureOptions, *, progress: bool) -> Menu:
         calibration=_text(loaded, options.calibration, options, _as_given) if options.calibration else None,
         check=options.check,
         seed=options.seed,
+        cache=options.cache,
         progress=progress,
     )
 
