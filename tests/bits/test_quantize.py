@@ -43,7 +43,7 @@ def counted(runtime: str, weight: Weight, label: str) -> int:
     if label == "bf16":
         return 2 * weight.rows * weight.columns
     if runtime == "llama.cpp":
-        return weight.rows * weight.columns // 32 * BLOCK[label]
+        return math.ceil(weight.rows * weight.columns // 32 * BLOCK[label] / 32) * 32
     bits, groups = int(label[3]), weight.columns // 32
     packed = weight.rows * words(weight.columns, bits) + 2 * weight.rows * groups
     return packed + beside(weight, label, packed)
@@ -79,7 +79,9 @@ def tied(runtime: str) -> Callable[[dict[str, str]], bool]:
         groups: dict[str, set[str]] = {}
         for name, label in taken.items():
             last = name.rpartition(".")[2]
-            key = "qkv" if last in ("q_proj", "k_proj", "v_proj") else "mlp" if last in ("gate_proj", "up_proj") else name
+            key = (
+                "qkv" if last in ("q_proj", "k_proj", "v_proj") else "mlp" if last in ("gate_proj", "up_proj") else name
+            )
             groups.setdefault(key, set()).add(label)
         return runtime != "vllm" or all(len(labels) == 1 for labels in groups.values())
 
@@ -201,9 +203,13 @@ def test_memory_leaves_out_the_cache(kv: str) -> None:
 
 def test_a_limit_below_the_smallest_plan_states_both() -> None:
     menu = SMALL["llama.cpp"]
-    least = sum(min(cost for (name, _), cost in table("llama.cpp", menu).items() if name == block) for block in menu.names)
+    least = sum(
+        min(cost for (name, _), cost in table("llama.cpp", menu).items() if name == block) for block in menu.names
+    )
     assert zp.quantize(menu, size=least + KEPT["llama.cpp"]).taken
-    with pytest.raises(InfeasibleError, match=rf"bytes = .* leaves {least - 1:,} bytes .* formats take {least:,}; raise"):
+    with pytest.raises(
+        InfeasibleError, match=rf"bytes = .* leaves {least - 1:,} bytes .* formats take {least:,}; raise"
+    ):
         zp.quantize(menu, size=least + KEPT["llama.cpp"] - 1)
     with pytest.raises(InfeasibleError, match="bits_per_weight = 1: "):
         zp.quantize(menu, bits_per_weight=1)
@@ -226,7 +232,7 @@ BLOCKS = {
 
 
 @pytest.mark.parametrize("blocks", BLOCKS)
-@pytest.mark.parametrize("bits", [3.7, 4.6, 5.4, 6.9])
+@pytest.mark.parametrize("bits", [4.1, 4.6, 5.4, 6.9])
 def test_a_plan_for_vllm_never_splits_what_is_stored_as_one(blocks: str, bits: float) -> None:
     menu = menu_of(BLOCKS[blocks], INTS, lambda k, j: ((7 * k + 3 * j) % 11) / (j + 1))
     plan = zp.quantize(menu, bits_per_weight=bits, runtime="vllm")
@@ -245,7 +251,7 @@ def test_parts_of_one_tensor_keep_the_formats_that_they_have_in_common() -> None
     options = dict(zip(menu.names, zp.quantize(menu, size=10**6, runtime="vllm").menu.options, strict=True))
     assert options["layers.0.q_proj"] == options["layers.0.k_proj"] == ("int4-g16",)
     apart = menu_of(blocks, ("int4-g32",), ragged)
-    with pytest.raises(SpecError, match="can load no format of block 'layers.0.k_proj'"):
+    with pytest.raises(SpecError, match=r"can load no format of block 'layers\.0\.k_proj'"):
         zp.quantize(apart, size=10**6, runtime="vllm")
 
 
@@ -255,7 +261,9 @@ def test_a_stack_of_experts_is_one_block_and_is_counted_whole() -> None:
     assert sizes_of(zp.quantize(menu, size=10**6)).formats["q8_0"].bytes == 4 * 8 * 2 * 34
 
 
-@pytest.mark.parametrize(("floor", "expected"), [("q4_0", "q4_0"), ("q5_1", "q5_1"), ("q6_k", "q8_0"), ("bf16", "bf16")])
+@pytest.mark.parametrize(
+    ("floor", "expected"), [("q4_0", "q4_0"), ("q5_1", "q5_1"), ("q6_k", "q8_0"), ("bf16", "bf16")]
+)
 def test_floors_of_head_and_embedding(floor: str, expected: str) -> None:
     """The smallest format is the best here; q6_k is written as q8_0 where 256 does not divide the columns."""
     menu = menu_of(modules("q_proj"), GGUF, lambda k, j: float(j))
@@ -266,7 +274,9 @@ def test_floors_of_head_and_embedding(floor: str, expected: str) -> None:
 
 def test_a_floor_of_a_k_type_is_its_own_size_where_it_fits() -> None:
     wide = Weight(name="head.weight", module="head", rows=4, columns=512)
-    only = menu_of({"head": (wide,)}, ("q8_0",), lambda k, j: float(j), outside=("q4_k", "q5_k", "q6_k", "q8_0", "bf16"))
+    only = menu_of(
+        {"head": (wide,)}, ("q8_0",), lambda k, j: float(j), outside=("q4_k", "q5_k", "q6_k", "q8_0", "bf16")
+    )
     assert zp.quantize(only, size=10**6, floors={"head": "q6_k"}).taken == {"head": "q6_k"}
 
 
@@ -327,7 +337,7 @@ def test_menus_of_other_decisions_are_refused(tmp_path: Path) -> None:
     [line] = result.stderr.splitlines()
     assert "decides no formats" in line
     wrong = Menu(**{**vars(SMALL["vllm"]), "names": ("x", *SMALL["vllm"].names[1:])})
-    with pytest.raises(SpecError, match="provenance.weights: expected the blocks of the menu"):
+    with pytest.raises(SpecError, match=r"provenance\.weights: expected the blocks of the menu"):
         zp.quantize(wrong, size=10**6)
 
 
@@ -338,7 +348,6 @@ PLANS = {
 }
 EDITS: dict[str, tuple[tuple[str | int, ...], Any, str]] = {
     "another limit": (("request", "limit", "value"), 21_000.0, "budget"),
-    "another form": (("request", "limit", "form"), "fits", "budget"),
     "bits": (("request", "limit", "form"), "bits_per_weight", "budget"),
     "a runtime that stores other sizes": (("menu", "provenance", "runtime"), "mlx", "choice"),
     "an unknown runtime": (("menu", "provenance", "runtime"), "none", "choice"),
@@ -361,9 +370,7 @@ def test_a_resealed_edit_of_the_cache_is_refused(keys: tuple[str], new: Any) -> 
 
 def test_a_resealed_plan_without_its_ties_is_refused() -> None:
     """The proof of a choice without ties holds; only the rules of the runtime do not."""
-    free = planner.planned(
-        PLANS["bits"].menu, PLANS["bits"].request.model_copy(update={"groups": ()})
-    )
+    free = planner.planned(PLANS["bits"].menu, PLANS["bits"].request.model_copy(update={"groups": ()}))
     assert failing(written(free)) == {"runtime"}
 
 
@@ -425,7 +432,7 @@ def test_floors_pins_and_forbidden_formats_on_the_command_line(menu_file: Path) 
         ([], "limit: give exactly one"),
         (["--bytes", "many"], "bytes"),
         (["--bytes", "9"], "leave nothing; raise it"),
-        (["--bits-per-weight", "x"], "x"),
+        (["--bits-per-weight", "x"], "Invalid value for '--bits-per-weight'"),
         (["--bits-per-weight", "4.5", "--floor", "head"], "--floor head: expected BLOCK=OPTION"),
         (["--bits-per-weight", "4.5", "--for", "vllm"], "for = 'vllm': it can load no format"),
         (["--fits", "1MB", "--kv", "f8"], "f8"),

@@ -141,11 +141,10 @@ def kfac(model: nn.Module, weight: Weight, label: str, data: Sequence[Any]) -> f
         total = token_losses(model, ids).sum()
         [d] = torch.autograd.grad(total, seen["z"])
         handle.remove()
-        inputs.append(seen["a"].detach().reshape(-1, weight.columns)[:-1])
-        outputs.append(d.reshape(-1, weight.rows)[:-1])
+        inputs.append(seen["a"].detach().reshape(-1, weight.columns))
+        outputs.append(d.reshape(-1, weight.rows))
     a, d = torch.cat(inputs).double(), torch.cat(outputs).double()
-    tokens, used = len(d), d.ne(0).any(1)  # the first token attends to itself alone: no gradient reaches its query
-    a, d = a[used], d[used]
+    tokens = len(d) - len(inputs)  # the last token of a sequence predicts nothing
     factor = torch.kron(d.T @ d / len(d), a.T @ a / len(a))
     error = (rounded(model, weight, label) - rows_of(model, weight))[0].reshape(-1)
     return len(d) / tokens * float(error @ factor @ error) / 2

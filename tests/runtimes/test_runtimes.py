@@ -29,8 +29,8 @@ GGUF = {"q4_0": (4.5, 32), "q5_1": (6.0, 32), "q8_0": (8.5, 32), "q4_k": (4.5, 2
 FLOATS = {"f32": 32, "f16": 16, "bf16": 16}
 #: Bits, columns of a group (0: a row), zero points, calibrated.
 INTEGERS = {"int4-g64": (4, 64, False, False), "int8": (8, 0, False, False), "int4-g64-asym": (4, 64, True, False),
-            "int3-g32": (3, 32, False, False), "int7-g64-asym": (7, 64, True, False), "int4-g4-asym": (4, 4, True, False),
-            "gptq4-g64": (4, 64, False, True), "gptq4-g64-asym": (4, 64, True, True)}  # fmt: skip
+            "int3-g32": (3, 32, False, False), "int7-g64-asym": (7, 64, True, False),
+            "int4-g4-asym": (4, 4, True, False), "gptq4-g64": (4, 64, False, True), "gptq4-g64-asym": (4, 64, True, True)}  # fmt: skip
 LABELS = (*GGUF, *FLOATS, *INTEGERS)
 
 
@@ -116,9 +116,7 @@ def test_vllm_ties_what_it_stores_in_one_tensor() -> None:
              "mlp.up_proj", "mlp.down_proj")  # fmt: skip
     found = fused(find_runtime("vllm"), linears(*names))
     one = lambda layer, *own: tuple(f"layers.{layer}.{name}.weight" for name in own)  # noqa: E731
-    assert sorted(found) == sorted(
-        one(layer, *own) for layer in range(2) for own in (names[:3], names[4:6])
-    )
+    assert sorted(found) == sorted(one(layer, *own) for layer in range(2) for own in (names[:3], names[4:6]))
     assert fused(find_runtime("llama.cpp"), linears(*names)) == []
 
 

@@ -59,10 +59,11 @@ def _gradient(model: nn.Module, batch: Batch, parameters: list[nn.Parameter]) ->
 
 
 def singles(data: Sequence[Batch]) -> Iterator[Batch]:
-    """Batches of one sequence each."""
+    """Batches of one sequence each, without its padding."""
     for batch in data:
-        for place in range(len(batch["labels"])):
-            yield {name: value[place : place + 1] for name, value in batch.items()}
+        for place, mask in enumerate(batch["attention_mask"]):
+            length = int(mask.nonzero().max()) + 1
+            yield {name: value[place : place + 1, :length] for name, value in batch.items()}
 
 
 def _mean(total: Tensor, weight: Weight, norms: Mapping[str, list[float]]) -> Tensor:

@@ -1,7 +1,7 @@
 """K-FAC: n tr(B E A E') / 2T with A = E[a a'] of a linear's inputs and B = E[d d'] of its outputs' gradients.
 
-E is the rounding error; the means are over the n places of the text whose d is not zero, which leaves out padding; T is
-the number of labelled tokens, and d the gradient of the sum of their losses.
+E is the rounding error; the means are over the n tokens of the text that reach the linear; T is the number of labelled
+tokens, and d the gradient of the sum of their losses.
 
 It is e' F e / 2 with the Fisher matrix F = A (x) B of Martens & Grosse 2015, "Optimizing Neural Networks with
 Kronecker-factored Approximate Curvature", arXiv 1503.05671. Embeddings, wide heads and experts have no factors here;
@@ -33,26 +33,25 @@ WIDEST = 16_384
 
 @dataclass(eq=False)
 class Factors:
-    """Sums over places: inputs (columns, columns) of a a', outputs (rows, rows) of d d'; norms: one per sequence."""
+    """Sums over tokens: inputs (columns, columns) of a a', outputs (rows, rows) of d d'; norms: one per sequence."""
 
     inputs: Tensor
     outputs: Tensor
-    places: int = 0
+    seen: int = 0
     norms: list[float] = field(default_factory=list)
 
     def add(self, a: Tensor, d: Tensor) -> None:
         """Inputs a (..., columns) and gradients of the outputs d (..., rows) of one call, for one sequence."""
-        used = d.flatten(0, -2).any(-1)
-        a, d = a.flatten(0, -2)[used], d.flatten(0, -2)[used]
+        a, d = a.flatten(0, -2), d.flatten(0, -2)
         self.inputs += a.mT @ a
         self.outputs += d.mT @ d
-        self.places += len(a)
+        self.seen += len(a)
         self.norms[-1] += float((a.square().sum(-1) * d.square().sum(-1)).sum(dtype=torch.float64))
 
     def quadratic(self, error: Tensor, tokens: int) -> float:
         """n tr(B E A E') / 2T for the error E (rows, columns)."""
         total = float(((self.outputs @ error) * (error @ self.inputs)).sum(dtype=torch.float64))
-        return total / (2 * max(self.places, 1) * tokens)
+        return total / (2 * max(self.seen, 1) * tokens)
 
 
 class KFAC(Estimator):
