@@ -165,6 +165,7 @@ FORBIDDEN = {
     "evaluate": ("plans", "documents", "reports", "exports", "jobs", "cli"),
     "exports": ("reports", "evaluate", "jobs", "cli"),
     "models": ("reports", "evaluate", "jobs", "cli"),
+    "audits": ("reports", "evaluate", "jobs", "cli"),
     "reports": ("models", "exports", "jobs", "cli"),
     "jobs": ("cli",),
 }

@@ -33,6 +33,7 @@ COMMANDS = {
     "regret rank.json --scores {file}": "scores.json",
     "run {file} --force": "job.yaml",
     "audit --plan {file}": "published.json",
+    "audit --plan {file} --for vllm": "dynamic.json",
     "apply model {file} -o made --check": "sparsity.json",
     "evaluate model --choices {file}": "items.jsonl",
 }
@@ -56,6 +57,8 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("job.yaml").write_text(json.dumps({**job, "export": [{"to": "csv"}]}))
     published = {"program": "pruning", "sizes": [1.0, 1.0], "sparsity": [0.4, 0.6], "target": 1.0}
     Path("published.json").write_text(json.dumps(published))
+    dynamic = {"bits": 4, "group_size": 64, "dynamic": {"-:.*q_proj": {}, ".*k_proj": {"bits": 8, "sym": False}}}
+    Path("dynamic.json").write_text(json.dumps(dynamic))
     item = {"ctx": "The sky is", "choices": ["blue", "a road"], "gold": 0}
     Path("items.jsonl").write_text(json.dumps(item) + "\n")
 

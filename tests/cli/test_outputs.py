@@ -19,7 +19,7 @@ import pytest
 import typer.main
 from typer.testing import CliRunner, Result
 
-from tests.made import made_scores
+from tests.made import made_formats, made_scores
 from tests.tiny_models import tiny_llama_dir
 from zetaplan._files import write
 from zetaplan.cli.app import app
@@ -33,6 +33,7 @@ from zetaplan.models.apply import Applied, Removal
 from zetaplan.models.pruned_folder import record, save_pruned
 from zetaplan.plans.plan import Plan
 from zetaplan.plans.planner import allocate, prune
+from zetaplan.reports.choices import write_choice_report
 from zetaplan.reports.report import write_report
 from zetaplan.scoring import load_model
 
@@ -58,7 +59,8 @@ class Case:
 
 PAGE = ("{out}", "{stem}.md")
 PLANS = (f"{program}.{suffix}" for program in ("allocation", "pruning") for suffix in ("json", "html", "md"))
-DEMO = tuple(f"{{out}}/{name}" for name in ("scores.json", *PLANS))
+BITS = ("menu.json", "bits.json", "bits.html", "bits.md")
+DEMO = tuple(f"{{out}}/{name}" for name in ("scores.json", *PLANS, *BITS))
 JOB = tuple(f"{{out}}/{name}" for name in ("plan.json", "verdict.json", "report.html", "report.md", "ranks.csv"))
 AUDIT = tuple(f"{{out}}/{name}" for name in ("campaign.json", "audit.json", "audit.html"))
 CASES = {
@@ -143,7 +145,11 @@ def _demonstrated(plans: dict[str, Plan]) -> Callable[..., Any]:
         for name, plan in plans.items():
             plan.save(folder / f"{name}.json")
             write_report(plan, folder / f"{name}.html")
-        return Demonstration(plans, ())
+        bits = made_formats()
+        bits.menu.save(folder / "menu.json")
+        bits.save(folder / "bits.json")
+        write_choice_report(bits, folder / "bits.html", file="bits.json")
+        return Demonstration(plans, bits, ())
 
     return demonstrate
 

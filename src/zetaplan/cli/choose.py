@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zetaplan._digits import at_most
-from zetaplan._outputs import Output, begins, claim
+from zetaplan._outputs import Output, claim, of_choice
 from zetaplan._plural import counted
 from zetaplan.cli.options import Force, Json, PlanOut, Quiet
 from zetaplan.cli.output import show, tell
@@ -62,7 +62,7 @@ def choose(
     from zetaplan.menus import planner
     from zetaplan.reports.tables import choice_table
 
-    claim([Output(out, begins(rb'\{\s*"schema": "zetaplan\.plan/2"'))], [menu], force=force)
+    claim([Output(out, of_choice)], [menu], force=force)
     plan = planner.choose(
         load_menu(menu),
         budget,
