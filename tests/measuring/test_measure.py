@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 import zetaplan as zp
 from tests.measuring import literal
 from tests.measuring.test_estimators import cells, text
+from tests.scoring.test_arguments import VALUES, only_our_errors
 from tests.tiny_models import shipped, tiny_gpt2, tiny_llama, tiny_llama_dir
 from zetaplan.cli.app import app
 from zetaplan.errors import ScoringError, SpecError
@@ -363,6 +365,15 @@ def test_bad_options_are_one_line_before_the_model_is_loaded(
     assert result.exit_code == 2
     assert message in result.stderr.splitlines()[-1], result.stderr
     assert not Path("menu.json").exists()
+
+
+@pytest.mark.parametrize("argument", [name for name in inspect.signature(zp.measure).parameters if name != "progress"])
+def test_bad_values_of_every_argument_are_one_line(argument: str) -> None:
+    model = llama(layers=1)
+    given: dict[str, Any] = {"model": model, "formats": ["int4"], "text": IDS, "estimator": "fisher", "cache": False}
+    for value in VALUES:
+        if not (argument == "cache" and isinstance(value, str | Path)):
+            only_our_errors(zp.measure, **{**given, argument: value})
 
 
 def test_labels_are_in_the_order_of_their_sizes() -> None:

@@ -28,9 +28,11 @@ GGUF = {"q4_0": (4.5, 32), "q5_1": (6.0, 32), "q8_0": (8.5, 32), "q4_k": (4.5, 2
         "iq4_nl": (4.5, 32), "iq4_xs": (4.25, 256), "mxfp4": (4.25, 32)}  # fmt: skip
 FLOATS = {"f32": 32, "f16": 16, "bf16": 16}
 #: Bits, columns of a group (0: a row), zero points, calibrated.
-INTEGERS = {"int4-g64": (4, 64, False, False), "int8": (8, 0, False, False), "int4-g64-asym": (4, 64, True, False),
-            "int3-g32": (3, 32, False, False), "int7-g64-asym": (7, 64, True, False),
-            "int4-g4-asym": (4, 4, True, False), "gptq4-g64": (4, 64, False, True), "gptq4-g64-asym": (4, 64, True, True)}  # fmt: skip
+INTEGERS = {
+    "int4-g64": (4, 64, False, False), "int8": (8, 0, False, False), "int4-g64-asym": (4, 64, True, False),
+    "int3-g32": (3, 32, False, False), "int7-g64-asym": (7, 64, True, False), "int4-g4-asym": (4, 4, True, False),
+    "gptq4-g64": (4, 64, False, True), "gptq4-g64-asym": (4, 64, True, True),
+}  # fmt: skip
 LABELS = (*GGUF, *FLOATS, *INTEGERS)
 
 

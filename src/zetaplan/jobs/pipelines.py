@@ -145,12 +145,11 @@ def calibrate(model: str, options: CalibrateOptions, *, progress: bool) -> tuple
 @_hushed
 def measure(model: str, options: MeasureOptions, *, progress: bool) -> Menu:
     """The menu of a model."""
-    from zetaplan.measuring.estimators import require_rounding
     from zetaplan.measuring.measure import measure as measured
-    from zetaplan.models.quantizers import find_quantizer
+    from zetaplan.measuring.options import require_formats
 
     formats = [label.strip() for label in options.formats.split(",") if label.strip()]
-    require_rounding(options.estimator, [find_quantizer(label) for label in formats])
+    require_formats(formats, options.estimator)
     _require_texts("data", (*options.data, *options.calibration), _as_given)
     _require_sizes(options.sequences, options.length)
     loaded = _loaded(model, options, progress, _as_given)

@@ -15,14 +15,13 @@ from tqdm.auto import tqdm
 from zetaplan.errors import ScoringError, SpecError, shown
 from zetaplan.measuring.blocks import Blocks, grouped
 from zetaplan.measuring.check import checked_wholes, validated
-from zetaplan.measuring.estimators import Estimate, Estimator, find_estimator, require_rounding
+from zetaplan.measuring.estimators import Estimate, Estimator, find_estimator
 from zetaplan.measuring.journal import Journal
-from zetaplan.measuring.options import Options, options_of, size
+from zetaplan.measuring.options import Options, options_of, require_formats, size
 from zetaplan.measuring.source import Cell, Source
 from zetaplan.menus.bits import BitsFacts, MeasuredData
 from zetaplan.menus.cache import cache_layers
 from zetaplan.menus.menu import Menu
-from zetaplan.models.quantizers import find_quantizer
 from zetaplan.models.weights import embedding_of, head_of, others, weights
 from zetaplan.scoring import LoadedModel
 from zetaplan.scoring.arguments import network_of, require_path, require_switch
@@ -88,7 +87,21 @@ def measure(
         found = _estimates(lambda: kind(network, data, members, seed), source, journal, estimator, progress)
         losses = {cell: estimate.loss for cell, estimate in found.items()}
         wholes = checked_wholes(network, data, source, losses, formats, journal) if check else ()
-    facts = BitsFacts(
+    measured = MeasuredData(
+        text_sha256=digest(data),
+        calibration_sha256=digest(calibrated) if _calibrates(options) else "",
+        sequences=sum(len(batch["labels"]) for batch in data),
+        seed=seed,
+        validated=validated(wholes),
+        wholes=wholes,
+        left_out=dict(options.dropped),
+        details={f"{block}: {label}": dict(e.facts) for (block, label), e in found.items() if e.facts},
+    )
+    return _menu(members, options, found, estimator, _facts(model, network, members, measured))
+
+
+def _facts(model: LoadedModel | nn.Module, network: nn.Module, members: Blocks, measured: MeasuredData) -> BitsFacts:
+    return BitsFacts(
         model=model.name if isinstance(model, LoadedModel) else type(network).__name__,
         model_sha256=model.sha256 if isinstance(model, LoadedModel) else "",
         architecture=getattr(getattr(network, "config", None), "model_type", ""),
@@ -98,29 +111,17 @@ def measure(
         embedding=embedding_of(network),
         cache=cache_layers(network),
         stored_as=_stored_as(model),
-        measured=MeasuredData(
-            text_sha256=digest(data),
-            calibration_sha256=digest(calibrated) if _calibrates(options) else "",
-            sequences=sum(len(batch["labels"]) for batch in data),
-            seed=seed,
-            validated=validated(wholes),
-            wholes=wholes,
-            left_out=dict(options.dropped),
-            details={f"{block}: {label}": dict(e.facts) for (block, label), e in found.items() if e.facts},
-        ),
+        measured=measured,
     )
-    return _menu(members, options, found, estimator, facts)
 
 
 def _checked(
     model: nn.Module, formats: Sequence[str], blocks: str, estimator: str, seed: int
 ) -> tuple[Blocks, Options]:
     """The matrices and the formats of every block."""
-    if isinstance(formats, str | bytes) or not isinstance(formats, Sequence):
-        raise SpecError(f"formats = {shown(formats)}: expected a list of labels, such as ['int4-g64', 'int8-g64']")
+    require_formats(formats, estimator)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise SpecError(f"seed = {shown(seed)}: expected a whole number of at least 0")
-    require_rounding(estimator, [find_quantizer(label) for label in formats])
     _require_unquantised(model)
     members = grouped(weights(model), blocks)
     return members, options_of(members, formats)

@@ -25,7 +25,7 @@ class CacheLayer(Record):
 
 def cache_bytes(layers: tuple[CacheLayer, ...], context: int, kind: str) -> int:
     """The bytes of the cache for one sequence of `context` tokens. Raises SpecError for an unknown kind of number."""
-    if kind not in list(KINDS):
+    if kind not in KINDS:
         raise SpecError(f"kv = {shown(kind)}: expected one of {', '.join(KINDS)}")
     size, width = KINDS[kind]
     numbers = sum(layer.numbers * min(context, layer.window or context) for layer in layers)

@@ -67,6 +67,6 @@ def bits_limit(
         raise SpecError(f"context = {shown(context)}: expected a number of tokens")
     if context and form != "fits":
         raise SpecError(f"context = {context}: {form} holds no cache; give the memory of the device as fits")
-    if kv not in list(KINDS):
+    if not isinstance(kv, str) or kv not in KINDS:
         raise SpecError(f"kv = {shown(kv)}: expected one of {', '.join(KINDS)}")
     return checked(BitsLimit, form=form, value=float(value), context=context, kv=kv)

@@ -43,7 +43,7 @@ def runtime_names() -> tuple[str, ...]:
 def find_runtime(name: str) -> Runtime:
     """The runtime of this name. Raises SpecError, with all names, for an unknown one."""
     known = {module.NAME: module for module in _found.modules(sys.modules[__name__]).values()}
-    if name not in list(known):
+    if not isinstance(name, str) or name not in known:
         raise SpecError(f"for = {shown(name)}: expected one of {', '.join(known)}")
     return cast(Runtime, known[name])
 

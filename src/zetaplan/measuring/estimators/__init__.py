@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from zetaplan import _found
-from zetaplan.errors import ScoringError, SpecError, require
+from zetaplan.errors import ScoringError, require
 from zetaplan.menus.bits import Weight
 from zetaplan.models.quantizers import Quantizer
 from zetaplan.scoring.text.sequences import Batch
@@ -105,13 +105,3 @@ def find_estimator(name: str) -> type[Estimator]:
     wanted = name.replace("-", "")
     [kind] = [kind for kind in found if isinstance(kind, type) and kind.__name__.lower() == wanted]
     return cast(type[Estimator], kind)
-
-
-def require_rounding(estimator: str, formats: Sequence[Quantizer]) -> None:
-    """Raise SpecError for a format whose rounded values only another tool can compute, if the estimator uses them."""
-    kind, unknown = find_estimator(estimator), [quantizer.label for quantizer in formats if not quantizer.rounds]
-    if unknown and kind.rounds:
-        raise SpecError(
-            f"estimator = {estimator!r}: it rounds the weights, and only llama.cpp can round to {', '.join(unknown)}; "
-            "use the estimator linear, which takes their relative errors"
-        )
