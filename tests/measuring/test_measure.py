@@ -229,7 +229,7 @@ def test_the_check_compares_the_promise_with_the_whole_model() -> None:
         assert whole.promised == pytest.approx(promised)
         assert whole.measured == pytest.approx(literal.divergence(model, other, data).mean(), rel=1e-3, abs=1e-7)
         losses = [
-            sum(float(literal.token_losses(m, ids).mean()) for ids in literal.sequences(data)) / len(IDS)
+            sum(float(literal.token_losses(m, ids).detach().mean()) for ids in literal.sequences(data)) / len(IDS)
             for m in (other, model)
         ]
         assert whole.rise == pytest.approx(losses[0] - losses[1], rel=1e-3, abs=1e-6)

@@ -49,7 +49,7 @@ class BitsLimit(Record):
 
 
 def _is_size(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and 0 < float(value) <= MOST
+    return not isinstance(value, bool) and isinstance(value, Real) and not value <= 0 and value <= MOST
 
 
 def bits_limit(
