@@ -103,6 +103,7 @@ def calls() -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
         "quantize by bytes": (zp.quantize, {"menu": bits, "size": 2e4}),
         "quantize by memory": (zp.quantize, {"menu": bits, "memory": 3e4, "context": 9, "kv": "f16"}),
         "Menu.choice": (menu.choice, {"budget": 5.0, "pins": {}, "forbid": {}, "groups": ()}),
+        "export of formats": (zp.export, {"plan": chosen, "to": "json", "model": None}),
         "Export.save": (zp.export(plan, to="csv").save, {"path": "made.csv"}),
     }
     return {**{name: (getattr(zp, name), given) for name, given in tried.items()}, **methods}

@@ -40,6 +40,7 @@ from .models.adapters import mixture as mixture
 from .models.apply import apply_pruning as apply_pruning
 from .models.calibrate import LossCurves as LossCurves
 from .models.calibrate import loss_curves as loss_curves
+from .models.whole_plans import calibrated as calibrated
 from .plans.plan import Plan as Plan
 from .plans.planner import allocate as allocate
 from .plans.planner import plan as plan
@@ -124,6 +125,7 @@ __all__ = [
     "allocation",
     "apply_pruning",
     "barrier_pruning",
+    "calibrated",
     "certify",
     "check_certificate",
     "choice",

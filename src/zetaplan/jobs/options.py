@@ -83,6 +83,8 @@ class CalibrateOptions(Record):
     sequences: int = Field(8, description="Number of sequences of the text.")
     length: int = Field(128, description="Tokens per sequence.")
     level: tuple[float, ...] = Field((0.5, 0.7), min_length=1, description="Sparsity of a pruned layer; repeatable.")
+    sparsity: float = Field(0.5, description="With --scores, share of the weights that every whole plan removes.")
+    upper: float = Field(0.8, description="With --scores, largest share that any block loses.")
     device: str = Field("cpu", description=DEVICE)
     dtype: str | None = Field(None, description=DTYPE)
 

@@ -143,6 +143,24 @@ def calibrate(model: str, options: CalibrateOptions, *, progress: bool) -> tuple
 
 
 @_hushed
+def calibrate_scores(model: str, scores: Scores, options: CalibrateOptions, *, progress: bool) -> Scores:
+    """The scores with the losses of whole plans of several exponents."""
+    from zetaplan.models.pruners import find_pruner
+    from zetaplan.models.whole_plans import calibrated
+
+    find_pruner(options.method)
+    _require_texts("data", options.data, _as_given)
+    _require_sizes(options.sequences, options.length)
+    loaded = _loaded(model, options, progress, _as_given)
+    if scores.provenance.get("model_sha256") not in (None, loaded.sha256):
+        raise SpecError("scores: they are of other weights than the model; score it again")
+    text = _text(loaded, options.data, options, _as_given)
+    return calibrated(
+        loaded, scores, options.method, text, sparsity=options.sparsity, upper=options.upper, progress=progress
+    )
+
+
+@_hushed
 def measure(model: str, options: MeasureOptions, *, progress: bool) -> Menu:
     """The menu of a model."""
     from zetaplan.measuring.measure import measure as measured

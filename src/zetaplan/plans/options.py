@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
@@ -11,6 +11,9 @@ from zetaplan._records import Record
 from zetaplan.errors import SpecError
 from zetaplan.plans.request import Limit
 from zetaplan.scoring.gain import Gain
+
+if TYPE_CHECKING:
+    from zetaplan.scoring.scores import Scores
 
 
 def _plain(value: Any) -> Any:
@@ -67,6 +70,10 @@ class PlanOptions(Record):
         if single := next((group for group in groups if isinstance(group, str)), None):
             raise ValueError(f"expected lists of names, got {single!r}; write [{single!r}]")
         return groups
+
+    def knobs(self, names: Sequence[str], scores: Scores) -> dict[str, float]:
+        """The scalars of the program by name. scores : may hold a measurement for one of them."""
+        return {name: getattr(self, name) for name in names}
 
     def limit(self) -> Limit:
         """The requested limit. Raises SpecError where two forms are given, or a value below 0."""

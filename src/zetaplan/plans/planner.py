@@ -93,7 +93,9 @@ def prune(scores: Scores, **options: Any) -> Plan:
     groups : lists of names, with wildcards, whose blocks share one value and count as one block.
     gain : "raw", "net" of the noise floor, or "unbiased" (cross-fitted).
     drift : between 0 and 1, the largest relative change of every gain covered by the regret bound of the plan.
-    method : a method of `zetaplan.solve`. bits, eta, kappa : see `zetaplan.pruning`.
+    method : a method of `zetaplan.solve`. bits, eta : see `zetaplan.pruning`.
+    kappa : the exponent of `zetaplan.pruning`; by default what `zetaplan.calibrated` found for the scores, else 0.25.
+    paper : take the paper's kappa = 1.
 
     Raises SpecError or InfeasibleError for bad data, and CertificateError if a condition of optimality is violated by
     more than 1e-9.
@@ -178,7 +180,7 @@ def _attempt(
     scores: Scores, kind: Kind, request: Request, options: PlanOptions
 ) -> Callable[[Array, Array], tuple[Solution, Rounded]]:
     """A function from floors and caps, (K,) each, to the optimum and its whole units."""
-    knobs = {scalar.name: getattr(options, scalar.name) for scalar in named(kind.program).scalars}
+    knobs = options.knobs([scalar.name for scalar in named(kind.program).scalars], scores)
     declare = partial(instance_of, kind, scores, request, getattr(options, kind.given), **knobs)
 
     def attempt(lower: Array, upper: Array) -> tuple[Solution, Rounded]:

@@ -6,16 +6,19 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 from zetaplan._digits import at_most
 from zetaplan.menus.plan import ChoicePlan
 from zetaplan.reports.charts import curve_chart
-from zetaplan.reports.formats import Formats
 from zetaplan.reports.pages import write_pages
 from zetaplan.reports.tables import with_unit
 from zetaplan.solvers.menus.frontier import choice_frontier
+
+if TYPE_CHECKING:
+    from zetaplan.reports.formats import Formats
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,11 @@ class ChoiceReport:
     @cached_property
     def formats(self) -> Formats | None:
         """The formats of a plan that `zetaplan.quantize` made."""
-        return Formats(self.plan) if self.plan.request.limit else None
+        if self.plan.request.limit is None:
+            return None
+        from zetaplan.reports.formats import Formats  # loads torch
+
+        return Formats(self.plan)
 
     @property
     def totals(self) -> tuple[str, ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from zetaplan.plans.exponent import exponent_of
 from zetaplan.plans.kind import Kind, Words
 from zetaplan.plans.options import Numbers, PlanOptions
 from zetaplan.plans.request import Limit, Request
@@ -29,9 +31,17 @@ class SparsityOptions(PlanOptions):
     sizes: Numbers | None = Field(
         None, description="Numbers of weights of the blocks, whole numbers; their linear weights if not given."
     )
-    kappa: float = Field(1.0, description="Exponent of a layer's share of the gain.")
+    kappa: float | None = Field(
+        None,
+        description="Exponent of a layer's share of the gain; 0 is uniform. If not given, what `calibrate` found for "
+        "the scores, else 0.25.",
+    )
+    paper: bool = Field(False, description="The exponent of the paper, kappa = 1.")
     bits: float = Field(0.0, description="Declared reward per removed weight; at 0 the target binds.")
     eta: float = Field(1.0, description="Weight of the penalty; without effect while the target binds.")
+
+    def knobs(self, names: Sequence[str], scores: Scores) -> dict[str, float]:
+        return {**super().knobs(names, scores), "kappa": exponent_of(scores, self.kappa, self.paper)}
 
 
 def declare(quality: Array, resource: Array, scores: Scores, request: Request, **knobs: Any) -> Instance:
