@@ -88,11 +88,17 @@ class Run:
         """A JSON-serialisable result under these further facts: read from the cache, or computed and stored."""
         if self.folder is None:
             return compute()
-        file = self.folder / "blocks" / f"{key_of({**self.facts, **more})}.json"
-        if (found := _read(file)) is None:
+        if (found := self.known(**more)) is None:
             found = compute()
-            _remember(file, found)
+            _remember(self._numbers(self.folder, more), found)
         return found
+
+    def known(self, **more: Any) -> Any:
+        """The stored result under these further facts; None if there is none."""
+        return None if self.folder is None else _read(self._numbers(self.folder, more))
+
+    def _numbers(self, folder: Path, more: Mapping[str, Any]) -> Path:
+        return folder / "blocks" / f"{key_of({**self.facts, **more})}.json"
 
     def finished(self, name: str, **more: Any) -> Scores | None:
         """The cached scores by a surrogate; None if they are absent or do not match their sha256."""

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import zetaplan as zp
+from tests.bits.menus import menu_of, modules
 from tests.made import made_scores
 
 SCALARS = [
@@ -50,6 +51,7 @@ def calls() -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
     solved, plan = zp.solve(rank), zp.allocate(scores, mean_rank=4)
     menu = zp.Menu(("a", "b"), (("2", "4"),) * 2, ((3.0, 1.0), (2.0, 0.0)), (((1.0,), (2.0,)), ((1.0,), (4.0,))))
     chosen = zp.choose(menu, 3)
+    bits = menu_of(modules("q_proj"), ("q4_0", "q8_0"), lambda k, j: -float(j))
     proof = zp.certify(rank, solved, exact=True).document
     tried = {
         "allocation": {"quality": [1, 3], "costs": 1.0, "budget": 6.0, "lower": 0.0, "upper": 9.0, "beta": 1.0},
@@ -86,6 +88,8 @@ def calls() -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
         "export": {"plan": plan, "to": "csv", "model": None},
         "choice": {"losses": [[3, 1], [2, 0]], "costs": [[1, 2], [1, 4]], "budget": 5.0},
         "choose": {"menu": menu, "budget": 5.0, "pins": {}, "forbid": {}, "groups": (), "time_limit": 1.0},
+        "quantize": {"menu": bits, "bits_per_weight": 6.0, "runtime": "llama.cpp", "pins": {}, "forbid": {},
+                     "floors": {}, "time_limit": 1.0},
         "save_menu": {"menu": menu, "path": "made.json"},
         "save_choice": {"plan": chosen, "path": "made.json"},
         "load_menu": {"path": "menu.json"},
@@ -96,6 +100,8 @@ def calls() -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
         "Monitor.update": (zp.Monitor(plan).update, {"scores": scores}),
         "Frontier.at": (zp.frontier(rank).at, {"limit": 3.0}),
         "Plan.save": (plan.save, {"path": "made.json"}),
+        "quantize by bytes": (zp.quantize, {"menu": bits, "size": 2e4}),
+        "quantize by memory": (zp.quantize, {"menu": bits, "memory": 3e4, "context": 9, "kv": "f16"}),
         "Menu.choice": (menu.choice, {"budget": 5.0, "pins": {}, "forbid": {}, "groups": ()}),
         "export of formats": (zp.export, {"plan": chosen, "to": "json", "model": None}),
         "Export.save": (zp.export(plan, to="csv").save, {"path": "made.csv"}),
@@ -118,7 +124,7 @@ def wrong(call: Callable[..., Any], given: dict[str, Any]) -> Iterator[tuple[str
 
 #: Public functions that need a model; their arguments are tried with the models.
 MODELS = {"adapter", "apply_pruning", "divergence", "load_model", "loss_curves", "mixture", "multiple_choice"}
-MODELS |= {"perplexity", "read_sequences", "refine", "score", "measure", "calibrated"}
+MODELS |= {"calibrated", "measure", "perplexity", "read_sequences", "refine", "score"}
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import zetaplan as zp
-from tests.made import made_scores
+from tests.made import made_format_menu, made_formats, made_scores
 from zetaplan.documents.verify import check
 from zetaplan.drift.intervals import expected_intervals
 from zetaplan.reports.report import Report
@@ -47,6 +47,8 @@ def values() -> dict[str, Any]:
         "reading": watch.update(made_scores()),
         "monitor": watch,
         "curves": zp.LossCurves(("a",), "wanda", np.array([0.5, 0.7]), np.array([[1.0, 2.0]])),
+        "menu of formats": made_format_menu(),
+        "plan of formats": made_formats(),
         "scores": made_scores(),
     }
 

@@ -44,8 +44,9 @@ def of_plan(*kinds: str) -> Own:
     return begins(rb'\{\s*"schema": "zetaplan\.plan/\d+".*?"kind": "(?:%b)"' % known)
 
 
-#: Plans that take one option for every block.
-of_choice = begins(rb'\{\s*"schema": "zetaplan\.plan/2"')
+#: Plans that take one option for every block: within budgets, and within a limit on bits.
+of_choice = begins(rb'\{\s*"schema": "zetaplan\.plan/2"(?!.*?"limit": \{)')
+of_formats = begins(rb'\{\s*"schema": "zetaplan\.plan/2".*?"limit": \{')
 
 
 def made_by(maker: str) -> Own:

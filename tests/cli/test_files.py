@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests.bits.menus import menu_of, modules
 from tests.bits_plans import plan_of
 from tests.made import made_scores
 from tests.refining.planted import planted_plan
 from tests.tiny_models import tiny_llama
 from zetaplan._files import canonical, digest
+from zetaplan.bits.quantize import quantize
 from zetaplan.cli.app import app
 from zetaplan.documents.convert import save_scores
 from zetaplan.menus.menu import Menu
@@ -37,6 +39,11 @@ COMMANDS = {
     "regret {file}": "sparsity.json",
     "regret {file} --drift 0.1": "rank.json",
     "regret rank.json --scores {file}": "scores.json",
+    "choose {file} --budget 1e6 -o made --force": "bits.json",
+    "quantize {file} --bits-per-weight 6 -o made --force": "bits.json",
+    "quantize {file} --fits 30kB --context 9 --floor head=q8_0 -o made --force": "bits.json",
+    "verify {file}  --json": "formats.json",
+    "report {file} -o made.html --force ": "formats.json",
     "run {file} --force": "job.yaml",
     "audit --plan {file}": "published.json",
     "audit --plan {file} --for vllm": "dynamic.json",
@@ -72,6 +79,9 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("published.json").write_text(json.dumps(published))
     dynamic = {"bits": 4, "group_size": 64, "dynamic": {"-:.*q_proj": {}, ".*k_proj": {"bits": 8, "sym": False}}}
     Path("dynamic.json").write_text(json.dumps(dynamic))
+    menu = menu_of(modules("q_proj"), ("q4_0", "q8_0"), lambda k, j: -float(j))
+    menu.save("bits.json")
+    quantize(menu, size=20_000, floors={"head": "q8_0"}).save("formats.json")
     item = {"ctx": "The sky is", "choices": ["blue", "a road"], "gold": 0}
     Path("items.jsonl").write_text(json.dumps(item) + "\n")
 
@@ -100,6 +110,9 @@ def edited(good: bytes, draw: random.Random) -> bytes:
         place = place[key]
     change: Callable[[], Any] = draw.choice([lambda: place.pop(key), lambda: _set(place, key, draw.choice(VALUES))])
     change()
+    if isinstance(value, dict) and "sha256" in value and isinstance(value.get("menu"), dict):
+        value["menu_sha256"] = digest(_text(value["menu"]))
+        value["sha256"] = digest(_text({**value, "sha256": ""}))
     if isinstance(value, dict) and "sha256" in value and "scores" in value:
         value["scores_sha256"] = digest(_text(value["scores"]))
         value["sha256"] = digest(_text({**value, "sha256": ""}))

@@ -19,7 +19,7 @@ import pytest
 import typer.main
 from typer.testing import CliRunner, Result
 
-from tests.made import made_formats, made_scores
+from tests.made import made_format_menu, made_formats, made_scores
 from tests.tiny_models import tiny_llama_dir
 from zetaplan._files import write
 from zetaplan.cli.app import app
@@ -28,6 +28,7 @@ from zetaplan.errors import SpecError
 from zetaplan.exports import export
 from zetaplan.jobs import pipelines
 from zetaplan.jobs.demo import Demonstration
+from zetaplan.menus.bits import MeasuredData, bits_facts
 from zetaplan.menus.menu import Menu
 from zetaplan.menus.planner import choose
 from zetaplan.models.apply import Applied, Removal
@@ -80,6 +81,11 @@ CASES = {
     "allocate": Case("allocate scores.json -o {out}", ("scores.json",)),
     "prune": Case("prune scores.json -o {out}", ("scores.json",)),
     "choose": Case("choose menu.json --budget 6 -o {out}", ("menu.json",)),
+    "measure": Case(
+        "measure model --data notes.txt --calibration other.txt -o {out}",
+        ("notes.txt", "other.txt", "model/config.json"),
+    ),
+    "quantize": Case("quantize bits.json --bytes 1MB -o {out}", ("bits.json",)),
     "report": Case("report plan.json -o {out}", ("plan.json",), PAGE),
     "export json": Case("export plan.json --to json -o {out}", ("plan.json",)),
     "export csv": Case("export plan.json --to csv -o {out}", ("plan.json",)),
@@ -119,6 +125,7 @@ def worked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plans: dict[str, Pla
     menu.save("menu.json")
     choose(replace(menu, names=("q_proj", "k_proj")), 6).save("formats.json")
     choose(menu, 6).save("first.json")
+    measured_menu().save("bits.json")
     item = json.dumps({"ctx": "The sky is", "choices": ["blue", "a road"], "gold": 0})
     texts = {"notes.txt": "notes", "other.txt": "other", "items.jsonl": item, "model/config.json": "{}"}
     texts["dense/config.json"] = "{}"
@@ -130,6 +137,7 @@ def worked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plans: dict[str, Pla
     made: dict[str, Any] = {
         "score": made_scores(),
         "calibrate": (curve, {"schema": "zetaplan.calibration/1"}),
+        "measure": measured_menu(),
         "evaluate": {"schema": "zetaplan.evaluation/1", "model": "m"},
         "refine": choose(menu, 6),
     }
@@ -139,6 +147,14 @@ def worked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plans: dict[str, Pla
     monkeypatch.setattr("zetaplan.exports.export", lambda plan, *, to, model=None, **lora: export(plan, to=to))
     monkeypatch.setattr("zetaplan.scoring.model.meta_model.fingerprint", str)
     return calls
+
+
+def measured_menu() -> Menu:
+    """A menu of formats as `measure` returns it."""
+    menu = made_format_menu()
+    measured = MeasuredData(text_sha256="0" * 64, sequences=2, seed=0)
+    facts = bits_facts(menu).model_copy(update={"measured": measured})
+    return replace(menu, provenance=facts.model_dump(mode="json"))
 
 
 def _recorded(calls: list[str], name: str, value: Any) -> Callable[..., Any]:

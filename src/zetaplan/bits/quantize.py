@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from numbers import Real
 
 from zetaplan._records import checked
 from zetaplan.bits.restrict import for_runtime, kept_bytes, stored, tied_blocks
 from zetaplan.bits.sizes import quantisable
-from zetaplan.errors import InfeasibleError, SpecError, shown
-from zetaplan.menus.bits import BitsFacts, bits_facts
+from zetaplan.errors import InfeasibleError, SpecError, require, shown
+from zetaplan.menus.bits import BitsFacts, Weight, bits_facts
 from zetaplan.menus.limit import BitsLimit, bits_limit
 from zetaplan.menus.menu import Column, Menu
 from zetaplan.menus.plan import ChoicePlan
 from zetaplan.menus.planner import planned
 from zetaplan.menus.request import ChoiceRequest
-from zetaplan.models.quantizers import find_quantizer
+from zetaplan.models.quantizers import Quantizer, find_quantizer
 from zetaplan.models.quantizers._gguf import Blockwise
 from zetaplan.models.quantizers.floats import Float
+from zetaplan.models.quantizers.k_types import KType, written
 from zetaplan.runtimes import find_runtime
 from zetaplan.spec.menus.declare import NONE
 
@@ -51,30 +53,38 @@ def quantize(
     InfeasibleError for a limit below the smallest plan.
 
     Examples:
-        >>> menu = zp.measure(model, ["int4", "int8"], batch)
+        >>> menu = zp.measure(model, ["int4", "int8"], batch, cache=False)
         >>> zp.quantize(menu, bits_per_weight=9).optimal
         True
     """
+    require(menu, Menu, "menu", "give a zetaplan.Menu, such as zetaplan.measure returns")
+    require(time_limit, Real, "time_limit", "give seconds")
     limit = bits_limit(bits_per_weight, size, memory, context, kv)
     program = find_runtime(_default(menu) if runtime is None else runtime)
     restricted = for_runtime(menu, program)
     facts = bits_facts(restricted)
     named = _Names(facts, restricted)
-    ruled_out = {named.block(block): _listed(labels) for block, labels in forbid.items()}
-    for block, label in floors.items():
-        name = named.block(block)
-        ruled_out[name] = tuple(dict.fromkeys((*ruled_out.get(name, ()), *named.below(name, label))))
     budget = budget_of(restricted, limit)
     _require_room(restricted, limit, budget)
     request = checked(
         ChoiceRequest,
         budgets=(budget,),
-        pins={named.block(block): label for block, label in pins.items()},
-        forbid={block: labels for block, labels in ruled_out.items() if labels},
+        pins=named.pinned(pins),
+        forbid=named.ruled_out(forbid, floors),
         groups=tied_blocks(facts, program),
         limit=limit,
     )
     return planned(restricted, request, time_limit)
+
+
+def follows_runtime(plan: ChoicePlan) -> bool:
+    """Whether options and bytes of the menu are those of its runtime, and what it stores as one is tied."""
+    facts = bits_facts(plan.menu)
+    runtime = find_runtime(facts.runtime or "")
+    derived = for_runtime(plan.menu, runtime)
+    tied = {frozenset(group) for group in tied_blocks(facts, runtime)}
+    same = (derived.options, derived.costs) == (plan.menu.options, plan.menu.costs)
+    return same and tied <= {frozenset(group) for group in plan.request.groups}
 
 
 def budget_of(menu: Menu, limit: BitsLimit) -> float:
@@ -93,18 +103,56 @@ class _Names:
 
     def block(self, name: str) -> str:
         """The block of a name, which may be "head" or "embedding"."""
+        require(name, str, "name of a block", "give a name of the menu, head or embedding")
         matrix = {"head": self.facts.head, "embedding": self.facts.embedding}.get(name)
         return next((block for block, weight in self.facts.items() if matrix and weight.name == matrix), name)
 
-    def below(self, block: str, floor: str) -> Iterator[str]:
+    def pinned(self, pins: Mapping[str, str]) -> dict[str, str]:
+        """The pins by block. Raises SpecError for two formats of one block."""
+        require(pins, Mapping, "pins", "give the format of each block by name")
+        found: dict[str, str] = {}
+        for name, label in pins.items():
+            if found.setdefault(block := self.block(name), label) != label:
+                raise SpecError(f"pins: {found[block]!r} and {label!r} for block {block!r}; remove one of the two")
+        return found
+
+    def ruled_out(
+        self, forbid: Mapping[str, str | Collection[str]], floors: Mapping[str, str]
+    ) -> dict[str, tuple[str, ...]]:
+        """The formats that are forbidden or below a floor, by block."""
+        require(forbid, Mapping, "forbid", "give the formats of each block by name")
+        require(floors, Mapping, "floors", "give the smallest format of each block by name")
+        found: dict[str, tuple[str, ...]] = {}
+        for name, labels in forbid.items():
+            found[self.block(name)] = (*found.get(self.block(name), ()), *_listed(labels))
+        for name, floor in floors.items():
+            found[self.block(name)] = (*found.get(self.block(name), ()), *self.below(self.block(name), floor))
+        return {block: tuple(dict.fromkeys(labels)) for block, labels in found.items() if labels}
+
+    def below(self, block: str, floor: str) -> tuple[str, ...]:
         """The formats of a block that take fewer bytes than the floor."""
         options = dict(zip(self.menu.names, zip(self.menu.options, self.menu.costs, strict=True), strict=True))
         if block not in options:
             raise SpecError(f"floors: there is no block {block!r}; the menu has {', '.join(self.menu.names[:3])} ...")
         runtime = find_runtime(self.facts.runtime or "")
-        least = stored(runtime, find_quantizer(floor), self.facts.weights[block])
+        members = self.facts.weights[block]
+        least = sum(stored(runtime, _storable(floor, weight), [weight]) for weight in members)
         labels, costs = options[block]
-        return (label for label, (cost,) in zip(labels, costs, strict=True) if cost < least)
+        found = tuple(label for label, (cost,) in zip(labels, costs, strict=True) if cost < least)
+        if len(found) == len(labels):
+            raise SpecError(
+                f"floors: block {block!r} has no format of at least the size of {floor}; it has {', '.join(labels)}"
+            )
+        return found
+
+
+def _storable(floor: str, weight: Weight) -> Quantizer:
+    """The format of a floor; of a K-type that a matrix cannot take, the type that llama-quantize writes instead."""
+    quantizer = find_quantizer(floor)
+    found = find_quantizer(written(floor, weight.columns)) if isinstance(quantizer, KType) else quantizer
+    if reason := found.obstacle(weight.rows, weight.columns):
+        raise SpecError(f"floors: {weight.name} cannot be stored as {floor}: {reason}; name another format")
+    return found
 
 
 def _default(menu: Menu) -> str:

@@ -33,6 +33,8 @@ def for_runtime(menu: Menu, runtime: Runtime) -> Menu:
             tuple((float(stored(runtime, quantizer, facts.weights[name])),) for quantizer in options[name].values())
             for name in menu.names
         ),
+        budgets=("size",),
+        units=("bytes",),
         low=menu.low and _kept(menu, menu.low, options),
         high=menu.high and _kept(menu, menu.high, options),
         standard_error=menu.standard_error and _kept(menu, menu.standard_error, options),

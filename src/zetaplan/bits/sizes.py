@@ -40,11 +40,10 @@ class Sizes:
 
 
 def quantisable(menu: Menu) -> tuple[str, ...]:
-    """The blocks that can take another format than floating-point numbers."""
+    """The blocks that can take another format than floating-point numbers; all blocks if none can."""
     pairs = zip(menu.names, menu.options, strict=True)
-    return tuple(
-        name for name, labels in pairs if not all(isinstance(find_quantizer(label), Float) for label in labels)
-    )
+    able = (name for name, labels in pairs if not all(isinstance(find_quantizer(label), Float) for label in labels))
+    return tuple(able) or menu.names
 
 
 def sizes_of(plan: ChoicePlan) -> Sizes:
@@ -57,7 +56,7 @@ def sizes_of(plan: ChoicePlan) -> Sizes:
     for name, label in plan.taken.items():
         before = formats.get(label, Shares(0, 0))
         formats[label] = Shares(before.weights + numel[name], before.bytes + cost[name])
-    able = quantisable(menu) or menu.names
+    able = quantisable(menu)
     tensors = sum(cost.values()) + kept_bytes(facts, runtime)
     quantised = sum(cost[name] for name in able) / sum(numel[name] for name in able)
     everything = tensors / (facts.numel + sum(facts.others.values()))

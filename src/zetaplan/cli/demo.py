@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zetaplan._outputs import Output, claim, of_choice, of_plan, of_schema, report_files
+from zetaplan._outputs import Output, claim, of_formats, of_plan, of_schema, report_files
 from zetaplan.cli.options import Force, Json, Quiet
 from zetaplan.cli.output import formats_summary, show, summary, tell
 
@@ -48,6 +48,6 @@ def _outputs(folder: Path) -> list[Output]:
     kinds = {"allocation": "rank", "pruning": "sparsity"}
     plans = [Output(folder / f"{name}.json", of_plan(kind)) for name, kind in kinds.items()]
     reports = [file for name in kinds for file in report_files(folder / f"{name}.html")]
-    menu, bits = Output(folder / "menu.json", of_schema("menu")), Output(folder / "bits.json", of_choice)
+    menu, bits = Output(folder / "menu.json", of_schema("menu")), Output(folder / "bits.json", of_formats)
     scores = Output(folder / "scores.json", of_schema("scores"))
     return [scores, *plans, *reports, menu, bits, *report_files(folder / "bits.html")]

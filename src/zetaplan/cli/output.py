@@ -63,6 +63,7 @@ def formats_summary(plan: ChoicePlan) -> str:
     """Loss, proof, bytes and the two averages, and what every format takes."""
     from zetaplan.bits.sizes import sizes_of
     from zetaplan.menus.bits import bits_facts
+    from zetaplan.menus.cache import cache_bytes
 
     sizes, facts = sizes_of(plan), bits_facts(plan.menu)
     proved = "proved optimal for this menu" if plan.optimal else f"within {at_most(plan.gap)} of the best possible"
@@ -72,6 +73,9 @@ def formats_summary(plan: ChoicePlan) -> str:
         f"tensors: {sizes.tensors:,} bytes; bits per weight: {sizes.bits_quantised:.4g} of the quantised weights, "
         f"{sizes.bits_all:.4g} of all",
     ]
+    if (limit := plan.request.limit) and limit.form == "fits":
+        cache = cache_bytes(facts.cache, limit.context, limit.kv)
+        lines.append(f"cache: {cache:,} bytes for {counted(limit.context, 'token')} in {limit.kv}")
     pairs = sizes.formats.items()
     lines += [f"{label}: {counted(share.weights, 'weight')} in {share.bytes:,} bytes" for label, share in pairs]
     return "\n".join([*lines, f"note: {_checked(plan)}"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zetaplan._outputs import Output, claim, of_choice
+from zetaplan._outputs import Output, claim, of_formats
 from zetaplan.cli.choose import Forbid, MenuPath, Pins, forbidden, pinned
 from zetaplan.cli.options import Force, Json, PlanOut, Quiet
 from zetaplan.cli.output import formats_summary, show, tell
@@ -41,7 +41,7 @@ def quantize(
     from zetaplan.documents.choices import choice_document, load_menu, save_choice
     from zetaplan.reports.tables import choice_table
 
-    claim([Output(out, of_choice)], [menu], force=force)
+    claim([Output(out, of_formats)], [menu], force=force)
     plan = planner.quantize(
         load_menu(menu),
         bits_per_weight=options.bits_per_weight,

@@ -19,6 +19,7 @@ from zetaplan.documents.schemas.menu import BlockData, BudgetData, MenuFile, Opt
 from zetaplan.documents.verify import Check, Verdict, check_certificate
 from zetaplan.errors import CertificateError, SpecError, ZetaplanError, require
 from zetaplan.menus import readers
+from zetaplan.menus.limit import BitsLimit
 from zetaplan.menus.menu import Column, Menu
 from zetaplan.menus.plan import ChoicePlan
 from zetaplan.spec.menus.answer import ChoiceSolution, ChoiceStatus
@@ -244,14 +245,20 @@ def _links(document: ChoiceFile, plan: ChoicePlan) -> Iterator[Check]:
     yield _proof(stated)
     same = document.gap == proof.gap and document.status == ("optimal" if proof.gap == 0.0 else "gap")
     detail = "the choice is optimal" if proof.gap == 0.0 else f"the choice is within {at_most(proof.gap)} of the best"
-    if document.request.limit is not None:
-        from zetaplan.bits.quantize import budget_of  # loads torch
-
-        budget = budget_of(plan.menu, document.request.limit)
-        same_budget = document.request.budgets == (budget,)
-        yield Check("budget", same_budget, f"the limit leaves {budget:,.0f} bytes for the blocks of the menu")
     yield Check("gap", same, f"status and gap are those of the proof: {detail}")
     yield from check_rounds(plan)
+    if document.request.limit is not None:
+        yield from _of_formats(plan, document.request.limit)
+
+
+def _of_formats(plan: ChoicePlan, limit: BitsLimit) -> Iterator[Check]:
+    from zetaplan.bits.quantize import budget_of, follows_runtime  # loads torch
+
+    budget = budget_of(plan.menu, limit)
+    same = plan.request.budgets == (budget,)
+    yield Check("budget", same, f"the limit leaves {budget:,.0f} bytes for the blocks of the menu")
+    detail = "formats and bytes of the menu are those of its runtime, and linears that it stores as one are tied"
+    yield Check("runtime", follows_runtime(plan), detail)
 
 
 def _proof(stated: dict[str, object]) -> Check:

@@ -119,6 +119,7 @@ class MeasureOptions(Record):
     )
     check: bool = Field(False, description="Measure whole models too, and compare them with the sums of the losses.")
     seed: int = Field(0, ge=0, description="Seed of random draws.")
+    cache: bool = Field(True, description="Cache finished options by content, so that a killed run can continue.")
     device: str = Field("cpu", description=DEVICE)
     dtype: str | None = Field(None, description=DTYPE)
 

@@ -175,14 +175,11 @@ def calibrate_scores(model: str, scores: Scores, options: CalibrateOptions, *, p
 @_hushed
 def measure(model: str, options: MeasureOptions, *, progress: bool) -> Menu:
     """The menu of a model."""
-    from zetaplan.measuring.estimators import find_estimator
     from zetaplan.measuring.measure import measure as measured
-    from zetaplan.models.quantizers import find_quantizer
+    from zetaplan.measuring.options import require_formats
 
     formats = [label.strip() for label in options.formats.split(",") if label.strip()]
-    for label in formats:
-        find_quantizer(label)
-    find_estimator(options.estimator)
+    require_formats(formats, options.estimator)
     require_texts("data", (*options.data, *options.calibration), _as_given)
     require_sizes(options.sequences, options.length)
     loaded = loaded_model(model, options, progress, _as_given)
@@ -195,6 +192,7 @@ def measure(model: str, options: MeasureOptions, *, progress: bool) -> Menu:
         calibration=text_of(loaded, options.calibration, options, _as_given) if options.calibration else None,
         check=options.check,
         seed=options.seed,
+        cache=options.cache,
         progress=progress,
     )
 

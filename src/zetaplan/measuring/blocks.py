@@ -33,7 +33,7 @@ PARTITIONS: Mapping[str, Callable[[Weight], str]] = {"modules": by_module, "fuse
 
 def grouped(weights: Iterable[Weight], blocks: str) -> Blocks:
     """The matrices by block. blocks : "modules", "fused" or "layers"; embedding and head are always on their own."""
-    if blocks not in PARTITIONS:
+    if not isinstance(blocks, str) or blocks not in PARTITIONS:
         raise SpecError(f"blocks = {shown(blocks)}: expected one of {', '.join(PARTITIONS)}")
     found: dict[str, tuple[Weight, ...]] = {}
     for weight in weights:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from zetaplan.measuring.source import Source
+from zetaplan.measuring.journal import Journal
+from zetaplan.measuring.source import Cell, Source
 from zetaplan.menus.bits import WholeData
 from zetaplan.models.operating_point import OperatingPoint
+from zetaplan.models.quantizers import find_quantizer
 from zetaplan.scoring.text.sequences import Batch
 
 #: A menu is validated if promised and measured divergence of every whole differ by at most this factor.
 FACTOR = 2.0
 
 
-def validated(wholes: Sequence[WholeData]) -> bool:
-    """Whether promised and measured divergence of every whole differ by at most `FACTOR`."""
+def validated(wholes: Sequence[WholeData]) -> bool | None:
+    """Whether promised and measured divergence of every whole differ by at most `FACTOR`; None if there is no whole."""
+    if not wholes:
+        return None
     pairs = (sorted((whole.promised, whole.measured)) for whole in wholes)
     return all(high <= FACTOR * low for low, high in pairs)
 
@@ -25,32 +34,41 @@ def checked_wholes(
     model: nn.Module,
     data: Sequence[Batch],
     source: Source,
-    losses: Mapping[tuple[str, str], float],
+    losses: Mapping[Cell, float],
     formats: Sequence[str],
+    journal: Journal,
 ) -> tuple[WholeData, ...]:
-    """One comparison for every format that zetaplan can round to."""
-    point = OperatingPoint(model, data)
-    dense = point.reading({}).loss
+    """One comparison for every format that zetaplan can round to. Other blocks take their largest format."""
+    whole = _Whole(model, data, source)
     found = []
     for label in dict.fromkeys(formats):
         plan = {block: _nearest(label, [q.label for q in options]) for block, options in source.options.of.items()}
-        changes: dict[str, Tensor] = {}
-        roundings = list(source.roundings(plan))
-        if any(rounding.values is None for _, rounding in roundings):
-            continue
-        for _, rounding in roundings:
-            changes |= rounding.rounded
-        reading = point.reading(changes)
-        promised = sum(losses[cell] for cell in plan.items())
-        found.append(
-            WholeData(
-                format=label,
-                promised=promised,
-                measured=float(reading.divergence.mean()),
-                rise=float((reading.loss - dense).mean()),
-            )
-        )
+        if all(find_quantizer(taken).rounds for taken in plan.values()):
+            promised = math.fsum(losses[cell] for cell in plan.items())
+            measured = journal.whole(plan, partial(whole.measured, plan))
+            found.append(WholeData(format=label, promised=promised, **measured))
     return tuple(found)
+
+
+@dataclass(frozen=True, eq=False)
+class _Whole:
+    model: nn.Module
+    data: Sequence[Batch]
+    source: Source
+
+    def measured(self, plan: Mapping[str, str]) -> dict[str, float]:
+        """Divergence and rise of the loss with every block in its format."""
+        point, dense = self._dense
+        changes: dict[str, Tensor] = {}
+        for _, rounding in self.source.roundings(frozenset(plan.items())):
+            changes |= rounding.stored
+        reading = point.reading(changes)
+        return {"measured": float(reading.divergence.mean()), "rise": float((reading.loss - dense).mean())}
+
+    @cached_property
+    def _dense(self) -> tuple[OperatingPoint, NDArray[np.float64]]:
+        point = OperatingPoint(self.model, self.data)
+        return point, point.reading({}).loss
 
 
 def _nearest(label: str, labels: Sequence[str]) -> str:

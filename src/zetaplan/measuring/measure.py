@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from os import PathLike
 from typing import Any
 
 import torch
@@ -13,14 +15,17 @@ from tqdm.auto import tqdm
 from zetaplan.errors import ScoringError, SpecError, shown
 from zetaplan.measuring.blocks import Blocks, grouped
 from zetaplan.measuring.check import checked_wholes, validated
-from zetaplan.measuring.estimators import Estimate, find_estimator
-from zetaplan.measuring.options import Options, options_of, size
-from zetaplan.measuring.source import Source
+from zetaplan.measuring.estimators import Estimate, Estimator, find_estimator
+from zetaplan.measuring.journal import Journal
+from zetaplan.measuring.options import Options, options_of, require_formats, size
+from zetaplan.measuring.source import Cell, Source
 from zetaplan.menus.bits import BitsFacts, MeasuredData
 from zetaplan.menus.cache import cache_layers
 from zetaplan.menus.menu import Menu
 from zetaplan.models.weights import embedding_of, head_of, others, weights
 from zetaplan.scoring import LoadedModel
+from zetaplan.scoring.arguments import network_of, require_path, require_switch
+from zetaplan.scoring.cache import Run
 from zetaplan.scoring.measure import Batches
 from zetaplan.scoring.model.eval_mode import eval_mode
 from zetaplan.scoring.text.sequences import checked_batches, digest
@@ -39,6 +44,7 @@ def measure(
     calibration: Batches | None = None,
     check: bool = False,
     seed: int = 0,
+    cache: bool | str | PathLike[str] = True,
     progress: bool = False,
 ) -> Menu:
     """The menu of the formats of every block: bytes, and loss in nats per token. The model is not changed.
@@ -52,7 +58,9 @@ def measure(
         estimator: one of `estimator_names()`.
         calibration: sequences for formats that are rounded by GPTQ; by default `text`.
         check: also measure the whole model in every format, and compare with the sum of the losses.
-        seed: of the random draws of the estimator.
+        seed: of the random draws of the estimator, >= 0.
+        cache: True, or a folder: finished options are stored by content, so that a killed run continues after the last
+            of them, and a menu with more formats measures only these.
         progress: show a progress bar.
 
     Raises:
@@ -60,28 +68,40 @@ def measure(
         ScoringError: the text or the model do not allow it, or the model is quantised already.
 
     Examples:
-        >>> menu = zp.measure(model, ["int4", "int8"], batch)
+        >>> menu = zp.measure(model, ["int4", "int8"], batch, cache=False)
         >>> zp.choose(menu, sum(max(cost for (cost,) in block) for block in menu.costs)).optimal
         True
     """
-    network = model.model if isinstance(model, LoadedModel) else model
-    if isinstance(formats, str) or not isinstance(formats, Sequence):
-        raise SpecError(f"formats = {shown(formats)}: expected a list of labels, such as ['int4-g64', 'int8-g64']")
-    _require_unquantised(network)
-    members = grouped(weights(network), blocks)
-    options = options_of(members, formats)
+    network = network_of(model)
+    require_switch(check=check, progress=progress)
+    if not isinstance(cache, bool):
+        require_path("cache", cache)
+    members, options = _checked(network, formats, blocks, estimator, seed)
     kind = find_estimator(estimator)
     with eval_mode(network), torch.no_grad():
         data = checked_batches(text, TOGETHER, network)
-        calibrated = text if calibration is None else calibration
-        source = Source(network, members, options, checked_batches(calibrated, model=network))
-        judge = kind(network, data, members, seed)
-        bar = tqdm(total=sum(map(len, options.of.values())), desc=estimator, unit="option", disable=not progress)
-        with bar:
-            found = {cell: _counted(judge.estimate(cell[0], r), bar) for cell, r in source.roundings()}
+        calibrated = data if calibration is None else checked_batches(calibration, TOGETHER, network)
+        source = Source(network, members, options, calibrated)
+        run = Run.of(cache, network, data, estimator=estimator, seed=seed)
+        journal = Journal(run, members, digest(calibrated))
+        found = _estimates(lambda: kind(network, data, members, seed), source, journal, estimator, progress)
         losses = {cell: estimate.loss for cell, estimate in found.items()}
-        wholes = checked_wholes(network, data, source, losses, formats) if check else ()
-    facts = BitsFacts(
+        wholes = checked_wholes(network, data, source, losses, formats, journal) if check else ()
+    measured = MeasuredData(
+        text_sha256=digest(data),
+        calibration_sha256=digest(calibrated) if _calibrates(options) else "",
+        sequences=sum(len(batch["labels"]) for batch in data),
+        seed=seed,
+        validated=validated(wholes),
+        wholes=wholes,
+        left_out=dict(options.dropped),
+        details={f"{block}: {label}": dict(e.facts) for (block, label), e in found.items() if e.facts},
+    )
+    return _menu(members, options, found, estimator, _facts(model, network, members, measured))
+
+
+def _facts(model: LoadedModel | nn.Module, network: nn.Module, members: Blocks, measured: MeasuredData) -> BitsFacts:
+    return BitsFacts(
         model=model.name if isinstance(model, LoadedModel) else type(network).__name__,
         model_sha256=model.sha256 if isinstance(model, LoadedModel) else "",
         architecture=getattr(getattr(network, "config", None), "model_type", ""),
@@ -91,17 +111,40 @@ def measure(
         embedding=embedding_of(network),
         cache=cache_layers(network),
         stored_as=_stored_as(model),
-        measured=MeasuredData(
-            text_sha256=digest(data),
-            sequences=sum(len(batch["labels"]) for batch in data),
-            seed=seed,
-            validated=validated(wholes) if check else None,
-            wholes=wholes,
-            left_out=dict(options.dropped),
-            details={f"{block}: {label}": dict(e.facts) for (block, label), e in found.items() if e.facts},
-        ),
+        measured=measured,
     )
-    return _menu(members, options, found, estimator, facts)
+
+
+def _checked(
+    model: nn.Module, formats: Sequence[str], blocks: str, estimator: str, seed: int
+) -> tuple[Blocks, Options]:
+    """The matrices and the formats of every block."""
+    require_formats(formats, estimator)
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise SpecError(f"seed = {shown(seed)}: expected a whole number of at least 0")
+    _require_unquantised(model)
+    members = grouped(weights(model), blocks)
+    return members, options_of(members, formats)
+
+
+def _estimates(
+    judge: Callable[[], Estimator], source: Source, journal: Journal, estimator: str, progress: bool
+) -> dict[Cell, Estimate]:
+    """The losses of all options in the order of the menu; those in the journal are not computed again."""
+    cells = [(block, quantizer.label) for block, own in source.options.of.items() for quantizer in own]
+    found = {cell: estimate for cell in cells if (estimate := journal.known(*cell))}
+    missing = set(cells) - found.keys()
+    if missing:
+        judging = judge()
+        with tqdm(total=len(cells), initial=len(found), desc=estimator, unit="option", disable=not progress) as bar:
+            for cell, rounding in source.roundings(missing):
+                found[cell] = journal.estimate(*cell, partial(judging.estimate, cell[0], rounding))
+                bar.update()
+    return {cell: found[cell] for cell in cells}
+
+
+def _calibrates(options: Options) -> bool:
+    return any(quantizer.calibrated for own in options.of.values() for quantizer in own)
 
 
 def _menu(
@@ -122,11 +165,6 @@ def _menu(
         estimator=estimator,
         provenance=facts.model_dump(mode="json"),
     )
-
-
-def _counted(estimate: Estimate, bar: Any) -> Estimate:
-    bar.update()
-    return estimate
 
 
 def _require_unquantised(model: nn.Module) -> None:

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from zetaplan.errors import SpecError
+from zetaplan.errors import SpecError, shown
 from zetaplan.measuring.blocks import Blocks
+from zetaplan.measuring.estimators import find_estimator
 from zetaplan.menus.bits import Weight
 from zetaplan.models.quantizers import Quantizer, find_quantizer
 
@@ -29,10 +30,22 @@ class Options:
     dropped: Counter[str] = field(default_factory=Counter)
 
 
-def options_of(blocks: Blocks, formats: Sequence[str]) -> Options:
-    """The formats that every matrix of a block can take. Raises SpecError for a block without any."""
+def require_formats(formats: Sequence[str], estimator: str) -> None:
+    """Raise SpecError for no or unknown formats, and for formats of which the estimator gives no loss."""
+    if isinstance(formats, str | bytes) or not isinstance(formats, Sequence):
+        raise SpecError(f"formats = {shown(formats)}: expected a list of labels, such as ['int4-g64', 'int8-g64']")
     if not formats:
         raise SpecError("formats: expected at least one; see `zetaplan list quantizers`")
+    kind, unknown = find_estimator(estimator), [label for label in formats if not find_quantizer(label).rounds]
+    if unknown and kind.rounds:
+        raise SpecError(
+            f"estimator = {estimator!r}: it rounds the weights, and only llama.cpp can round to {', '.join(unknown)}; "
+            "use the estimator linear, which takes their relative errors"
+        )
+
+
+def options_of(blocks: Blocks, formats: Sequence[str]) -> Options:
+    """The formats that every matrix of a block can take. Raises SpecError for a block without any."""
     wanted = sorted({find_quantizer(label) for label in (*formats, UNQUANTISED)}, key=_order)
     plain = set() if UNQUANTISED in formats else {UNQUANTISED}
     dropped: Counter[str] = Counter()

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
 from torch import Tensor, nn
 
-from zetaplan.errors import ScoringError
 from zetaplan.measuring.blocks import Blocks
 from zetaplan.measuring.estimators import Rounding
 from zetaplan.measuring.options import Options
 from zetaplan.models.layer_pass import layer_pass
-from zetaplan.models.quantizers import Quantizer
 from zetaplan.models.weights import matrices
 from zetaplan.scoring.text.sequences import Batch
+
+Cell = tuple[str, str]  # a block and the label of a format
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,29 +27,32 @@ class Source:
     options: Options
     calibration: Sequence[Batch]
 
-    def roundings(self, wanted: Mapping[str, str] | None = None) -> Iterator[tuple[tuple[str, str], Rounding]]:
-        """((block, label), rounding) of all options, or only of the label `wanted` of every block."""
-        for names, grams in self._visits:
+    def roundings(self, wanted: Collection[Cell]) -> Iterator[tuple[Cell, Rounding]]:
+        """The roundings of the wanted options."""
+        for names, grams in self._visits(wanted):
             for block in names:
                 members = self.blocks[block]
-                exact = {weight.name: matrices(self.model, weight).float() for weight in members}
                 for quantizer in self.options.of[block]:
-                    if wanted is None or wanted[block] == quantizer.label:
-                        values = self._values(block, quantizer, exact, grams)
-                        yield (block, quantizer.label), Rounding(members, quantizer, exact, values)
+                    if (block, quantizer.label) in wanted:
+                        exact = {weight.name: matrices(self.model, weight).float() for weight in members}
+                        own = {w.name: grams[w.module] for w in members if w.module in grams}
+                        yield (block, quantizer.label), Rounding(block, members, quantizer, exact, own)
 
-    @property
-    def _visits(self) -> Iterator[tuple[list[str], Mapping[str, Tensor]]]:
-        """Names of blocks with X'X of their linears, by name of the module; X'X only if a format uses it."""
-        outside = [name for name, members in self.blocks.items() if not members[0].layer]
-        yield outside, {}
-        inside = self._by_layer
-        if not any(quantizer.calibrated for options in self.options.of.values() for quantizer in options):
-            yield from ((names, {}) for names in inside.values())
+    def _visits(self, wanted: Collection[Cell]) -> Iterator[tuple[list[str], Mapping[str, Tensor]]]:
+        """Names of blocks with X'X of their linears, by name of the module; X'X only if a wanted format uses it."""
+        yield [name for name, members in self.blocks.items() if not members[0].layer], {}
+        calibrated = {q.label for options in self.options.of.values() for q in options if q.calibrated}
+        if not any(label in calibrated for _, label in wanted):
+            yield from ((names, {}) for names in self._by_layer.values())
             return
-        chosen = {weight.module: weight for name, members in self.blocks.items() for weight in members if weight.layer}
-        for layer, grams in layer_pass(self.model, self.calibration, lambda inputs: inputs.mT @ inputs, chosen):
-            yield inside.get(layer.name, []), grams
+        for layer, grams in layer_pass(self.model, self.calibration, lambda inputs: inputs.mT @ inputs, self._linears):
+            yield self._by_layer.get(layer.name, []), grams
+
+    @cached_property
+    def _linears(self) -> Mapping[str, object]:
+        """Modules whose inputs are those of their matrix; a module of experts gives each of them other tokens."""
+        inside = (weight for members in self.blocks.values() for weight in members if weight.layer)
+        return {weight.module: weight for weight in inside if weight.count == 1}
 
     @cached_property
     def _by_layer(self) -> dict[str, list[str]]:
@@ -59,17 +61,3 @@ class Source:
             if members[0].layer:
                 found.setdefault(members[0].layer, []).append(name)
         return found
-
-    def _values(
-        self, block: str, quantizer: Quantizer, exact: Mapping[str, Tensor], grams: Mapping[str, Tensor]
-    ) -> dict[str, Tensor] | None:
-        if not quantizer.rounds:
-            return None
-        own = {weight.name: grams.get(weight.module) for weight in self.blocks[block]}
-        try:
-            return {
-                name: torch.stack([quantizer.rounded(matrix, own[name]) for matrix in value])
-                for name, value in exact.items()
-            }
-        except ScoringError as error:
-            raise ScoringError(f"block {block!r}: {error}") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -33,17 +33,23 @@ def cache_bytes(layers: tuple[CacheLayer, ...], context: int, kind: str) -> int:
 
 
 def cache_layers(model: nn.Module) -> tuple[CacheLayer, ...]:
-    """The layers of a transformers model that cache keys and values; sliding windows hold fewer tokens."""
+    """The layers of a transformers model that cache keys and values; sliding windows hold fewer tokens.
+
+    Layers that share keys and values with another, and latent attention, are counted as plain attention.
+    """
     config = getattr(model, "config", None)
-    if config is None:
-        return ()
-    text = config.get_text_config()
-    depth, heads = text.num_hidden_layers, getattr(text, "num_attention_heads", None)
-    if heads is None:
+    text: Any = config.get_text_config() if config is not None else None
+    if not (heads := getattr(text, "num_attention_heads", None)):
         return ()
     width = getattr(text, "head_dim", None) or text.hidden_size // heads
-    numbers = 2 * (getattr(text, "num_key_value_heads", None) or heads) * width
-    kinds = getattr(text, "layer_types", None) or ["full_attention"] * depth
-    window = getattr(text, "sliding_window", None)
-    attending = [kind for kind in kinds if "attention" in kind and "linear" not in kind]
-    return tuple(CacheLayer(numbers=numbers, window=window if "sliding" in kind else None) for kind in attending)
+    both = 2 * (getattr(text, "num_key_value_heads", None) or heads)
+    window, wider = (getattr(text, name, None) for name in ("sliding_window", "global_head_dim"))
+    kinds = getattr(text, "layer_types", None) or ["full_attention"] * text.num_hidden_layers
+    attending = [kind for kind in kinds if kind == "hybrid" or ("attention" in kind and "linear" not in kind)]
+    return tuple(
+        CacheLayer(numbers=both * width, window=window)
+        if "sliding" in kind
+        else CacheLayer(numbers=both * (wider or width))
+        for kind in attending
+        if width
+    )

@@ -19,10 +19,10 @@ class ChoiceRequest(Record):
     """
 
     budgets: tuple[float, ...] = Field(min_length=1)
+    limit: BitsLimit | None = None  # near the beginning of the file, where commands recognise their own plans
     pins: dict[str, str] = Field(default_factory=dict)
     forbid: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     groups: tuple[tuple[str, ...], ...] = ()
-    limit: BitsLimit | None = None
 
     def of(self, menu: Menu) -> Choice:
         """The instance. Raises SpecError and InfeasibleError as `zetaplan.choice`."""

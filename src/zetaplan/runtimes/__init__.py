@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol, cast
 
 from zetaplan import _found
-from zetaplan.errors import SpecError
+from zetaplan.errors import SpecError, shown
 from zetaplan.menus.bits import Weight
 from zetaplan.models.quantizers import Quantizer
 
@@ -43,8 +43,8 @@ def runtime_names() -> tuple[str, ...]:
 def find_runtime(name: str) -> Runtime:
     """The runtime of this name. Raises SpecError, with all names, for an unknown one."""
     known = {module.NAME: module for module in _found.modules(sys.modules[__name__]).values()}
-    if name not in known:
-        raise SpecError(f"for = {name!r}: expected one of {', '.join(known)}")
+    if not isinstance(name, str) or name not in known:
+        raise SpecError(f"for = {shown(name)}: expected one of {', '.join(known)}")
     return cast(Runtime, known[name])
 
 

@@ -19,6 +19,8 @@ def obstacle(quantizer: Quantizer, weight: Weight) -> str:
         return "" if quantizer.label == "bf16" else "unquantised tensors are stored in bf16"
     if not isinstance(quantizer, Integer) or quantizer.symmetric:
         return "MLX quantises by scale and bias; use intB-gN-asym"
+    if quantizer.calibrated:
+        return "MLX rounds to nearest; use intB-gN-asym"
     if quantizer.bits not in BITS or quantizer.group not in GROUPS:
         return f"MLX has bits {', '.join(map(str, BITS))} and groups of {', '.join(map(str, GROUPS))}"
     return quantizer.obstacle(weight.rows, weight.columns)

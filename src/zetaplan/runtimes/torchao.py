@@ -20,13 +20,15 @@ def obstacle(quantizer: Quantizer, weight: Weight) -> str:
         return "only linears are quantised; use bf16"
     if not isinstance(quantizer, Integer) or not quantizer.symmetric:
         return "IntxWeightOnlyConfig takes symmetric integers; use intB-gN"
+    if quantizer.calibrated:
+        return "torchao rounds to nearest; use intB-gN"
     return quantizer.obstacle(weight.rows, weight.columns)
 
 
 def size(quantizer: Quantizer, weight: Weight) -> int:
     """Codes as its kernels pack them, and bfloat16 scales; its plain layout takes one byte for every code."""
     if not isinstance(quantizer, Integer):
-        return quantizer.size(weight.rows, weight.columns)
+        return weight.count * quantizer.size(weight.rows, weight.columns)
     return weight.numel * quantizer.bits // 8 + 2 * weight.rows * quantizer.groups(weight.columns)
 
 

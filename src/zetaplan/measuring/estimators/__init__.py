@@ -10,12 +10,14 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from functools import cached_property
+from typing import ClassVar, cast
 
+import torch
 from torch import Tensor, nn
 
 from zetaplan import _found
-from zetaplan.errors import ScoringError
+from zetaplan.errors import ScoringError, require
 from zetaplan.menus.bits import Weight
 from zetaplan.models.quantizers import Quantizer
 from zetaplan.scoring.text.sequences import Batch
@@ -34,30 +36,41 @@ class Estimate:
 
 @dataclass(frozen=True, eq=False)
 class Rounding:
-    """The matrices of a block in one format.
+    """The matrices of a block in one format. The rounded values are computed when they are first used.
 
-    values : the rounded values (count, rows, columns) by the name of the parameter; None if only another tool can
-    compute them. exact : the values of the model.
+    exact : the values (count, rows, columns) of the model, float32, by the name of the parameter. grams : X'X of the
+    inputs X of every matrix whose inputs are known, by name.
     """
 
+    block: str
     members: Sequence[Weight]
     quantizer: Quantizer
     exact: Mapping[str, Tensor]
-    values: Mapping[str, Tensor] | None
+    grams: Mapping[str, Tensor]
+
+    @cached_property
+    def values(self) -> Mapping[str, Tensor]:
+        """The rounded values (count, rows, columns), float32, by the name of the parameter."""
+        try:
+            return {
+                name: torch.stack([self.quantizer.rounded(matrix, self.grams.get(name)) for matrix in stack])
+                for name, stack in self.exact.items()
+            }
+        except ScoringError as error:
+            raise ScoringError(f"block {self.block!r}: {error}") from error
 
     @property
-    def rounded(self) -> Mapping[str, Tensor]:
-        """The rounded values. Raises ScoringError if they are unknown."""
-        if self.values is None:
-            raise ScoringError(
-                f"format {self.quantizer.label}: only llama.cpp can round to it, so its loss has to come from its "
-                "relative error; use the estimator linear"
-            )
-        return self.values
+    def stored(self) -> dict[str, Tensor]:
+        """The rounded values with the rows and columns of the parameter, by its name."""
+        return self.in_place(self.values)
+
+    def in_place(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Values (count, rows, columns) with the rows and columns of the parameter, by its name."""
+        return {w.name: values[w.name].mT if w.transposed else values[w.name] for w in self.members}
 
     def errors(self) -> dict[str, Tensor]:
-        """Rounded minus exact values of the members. Raises ScoringError if they are unknown."""
-        return {weight.name: self.rounded[weight.name] - self.exact[weight.name] for weight in self.members}
+        """Rounded minus exact values of the members."""
+        return {weight.name: self.values[weight.name] - self.exact[weight.name] for weight in self.members}
 
 
 class Estimator(ABC):
@@ -65,7 +78,12 @@ class Estimator(ABC):
 
     data : batches of sequences. blocks : the matrices of every block. seed : of random draws. The constructor computes
     what all blocks share.
+
+    Attributes:
+        rounds: whether the estimator uses the rounded values, not only the relative error of a format.
     """
+
+    rounds: ClassVar[bool] = True
 
     @abstractmethod
     def __init__(self, model: nn.Module, data: Sequence[Batch], blocks: Blocks, seed: int) -> None: ...
@@ -82,6 +100,7 @@ def estimator_names() -> tuple[str, ...]:
 
 def find_estimator(name: str) -> type[Estimator]:
     """The estimator of a name: the class `FirstOrder` of the file `first_order.py` for "first-order"."""
+    require(name, str, "estimator", f"expected one of {', '.join(estimator_names())}")
     found = vars(_found.module(sys.modules[__name__], name, argument="estimator")).values()
     wanted = name.replace("-", "")
     [kind] = [kind for kind in found if isinstance(kind, type) and kind.__name__.lower() == wanted]

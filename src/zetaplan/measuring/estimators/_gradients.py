@@ -34,7 +34,7 @@ def moments(model: nn.Module, data: Sequence[Batch], members: Iterable[Weight]) 
     parameters = {name: model.get_parameter(name) for name in wanted}
     means, squares = ({name: torch.zeros_like(p, dtype=torch.float32) for name, p in parameters.items()} for _ in "12")
     norms: dict[str, list[float]] = {name: [] for name in parameters}
-    for batch in _singles(data):
+    for batch in singles(data):
         tokens = int((batch["labels"][:, 1:] != IGNORED).sum())
         for name, gradient in zip(parameters, _gradient(model, batch, list(parameters.values())), strict=True):
             square = tokens * gradient.float().square()
@@ -58,10 +58,12 @@ def _gradient(model: nn.Module, batch: Batch, parameters: list[nn.Parameter]) ->
     return found
 
 
-def _singles(data: Sequence[Batch]) -> Iterator[Batch]:
+def singles(data: Sequence[Batch]) -> Iterator[Batch]:
+    """Batches of one sequence each, without its padding."""
     for batch in data:
-        for place in range(len(batch["labels"])):
-            yield {name: value[place : place + 1] for name, value in batch.items()}
+        for place, mask in enumerate(batch["attention_mask"]):
+            length = int(mask.nonzero().max()) + 1
+            yield {name: value[place : place + 1, :length] for name, value in batch.items()}
 
 
 def _mean(total: Tensor, weight: Weight, norms: Mapping[str, list[float]]) -> Tensor:

@@ -1,4 +1,7 @@
-"""K-FAC: tr(B E A E') / 2 with A = E[a a'] of a linear's inputs and B = E[d d'] of its outputs' gradients, per token.
+"""K-FAC: n tr(B E A E') / 2T with A = E[a a'] of a linear's inputs and B = E[d d'] of its outputs' gradients.
+
+E is the rounding error; the means are over the n tokens of the text that reach the linear; T is the number of labelled
+tokens, and d the gradient of the sum of their losses.
 
 It is e' F e / 2 with the Fisher matrix F = A (x) B of Martens & Grosse 2015, "Optimizing Neural Networks with
 Kronecker-factored Approximate Curvature", arXiv 1503.05671. Embeddings, wide heads and experts have no factors here;
@@ -9,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -17,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from zetaplan.measuring.estimators import Blocks, Estimate, Estimator, Rounding
+from zetaplan.measuring.estimators._gradients import singles
 from zetaplan.measuring.estimators.fisher import Fisher
 from zetaplan.measuring.estimators.measured import standard_error
 from zetaplan.menus.bits import Weight
@@ -33,17 +37,21 @@ class Factors:
 
     inputs: Tensor
     outputs: Tensor
-    norms: list[float]
+    seen: int = 0
+    norms: list[float] = field(default_factory=list)
 
     def add(self, a: Tensor, d: Tensor) -> None:
-        """Inputs a (N, ..., columns) and gradients of the outputs d (N, ..., rows) of one call."""
-        self.inputs += a.flatten(0, -2).mT @ a.flatten(0, -2)
-        self.outputs += d.flatten(0, -2).mT @ d.flatten(0, -2)
-        self.norms += (a.square().sum(-1) * d.square().sum(-1)).flatten(1).sum(1).tolist()
+        """Inputs a (..., columns) and gradients of the outputs d (..., rows) of one call, for one sequence."""
+        a, d = a.flatten(0, -2), d.flatten(0, -2)
+        self.inputs += a.mT @ a
+        self.outputs += d.mT @ d
+        self.seen += len(a)
+        self.norms[-1] += float((a.square().sum(-1) * d.square().sum(-1)).sum(dtype=torch.float64))
 
     def quadratic(self, error: Tensor, tokens: int) -> float:
-        """tr(B E A E') / 2 for the error E (rows, columns)."""
-        return float(((self.outputs @ error) * (error @ self.inputs)).sum(dtype=torch.float64)) / (2 * tokens**2)
+        """n tr(B E A E') / 2T for the error E (rows, columns)."""
+        total = float(((self.outputs @ error) * (error @ self.inputs)).sum(dtype=torch.float64))
+        return total / (2 * max(self.seen, 1) * tokens)
 
 
 class KFAC(Estimator):
@@ -73,16 +81,17 @@ def _factors(model: nn.Module, data: Sequence[Batch], linears: Sequence[Weight])
         weight.name: Factors(
             torch.zeros(weight.columns, weight.columns, device=device),
             torch.zeros(weight.rows, weight.rows, device=device),
-            [],
         )
         for weight in linears
     }
     parameters = [model.get_parameter(weight.name) for weight in linears]
     with _requiring(parameters), torch.enable_grad():
-        for batch in data:
+        for batch in singles(data):
+            for factors in found.values():
+                factors.norms.append(0.0)
             with _observing(model, linears, found):
-                tokens = (batch["labels"][:, 1:] != IGNORED).sum(1).to(device)
-                (sequence_losses(model, batch) * tokens).sum().backward()  # type: ignore[no-untyped-call]
+                tokens = int((batch["labels"][:, 1:] != IGNORED).sum())
+                (sequence_losses(model, batch).sum() * tokens).backward()  # type: ignore[no-untyped-call]
     return found
 
 

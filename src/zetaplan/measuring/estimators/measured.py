@@ -19,7 +19,7 @@ class Measured(Estimator):
         self.loss = self.point.reading({}).loss
 
     def estimate(self, block: str, rounding: Rounding) -> Estimate:
-        reading = self.point.reading(rounding.rounded)
+        reading = self.point.reading(rounding.stored)
         rise = float((reading.loss - self.loss).mean())
         return Estimate(float(reading.divergence.mean()), standard_error(reading.divergence), {"rise": rise})
 
