@@ -7,7 +7,17 @@ import sympy as sp
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.program import MULTIPLIER
 from zetaplan.spec.programs.allocation import ALLOCATION, alpha, c, gamma, m, w
-from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, above, at_least, at_most, below
+from zetaplan.verification.proofs.proof import (
+    Argument,
+    Identity,
+    Inequality,
+    Proof,
+    Theorem,
+    above,
+    at_least,
+    at_most,
+    below,
+)
 
 (derived,) = derive(ALLOCATION)
 objective, slope, closed = ALLOCATION.terms[0].objective, derived.stationarity, derived.closed_form
@@ -98,9 +108,10 @@ The statement includes $B = 0$ and a negative end of the bracket.
             above(slope.subs(w, 0), sp.Integer(0)),
             given=(priced,),
         ),
-        Argument(
+        Theorem(
             r"So with $\alpha + \lambda > 0$ the Lagrangian has one minimiser in every layer, with weight or without, "
-            "and every optimal plan [minimises it](certificate.md): the optimal plan is unique."
+            "and every optimal plan [minimises it](certificate.md): the optimal plan is unique.",
+            names=("Separable.unique",),
         ),
         Identity(
             r"If $\alpha = 0$ the objective of such a layer is 0.",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from zetaplan.documents.verify import Verdict
 
 Formal = Annotated[
-    bool, typer.Option("--formal", help="Also run the checker whose correctness Coq has proved; `make checker` builds it.")
+    bool, typer.Option("--formal", help="Also run the checker that Coq has proved correct; `make checker` builds it.")
 ]
 
 
@@ -52,7 +52,7 @@ def _checked(path: Path) -> tuple[Verdict, str]:
 
 
 def _formally(path: Path, verdict: Verdict) -> Verdict:
-    """The verdict with that of the proved checker. Raises SpecError if that is not built, or for another kind of proof."""
+    """The verdict with that of the proved checker; SpecError if that is not built, or reads no proof in the file."""
     from zetaplan.documents.verify import Check, Verdict
     from zetaplan.verification.formal.proved import check_proved
 
