@@ -87,8 +87,8 @@ With $w_k = 0$ for some layers the minimiser is still unique where $b + \lambda 
         ),
         Theorem(
             r"The distance of a plan from the minimiser, for any number of layers: if each $f_k$ is strongly convex "
-            r"with $\mu_k$, a plan that meets the target has $\sum_k \tfrac{\mu_k}{2} (\rho_k - \rho_k^{*})^2 \le F(\rho) - "
-            r"F(\rho^{*})$.",
+            r"with $\mu_k$, a plan that meets the target has $\sum_k \tfrac{\mu_k}{2} (\rho_k - \rho_k^{*})^2 "
+            r"\le F(\rho) - F(\rho^{*})$.",
             names=("Separable.distance",),
         ),
         Identity(
