@@ -97,8 +97,8 @@ The statement includes $B = 0$ and a negative end of the bracket.
         ),
         Theorem(
             r"The sum is continuous in $\lambda$, so the root exists. The plan and $\lambda$ then satisfy the "
-            "conditions of the [certificate theorem](certificate.md), so the plan is optimal. Slater's condition is not "
-            "needed: at $B = 0$ the upper end of the bracket is a root.",
+            "conditions of the [certificate theorem](certificate.md), so the plan is optimal. Slater's condition is "
+            "not needed: at $B = 0$ the upper end of the bracket is a root.",
             names=("Bracket.clip_continuous", "Bracket.root_exists", "Separable.certificate"),
         ),
         Identity(
