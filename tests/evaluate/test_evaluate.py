@@ -18,10 +18,10 @@ from scipy.stats import ttest_1samp
 from typer.testing import CliRunner, Result
 
 from tests.tiny_models import byte_tokenizer, in_float64, tiny_gpt2, tiny_llama, tiny_llama_dir
+from zetaplan._interval import mean_interval
 from zetaplan.cli.app import app
 from zetaplan.errors import ScoringError, SpecError
 from zetaplan.evaluate.choices import Answers, Item, multiple_choice, read_items
-from zetaplan.evaluate.interval import mean_interval
 from zetaplan.evaluate.lm_eval import by_lm_eval, write_task
 from zetaplan.evaluate.perplexity import perplexity
 from zetaplan.evaluate.windows import windows

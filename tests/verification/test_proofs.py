@@ -22,6 +22,7 @@ from zetaplan.verification.proofs.proof import (
     Numeric,
     Proof,
     Step,
+    Theorem,
     above,
     at_least,
     at_most,
@@ -58,6 +59,9 @@ def mutants(step: Step) -> Iterator[Step]:
     elif isinstance(step, Inequality | Numeric):
         claim = step.claim
         yield replace(step, claim=OPPOSITE[claim.func](claim.lhs, claim.rhs))
+    elif isinstance(step, Theorem):
+        yield replace(step, names=())
+        yield replace(step, names=(*step.names, f"{step.names[0]}_of_nobody"))
 
 
 def renumbered(expression: sp.Expr) -> Iterator[sp.Expr]:

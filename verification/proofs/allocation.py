@@ -7,7 +7,17 @@ import sympy as sp
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.program import MULTIPLIER
 from zetaplan.spec.programs.allocation import ALLOCATION, alpha, c, gamma, m, w
-from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, above, at_least, at_most, below
+from zetaplan.verification.proofs.proof import (
+    Argument,
+    Identity,
+    Inequality,
+    Proof,
+    Theorem,
+    above,
+    at_least,
+    at_most,
+    below,
+)
 
 (derived,) = derive(ALLOCATION)
 objective, slope, closed = ALLOCATION.terms[0].objective, derived.stationarity, derived.closed_form
@@ -82,11 +92,14 @@ The statement includes $B = 0$ and a negative end of the bracket.
             given=(priced, below(MULTIPLIER, gamma * w / c - alpha)),
         ),
         Argument(
-            r"The sum is continuous in $\lambda$, so the root exists: the sum exceeds the budget at $\lambda = 0$ "
-            r"(with $\alpha = 0$: "
-            r"as $\lambda \to 0$) and is 0 at the upper end. The plan and $\lambda$ then satisfy the conditions "
-            "of the [certificate theorem](certificate.md), so the plan is optimal. Slater's condition is not needed: "
-            "at $B = 0$ the upper end of the bracket is a root."
+            r"Where $\lambda = 0$ does not keep the budget, the sum exceeds the budget there (with $\alpha = 0$: at "
+            r"some $\lambda$ near 0). At the upper end it is 0."
+        ),
+        Theorem(
+            r"The sum is continuous in $\lambda$, so the root exists. The plan and $\lambda$ then satisfy the "
+            "conditions of the [certificate theorem](certificate.md), so the plan is optimal. Slater's condition is "
+            "not needed: at $B = 0$ the upper end of the bracket is a root.",
+            names=("Bracket.clip_continuous", "Bracket.root_exists", "Separable.certificate"),
         ),
         Identity(
             "The objective of a layer without weight is affine, hence not strictly convex.",
@@ -98,9 +111,10 @@ The statement includes $B = 0$ and a negative end of the bracket.
             above(slope.subs(w, 0), sp.Integer(0)),
             given=(priced,),
         ),
-        Argument(
+        Theorem(
             r"So with $\alpha + \lambda > 0$ the Lagrangian has one minimiser in every layer, with weight or without, "
-            "and every optimal plan [minimises it](certificate.md): the optimal plan is unique."
+            "and every optimal plan [minimises it](certificate.md): the optimal plan is unique.",
+            names=("Separable.unique",),
         ),
         Identity(
             r"If $\alpha = 0$ the objective of such a layer is 0.",

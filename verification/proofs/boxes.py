@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
-from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, at_least, at_most, equal
+from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, Theorem, at_least, at_most, equal
 
 theta, other = sp.symbols("theta phi", nonnegative=True)
 share = sp.Symbol("t", nonnegative=True)
@@ -106,10 +106,11 @@ If the sum of the shares is used as well, the two boxes are the halves of the in
                 at_most(other, sp.Integer(1)),
             ),
         ),
-        Argument(
+        Theorem(
             "For any number of weights the step is repeated weight by weight. Every corner of the box is a corner of "
             "one of the two "
-            "boxes in which one weight is held at an end."
+            "boxes in which one weight is held at an end.",
+            names=("Transfer.convex_ends_decide", "Transfer.branching"),
         ),
         Inequality(
             r"The larger of the bounds $t_1$, $t_2$ of the two boxes holds for both, however they were proved.",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sympy as sp
 
 from zetaplan.verification.proofs.proof import (
-    Argument,
     Identity,
     Inequality,
     Proof,
+    Theorem,
     above,
     at_least,
     at_most,
@@ -39,7 +39,7 @@ target is met exactly. Clipping at $u$ after the solve removes fewer parameters 
             at_least(rho[0], LAYERS * share - (LAYERS - 1) * cap),
             given=inside,
         ),
-        Argument("The same subtraction holds for any $K$."),
+        Theorem("The same subtraction holds for any $K$.", names=("Caps.least_share",)),
         Inequality(
             r"If $j$ of the layers lie above the mean, by $e$ together, then $e \le j (u - s)$; the others lie "
             r"below it by $e$ together, so the mean of $|\rho_k - s|$ is $2 e / K$.",
@@ -50,7 +50,7 @@ target is met exactly. Clipping at $u$ after the solve removes fewer parameters 
                 at_least(cap, share),
             ),
         ),
-        Argument("At most $K - 1$ layers can lie above their mean."),
+        Theorem("At most $K - 1$ layers can lie above their mean.", names=("Caps.mean_distance",)),
         Identity(
             r"The paper's numbers, $K = 32$, $s = 0.5$, $u = 0.51$: no layer keeps more than 81%,",
             least,

@@ -9,11 +9,11 @@ import sympy as sp
 from zetaplan.spec.derivation import Derivation, derive
 from zetaplan.spec.programs import programs
 from zetaplan.verification.proofs.proof import (
-    Argument,
     Identity,
     Inequality,
     Proof,
     Step,
+    Theorem,
     above,
     at_least,
     at_most,
@@ -62,12 +62,23 @@ r_k(x_k)\Bigr), \qquad g_k \text{ at } x.$$
 """,
     steps=(
         *(step for program in programs().values() for d in derive(program) for step in _convexity(d)),
-        Argument(
+        Theorem(
             r"Each limit is that of a difference quotient of the declaration; no rule of differentiation enters it. "
             r"So the objectives are convex, and for $w_k = 0$ affine. "
             r"A convex function lies above its tangents: $f_k(y) \ge f_k(x_k) + f_k'(x_k) (y - x_k)$, and so does the "
             r"Lagrangian of a layer, in which the "
-            r"resource is linear: $L_k(y) - L_k(x_k) \ge g_k (y - x_k)$."
+            r"resource is linear: $L_k(y) - L_k(x_k) \ge g_k (y - x_k)$.",
+            names=(
+                "Tangents.log_tangent",
+                "Tangents.barrier_tangent",
+                "Tangents.square_tangent",
+                "Tangents.exponential_tangent_strictly",
+                "Tangents.precision_tangent_strictly",
+                "Tangents.power_convex",
+                "Tangents.power_convex_at_0",
+                "Tangents.power_concave",
+                "Tangents.power_concave_at_0",
+            ),
         ),
         Inequality(
             "Inside the box, at the floor, at the cap: no other value within the box has a smaller Lagrangian.",
@@ -83,9 +94,10 @@ r_k(x_k)\Bigr), \qquad g_k \text{ at } x.$$
                 ),
             ),
         ),
-        Argument(
+        Theorem(
             r"Summed over the layers, with $s_x = \sigma (\sum_k r_k(x_k) - R)$: "
-            r"$F_y + \lambda s_y \ge F_x + \lambda s_x$ for every $y$ in the box."
+            r"$F_y + \lambda s_y \ge F_x + \lambda s_x$ for every $y$ in the box.",
+            names=("Separable.least_lagrangian",),
         ),
         Inequality(
             "With complementary slackness and the constraint kept, optimality follows.",
@@ -134,9 +146,19 @@ r_k(x_k)\Bigr), \qquad g_k \text{ at } x.$$
                 equal(cap * (high - x), 0),
             ),
         ),
+        Theorem(
+            "The whole theorem for any number of layers: the plan is optimal, the gap of any other plan, and the "
+            "layers whose value is the same in every optimum.",
+            names=("Separable.certificate", "Separable.gap", "Separable.unique"),
+        ),
+        Theorem(
+            "What the proved checker accepts is true: its conditions in fractions imply the claims of the certificate "
+            "over the real numbers. The claim is defined in `verification/formal/theory/Layers.v`.",
+            names=("Certified.check_layers_sound",),
+        ),
     ),
     remark=r"""
 `zp.check_certificate` tests these conditions in fractions, for the doubles that the document holds, with the standard
-library alone.
+library alone. `zetaplan verify --formal` has them tested by the proved checker as well.
 """,
 )

@@ -10,7 +10,17 @@ from zetaplan.spec.programs import programs
 from zetaplan.spec.programs.allocation import ALLOCATION, gamma, w
 from zetaplan.spec.programs.pruning import PRUNING, bits, eta, n
 from zetaplan.spec.programs.pruning import w as v
-from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, above, at_least, at_most, below
+from zetaplan.verification.proofs.proof import (
+    Argument,
+    Identity,
+    Inequality,
+    Proof,
+    Theorem,
+    above,
+    at_least,
+    at_most,
+    below,
+)
 
 (capacity,), (sparsity,) = derive(ALLOCATION), derive(PRUNING)
 gap, low_gap, high_gap, best, dual, value = sp.symbols(r"phi phi_l phi_h F_{opt} D_w F_w", real=True)
@@ -53,10 +63,11 @@ result holds for every choice of $\nu$.
             given=(at_least(best + multiplier * excess, dual), at_most(excess, sp.Integer(0))),
         ),
         *(_linear(d) for program in programs().values() for d in derive(program)),
-        Argument(
+        Theorem(
             r"A minimum over $y$ of functions that are linear in $w_k$ is concave in $w_k$, whether or not the box "
             r"clips $y$. So $\varphi_k$, linear minus concave, is "
-            "convex."
+            "convex.",
+            names=("Transfer.minimum_concave",),
         ),
         Identity(
             "Inside the box this is explicit: the curvature of the allocation's dual term, from its closed form,",
@@ -79,10 +90,13 @@ result holds for every choice of $\nu$.
             at_most(gap, sp.Max(low_gap, high_gap)),
             given=(at_most(gap, theta * low_gap + (1 - theta) * high_gap), at_most(theta, sp.Integer(1))),
         ),
+        Theorem(
+            "The sum separates over the layers, so the largest sum has every layer at its own worst end.",
+            names=("Transfer.dual_ends",),
+        ),
         Argument(
-            "The sum separates over the layers, so the largest sum has every layer at its own worst end. (Two "
-            "weights of one layer have an interval each: of one gain raised to two exponents all four corners "
-            "count.) Shares on the simplex are inside their box, so the bound covers them; as it treats the "
+            "Two weights of one layer have an interval each: of one gain raised to two exponents all four corners "
+            "count. Shares on the simplex are inside their box, so the bound covers them; as it treats the "
             "intervals as independent, it may be larger than the worst regret."
         ),
         Inequality(

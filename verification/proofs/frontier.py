@@ -14,6 +14,7 @@ from zetaplan.verification.proofs.proof import (
     Identity,
     Inequality,
     Proof,
+    Theorem,
     above,
     at_least,
     at_most,
@@ -66,9 +67,10 @@ b$.
             at_least(derived.stationarity.subs({m: 0, MULTIPLIER: multiplier}), sp.Integer(0)),
             given=(at_most(B, rate * W - C), at_least(c / w, rate)),
         ),
-        Argument(
+        Theorem(
             r"The costs add up: $\sum_k c_k m_k = (B + C_j) - C_j = B$. So by the [certificate "
-            r"theorem](certificate.md) the plan is optimal as long as $\lambda \ge 0$."
+            r"theorem](certificate.md) the plan is optimal as long as $\lambda \ge 0$.",
+            names=("Sums.sum_line", "Separable.certificate"),
         ),
         Identity(
             r"What a layer adds to the slope of the optimal value, from the declaration, is $-\lambda$ times its share "

@@ -6,11 +6,11 @@ import sympy as sp
 
 from zetaplan.spec.programs.allocation import ALLOCATION, alpha, c, gamma, m, w
 from zetaplan.verification.proofs.proof import (
-    Argument,
     Identity,
     Inequality,
     Numeric,
     Proof,
+    Theorem,
     above,
     at_least,
     at_most,
@@ -49,11 +49,12 @@ benefit nor by benefit per cost.
             "The benefit falls from unit to unit, because the quotient inside the logarithm falls.",
             above((2 + unit) / (1 + unit), (3 + unit) / (2 + unit)),
         ),
-        Argument(
+        Theorem(
             r"Let greedy end with $M$ of the $N$ units that the budget allows, and let $\theta \ge 0$ be the largest "
             "benefit of a possible next unit, or 0. As the next units' benefits only fall, every unit taken "
             r"brings at least $\theta$ and every one left at most $\theta$; and greedy stopped because $M = N$ or "
-            r"because $\theta = 0$."
+            r"because $\theta = 0$.",
+            names=("Units.greedy_spec", "Units.threshold"),
         ),
         Inequality(
             r"Adding units to a layer brings at most $\theta$ each: from $j$ units to $j + 1$,",
@@ -65,9 +66,10 @@ benefit nor by benefit per cost.
             at_least(lost + next_one, (count + 1) * threshold),
             given=(at_least(lost, count * threshold), at_least(next_one, threshold)),
         ),
-        Argument(
+        Theorem(
             r"Summed over the layers: any other plan, of $M'$ units and value $V'$, has $V' - V \le \theta (M' - M)$. "
-            r"$\theta$ is the multiplier of the whole units."
+            r"$\theta$ is the multiplier of the whole units.",
+            names=("Units.greedy_optimal",),
         ),
         Inequality(
             "So no plan within the budget is better than greedy's.",

@@ -17,6 +17,7 @@ from zetaplan.verification.proofs.proof import (
     Numeric,
     Proof,
     Step,
+    Theorem,
     above,
     at_least,
     at_most,
@@ -143,10 +144,11 @@ $\lambda$ is the one positive root of an equation of degree two at most. That ro
             equal(clip(p * u + r), p * u + r),
             given=(at_least(u, (low - r) / p), at_most(u, (high - r) / p)),
         ),
-        Argument(
+        Theorem(
             "So between two neighbouring bends, of which there are at most two per layer, every layer stays on its "
             "side and the sum is a line "
-            r"$S + G u$ with $G \ge 0$ the sum of $a_k p_k$ over the layers inside their box."
+            r"$S + G u$ with $G \ge 0$ the sum of $a_k p_k$ over the layers inside their box.",
+            names=("Bracket.one_side", "Sums.sum_line", "Bracket.use_rises"),
         ),
         Inequality(
             "Solve the line of the piece of $u$. If the sum at $u$ is below $R$, its solution $u'$ is "

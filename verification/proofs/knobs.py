@@ -8,7 +8,7 @@ from zetaplan.spec.derivation import TOTAL_PRICE, derive
 from zetaplan.spec.programs.allocation import ALLOCATION, alpha, c, gamma, w
 from zetaplan.spec.programs.pruning import PRUNING, bits, eta, n
 from zetaplan.spec.programs.pruning import w as v
-from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, above, at_most, below
+from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, Theorem, above, at_most, below
 
 (capacity,), (sparsity,) = derive(ALLOCATION), derive(PRUNING)
 W, C, N = sp.symbols("W C N", positive=True)
@@ -40,7 +40,7 @@ $P > \sum n_k l_k$ if $b = 0$ and all weights are positive.
             c * (capacity.slope * u + capacity.offset),
             gamma * w * u - c,
         ),
-        Argument(r"Summed over $A$: $\gamma W u - C = B$."),
+        Theorem(r"Summed over $A$: $\gamma W u - C = B$.", names=("Sums.sum_line",)),
         Identity("The level that solves it.", sp.Subs(gamma * W * u - C, u, budget_level), B),
         Identity("This level gives the plan.", allocated, (B + C) * w / (c * W) - 1),
         Identity(r"The plan does not depend on $\gamma$.", sp.Derivative(allocated, gamma), sp.Integer(0)),
@@ -66,7 +66,7 @@ $P > \sum n_k l_k$ if $b = 0$ and all weights are positive.
             sp.Mul(n, sparsity.slope * u + sparsity.offset, evaluate=False),
             n**2 / v * u / (2 * eta),
         ),
-        Argument(r"Summed over $A$: $N u / (2 \eta) = P$."),
+        Theorem(r"Summed over $A$: $N u / (2 \eta) = P$.", names=("Sums.sum_line",)),
         Identity("The level that solves it.", sp.Subs(N * u / (2 * eta), u, target_level), P),
         Identity("This level gives the plan.", pruned, P * n / (v * N)),
         Identity(r"The plan does not depend on $\eta$.", sp.Derivative(pruned, eta), sp.Integer(0)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
-from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, above, at_least
+from zetaplan.verification.proofs.proof import Identity, Inequality, Proof, Theorem, above, at_least
 
 g, gt = sp.symbols(r"g g^{\top}", commutative=False)
 d, dt = sp.symbols(r"d d^{\top}", commutative=False)
@@ -39,9 +39,10 @@ $d^{*} = -\tilde{H}^{-1} g$, and $-Q(d^{*}) = \tfrac12 \zeta^2$ with $\zeta^2 = 
             gain / 2,
             given=INVERSE[:1],
         ),
-        Argument(
+        Theorem(
             r"As $\tilde{H}$ is positive definite, the square in step 1 is positive unless $d = -Mg$: $d = -Mg$ is the "
-            r"only minimiser."
+            r"only minimiser.",
+            names=("Gain.one_minimiser",),
         ),
         Inequality(
             r"Positive definiteness for two parameters: positive leading minors make the square positive.",
@@ -52,6 +53,10 @@ $d^{*} = -\tilde{H}^{-1} g$, and $-Q(d^{*}) = \tfrac12 \zeta^2$ with $\zeta^2 = 
             r"The gain is never negative (two parameters; $M$ up to the positive factor $1 / (ac - b^2)$).",
             at_least(c * x**2 - 2 * b * x * y + a * y**2, sp.Integer(0)),
             given=(above(a, sp.Integer(0)), above(a * c - b**2, sp.Integer(0))),
+        ),
+        Theorem(
+            "For a matrix of any size: the decrease at the minimiser is half the gain, and the gain is never negative.",
+            names=("Gain.half_the_gain", "Gain.gain_nonnegative"),
         ),
     ),
     remark=r"""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
-from zetaplan.verification.proofs.proof import Argument, Inequality, Proof, at_least, at_most
+from zetaplan.verification.proofs.proof import Inequality, Proof, Theorem, at_least, at_most
 
 loss, other, best, dual = sp.symbols("F F' F_{opt} D", real=True)
 first, second = sp.symbols("w_1 w_2", real=True)
@@ -30,9 +30,10 @@ D(\lambda)$ of the optimum, and optimal if this is 0. With several budgets $\lam
             "One block: the least of its priced losses is at most that of the option taken. Two options show it.",
             at_most(sp.Min(first + multiplier * one, second + multiplier * two), second + multiplier * two),
         ),
-        Argument(
+        Theorem(
             r"Added up over the blocks: $m = \sum_k \min_j (w_{kj} + \lambda c_{kj}) \le F + \lambda C$, with $F$ and "
-            r"$C$ the loss and the cost of the choice."
+            r"$C$ the loss and the cost of the choice.",
+            names=("Sweep.weak_duality", "Sweep.dual_bound"),
         ),
         Inequality(
             r"A choice that costs at most $B$ loses at least $D = m - \lambda B$.",

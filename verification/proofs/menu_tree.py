@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
-from zetaplan.verification.proofs.proof import Argument, Inequality, Proof, above, at_least, at_most, below
+from zetaplan.verification.proofs.proof import Inequality, Proof, Theorem, above, at_least, at_most, below
 
 loss, goal, least, reduced = sp.symbols("F G m d", real=True)
 cost, budget = sp.symbols("C B", real=True)
@@ -64,11 +64,12 @@ the budget loses less than $N$. With the goal $G = N - g - 1$ in place of $N - 1
             at_most(whole, known),
             given=(at_most(whole, limit), below(limit, known + 1)),
         ),
-        Argument(
+        Theorem(
             "A sweep adds every menu that is left in its leaf, one by one. By induction, after each a choice of "
             "the leaf that keeps the budget and reaches the goal is a completion of a partial choice that is still "
             "there, or there is another such choice of which this holds. So where none is left there is no such choice "
-            "in the leaf, and by the branches none at all."
+            "in the leaf, and by the branches none at all.",
+            names=("Leaf.sweep_sound", "Tree.walk_sound", "Menus.check_menu_sound"),
         ),
         Inequality(
             "**Several budgets.** The bounds hold with vectors. Dominance is used only between equal costs, where it "

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 
+from zetaplan.verification.formal.statements import statements
 from zetaplan.verification.proofs import proofs
-from zetaplan.verification.proofs.proof import Argument, Proof, Step
+from zetaplan.verification.proofs.proof import Argument, Proof, Step, Theorem
 
 KINDS = {
     "sympy": "identities, derivatives and limits, symbolically",
     "SMT": "inequalities for all values of the variables; z3 finds no model of the negation",
     "Arb": "inequalities between constants, in balls that rounding cannot leave",
+    "Coq": "theorems about any number of layers, from definitions alone; Coq accepts their proofs",
     "words": "arguments without a machine check",
 }
 
@@ -37,9 +39,14 @@ its declaration.
 |---|---:|---|
 {kinds}
 
-Sums over any number of layers, bases of eigenvectors and conclusions such as "hence it is optimal" are words; the
-checked steps are about single layers. For pruning with [three layers](three_layers.md) the whole theorem is one checked
-formula.
+Steps checked by sympy, SMT and Arb are about single layers. Sums over any number of layers and conclusions such as
+"hence it is optimal" are theorems that Coq has checked, or words. For pruning with [three layers](three_layers.md) the
+whole theorem is one formula that SMT checks.
+
+The theorems of Coq are in `verification/formal/theory/`. `make checker` has Coq check them, prints what each of them
+assumes, and builds the checker that is proved to accept only true claims. Theorems about choices and their checker
+assume nothing. Theorems about real numbers assume the axioms on which Coq's real numbers rest: `sig_forall_dec` and
+`functional_extensionality_dep`, and with logarithms and powers also `sig_not_dec` and `classic`.
 
 | theorem | {header} |
 |---|{"---:|" * len(KINDS)}
@@ -69,6 +76,20 @@ def _page(proof: Proof) -> str:
 
 
 def _step(number: int, step: Step) -> str:
-    mark = "not checked by a machine" if isinstance(step, Argument) else f"checked by {step.checked_by}"
     formula = f"\n\n$$\n{step.formula}\n$$" if step.formula else ""
-    return f"**{number}.** {step.words} *({mark})*{formula}"
+    return f"**{number}.** {step.words} *({_mark(step)})*{formula}{_statements(step)}"
+
+
+def _mark(step: Step) -> str:
+    if isinstance(step, Argument):
+        return "not checked by a machine"
+    names = ", ".join(f"`{name}`" for name in step.names) if isinstance(step, Theorem) else ""
+    return f"checked by {step.checked_by}" + (f": {names}" if names else "")
+
+
+def _statements(step: Step) -> str:
+    """The theorems of a step as the theory states them."""
+    if not isinstance(step, Theorem):
+        return ""
+    text = "\n\n".join(statements()[name] for name in step.names)
+    return f"\n\n```coq\n{text}\n```"

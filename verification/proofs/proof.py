@@ -3,6 +3,7 @@
     Identity     left = right, symbolically              sympy
     Inequality   for all variables, given ... , claim    an SMT solver refutes the negation (z3, real arithmetic)
     Numeric      an inequality between constants         balls of Arb, which rounding cannot leave
+    Theorem      a theorem about any number of layers    Coq accepts its proof (verification/formal)
     Argument     words                                   not checked by a machine
 
 The formula that is printed is the expression that is checked.
@@ -21,6 +22,7 @@ from sympy.printing.latex import LatexPrinter
 
 from zetaplan.errors import CertificateError
 from zetaplan.verification.enclosure import evaluate
+from zetaplan.verification.formal.statements import statements
 from zetaplan.verification.proofs import smt
 
 PART, BREAK = r" \goodbreak ", r" \allowbreak "  # preferred and possible line breaks of a formula
@@ -150,6 +152,27 @@ class Numeric(Step):
         with ctx.workprec(PRECISION):
             gap = evaluate(self.claim.gts.doit(), {}) - evaluate(self.claim.lts.doit(), {})
             return "" if gap > 0 else f"the larger side minus the smaller one is {gap}"
+
+
+@dataclass(frozen=True, eq=False)
+class Theorem(Step):
+    """Theorems whose proofs Coq accepts when the checker is built (`make checker`), named by file: `Separable.unique`.
+
+    Printing the page takes no Coq, so what is checked here is only that the theory has them; the tests check that the
+    theory is built without gaps, and what it assumes.
+    """
+
+    names: tuple[str, ...]
+
+    checked_by: ClassVar[str] = "Coq"
+
+    @property
+    def formula(self) -> str:
+        return ""
+
+    def objection(self) -> str:
+        missing = [name for name in self.names if name not in statements()]
+        return f"verification/formal has no theorem {', '.join(missing)}" if missing or not self.names else ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,16 @@ import sympy as sp
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.program import MULTIPLIER
 from zetaplan.spec.programs.pruning import PRUNING, bits, eta, n, rho, w
-from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, above, at_least, at_most, below
+from zetaplan.verification.proofs.proof import (
+    Identity,
+    Inequality,
+    Proof,
+    Theorem,
+    above,
+    at_least,
+    at_most,
+    below,
+)
 
 (derived,) = derive(PRUNING)
 objective, slope, closed = PRUNING.terms[0].objective, derived.stationarity, derived.closed_form
@@ -70,10 +79,17 @@ With $w_k = 0$ for some layers the minimiser is still unique where $b + \lambda 
             below(closed, sp.Integer(1)),
             given=(below(MULTIPLIER, 2 * eta * w / n - bits),),
         ),
-        Argument(
+        Theorem(
             r"The sum is continuous in $\lambda$ and reaches $\sum_k n_k$ at the upper end, so the root exists; by the "
             "[certificate theorem](certificate.md) its plan is optimal. A strictly convex function has at most one "
-            "minimiser."
+            "minimiser.",
+            names=("Bracket.clip_continuous", "Bracket.root_exists", "Separable.certificate", "Separable.unique"),
+        ),
+        Theorem(
+            r"The distance of a plan from the minimiser, for any number of layers: if each $f_k$ is strongly convex "
+            r"with $\mu_k$, a plan that meets the target has $\sum_k \tfrac{\mu_k}{2} (\rho_k - \rho_k^{*})^2 "
+            r"\le F(\rho) - F(\rho^{*})$.",
+            names=("Separable.distance",),
         ),
         Identity(
             "A layer without weight has no curvature, and the constant is 0.",

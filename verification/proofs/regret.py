@@ -5,7 +5,16 @@ from __future__ import annotations
 import sympy as sp
 
 from zetaplan.spec.programs.pruning import PRUNING, bits, eta, n, rho, w
-from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Numeric, Proof, above, at_least, at_most
+from zetaplan.verification.proofs.proof import (
+    Identity,
+    Inequality,
+    Numeric,
+    Proof,
+    Theorem,
+    above,
+    at_least,
+    at_most,
+)
 
 regret, source_slope, target_slope, linear_term = sp.symbols("R s p r", real=True)
 mu, L, Lq = sp.symbols("mu L L_q", positive=True)
@@ -60,17 +69,20 @@ $R \le \frac{L L_q^2}{2 \mu^2} \delta^2$, follows, as $L \ge \mu$. The proof in 
 $R \le \frac{L}{2} D^2$, which fails where a bound is active.
 """,
     steps=(
-        Argument(
+        Theorem(
             r"Strong convexity of $F_T$ between $x_S$ and $x_T$: $R \le p - \tfrac{\mu}{2} D^2$ with "
-            r"$p = \langle \nabla F_T(x_S), x_S - x_T \rangle$."
+            r"$p = \langle \nabla F_T(x_S), x_S - x_T \rangle$.",
+            names=("Transfer.between",),
         ),
-        Argument(
+        Theorem(
             r"$x_S$ minimises $F_S$ over a convex set that contains $x_T$: "
-            r"$s = \langle \nabla F_S(x_S), x_T - x_S \rangle \ge 0$, wherever $x_S$ lies."
+            r"$s = \langle \nabla F_S(x_S), x_T - x_S \rangle \ge 0$, wherever $x_S$ lies.",
+            names=("Transfer.first_order",),
         ),
-        Argument(
+        Theorem(
             r"Cauchy and Schwarz: $p + s \allowbreak = \langle \nabla F_T(x_S) - \nabla F_S(x_S), x_S - x_T \rangle "
-            r"\allowbreak \le L_q \delta D$."
+            r"\allowbreak \le L_q \delta D$.",
+            names=("Sums.cauchy_schwarz",),
         ),
         Inequality(
             "Step 3's inequality, for three layers:",
@@ -94,6 +106,10 @@ $R \le \frac{L}{2} D^2$, which fails where a bound is active.
                 at_least(source_slope, sp.Integer(0)),
                 at_most(target_slope + source_slope, Lq * drift * distance),
             ),
+        ),
+        Theorem(
+            r"The same for any number of decisions, and any function that is $\mu$-strongly convex on any set:",
+            names=("Transfer.theorem_4",),
         ),
         Inequality(
             "Theorem 4 as it is stated is weaker by the condition number.",

@@ -7,7 +7,16 @@ import sympy as sp
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.program import MULTIPLIER
 from zetaplan.spec.programs.pruning import PRUNING, eta, rho, w
-from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, Step, at_least, at_most, equal
+from zetaplan.verification.proofs.proof import (
+    Identity,
+    Inequality,
+    Proof,
+    Step,
+    Theorem,
+    at_least,
+    at_most,
+    equal,
+)
 
 LAYERS = 2
 x, y, gs, gt, regret = sp.symbols("x_S x_T g_S g_T R", real=True)
@@ -58,9 +67,10 @@ is the bound `separable`, the second `variational`.
         "For the constants of a whole box of scores see [the constants at the ends](constants.md).",
     ),
     steps=(
-        Argument(
+        Theorem(
             r"Strong convexity of each $f_k$ between $x_T$ and $x_S$, summed: $R \le \sum_k (p_k - \tfrac{\mu_k}{2} "
-            r"D_k^2)$ with $p_k = f_{T,k}'(x_S) (x_S - x_T)_k$ and $D_k = |x_S - x_T|_k$."
+            r"D_k^2)$ with $p_k = f_{T,k}'(x_S) (x_S - x_T)_k$ and $D_k = |x_S - x_T|_k$.",
+            names=("Transfer.summed",),
         ),
         Inequality(
             r"For a layer of pruning, from the declaration, where $\mu_k = 2 \eta w_k$:",
@@ -70,9 +80,10 @@ is the bound `separable`, the second `variational`.
             ),
             given=(at_most(mu_k, 2 * eta * w),),
         ),
-        Argument(
+        Theorem(
             r"$x_S$ is optimal for the source over a convex set that contains $x_T$: the sum of "
-            r"$s_k = f_{S,k}'(x_S) (x_T - x_S)_k$ is at least 0. (Single terms may be negative.)"
+            r"$s_k = f_{S,k}'(x_S) (x_T - x_S)_k$ is at least 0. (Single terms may be negative.)",
+            names=("Transfer.first_order",),
         ),
         Inequality(
             r"The common part of both slopes cancels: $p_k + s_k \le L_k \delta_k D_k$.",
@@ -84,7 +95,10 @@ is the bound `separable`, the second `variational`.
             at_most(L_k * drift * distance - mu_k * distance**2 / 2, (L_k * drift) ** 2 / (2 * mu_k)),
         ),
         _layer_by_layer(),
-        Argument(r"For any number of decisions: $R \le \sum_k (p_k + s_k - \tfrac{\mu_k}{2} D_k^2)$, term by term."),
+        Theorem(
+            r"For any number of decisions: $R \le \sum_k (p_k + s_k - \tfrac{\mu_k}{2} D_k^2)$, term by term.",
+            names=("Transfer.separable_bound",),
+        ),
         Inequality(
             "A layer with $L_k \\delta_k = 0$ adds 0, even without strong convexity.",
             at_most(L_k * drift * distance - flat * distance**2 / 2, sp.Integer(0)),

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from zetaplan._digits import at_most
 from zetaplan.cli.options import Json, PlanPath, Quiet
 from zetaplan.cli.output import show, tell
-from zetaplan.errors import CertificateError
+from zetaplan.errors import CertificateError, SpecError
 
 if TYPE_CHECKING:
     from zetaplan.documents.schemas.choice import ChoiceFile
     from zetaplan.documents.schemas.plan import PlanFile
     from zetaplan.documents.verify import Verdict
 
+Formal = Annotated[
+    bool, typer.Option("--formal", help="Also run the checker that Coq has proved correct; `make checker` builds it.")
+]
 
-def verify(plan: PlanPath, as_json: Json = False, quiet: Quiet = False) -> None:
+
+def verify(plan: PlanPath, formal: Formal = False, as_json: Json = False, quiet: Quiet = False) -> None:
     """Recompute everything in a plan from its own data; exit 1 with the checks that fail if a number was changed."""
     from zetaplan.reports.tables import verdict_table
 
     verdict, proved = _checked(plan)
+    verdict = _formally(plan, verdict) if formal else verdict
     facts = {"plan": str(plan), "valid": verdict.valid, "checks": [asdict(found) for found in verdict.checks]}
     refused = f"{plan} is refused: {', '.join(failure.name for failure in verdict.failures)}"
     tell(f"{plan} is valid: no number was changed; {proved}" if verdict.valid else refused, quiet or as_json)
@@ -43,6 +50,17 @@ def _checked(path: Path) -> tuple[Verdict, str]:
         return check_choice(choice), _choice(choice)
     document = load(path, PlanFile)
     return check(document), _plan(document)
+
+
+def _formally(path: Path, verdict: Verdict) -> Verdict:
+    """The verdict with that of the proved checker; SpecError if that is not built, or reads no proof in the file."""
+    from zetaplan.documents.verify import Check, Verdict
+    from zetaplan.verification.formal.proved import check_proved
+
+    answer = check_proved(path)
+    if answer.status == 2:
+        raise SpecError(f"{path}: the proved checker reads proofs in fractions alone, and found {answer.line}")
+    return Verdict((*verdict.checks, Check("proved checker", answer.status == 0, answer.line)))
 
 
 def _plan(document: PlanFile) -> str:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from zetaplan._interval import interval_facts
 from zetaplan._plural import counted
 from zetaplan.errors import ScoringError
-from zetaplan.evaluate.interval import interval_facts
 from zetaplan.evaluate.likelihoods import log_likelihoods
 from zetaplan.scoring import LoadedModel
 from zetaplan.scoring.text.limits import context, require_vocabulary

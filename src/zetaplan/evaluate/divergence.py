@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from zetaplan._interval import interval_facts, per_token, quantile_facts
 from zetaplan.errors import ScoringError, shown
-from zetaplan.evaluate.interval import interval_facts, per_token, quantile_facts
 from zetaplan.evaluate.likelihoods import exact, finite, predictions
 from zetaplan.evaluate.perplexity import Perplexity, perplexity_facts
 from zetaplan.evaluate.windows import windows_for

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from zetaplan.evaluate.interval import interval_facts, per_token
+from zetaplan._interval import interval_facts, per_token
 from zetaplan.evaluate.likelihoods import log_likelihoods
 from zetaplan.evaluate.windows import windows_for
 from zetaplan.scoring import LoadedModel

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm.auto import tqdm
 
+from zetaplan._interval import mean_interval
 from zetaplan.errors import SpecError
-from zetaplan.evaluate.interval import mean_interval
 from zetaplan.models.apply import apply_pruning
 from zetaplan.models.pruners import find_pruner
 from zetaplan.plans.exponent import KEY, Exponent, Tried
