@@ -35,7 +35,7 @@ from zetaplan.scoring.curvature._damping import Damping
 from zetaplan.scoring.distributed import Ranks, joined, sharded
 from zetaplan.scoring.evaluate_blocks import Subject, evaluate_blocks
 from zetaplan.scoring.model.blocks import left_out, partition
-from zetaplan.scoring.model.coverage import uncovered, without
+from zetaplan.scoring.model.coverage import covered, without
 from zetaplan.scoring.model.eval_mode import placed
 from zetaplan.scoring.model.load import LoadedModel, as_dtype
 from zetaplan.scoring.provenance import data_provenance, model_provenance
@@ -172,10 +172,12 @@ def _measured(
 ) -> dict[str, Scores]:
     network, parts = task.network, partition(task.network, task.settings.blocks)
     ranks.require(len(parts), len(data), task.shard)
-    missed = uncovered(network, parts, data[0])
-    parts = without(parts, missed)
+    parts = covered(network, parts, data[0])
+    if task.shard:  # a rank has no whole gradients
+        parts = without(parts, {name for part in parts for name in part.alone})
     unplaced = left_out(network, parts)
     if task.shard:
+        missed = {name for part in parts for name in part.unscored}
         network = sharded(copy.deepcopy(network), ranks)
         parts = without(partition(network, task.settings.blocks), missed)
     surrogates = task.surrogates.values()

@@ -13,7 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from zetaplan.scoring.backward.per_sequence import Pairs, per_sequence_gradients
+from zetaplan.scoring.backward.per_sequence import Pairs, per_sequence_gradients, sequences_of
 
 #: The sequences of each half, as slices of the rows of G.
 HALVES = (slice(0, None, 2), slice(1, None, 2))
@@ -125,7 +125,7 @@ def take_in(
         pairs: (x, d) of every batch.
     """
     own = pairs[: len(places)]
-    rows = sum(len(d if isinstance(d, Tensor) else d[0]) for _, d in own)
+    rows = sum(map(sequences_of, own))
     columnwise = []
     for statistic in statistics:
         if isinstance(statistic, Modulewise):

@@ -17,8 +17,8 @@ p_t is nearly e_y, 1 - p_y is computed as the sum of the other probabilities, so
 """
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -31,6 +31,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.curvature._precision import float64_throughout, shaken
 from zetaplan.scoring.model.eval_mode import eval_mode
+from zetaplan.scoring.model.experts import plain_experts
 from zetaplan.scoring.model.losses import shifted_logits
 from zetaplan.scoring.text.sequences import IGNORED, Batch
 
@@ -171,20 +172,6 @@ class LinearisedBlock:
 def in_float64(model: nn.Module) -> nn.Module:
     """A copy of the model over float64."""
     return copy.deepcopy(model).double()
-
-
-@contextmanager
-def plain_experts(model: nn.Module) -> Iterator[None]:
-    """Run experts one after another, because their grouped kernel lacks float64 and forward mode; undone on exit."""
-    chosen: dict[str, str | None] = getattr(model, "get_experts_implementation", dict)()
-    if {None, "eager"}.issuperset(chosen.values()):
-        yield
-        return
-    model.set_experts_implementation("eager")  # type: ignore[operator]
-    try:
-        yield
-    finally:
-        model.set_experts_implementation(chosen)  # type: ignore[operator]
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
