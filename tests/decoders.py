@@ -33,6 +33,8 @@ SMALL = {
 
 SHARED = {"num_hidden_layers": 4, "num_kv_shared_layers": 2, "layer_types": ["sliding_attention", "full_attention"] * 2}
 
+SECTIONS = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 1, 1]}
+
 LATENT = {"num_key_value_heads": 2, "head_dim": 4}
 
 #: What a kind needs beside them.
@@ -45,7 +47,12 @@ OWN: dict[str, dict[str, object]] = {
     "gemma4_unified_text": {**SHARED, "global_head_dim": 8},
     "gemma3n_text": SHARED,
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
+    "codegen": {"n_head": 4},
+    "kimi_linear": {**LATENT, "layer_types": ["linear_attention", "full_attention"]},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
+    "nemotron_h": {"layers_block_type": ["linear_attention", "moe", "full_attention"], "chunk_size": 8},
+    **{kind: {"num_key_value_heads": 2} for kind in ("mistral4", "mistral_large4")},
+    **{kind: {"rope_parameters": SECTIONS} for kind in ("qwen2_vl_text", "qwen2_5_vl_text", "glm4v_text")},
     "mamba2": {"num_heads": 4, "expand": 2},
     "qwen3_5_text": {"layer_types": ["linear_attention", "full_attention"]},
     "zamba2": {"layers_block_type": ["mamba", "hybrid"]},

@@ -38,7 +38,7 @@ def backward_pass(
 
     Args:
         model: a causal language model. The model is not changed.
-        parts: the blocks; `consume` receives their index.
+        parts: the blocks; `consume` receives their index, of blocks that share a module that of the first.
         data: batches, N sequences in all.
         consume: called once per module, after its last sequence.
         weights: the weight of each sequence's loss in the backward pass, (B,) per batch.
@@ -51,7 +51,11 @@ def backward_pass(
         ScoringError: a loss or a gradient is not finite, or a module's pairs cannot be recorded.
     """
     store = store or MemoryStore(len(data))
-    modules = [[(index, *item) for item in part.modules.items()] for index, part in enumerate(parts)]
+    owners = {name: index for index, part in reversed([*enumerate(parts)]) for name in part.modules}
+    modules = [
+        [(index, name, module) for name, module in part.modules.items() if owners[name] == index]
+        for index, part in enumerate(parts)
+    ]
     consumed = set()
 
     def handed(index: int, name: str, module: nn.Module, pairs: Pairs) -> None:

@@ -130,9 +130,9 @@ def footprint(
     """
     first = next(model.parameters())
     dtype = first.dtype
-    paired = [m for part in parts for name, m in part.modules.items() if name not in part.alone]
-    widths = [_width(module, sketch) for module in paired] or [0]
-    alone = [_own(part.modules[name]) for part in parts for name in part.alone]
+    paired = {name: m for part in parts for name, m in part.modules.items() if name not in part.alone}
+    widths = [_width(module, sketch) for module in paired.values()] or [0]
+    alone = [_own(module) for module in {name: part.modules[name] for part in parts for name in part.alone}.values()]
     tokens = [batch["labels"].numel() for batch in data]
     size, wide = dtype.itemsize, torch.promote_types(dtype, torch.float32).itemsize
     if sketch:

@@ -120,7 +120,8 @@ class PairHook:
         if len(value) == sequences * tokens:
             return value.detach().reshape(sequences, tokens, *value.shape[1:])
         if len(value) in {len(stack) * sequences * tokens for stack in stacks(self.module).values()}:
-            return value.detach().unflatten(0, (-1, sequences, tokens)).movedim(1, 0).flatten(1, 2)
+            by_expert = value.detach().reshape(-1, sequences, tokens, *value.shape[1:])
+            return by_expert.movedim(1, 0).flatten(1, 2)
         raise ScoringError(
             f"model: module {self.name!r} received {len(value)} rows for {sequences} sequences of {tokens} tokens, "
             "so the sequence of each row is unknown; it is not supported"

@@ -138,3 +138,17 @@ def take_in(
     for gradients in per_sequence_gradients(module, pairs if drawn else own):
         for statistic in columnwise:
             statistic.add(gradients if statistic.drawn else gradients[:rows])
+
+
+def take_in_by_expert(
+    experts: Sequence[Sequence[Statistic]], places: Sequence[Tensor], module: nn.Module, pairs: Pairs
+) -> None:
+    """Add the part of a module that belongs to every expert to the statistics of that expert's block."""
+    own = pairs[: len(places)]
+    rows = sum(map(sequences_of, own))
+    drawn = any(statistic.drawn for statistics in experts for statistic in statistics)
+    for gradients in per_sequence_gradients(module, pairs if drawn else own):  # one parameter after the other
+        for part, statistics in zip(gradients.chunk(len(experts), dim=1), experts, strict=True):
+            for statistic in statistics:
+                if isinstance(statistic, Columnwise):
+                    statistic.add(part if statistic.drawn else part[:rows])

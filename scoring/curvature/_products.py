@@ -122,11 +122,13 @@ class LinearisedBlock:
 
     def _gradient(self, batch: Batch) -> Tensor:
         leaves = self._leaves()
-        return self._flat(torch.autograd.grad(self._loss(batch, leaves), list(leaves.values())))
+        return self._flat(torch.autograd.grad(self._loss(batch, leaves), list(leaves.values()), materialize_grads=True))
 
     def _twice(self, batch: Batch, v: Tensor) -> Tensor:
         leaves = self._leaves()
-        first = torch.autograd.grad(self._loss(batch, leaves), list(leaves.values()), create_graph=True)
+        first = torch.autograd.grad(
+            self._loss(batch, leaves), list(leaves.values()), create_graph=True, materialize_grads=True
+        )
         along = torch.stack([(g * part).sum() for g, part in zip(first, self._shaped(v), strict=True)]).sum()
         return self._flat(torch.autograd.grad(along, list(leaves.values()), materialize_grads=True))
 
@@ -141,7 +143,7 @@ class LinearisedBlock:
             value, tangent = forward_ad.unpack_dual(logits)  # type: ignore[no-untyped-call]
         with torch.no_grad():  # outside the dual level: the backward pass needs plain tensors
             cotangent = curvature(value.softmax(-1), labels, tangent) * self._weights(labels)[..., None]
-        return self._flat(torch.autograd.grad(value, list(leaves.values()), cotangent))
+        return self._flat(torch.autograd.grad(value, list(leaves.values()), cotangent, materialize_grads=True))
 
     def _outputs(self, batch: Batch, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         def call(**inputs: object) -> object:

@@ -1,19 +1,19 @@
 """Blocks k = 1..K: disjoint groups of the parameters of the decoder layers.
 
 "layers": one block per decoder layer, with the parameters of all its modules. "modules": one block per linear of the
-decoder layers. Parameters outside every block (embeddings, final norm, head; for "modules" the norms) are left out and
-listed by name. A layer without any linear is in no block, because plans take nothing from it.
+decoder layers, and per module of experts. "experts": like "modules", with one block per expert. Parameters outside
+every block (embeddings, final norm, head; for "modules" the norms) are left out and listed by name. A layer without any linear is in no block, because plans take nothing from it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import nn
 
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.backward.per_sequence import LINEAR
 from zetaplan.scoring.model.causal import require_causal
-from zetaplan.scoring.model.experts import stacks
+from zetaplan.scoring.model.experts import experts_in, stacks
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Block:
 
     shared : by the name of a module of the block, other modules of the model with exactly the same parameters.
     alone : names of modules whose gradients come from passes of single sequences. unscored : modules that no estimator
-    covers; their weights are no parameters of the block, and plans count them.
+    covers; their weights are no parameters of the block, and plans count them. expert : the number of the only expert
+    of the block, whose part of the parameters is that of its module; None: all of them.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Block:
     shared: Mapping[str, tuple[nn.Module, ...]] = field(default_factory=dict)
     alone: frozenset[str] = frozenset()
     unscored: Mapping[str, nn.Module] = field(default_factory=dict)
+    expert: int | None = None
 
     def twins(self, name: str) -> tuple[nn.Module, ...]:
         """The modules that share all parameters of this one, whose calls count as its own."""
@@ -39,11 +41,12 @@ class Block:
     def matrices(self) -> tuple[tuple[int, int, int], ...]:
         """(count, in, out) of every linear weight, and of every stack of experts' weights (E, out, in)."""
         modules = (*self.modules.values(), *self.unscored.values())
-        return tuple(shape for module in modules for shape in _matrices(module))
+        found = (shape for module in modules for shape in _matrices(module))
+        return tuple((1, *shape[1:]) if self.expert is not None else shape for shape in found)
 
     @property
     def named_parameters(self) -> dict[str, nn.Parameter]:
-        """The parameters by qualified name, each once."""
+        """The parameters by qualified name, each once; for a block of one expert those of all experts."""
         named = (
             (f"{name}.{key}", p) for name, m in self.modules.items() for key, p in m.named_parameters(recurse=False)
         )
@@ -51,7 +54,7 @@ class Block:
 
     @property
     def parameters(self) -> int:
-        return sum(p.numel() for p in self.named_parameters.values())
+        return sum(p.numel() // (1 if self.expert is None else len(p)) for p in self.named_parameters.values())
 
     @property
     def linear_parameters(self) -> int:
@@ -82,7 +85,23 @@ def module_blocks(model: nn.Module) -> tuple[Block, ...]:
     return tuple(Block(name, {name: module}) for name, module in owners if _matrices(module))
 
 
-PARTITIONS = {"layers": layer_blocks, "modules": module_blocks}
+def expert_blocks(model: nn.Module) -> tuple[Block, ...]:
+    """One block per linear of the decoder layers, and one per expert."""
+    found = module_blocks(model)
+    if not any(experts_in(module) for block in found for module in block.modules.values()):
+        raise ScoringError(
+            f"blocks = 'experts': {type(model).__name__} has no experts in one tensor; use blocks = 'modules'"
+        )
+    return tuple(part for block in found for part in _by_expert(block))
+
+
+def _by_expert(block: Block) -> tuple[Block, ...]:
+    [(name, module)] = block.modules.items()
+    numbers = range(experts_in(module))
+    return tuple(replace(block, name=f"{name}.{number}", expert=number) for number in numbers) or (block,)
+
+
+PARTITIONS = {"layers": layer_blocks, "modules": module_blocks, "experts": expert_blocks}
 
 
 def partition(model: nn.Module, blocks: str) -> tuple[Block, ...]:
@@ -157,9 +176,16 @@ def _once(model: nn.Module, blocks: Sequence[Block]) -> tuple[Block, ...]:
     for block in blocks:
         for name, module in block.modules.items():
             twins.setdefault(first.setdefault(_identity(module), name), []).append(module)
-    kept = [(block.name, {name: module for name, module in block.modules.items() if name in twins}) for block in blocks]
     others = {name: tuple(dict.fromkeys(modules))[1:] for name, modules in twins.items()}
-    return tuple(Block(name, modules, {own: others[own] for own in modules}) for name, modules in kept if modules)
+    kept = [
+        replace(block, modules=(own := {n: m for n, m in block.modules.items() if n in twins}), shared=_of(others, own))
+        for block in blocks
+    ]
+    return tuple(block for block in kept if block.modules)
+
+
+def _of(others: Mapping[str, tuple[nn.Module, ...]], names: Iterable[str]) -> dict[str, tuple[nn.Module, ...]]:
+    return {name: others[name] for name in names}
 
 
 def _identity(module: nn.Module) -> tuple[int, ...]:

@@ -7,7 +7,8 @@ Its gradients come from passes of single sequences. A module that no gradient re
 listed, and so is one whose gradients would be too large to store.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
@@ -20,6 +21,7 @@ from zetaplan.scoring.backward.hooks import PairHook, hooked
 from zetaplan.scoring.backward.per_sequence import LINEAR, Pair, in_wide, per_sequence_gradients, tokens
 from zetaplan.scoring.model.blocks import Block
 from zetaplan.scoring.model.causal import told
+from zetaplan.scoring.model.experts import has_parameters_below
 from zetaplan.scoring.model.losses import sequence_losses
 from zetaplan.scoring.text.sequences import Batch
 
@@ -85,7 +87,8 @@ def covered(model: nn.Module, parts: Sequence[Block], batch: Batch) -> tuple[Blo
     short = {name: value[:SEQUENCES, :TOKENS].clone() for name, value in batch.items()}
     short = {**short, "attention_mask": torch.ones_like(short["input_ids"]), "labels": short["input_ids"]}
     modules = {name: module for part in parts for name, module in part.modules.items()}
-    trials = {name: _trial(name, part) for part in parts for name in part.modules if not _holds_others(modules[name])}
+    leaves = {name for name, module in modules.items() if not has_parameters_below(module)}  # others call hooked ones
+    trials = {name: _trial(name, part) for part in parts for name in part.modules if name in leaves}
     for trial in trials.values():
         trial.begin((short["labels"].shape[0], short["labels"].shape[1]))
     with hooked(model, trials.values()), torch.enable_grad(), told(model):
@@ -111,12 +114,8 @@ def first_norm(module: nn.Module, pair: Pair) -> float:
     [(wide_x, wide_d)] = in_wide([(x, d)])
     rows, slopes = tokens(wide_x)[0], tokens(wide_d)[0]
     bias = 0.0 if module.bias is None else float(slopes.sum(0).square().sum())
-    return float(((rows @ rows.mT) * (slopes @ slopes.mT)).sum().clamp(min=0) + bias) ** 0.5
-
-
-def _holds_others(module: nn.Module) -> bool:
-    """Whether modules below it have parameters, whose hooks would meet its own computation."""
-    return any(next(child.parameters(), None) is not None for child in module.children())
+    weight = float(((rows @ rows.mT) * (slopes @ slopes.mT)).sum())
+    return math.sqrt(max(weight, 0.0) + bias)
 
 
 def _trial(name: str, part: Block) -> Trial:
@@ -130,18 +129,17 @@ def _differentiated(model: nn.Module, parts: Sequence[Block], batch: Batch) -> D
     with hooked(model, ()), torch.enable_grad(), told(model), ExitStack() as undo:
         for parameter in {id(p): p for part in parts for p in part.named_parameters.values()}.values():
             parameter.requires_grad_(True)
-            undo.callback(parameter.register_post_accumulate_grad_hook(found).remove)
+            undo.callback(parameter.register_post_accumulate_grad_hook(found).remove)  # type: ignore[no-untyped-call]
         sequence_losses(model, batch).sum().backward()  # type: ignore[no-untyped-call]
     return found
 
 
 def without(parts: Sequence[Block], names: Collection[str]) -> tuple[Block, ...]:
     """The blocks with the modules of these names among the unscored ones; a block without others is left out."""
-    found = (replace(part, **_divided(part, names)) for part in parts)
-    return tuple(part for part in found if part.modules)
+    return tuple(found for part in parts if (found := _without(part, names)).modules)
 
 
-def _divided(part: Block, names: Collection[str]) -> Mapping[str, dict[str, nn.Module]]:
+def _without(part: Block, names: Collection[str]) -> Block:
     lost = {name: module for name, module in part.modules.items() if name in names}
     kept = {name: module for name, module in part.modules.items() if name not in names}
-    return {"modules": kept, "unscored": {**part.unscored, **lost}}
+    return replace(part, modules=kept, unscored={**part.unscored, **lost})

@@ -129,7 +129,7 @@ def prune_blocks(
     structure: Structure = "unstructured",
     progress: bool = False,
 ) -> Applied:
-    """`apply_pruning` for counts by block name, from any source; `blocks` is "layers" or "modules"."""
+    """`apply_pruning` for counts by block name, from any source; `blocks` as in `score`."""
     pruner = find_pruner(method)
     parts = [block for block in partition(model, blocks) if block.name in counts]
     if unknown := [name for name in counts if name not in {block.name for block in parts}]:

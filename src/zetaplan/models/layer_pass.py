@@ -120,7 +120,10 @@ def unpadded(batch: Batch) -> list[Batch]:
     Raises ScoringError for a mask with a gap between tokens.
     """
     lengths = batch["attention_mask"].sum(1)
-    parts = [{name: value[lengths == n, :n] for name, value in batch.items()} for n in lengths.unique().tolist()[::-1]]
+    parts = [
+        {name: value[lengths == n, :n] for name, value in batch.items()}
+        for n in sorted({*lengths.tolist()}, reverse=True)
+    ]
     if not all(part["attention_mask"].all() for part in parts):
         raise ScoringError("batches: an attention_mask is 0 between tokens; calibrate on a text without gaps")
     return parts

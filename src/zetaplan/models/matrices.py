@@ -62,6 +62,6 @@ def matrices_of(block: Block) -> dict[str, Matrix]:
         Matrix(stack.name if stack.single else f"{stack.name}[{place}]", stack, place)
         for name, module in block.modules.items()
         for stack in stacks_of(name, module)
-        for place in range(len(stack.values))
+        for place in (range(len(stack.values)) if block.expert is None else [block.expert])
     ]
     return {matrix.name: matrix for matrix in found}
