@@ -97,6 +97,7 @@ def calls() -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
         "Frontier.at": (zp.frontier(rank).at, {"limit": 3.0}),
         "Plan.save": (plan.save, {"path": "made.json"}),
         "Menu.choice": (menu.choice, {"budget": 5.0, "pins": {}, "forbid": {}, "groups": ()}),
+        "export of formats": (zp.export, {"plan": chosen, "to": "json", "model": None}),
         "Export.save": (zp.export(plan, to="csv").save, {"path": "made.csv"}),
     }
     return {**{name: (getattr(zp, name), given) for name, given in tried.items()}, **methods}

@@ -19,6 +19,8 @@ from zetaplan.drift.intervals import expected_intervals
 from zetaplan.reports.report import Report
 from zetaplan.reports.tradeoff import tradeoff
 
+MENU = zp.Menu(("q", "k"), (("2", "4"), ("2", "4")), ((9, 1), (4, 1)), (((2,), (4,)), ((2,), (4,))))
+
 
 def values() -> dict[str, Any]:
     """One of every value that a user gets from the face, by its name."""
@@ -38,6 +40,7 @@ def values() -> dict[str, Any]:
         "report": Report(plan, "plan.json"),
         "tradeoff": tradeoff(plan, 1, 4, 3),
         "export": zp.export(plan, to="csv"),
+        "export of formats": zp.export(zp.choose(MENU, 6), to="json"),
         "intervals": expected_intervals(made_scores(), "raw", 0.1),
         "regret": zp.regret(rank, zp.solve(rank), [2, 6]),
         "robust": zp.robust(sizes, low=[0.5, 2.0], high=[1.5, 4.0]),

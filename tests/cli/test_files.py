@@ -18,6 +18,8 @@ from tests.made import made_scores
 from zetaplan._files import canonical, digest
 from zetaplan.cli.app import app
 from zetaplan.documents.convert import save_scores
+from zetaplan.menus.menu import Menu
+from zetaplan.menus.planner import choose
 from zetaplan.plans.planner import allocate, prune
 
 #: Command lines; {file} is the file that is spoiled.
@@ -28,6 +30,7 @@ COMMANDS = {
     "verify {file}": "rank.json",
     "report {file} -o made.html --force": "rank.json",
     "export {file} --to csv -o made --force": "sparsity.json",
+    "export {file} --to json -o made --force": "formats.json",
     "regret {file}": "sparsity.json",
     "regret {file} --drift 0.1": "rank.json",
     "regret rank.json --scores {file}": "scores.json",
@@ -52,6 +55,7 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_scores(scores, "scores.json")
     allocate(scores, mean_rank=4, lower=1.0, upper=8.0).save("rank.json")
     prune(scores, sparsity=0.5, upper=0.8).save("sparsity.json")
+    choose(Menu(("q",), (("int4-g64", "bf16"),), ((9.0, 0.0),), (((2,), (8,)),)), 3).save("formats.json")
     job = {"model": "none", "scores": "scores.json", "plan": {"kind": "rank", "lower": 1.0}, "out": "job"}
     Path("job.yaml").write_text(json.dumps({**job, "export": [{"to": "csv"}]}))
     published = {"program": "pruning", "sizes": [1.0, 1.0], "sparsity": [0.4, 0.6], "target": 1.0}

@@ -29,6 +29,7 @@ from zetaplan.exports import export
 from zetaplan.jobs import pipelines
 from zetaplan.jobs.demo import Demonstration
 from zetaplan.menus.menu import Menu
+from zetaplan.menus.planner import choose
 from zetaplan.models.apply import Applied, Removal
 from zetaplan.models.pruned_folder import record, save_pruned
 from zetaplan.plans.plan import Plan
@@ -76,6 +77,7 @@ CASES = {
     "report": Case("report plan.json -o {out}", ("plan.json",), PAGE),
     "export json": Case("export plan.json --to json -o {out}", ("plan.json",)),
     "export csv": Case("export plan.json --to csv -o {out}", ("plan.json",)),
+    "export formats": Case("export formats.json --to json -o {out}", ("formats.json",)),
     **{
         f"sweep {suffix}": Case("sweep scores.json --from 1 --to 8 --points 3 -o {out}", ("scores.json",))
         for suffix in ("html", "svg", "csv", "json")
@@ -107,7 +109,9 @@ def worked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plans: dict[str, Pla
     monkeypatch.chdir(tmp_path)
     save_scores(made_scores(), "scores.json")
     plans["allocation"].save("plan.json")
-    Menu(("q", "k"), (("2", "4"), ("2", "4")), ((9, 1), (4, 1)), (((2,), (4,)), ((2,), (4,)))).save("menu.json")
+    menu = Menu(("q", "k"), (("2", "4"), ("2", "4")), ((9, 1), (4, 1)), (((2,), (4,)), ((2,), (4,))))
+    menu.save("menu.json")
+    choose(menu, 6).save("formats.json")
     item = json.dumps({"ctx": "The sky is", "choices": ["blue", "a road"], "gold": 0})
     texts = {"notes.txt": "notes", "other.txt": "other", "items.jsonl": item, "model/config.json": "{}"}
     texts["dense/config.json"] = "{}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch import nn
 
 from tests.made import made_scores
 from tests.tiny_models import tiny_gpt2, tiny_llama
+from zetaplan.exports import format_names, format_of
 from zetaplan.exports.targets import linears, modules_of
 from zetaplan.plans.plan import Plan
 from zetaplan.plans.planner import allocate, prune
@@ -18,6 +20,7 @@ LAYERS = 12  # layer 1 is not layer 11
 MODELS: dict[str, Callable[..., nn.Module]] = {"llama": tiny_llama, "gpt2": tiny_gpt2}
 RANKS = ("peft", "axolotl", "mola")
 SPARSITY = ("llm-compressor", "alphapruning", "torch-prune")
+UNITS = tuple(to for to in format_names() if format_of(to).COUNTS != ("formats",))
 
 
 def scores_of(model: nn.Module, blocks: str = "layers") -> Scores:
@@ -53,6 +56,17 @@ def plan_for(model: nn.Module, to: str, blocks: str = "layers") -> Plan:
     if to in RANKS:
         return allocate(scores_of(model, blocks), mean_rank=3, expert_rank=4 if to == "mola" else None)
     return prune(scores_of(model, blocks), sparsity=0.5, upper=0.9)
+
+
+def damaged(data: bytes, seed: int) -> bytes:
+    """The file with bytes changed, cut out, doubled or torn off, at one to four places."""
+    rng, found = random.Random(seed), bytearray(data)  # noqa: S311  # no secret
+    for _ in range(rng.randint(1, 4)):
+        start = rng.randrange(len(found))
+        end = min(start + rng.randint(1, 20), len(found))
+        piece = rng.choice([b"", bytes([rng.randrange(256)]), found[start:end] * 2, b"0", b"-", b'"', b"null", b"[]"])
+        found[start:end] = piece
+    return bytes(found)
 
 
 def everywhere(model: nn.Module) -> Plan:

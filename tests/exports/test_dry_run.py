@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import pickle
-import random
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -20,11 +19,11 @@ from torch import nn
 from typer.testing import CliRunner
 
 from tests.exports.architectures import tiny
-from tests.exports.exporting import LAYERS, RANKS, SPARSITY, everywhere, plan_for
+from tests.exports.exporting import LAYERS, RANKS, SPARSITY, UNITS, damaged, everywhere, plan_for
 from tests.tiny_models import save_model, tiny_llama
 from zetaplan.cli.app import app
 from zetaplan.errors import CertificateError, SpecError, ZetaplanError
-from zetaplan.exports import check_file, export, format_names
+from zetaplan.exports import check_file, export
 from zetaplan.exports.targets import Entry, by_position, check
 
 
@@ -220,24 +219,15 @@ def files() -> dict[str, bytes]:
     model = tiny_llama(layers=2)
     plans = {to: everywhere(model) if to in RANKS[:2] else plan_for(model, to) for to in (*RANKS, *SPARSITY)}
     plans |= dict.fromkeys(("json", "csv"), plans["peft"])
-    return {to: export(plans[to], to=to, model=model).data for to in format_names()}
+    return {to: export(plans[to], to=to, model=model).data for to in UNITS}
 
 
-@pytest.mark.parametrize("to", format_names())
+@pytest.mark.parametrize("to", UNITS)
 def test_a_damaged_file_is_an_error_of_ours_or_a_problem(to: str, files: dict[str, bytes], tmp_path: Path) -> None:
     """Bytes changed, cut out, doubled and torn off: 30 files of every format."""
     model, file = tiny("llama"), tmp_path / "settings"
     for seed in range(30):
-        rng = random.Random(seed)  # noqa: S311  # no secret
-        data = bytearray(files[to])
-        for _ in range(rng.randint(1, 4)):
-            start = rng.randrange(len(data))
-            end = min(start + rng.randint(1, 20), len(data))
-            piece = rng.choice(
-                [b"", bytes([rng.randrange(256)]), data[start:end] * 2, b"0", b"-", b'"', b"null", b"[]"]
-            )
-            data[start:end] = piece
-        file.write_bytes(bytes(data))
+        file.write_bytes(damaged(files[to], seed))
         with suppress(ZetaplanError):
             _, found = check_file(file, model)
             assert all(problem.key and problem.words for problem in found)
@@ -273,7 +263,7 @@ def test_fields_of_any_type_are_an_error_of_ours_or_a_problem(
 TINY = tiny("llama")
 
 
-@pytest.mark.parametrize("to", format_names())
+@pytest.mark.parametrize("to", UNITS)
 def test_an_export_is_a_plain_value(to: str) -> None:
     model = tiny_llama(layers=2)
     plan = everywhere(model) if to in RANKS[:2] else plan_for(model, to if to in (*RANKS, *SPARSITY) else "peft")

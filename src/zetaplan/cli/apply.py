@@ -46,12 +46,12 @@ def apply(
 
 def _wrong(model: str, file: Path) -> tuple[str, ...]:
     """Entries of a plan or of exported settings that do not match the model, without changing its weights."""
-    from zetaplan.documents.verify import load_plan
-    from zetaplan.exports import check_file, is_plan
+    from zetaplan.exports import any_plan, check_file, is_plan
     from zetaplan.models.apply import mismatches
+    from zetaplan.plans.plan import Plan
     from zetaplan.scoring.model.meta_model import meta_model
 
-    if is_plan(file) and (wanted := load_plan(file)).kind.counts == "weights":
+    if is_plan(file) and isinstance(wanted := any_plan(file), Plan) and wanted.kind.counts == "weights":
         return mismatches(meta_model(model), wanted)
     return tuple(map(str, check_file(file, model)[1]))
 

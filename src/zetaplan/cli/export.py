@@ -25,13 +25,12 @@ def export(
     quiet: Quiet = False,
 ) -> None:
     """Write a plan as a settings file of another tool, after checking every entry against the modules of the model."""
-    from zetaplan.documents.verify import load_plan
+    from zetaplan.exports import any_plan, format_of
     from zetaplan.exports import export as exported
-    from zetaplan.exports import format_of
 
     out = Path(options.out or format_of(options.to).FILE)
     require_apart([out], [plan, model])
-    settings = exported(load_plan(plan), to=options.to, model=model)
+    settings = exported(any_plan(plan), to=options.to, model=model)
     claim([Output(out, _own(options.to, settings.data))], [plan, model], force=force)
     file = settings.save(out)
     show({"to": options.to, "file": str(file), "usage": settings.usage}, None, as_json, quiet)

@@ -15,11 +15,15 @@ from typing import TYPE_CHECKING, cast
 
 from zetaplan import _found
 from zetaplan._files import contents, write
+from zetaplan.documents.choices import load_choice
+from zetaplan.documents.io import schema_of
 from zetaplan.documents.verify import load_plan
-from zetaplan.errors import CertificateError, SpecError, require, shown
+from zetaplan.errors import CertificateError, SpecError, shown
 from zetaplan.exports import formats
-from zetaplan.exports.job import Format, Group, job_of
-from zetaplan.exports.targets import Problem, check, outline
+from zetaplan.exports.job import Format, Group, Job, job_of
+from zetaplan.exports.labels import format_job
+from zetaplan.exports.targets import Outline, Problem, Value, check, outline
+from zetaplan.menus.plan import ChoicePlan
 from zetaplan.plans.kinds import kind_names, kind_of
 from zetaplan.plans.plan import Plan
 
@@ -55,12 +59,13 @@ class Export:
         return write(path, self.data)
 
 
-def export(plan: Plan, *, to: str, model: str | nn.Module | None = None) -> Export:
+def export(plan: Plan | ChoicePlan, *, to: str, model: str | nn.Module | None = None) -> Export:
     """The plan as the settings of a tool.
 
-    to : "peft", "axolotl", "mola" for ranks; "llm-compressor", "alphapruning", "torch-prune" for sparsity; "json",
-    "csv" for both. model : the model, or a name that `zetaplan score` accepts (its config is enough); json and csv do
-    not need it.
+    to : "peft", "axolotl", "mola" for ranks; "llm-compressor", "alphapruning", "torch-prune" for sparsity;
+    "llama-quantize", "gptqmodel", "compressed-tensors", "llm-compressor", "torchao", "auto-round", "mlx", "modelopt"
+    for formats; "json", "csv" for all. model : the model, or a name that `zetaplan score` accepts (its config is
+    enough); json and csv do not need it.
 
     Raises SpecError if the format does not accept this plan, and CertificateError, naming the entry, if the plan does
     not fit the model or an entry would have another effect than planned.
@@ -70,28 +75,36 @@ def export(plan: Plan, *, to: str, model: str | nn.Module | None = None) -> Expo
         >>> settings.file
         'adapter_config.json'
     """
-    require(plan, Plan, "plan", "give what zetaplan.allocate or zetaplan.prune returns")
+    if not isinstance(plan, Plan | ChoicePlan):
+        raise SpecError(f"plan = {shown(plan)}: expected a plan; give what zetaplan.allocate, prune or choose returns")
     if not (model is None or isinstance(model, str) or hasattr(model, "named_modules")):
         raise SpecError(f"model = {shown(model)}: expected a model, its name, or a folder")
     form = format_of(to)
-    if form.COUNTS not in (None, plan.kind.counts):
-        raise SpecError(
-            f"to = {to!r}: takes plans of {form.COUNTS}, this plan counts {plan.kind.counts}{_remedy(form.COUNTS)}"
-        )
+    counts = plan.kind.counts if isinstance(plan, Plan) else "formats"
+    if form.COUNTS is not None and counts not in form.COUNTS:
+        taken = " or ".join(form.COUNTS)
+        raise SpecError(f"to = {to!r}: takes plans of {taken}, this plan counts {counts}{_remedy(form.COUNTS)}")
     if model is None and form.MODEL:
         raise SpecError(f"to = {to!r}: the format needs the modules of a model; give model (--model)")
     known = None if model is None else outline(model)
-    job = job_of(plan, known)
+    job = job_for(plan, known)
     data = form.write(job)
     if known:
         refuse(problems(form.read(data, known) or (), form.settings(job)), to)
     return Export(to, data, form.FILE, form.usage(job, form.FILE))
 
 
-def _remedy(counts: str | None) -> str:
+def job_for(plan: Plan | ChoicePlan, model: Outline | None) -> Job:
+    """The plan on the model, or by its own names. Raises CertificateError if it does not fit the model."""
+    return job_of(plan, model) if isinstance(plan, Plan) else format_job(plan, model)
+
+
+def _remedy(counts: tuple[str, ...]) -> str:
     """The kind of plan to make instead, and its command."""
-    kinds = [kind for kind in map(kind_of, kind_names()) if kind.counts == counts]
-    return "".join(f"; plan kind {kind.name!r} with `zetaplan {kind.words.command}`" for kind in kinds[:1])
+    kinds = [kind for kind in map(kind_of, kind_names()) if kind.counts in counts]
+    words = [f"plan kind {kind.name!r} with `zetaplan {kind.words.command}`" for kind in kinds[:1]]
+    words += ["plan formats with `zetaplan quantize`"] if "formats" in counts else []
+    return f"; {', or '.join(words)}"
 
 
 def check_file(path: str | os.PathLike[str], model: str | nn.Module) -> tuple[str, tuple[Problem, ...]]:
@@ -101,7 +114,7 @@ def check_file(path: str | os.PathLike[str], model: str | nn.Module) -> tuple[st
     """
     known = outline(model)
     if is_plan(path):
-        job_of(load_plan(path), known)
+        job_for(any_plan(path), known)
         return "plan", ()
     data = contents(Path(path))
     for name in format_names():
@@ -115,7 +128,12 @@ def is_plan(path: str | os.PathLike[str]) -> bool:
     return PLAN_SCHEMA in contents(Path(path))[:200]
 
 
-def problems(groups: Sequence[Group], wanted: Mapping[str, Mapping[str, float]] | None = None) -> tuple[Problem, ...]:
+def any_plan(path: str | os.PathLike[str]) -> Plan | ChoicePlan:
+    """The plan of a `zetaplan.plan/1` or `zetaplan.plan/2` file. Raises errors as `load_plan` and `load_choice`."""
+    return load_choice(path) if schema_of(path) == "zetaplan.plan/2" else load_plan(path)
+
+
+def problems(groups: Sequence[Group], wanted: Mapping[str, Mapping[str, Value]] | None = None) -> tuple[Problem, ...]:
     """The problems of all groups; `wanted` as in `Format.settings`."""
     return tuple(
         Problem(f"{group.name}: {problem.key}", problem.words)
@@ -124,7 +142,7 @@ def problems(groups: Sequence[Group], wanted: Mapping[str, Mapping[str, float]] 
     )
 
 
-def _by_entry(group: Group, wanted: Mapping[str, float] | None) -> tuple[Problem, ...]:
+def _by_entry(group: Group, wanted: Mapping[str, Value] | None) -> tuple[Problem, ...]:
     return check(group.entries, group.modules, wanted, complete=group.complete, ordered=group.ordered)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from zetaplan.documents.convert import plan_document
 from zetaplan.errors import CertificateError, SpecError
-from zetaplan.exports.targets import Entry, Module, Outline, Problem, linears
+from zetaplan.exports.targets import Entry, Module, Outline, Problem, Value, linears
 from zetaplan.plans.bounds import TIE
 from zetaplan.plans.divide import divide
 
@@ -16,17 +18,40 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
-    """Data of an export. units : ranks, or weights to remove, by linear; without a model, by the plan's own names."""
+class Job(ABC):
+    """Data of an export: what a plan decides for every part of a model, or, without a model, for its own names."""
 
-    plan: Plan
     model: Outline | None
-    units: Mapping[str, int]
+
+    @property
+    def known(self) -> Outline:
+        """The model. Raises SpecError if none is given."""
+        if self.model is None:
+            raise SpecError("model: the format needs the modules of a model; give model (--model)")
+        return self.model
 
     @property
     def modules(self) -> tuple[Module, ...]:
         """All modules of the model, in its order; empty if no model is given."""
         return self.model.modules if self.model else ()
+
+    @property
+    @abstractmethod
+    def decided(self) -> Mapping[str, int] | Mapping[str, str]:
+        """The plan's whole units, or labels of formats, by name."""
+
+    @property
+    @abstractmethod
+    def facts(self) -> dict[str, str]:
+        """The program that the plan solves, the unit of what it decides, and the sha256 of its document."""
+
+
+@dataclass(frozen=True, eq=False)
+class UnitJob(Job):
+    """A plan of whole units. units : ranks, or weights to remove, by linear; without a model, by the plan's names."""
+
+    plan: Plan
+    units: Mapping[str, int]
 
     @property
     def removes(self) -> bool:
@@ -37,6 +62,16 @@ class Job:
     def shares(self) -> dict[str, float]:
         """The fraction of its weights that each linear loses."""
         return {module.name: self.units.get(module.name, 0) / module.weights for module in linears(self.modules)}
+
+    @property
+    def decided(self) -> Mapping[str, int]:
+        return self.units
+
+    @property
+    def facts(self) -> dict[str, str]:
+        plan = self.plan
+        program = plan.instance.program.name
+        return {"program": program, "unit": plan.whole_unit, "plan_sha256": plan_document(plan).sha256_}
 
 
 @dataclass(frozen=True)
@@ -57,15 +92,15 @@ class Group:
 class Format(Protocol):
     """Interface of a module in `zetaplan.exports.formats`.
 
-    COUNTS : what the whole units of its plans count; None: anything. MODEL : whether it needs the model's modules.
-    FILE : the file name that the tool expects, or a usual one.
+    COUNTS : what its plans count ("ranks", "experts", "weights"), or "formats"; None: anything. MODEL : whether it
+    needs the model's modules. FILE : the file name that the tool expects, or a usual one.
     """
 
-    COUNTS: str | None
+    COUNTS: tuple[str, ...] | None
     MODEL: bool
     FILE: str
 
-    def settings(self, job: Job) -> dict[str, dict[str, float]]:
+    def settings(self, job: Job) -> Mapping[str, Mapping[str, Value]]:
         """The planned value of each module, by group."""
 
     def write(self, job: Job) -> bytes:
@@ -78,13 +113,13 @@ class Format(Protocol):
         """How to give the file to the tool."""
 
 
-def job_of(plan: Plan, model: Outline | None) -> Job:
+def job_of(plan: Plan, model: Outline | None) -> UnitJob:
     """The plan on the linears of the model, to the unit; without a model, by the plan's own names.
 
     Raises CertificateError, naming the entry, if the model has no such block or one of another size.
     """
     if model is None:
-        return Job(plan, None, dict(zip(plan.names, plan.rounded.units.tolist(), strict=True)))
+        return UnitJob(None, plan, dict(zip(plan.names, plan.rounded.units.tolist(), strict=True)))
     modules, units = model.modules, dict[str, int]()
     rows = zip(plan.names, plan.rounded.units.tolist(), plan.instance.resource.tolist(), strict=True)
     for name, amount, resource in rows:
@@ -93,10 +128,10 @@ def job_of(plan: Plan, model: Outline | None) -> Job:
         sizes = [module.weights for module in members]
         parts = divide(amount, sizes) if plan.kind.whole.shares else [amount] * len(members)
         units |= zip((module.name for module in members), parts, strict=True)
-    return Job(plan, model, {m.name: units[m.name] for m in linears(modules) if m.name in units})
+    return UnitJob(model, plan, {m.name: units[m.name] for m in linears(modules) if m.name in units})
 
 
-def by_block(job: Job) -> dict[str, int]:
+def by_block(job: UnitJob) -> dict[str, int]:
     """The units of a plan over layers by decoder layer, in the model's order. Raises SpecError for other plans."""
     order = dict.fromkeys(module.block for module in linears(job.modules))
     planned = zip(job.plan.names, job.plan.rounded.units.tolist(), strict=True)

@@ -19,8 +19,12 @@ from zetaplan.errors import SpecError
 if TYPE_CHECKING:
     from torch import nn
 
+    from zetaplan.menus.bits import Weight
+
 NOTHING = "(?!)"  # a pattern that matches no name
 OTHER = "~"  # occurs in no name and in no class of digits or letters
+
+Value = float | str  # a number, or the format of a matrix
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,25 @@ class Entry:
     """
 
     key: str
-    value: float
+    value: Value
     pattern: str
 
     @cached_property
     def regex(self) -> re.Pattern[str]:
         """The compiled pattern. Raises SpecError if the pattern is no regular expression."""
         return require_regex(self.pattern, self.key)
+
+    @cached_property
+    def name(self) -> str | None:
+        """The only name that the pattern matches; None if it may match others."""
+        plain = re.sub(r"\\(.)", r"\1", self.pattern)
+        return plain if re.escape(plain) == self.pattern else None
+
+    def among(self, names: Mapping[str, object]) -> list[str]:
+        """Those of the names that the pattern matches, in their order."""
+        if self.name is not None:
+            return [self.name] if self.name in names else []
+        return [name for name in names if self.hits(name)]
 
     def hits(self, name: str) -> bool:
         """Whether the tool applies the entry to the module of this name, unless an earlier entry applies."""
@@ -91,7 +107,7 @@ class Problem:
 def check(
     entries: Sequence[Entry],
     modules: Sequence[str],
-    wanted: Mapping[str, float] | None = None,
+    wanted: Mapping[str, Value] | None = None,
     *,
     complete: bool = False,
     ordered: bool = True,
@@ -105,8 +121,9 @@ def check(
     """
     owner: dict[str, Entry] = {}
     problems: list[Problem] = []
+    known = dict.fromkeys(modules)
     for entry in entries:
-        hits = [name for name in modules if entry.hits(name)]
+        hits = entry.among(known)
         fresh = [name for name in hits if name not in owner]
         if not hits:
             problems.append(Problem(entry.key, "would be ignored: the tool finds no module of this name"))
@@ -121,7 +138,7 @@ def check(
 
 def _strays(owner: Mapping[str, Entry]) -> Iterator[Problem]:
     for name, entry in owner.items():
-        if any(_only_begins(entry, name, number) for number in re.finditer(r"\d{2,}", name)):
+        if entry.name is None and any(_only_begins(entry, name, number) for number in re.finditer(r"\d{2,}", name)):
             yield Problem(entry.key, f"would match {name}, which it does not name")
 
 
@@ -144,12 +161,16 @@ def _only_begins(entry: Entry, name: str, number: re.Match[str]) -> bool:
     )
 
 
-def _deviations(owner: Mapping[str, Entry], wanted: Mapping[str, float]) -> Iterator[Problem]:
+def _deviations(owner: Mapping[str, Entry], wanted: Mapping[str, Value]) -> Iterator[Problem]:
     for name, entry in owner.items():
         if name not in wanted:
             yield Problem(entry.key, f"would match {name}, which the plan leaves unchanged")
         elif entry.value != wanted[name]:
-            yield Problem(entry.key, f"would set {name} to {entry.value:g} instead of {wanted[name]:g}")
+            yield Problem(entry.key, f"would set {name} to {_written(entry.value)} instead of {_written(wanted[name])}")
+
+
+def _written(value: Value) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,6 +189,13 @@ class Outline:
         """The names of all parameters, in the order of their modules."""
         named = ((name, module.named_parameters(recurse=False)) for name, module in self.network.named_modules())
         return tuple(f"{name}.{key}" for name, found in named for key, _ in found)
+
+    @cached_property
+    def matrices(self) -> tuple[Weight, ...]:
+        """The matrices that can be quantised, in the order of the parameters; tied ones once."""
+        from zetaplan.models.weights import weights
+
+        return weights(self.network)
 
     @property
     def head(self) -> str:
@@ -221,7 +249,7 @@ def linears(modules: Sequence[Module]) -> list[Module]:
     return [module for module in modules if module.weights and module.block]
 
 
-def literal(name: str, value: float) -> Entry:
+def literal(name: str, value: Value) -> Entry:
     """The entry of a tool that matches full names literally."""
     return Entry(name, value, re.escape(name))
 

@@ -14,17 +14,17 @@ from operator import mul
 import numpy as np
 
 from zetaplan.errors import SpecError
-from zetaplan.exports.job import Group, Job
+from zetaplan.exports.job import Group, UnitJob
 from zetaplan.exports.targets import Outline, Problem, by_position, linears
 
-COUNTS, MODEL, FILE = "weights", True, "zetaplan.npy"
+COUNTS, MODEL, FILE = ("weights",), True, "zetaplan.npy"
 
 
-def settings(job: Job) -> dict[str, dict[str, float]]:
+def settings(job: UnitJob) -> dict[str, dict[str, float]]:
     return {"ratios": job.shares}
 
 
-def write(job: Job) -> bytes:
+def write(job: UnitJob) -> bytes:
     ratios = list(job.shares.values())
     if kind := next((module.kind for module in linears(job.modules) if module.kind != "Linear"), None):
         raise SpecError(f"to = 'alphapruning': it prunes nn.Linear only, this model has {kind}; use torch-prune")
@@ -55,7 +55,7 @@ def read(data: bytes, model: Outline) -> tuple[Group, ...] | None:
     return (Group("ratios", by_position("ratios", values.tolist(), names), names, complete=True, found=found),)
 
 
-def usage(job: Job, file: str) -> str:
+def usage(job: UnitJob, file: str) -> str:
     ratios, sizes = list(job.shares.values()), [module.weights for module in linears(job.modules)]
     spread = (max(ratios) - min(ratios)) / (max(ratios) + min(ratios))
     mean = math.fsum(map(mul, ratios, sizes)) / sum(sizes)

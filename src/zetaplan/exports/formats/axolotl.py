@@ -6,11 +6,11 @@ from typing import Any
 
 from zetaplan._yaml import dumped, parsed
 from zetaplan.exports.formats import peft
-from zetaplan.exports.job import Group, Job
+from zetaplan.exports.job import Group, UnitJob
 from zetaplan.exports.lora import groups
 from zetaplan.exports.targets import Outline
 
-COUNTS, MODEL, FILE = "ranks", True, "lora.yaml"
+COUNTS, MODEL, FILE = ("ranks",), True, "lora.yaml"
 
 NAMES = {
     "r": "lora_r",
@@ -28,7 +28,7 @@ NAMES = {
 settings = peft.settings
 
 
-def write(job: Job) -> bytes:
+def write(job: UnitJob) -> bytes:
     return dumped({"adapter": "lora"} | {NAMES[key]: value for key, value in peft.lora(job).items()})
 
 
@@ -40,7 +40,7 @@ def read(data: bytes, model: Outline) -> tuple[Group, ...] | None:
     return groups({"target_modules": []} | given | _all_linear(config, model, given), model)
 
 
-def usage(job: Job, file: str) -> str:
+def usage(job: UnitJob, file: str) -> str:
     return f"merge {file} into the YAML file that `axolotl train` is given" + peft.untried()
 
 

@@ -1,28 +1,28 @@
-"""Plain JSON: the units by name, for any program that reads JSON."""
+"""Plain JSON: the units or formats by name, for any program that reads JSON."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from zetaplan._files import canonical
-from zetaplan.documents.convert import plan_document
 from zetaplan.errors import SpecError
 from zetaplan.exports.job import Group, Job
-from zetaplan.exports.targets import Module, Outline, linears, literal
+from zetaplan.exports.labels import FormatJob
+from zetaplan.exports.targets import Outline, Value, linears, literal
+from zetaplan.models.quantizers import find_quantizer
 
 COUNTS, MODEL, FILE = None, False, "export.json"
 
 SCHEMA = "zetaplan.export/1"
 
 
-def settings(job: Job) -> dict[str, dict[str, float]]:
-    return {"units": {name: float(units) for name, units in job.units.items()}}
+def settings(job: Job) -> dict[str, dict[str, Value]]:
+    return {column(job): {name: value if isinstance(value, str) else float(value) for name, value in decided(job)}}
 
 
 def write(job: Job) -> bytes:
-    head = {"schema": SCHEMA, "program": job.plan.instance.program.name, "unit": job.plan.whole_unit}
-    return canonical({**head, "plan_sha256": plan_document(job.plan).sha256_, "units": dict(job.units)}).encode()
+    return canonical({"schema": SCHEMA, **job.facts, column(job): dict(job.decided)}).encode()
 
 
 def read(data: bytes, model: Outline) -> tuple[Group, ...] | None:
@@ -32,19 +32,41 @@ def read(data: bytes, model: Outline) -> tuple[Group, ...] | None:
         return None
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
         return None
+    if "formats" in value:
+        return (table("formats", _labels(value["formats"]), model),)
     units = value.get("units")
     if not isinstance(units, dict) or not all(isinstance(amount, int) for amount in units.values()):
         raise SpecError("units: expected a whole number for every name; correct the file")
-    return (
-        Group("units", tuple(literal(name, float(amount)) for name, amount in units.items()), named(model.modules)),
-    )
+    return (table("units", {name: float(amount) for name, amount in units.items()}, model),)
 
 
 def usage(job: Job, file: str) -> str:
-    return f"json.load(open({file!r}))['units']"
+    return f"json.load(open({file!r}))[{column(job)!r}]"
 
 
-def named(modules: Sequence[Module]) -> tuple[str, ...]:
-    """The names that a plain table may use: decoder layers and their linears."""
-    found = linears(modules)
+def column(job: Job) -> str:
+    """What a plain table calls the values of the plan."""
+    return "formats" if isinstance(job, FormatJob) else "units"
+
+
+def decided(job: Job) -> list[tuple[str, int | str]]:
+    """The rows of a plain table."""
+    return list(job.decided.items())
+
+
+def table(name: str, values: Mapping[str, Value], model: Outline) -> Group:
+    """The rows of a plain table of `units`, by layers and linears, or of `formats`, by parameters."""
+    entries = tuple(literal(key, value) for key, value in values.items())
+    return Group(name, entries, tuple(weight.name for weight in model.matrices) if name == "formats" else named(model))
+
+
+def named(model: Outline) -> tuple[str, ...]:
+    """The names that a table of units may use: decoder layers and their linears."""
+    found = linears(model.modules)
     return (*dict.fromkeys(module.block for module in found), *(module.name for module in found))
+
+
+def _labels(formats: object) -> dict[str, Value]:
+    if not isinstance(formats, dict):
+        raise SpecError("formats: expected the label of a format for every name; correct the file")
+    return {name: find_quantizer(label).label for name, label in formats.items()}

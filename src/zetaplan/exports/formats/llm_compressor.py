@@ -1,8 +1,8 @@
-"""llm-compressor: a recipe with one sparsity per linear, for its Wanda or SparseGPT modifier.
+"""llm-compressor: a recipe with one sparsity per linear, or with groups of linears of one format each.
 
-The tool applies the list of sparsities in the order in which the model names its modules, whatever the order of the
-targets. The list must be as long as the number of matched modules. The tool prunes only nn.Linear and ignores a Conv1D
-without a message.
+The modifiers that prune apply the list of sparsities in the order in which the model names its modules, whatever the
+order of the targets. The list must be as long as the number of matched modules. They prune only nn.Linear and ignore a
+Conv1D without a message.
 """
 
 from __future__ import annotations
@@ -13,13 +13,18 @@ from typing import Any
 
 from zetaplan._yaml import dumped, parsed
 from zetaplan.errors import SpecError
-from zetaplan.exports.job import Group, Job
-from zetaplan.exports.targets import NOTHING, Entry, Module, Outline, Problem, by_position, linears
+from zetaplan.exports.config_groups import config_groups, formats, read_groups
+from zetaplan.exports.job import Group, Job, UnitJob
+from zetaplan.exports.patterns import from_start
+from zetaplan.exports.targets import NOTHING, Entry, Module, Outline, Problem, Value, by_position, linears
+from zetaplan.models.quantizers import find_quantizer
 
-COUNTS, MODEL, FILE = "weights", True, "recipe.yaml"
+COUNTS, MODEL, FILE = ("weights", "formats"), True, "recipe.yaml"
 
 SPARSE_GPT = "SparseGPTModifier"
-MODIFIERS = (SPARSE_GPT, "WandaPruningModifier")
+PRUNING = (SPARSE_GPT, "WandaPruningModifier")
+GPTQ, NEAREST = "GPTQModifier", "QuantizationModifier"
+MODIFIERS = (*PRUNING, GPTQ, NEAREST)
 PRUNABLE = frozenset({"Linear", "Conv1d", "Conv2d", "Conv3d"})
 SETTINGS = frozenset(
     {"sparsity", "sparsity_profile", "mask_structure", "owl_m", "owl_lmbda", "sequential_update", "targets", "ignore"}
@@ -28,12 +33,22 @@ SETTINGS = frozenset(
 )  # any other is an error in the tool
 
 
-def settings(job: Job) -> dict[str, dict[str, float]]:
-    shares = {name: share for name, share in job.shares.items() if share}
-    return {"targets": dict.fromkeys(shares, 1.0), "sparsity": shares}
+def settings(job: Job) -> Mapping[str, Mapping[str, Value]]:
+    if isinstance(job, UnitJob):
+        shares = {name: share for name, share in job.shares.items() if share}
+        return {"targets": dict.fromkeys(shares, 1.0), "sparsity": shares}
+    return {"config_groups": formats(job, "llm-compressor")}
 
 
 def write(job: Job) -> bytes:
+    if isinstance(job, UnitJob):
+        return dumped({"pruning_stage": {"pruning_modifiers": {SPARSE_GPT: _pruning(job)}}})
+    modifier = GPTQ if any(find_quantizer(str(label)).calibrated for label in job.decided.values()) else NEAREST
+    groups = config_groups(settings(job)["config_groups"])
+    return dumped({"quant_stage": {"quant_modifiers": {modifier: groups}}})
+
+
+def _pruning(job: UnitJob) -> dict[str, Any]:
     shares = settings(job)["sparsity"]
     if kind := next((module.kind for module in linears(job.modules) if "Linear" not in module.classes), None):
         raise SpecError(f"to = 'llm-compressor': it prunes nn.Linear only, this model has {kind}; use torch-prune")
@@ -41,8 +56,7 @@ def write(job: Job) -> bytes:
         raise SpecError(
             f"to = 'llm-compressor': {full} would lose all weights, which SparseGPT rejects; plan with upper < 1"
         )
-    modifier = {"mask_structure": "0:0", "targets": list(shares), "sparsity": list(shares.values())}
-    return dumped({"pruning_stage": {"pruning_modifiers": {SPARSE_GPT: modifier}}})
+    return {"mask_structure": "0:0", "targets": list(shares), "sparsity": list(shares.values())}
 
 
 def read(data: bytes, model: Outline) -> tuple[Group, ...] | None:
@@ -59,11 +73,12 @@ def read(data: bytes, model: Outline) -> tuple[Group, ...] | None:
 
 
 def usage(job: Job, file: str) -> str:
-    return f"llmcompressor.oneshot(model=MODEL, recipe={file!r}, dataset=...); or put WandaPruningModifier in its place"
+    other = "; or put WandaPruningModifier in its place" if isinstance(job, UnitJob) else ""
+    return f"llmcompressor.oneshot(model=MODEL, recipe={file!r}, dataset=...){other}"
 
 
 def _modifiers(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
-    """The pruning modifiers of a recipe with the keys that lead to them, at any depth."""
+    """The modifiers of a recipe with the keys that lead to them, at any depth."""
     for key, inner in value.items() if isinstance(value, dict) else ():
         if key in MODIFIERS:
             yield (*path, key), inner
@@ -78,6 +93,9 @@ def _groups(label: str, path: tuple[str, ...], modifier: object, model: Outline)
     if len(path) != 3 or not path[0].endswith("_stage") or not path[1].endswith("_modifiers"):
         known = "expected NAME_stage, then NAME_modifiers above it"
         yield Group(f"{label}recipe", (), (), found=(Problem(path[-1], f"would be ignored: {known}"),))
+        return
+    if path[-1] not in PRUNING:
+        yield from _quantising(label, modifier, model)
         return
     targets = tuple(map(_target, _listed("targets", modifier.get("targets", ["Linear"]))))
     ignore = tuple(map(_target, _listed("ignore", modifier.get("ignore", []))))
@@ -98,6 +116,16 @@ def _groups(label: str, path: tuple[str, ...], modifier: object, model: Outline)
     yield Group(f"{label}targets", tuple(_resolved(t, matched) for t in targets), names, ordered=False)
     yield Group(f"{label}ignore", tuple(_ignoring(e, candidates) for e in ignore), _names(model.modules), ordered=False)
     yield Group(f"{label}sparsity", by_position("sparsity", values, names), names, complete=True, found=found)
+
+
+def _quantising(label: str, modifier: Mapping[str, Any], model: Outline) -> tuple[Group, ...]:
+    """The tool's reading of a modifier that quantises: its groups, or one preset scheme for all targets."""
+    if "config_groups" in modifier:
+        return read_groups(modifier, model, label)
+    scheme, targets = str(modifier.get("scheme")), modifier.get("targets", ["Linear"])
+    targets = [targets] if isinstance(targets, str) else targets
+    preset = {"targets": targets, "weights": {"type": scheme, "num_bits": ""}}
+    return read_groups({**modifier, "config_groups": {scheme: preset}}, model, label)
 
 
 def _wrong_values(kind: str, modifier: Mapping[str, Any], values: Sequence[Any]) -> Iterator[Problem]:
@@ -127,7 +155,7 @@ def _listed(field: str, names: object) -> list[str]:
 
 def _target(target: str) -> Entry:
     if target.startswith("re:"):
-        return Entry(target, 1.0, f"(?:{target.removeprefix('re:')}).*")  # re.match leaves the end open
+        return Entry(target, 1.0, from_start(target.removeprefix("re:")))
     return Entry(target, 1.0, re.escape(target))
 
 

@@ -6,13 +6,13 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
 from zetaplan.errors import SpecError
-from zetaplan.exports.job import Group, Job, by_block
+from zetaplan.exports.job import Group, UnitJob, by_block
 from zetaplan.exports.targets import Outline, Problem, by_position, linears
 
-COUNTS, MODEL, FILE = "experts", True, "mola.args"
+COUNTS, MODEL, FILE = ("experts",), True, "mola.args"
 
 
-def settings(job: Job) -> dict[str, dict[str, float]]:
+def settings(job: UnitJob) -> dict[str, dict[str, float]]:
     experts = by_block(job)
     return {
         "number_experts": {block: float(count) for block, count in experts.items()},
@@ -20,7 +20,7 @@ def settings(job: Job) -> dict[str, dict[str, float]]:
     }
 
 
-def write(job: Job) -> bytes:
+def write(job: UnitJob) -> bytes:
     lists = {name: ",".join(f"{value:.0f}" for value in values.values()) for name, values in settings(job).items()}
     return (" ".join(f'--{name} "{values}"' for name, values in lists.items()) + "\n").encode()
 
@@ -55,5 +55,5 @@ def _impossible(lists: Mapping[str, Sequence[float]]) -> Iterator[Problem]:
             yield Problem(f"top_k[{i}]", f"is {chosen:g}: the layer has {experts:g} experts")
 
 
-def usage(job: Job, file: str) -> str:
+def usage(job: UnitJob, file: str) -> str:
     return f"append the contents of {file} to MoLA's training command"

@@ -14,19 +14,19 @@ from typing import Any
 from zetaplan._files import canonical
 from zetaplan._yaml import parsed_json
 from zetaplan.errors import SpecError
-from zetaplan.exports.job import Group, Job
+from zetaplan.exports.job import Group, UnitJob
 from zetaplan.exports.lora import groups
 from zetaplan.exports.targets import Outline, linears
 from zetaplan.exports.trial import installed, kept
 
-COUNTS, MODEL, FILE = "ranks", True, "adapter_config.json"
+COUNTS, MODEL, FILE = ("ranks",), True, "adapter_config.json"
 
 SCALE = 2  # alpha / r
 
 Settings = dict[str, dict[str, float]]
 
 
-def settings(job: Job) -> Settings:
+def settings(job: UnitJob) -> Settings:
     ranks = {name: rank for name, rank in job.units.items() if rank}
     if not ranks:
         raise SpecError("every rank of the plan is 0, so there is nothing to adapt; raise the budget")
@@ -39,7 +39,7 @@ def settings(job: Job) -> Settings:
     }
 
 
-def write(job: Job) -> bytes:
+def write(job: UnitJob) -> bytes:
     config = lora(job)
     shared = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "bias": "none"}
     kinds = {module.kind for module in linears(job.modules)}
@@ -53,12 +53,12 @@ def read(data: bytes, model: Outline) -> tuple[Group, ...] | None:
     return groups(config, model)
 
 
-def usage(job: Job, file: str) -> str:
+def usage(job: UnitJob, file: str) -> str:
     code = f"config = peft.LoraConfig.from_pretrained(FOLDER of {file}); model = peft.get_peft_model(model, config)"
     return code + untried()
 
 
-def lora(job: Job) -> dict[str, Any]:
+def lora(job: UnitJob) -> dict[str, Any]:
     """The fields of a LoraConfig that are determined by the plan."""
     found = settings(job)
     patterns = {

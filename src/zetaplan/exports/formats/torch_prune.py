@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 
 from zetaplan.errors import SpecError
-from zetaplan.exports.job import Group, Job
+from zetaplan.exports.job import Group, UnitJob
 from zetaplan.exports.targets import Outline, Problem, linears, literal
 
-COUNTS, MODEL, FILE = "weights", True, "prune.py"
+COUNTS, MODEL, FILE = ("weights",), True, "prune.py"
 
 SCRIPT = '''"""Remove the planned number of weights from every linear of a model, by magnitude.
 
@@ -40,11 +40,11 @@ if __name__ == "__main__":
 '''
 
 
-def settings(job: Job) -> dict[str, dict[str, float]]:
+def settings(job: UnitJob) -> dict[str, dict[str, float]]:
     return {"AMOUNTS": {name: float(count) for name, count in job.units.items() if count}}
 
 
-def write(job: Job) -> bytes:
+def write(job: UnitJob) -> bytes:
     lines = "\n".join(f'    "{name}": {count},' for name, count in job.units.items() if count)
     return SCRIPT.replace("AMOUNTS_LINES", lines).encode()
 
@@ -63,7 +63,7 @@ def read(data: bytes, model: Outline) -> tuple[Group, ...] | None:
     return (Group("AMOUNTS", entries, tuple(sizes), found=found),)
 
 
-def usage(job: Job, file: str) -> str:
+def usage(job: UnitJob, file: str) -> str:
     return f"python {file} MODEL FOLDER"
 
 

@@ -1,0 +1,64 @@
+"""Names by which tools address the linears of a model: of its modules, and of experts as checkpoints name them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+
+from zetaplan.errors import SpecError
+from zetaplan.exports.labels import UNQUANTISED
+from zetaplan.exports.targets import Outline, linears
+from zetaplan.menus.bits import Weight
+
+STACKED = {"gate_up_proj": ("gate_proj", "up_proj"), "down_proj": ("down_proj",)}
+
+
+def linear_names(model: Outline) -> dict[str, str]:
+    """The parameter of every linear, by the name of the linear; a tensor of experts has one linear per expert."""
+    return dict(_linear_names(model))
+
+
+def in_layers(model: Outline) -> dict[str, str]:
+    """Those of `linear_names` that belong to a decoder layer."""
+    starts = tuple(f"{block}." for block in dict.fromkeys(module.block for module in linears(model.modules)))
+    return {name: parameter for name, parameter in linear_names(model).items() if name.startswith(starts)}
+
+
+def _linear_names(model: Outline) -> Iterator[tuple[str, str]]:
+    stacks: dict[str, list[Weight]] = {}
+    for weight in model.matrices:
+        if weight.count > 1:
+            stacks.setdefault(weight.module, []).append(weight)
+    for module in model.modules:
+        if module.weights:
+            yield module.name, f"{module.name}.weight"
+        for stack in stacks.get(module.name, ()):
+            yield from ((name, stack.name) for name in unfused(model, stack))
+
+
+def unfused(model: Outline, stack: Weight) -> list[str]:
+    """The names of the linears in a tensor of experts; none if they are not known."""
+    parts = STACKED.get(stack.name.removeprefix(f"{stack.module}."), ())
+    if not parts or not _keeps_names(getattr(model.network.config, "model_type", "")):
+        return []
+    return [f"{stack.module}.{expert}.{part}" for expert in range(stack.count) for part in parts]
+
+
+@cache
+def _keeps_names(model_type: str) -> bool:
+    """Whether the checkpoints of a type name every expert's linears as `STACKED`, by the table of transformers."""
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+    changes = get_checkpoint_conversion_mapping(model_type) or ()
+    sources = {source for change in changes for source in change.source_patterns}
+    return {f"mlp.experts.*.{part}.weight" for parts in STACKED.values() for part in parts} == sources
+
+
+def require_names(to: str, model: Outline, formats: Mapping[str, str]) -> None:
+    """Raise SpecError for a tensor of experts that is quantised, if the tool has no names for its linears."""
+    for stack in model.matrices:
+        if stack.count > 1 and formats[stack.name] != UNQUANTISED and not unfused(model, stack):
+            raise SpecError(
+                f"to = {to!r}: {stack.name} holds experts in one tensor, and how checkpoints of this type name "
+                f"them is not known; plan bf16 for it, or export for llama-quantize"
+            )
