@@ -167,8 +167,8 @@ def measured_pass(
             if parts[index].expert is None:
                 take_in([of_blocks[index] for of_blocks in statistics.values()], places, name, module, own)
                 continue
-            sharing = {part.expert: k for k, part in enumerate(parts) if name in part.modules}
-            by_expert = [[of_blocks[sharing[e]] for of_blocks in statistics.values()] for e in sorted(sharing)]
+            sharing = [k for k, part in enumerate(parts) if name in part.modules]  # in the order of the experts
+            by_expert = [[of_blocks[k] for of_blocks in statistics.values()] for k in sharing]
             take_in_by_expert(by_expert, places, module, own)
 
     losses = backward_pass(model, parts, batches, consume, weights, progress, store, sketch, ranks)[:sequences]

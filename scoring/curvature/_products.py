@@ -30,6 +30,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.curvature._precision import float64_throughout, shaken
+from zetaplan.scoring.model.causal import told
 from zetaplan.scoring.model.eval_mode import eval_mode
 from zetaplan.scoring.model.experts import plain_experts
 from zetaplan.scoring.model.losses import shifted_logits
@@ -109,7 +110,7 @@ class LinearisedBlock:
         wide: AbstractContextManager[None] = float64_throughout() if self.dtype == torch.float64 else nullcontext()
         rough: AbstractContextManager[None] = nullcontext() if self.shake is None else shaken(self.shake)
         math = sdpa_kernel(SDPBackend.MATH)  # the only backend that can be differentiated twice
-        with eval_mode(self.model), plain_experts(self.model), torch.enable_grad(), math, wide, rough:
+        with told(self.model), eval_mode(self.model), plain_experts(self.model), torch.enable_grad(), math, wide, rough:
             try:
                 for batch in self.batches:
                     total += of_batch(batch)

@@ -2,7 +2,8 @@
 
 "layers": one block per decoder layer, with the parameters of all its modules. "modules": one block per linear of the
 decoder layers, and per module of experts. "experts": like "modules", with one block per expert. Parameters outside
-every block (embeddings, final norm, head; for "modules" the norms) are left out and listed by name. A layer without any linear is in no block, because plans take nothing from it.
+every block (embeddings, final norm, head; for "modules" the norms) are left out and listed by name. A layer without any
+linear is in no block, because plans take nothing from it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
