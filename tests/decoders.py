@@ -50,7 +50,11 @@ OWN: dict[str, dict[str, object]] = {
     "codegen": {"n_head": 4},
     "kimi_linear": {**LATENT, "layer_types": ["linear_attention", "full_attention"]},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
-    "nemotron_h": {"layers_block_type": ["linear_attention", "moe", "full_attention"], "chunk_size": 8},
+    "nemotron_h": {
+        "layers_block_type": ["linear_attention", "moe", "full_attention"],
+        "chunk_size": 8,
+        "moe_shared_expert_intermediate_size": 12,
+    },
     **{kind: {"num_key_value_heads": 2} for kind in ("mistral4", "mistral_large4")},
     **{kind: {"rope_parameters": SECTIONS} for kind in ("qwen2_vl_text", "qwen2_5_vl_text", "glm4v_text")},
     "mamba2": {"num_heads": 4, "expand": 2},

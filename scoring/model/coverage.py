@@ -60,7 +60,9 @@ class Trial(PairHook):
             self.refused = True
 
     def agrees(self, norm: float, tolerance: float) -> bool:
-        """Whether the pair gives a gradient of this norm."""
+        """Whether the pair gives a gradient of this norm. One that is not finite is left for the pass to refuse."""
+        if not math.isfinite(norm):
+            return True
         return not self.refused and self.norm is not None and abs(self.norm - norm) <= tolerance * norm
 
 
@@ -73,7 +75,8 @@ class Differentiated:
     def __call__(self, parameter: Tensor) -> None:
         gradient = parameter.grad
         if gradient is not None:
-            self.squares[id(parameter)] = float(vector_norm(gradient, dtype=torch.float32)) ** 2
+            wide = torch.promote_types(gradient.dtype, torch.float32)
+            self.squares[id(parameter)] = float(vector_norm(gradient, dtype=wide)) ** 2
         parameter.grad = None
 
     def norm(self, module: nn.Module) -> float | None:

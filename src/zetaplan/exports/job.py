@@ -175,18 +175,19 @@ def _members(name: str, model: Outline, needed: bool) -> list[tuple[Module, int]
     """
     members = []
     for part in name.split(TIE):
-        found = [pair for module in model.planned for pair in _matrices(module) if part in _names(*pair)]
+        found = [pair for module in model.planned for pair in matrices(module) if part in block_names(*pair)]
         if not found and needed:
             raise CertificateError(f"{part}: would be ignored: the model has no decoder layer or linear of this name")
         members += found
     return members
 
 
-def _matrices(module: Module) -> Iterator[tuple[Module, int]]:
+def matrices(module: Module) -> Iterator[tuple[Module, int]]:
+    """The matrices of a linear, which is one, or of a tensor of experts, by their numbers."""
     return ((module, place) for place in range(module.count))
 
 
-def _names(module: Module, place: int) -> tuple[str, ...]:
+def block_names(module: Module, place: int) -> tuple[str, ...]:
     """The names of the blocks that a matrix belongs to: by layers, by modules, by experts."""
     owner = module.name.rpartition(".")[0] if module.kind == EXPERTS else module.name
     return (module.block, owner, *([f"{owner}.{place}"] if module.kind == EXPERTS else []))

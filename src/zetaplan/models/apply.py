@@ -106,7 +106,10 @@ def mismatches(model: nn.Module, plan: Plan) -> tuple[str, ...]:
     """Descriptions of the entries of the plan that would be ignored or misread on this model; empty if it fits."""
     if plan.kind.counts != "weights":
         return (f"the plan is in {plan.unit}, not sparsity; make one with `zetaplan prune`",)
-    found = {block.name: block.linear_parameters for block in partition(model, plan.scores.blocks)}
+    parts, unscored = partition(model, plan.scores.blocks), set(plan.scores.left_out)
+    found = {
+        p.name: p.linear_parameters for p in parts if p.name in plan.names or not unscored >= {*p.named_parameters}
+    }
     planned = dict(zip(plan.names, plan.instance.resource.tolist(), strict=True))
     return (
         *(f"layer {name!r} is not in the model" for name in planned if name not in found),
