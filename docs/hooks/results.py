@@ -266,7 +266,7 @@ def _reasons(table: dict[str, dict[str, str]]) -> dict[str, int]:
 
 def _reason(message: str) -> str:
     """The message without the names of the model's modules, and without the text of other errors."""
-    named = re.sub(r"'?\b(?:\w+\.)+\d+\.[\w.]+'?", "a module", message)
+    named = re.sub(r"'?\b(?:\w+\.)+\d+\.[\w.]+'?", "a module", re.sub(r"^(axolotl|peft): ", "", message))
     return re.sub(r"model_type='\w+'", "this model_type", named).split(" Incompatible")[0].replace("|", "/")
 
 
