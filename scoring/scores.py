@@ -4,20 +4,25 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zetaplan._display import ByName, Columns, Picture, bars
+from zetaplan._plural import counted
 from zetaplan.errors import ScoringError, SpecError
 from zetaplan.scoring.gain import Gain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Vector = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False)
-class Scores:
+@dataclass(frozen=True, eq=False, repr=False)
+class Scores(ByName, Picture):
     """The curvature-adjusted gains of K blocks. All arrays have shape (K,), unless stated, and are read-only.
 
     Attributes:
@@ -154,6 +159,28 @@ class Scores:
         """Spearman's rank correlation of the gain with another number per block, (K,); nan if either is constant."""
         correlation = _spearman(self.gain, np.nan_to_num(other, nan=-np.inf))
         return math.nan if correlation is None else correlation
+
+    def _headline(self) -> str:
+        k, noise = int(np.argmax(self.gain)), self.noise_share
+        size = counted(len(self.names), self.blocks.removesuffix("s"))
+        floor = "" if noise is None else f", {noise:.0%} of it noise floor"
+        total = f"total gain {self.gain.sum():.4g}{floor}, largest {self.gain[k]:.4g} in {self.names[k]}"
+        return f"{self.curvature} of {size} of {self.provenance.get('model', 'a model')}: {total}"
+
+    def _columns(self) -> Columns:
+        """The names and every column (K,), with the mean of the cross-fitted gains."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)} | {"unbiased": self.unbiased}
+        arrays = {name: v.tolist() for name, v in values.items() if isinstance(v, np.ndarray) and v.ndim == 1}
+        return {self.blocks.removesuffix("s"): self.names, **arrays}
+
+    def _entries(self) -> dict[str, float]:
+        return dict(zip(self.names, self.gain.tolist(), strict=True))
+
+    def _draw(self, axes: "Axes") -> None:
+        bars(axes, self.gain.tolist(), "gain", names=self.names, yerr=self.standard_error, label="gain")
+        if self.noise_floor is not None:
+            axes.plot(self.noise_floor, "k_", label="noise floor")
+            axes.legend()
 
 
 def _spearman(first: Vector, second: Vector) -> float | None:

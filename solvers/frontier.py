@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
+from zetaplan._display import Columns, Picture
+from zetaplan._plural import counted
 from zetaplan.errors import SpecError, require
 from zetaplan.solvers.exact import equation, plan, tame
 from zetaplan.solvers.pieces import Pieces, exact_pieces, quotient
@@ -33,11 +35,15 @@ from zetaplan.spec.summation import exact_dot
 from zetaplan.spec.values import Value
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from zetaplan.solvers.menus.frontier import ChoiceFrontier
 
+POINTS = 200  # of a curve
 
-@dataclass(frozen=True, eq=False)
-class Frontier(Value):
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Frontier(Value, Picture):
     """The optimal plans of an instance for every limit (budget or target) that its box admits.
 
     breakpoints : (J,) limits at which a layer enters or leaves its box and the constraint binds, not decreasing,
@@ -102,6 +108,25 @@ class Frontier(Value):
             return float(self.levels[min(j, self.levels.size - 1)])
         numerator, denominator = pieces.excess(limit, constant)
         return quotient(numerator, rise * denominator)
+
+    def _headline(self) -> str:
+        program, bends = self.instance.program, counted(self.breakpoints.size, "breakpoint")
+        size = counted(self.instance.quality.size, "layer")
+        return f"{program.name} of {size} for every {program.limit_argument}: {bends}, slack at {self.slack:.6g}"
+
+    def _columns(self) -> Columns:
+        names = (self.instance.program.limit_argument, "level", "multiplier")
+        return dict(zip(names, (a.tolist() for a in (self.breakpoints, self.levels, self.multipliers)), strict=True))
+
+    def _draw(self, axes: Axes) -> None:
+        """The multiplier over the limit, from the first breakpoint to the last or to the instance's own limit."""
+        own = self.instance.limit
+        ends = self.breakpoints[np.isfinite(self.breakpoints)]
+        limits = np.linspace(min([*ends[:1], own]), max([*ends[-1:], own]), POINTS)
+        axes.plot(limits, [self.multiplier(limit) for limit in limits.tolist()])
+        axes.plot([own], [self.multiplier(own)], "o", label=f"{self.instance.program.limit_argument} = {own:g}")
+        axes.set(xlabel=self.instance.program.limit_argument, ylabel="multiplier")
+        axes.legend()
 
 
 @overload

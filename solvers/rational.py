@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from flint import fmpq
 
+from zetaplan._display import Columns, Display
+from zetaplan._plural import counted
 from zetaplan.errors import require
 from zetaplan.solvers.exact import solve_exact
 from zetaplan.spec.instance import Instance
@@ -22,8 +24,8 @@ from zetaplan.spec.rational import CAP, FLOOR, INTERIOR, Equation, RationalInsta
 Indices = tuple[int, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class ExactOptimum:
+@dataclass(frozen=True, eq=False, repr=False)
+class ExactOptimum(Display):
     """The optimum of an instance in fractions.
 
     multiplier : the least optimal multiplier.
@@ -57,6 +59,16 @@ class ExactOptimum:
     def x(self) -> tuple[Fraction, ...]:
         """The plan, K fractions; computed on first use, as each may have as many digits as the multiplier."""
         return tuple(map(_fraction, self._plan.x)) if self._plan else ()
+
+    def _headline(self) -> str:
+        at, inside = f"{len(self.floor)} at the floor, {len(self.cap)} at the cap", len(self.interior)
+        unique = "the only optimum" if self.unique else "one of several optima"
+        return f"multiplier {float(self.multiplier):.6g}; {counted(inside, 'layer')} inside the box, {at}; {unique}"
+
+    def _columns(self) -> Columns:
+        side = {k: name for name in ("interior", "floor", "cap") for k in getattr(self, name)}
+        layers = range(len(self.x))
+        return {"layer": layers, "x": list(map(float, self.x)), "side": [side.get(k, "free") for k in layers]}
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,8 @@ import sympy as sp
 
 from zetaplan.errors import InfeasibleError, SpecError
 from zetaplan.spec import checks
-from zetaplan.spec.instance import Instance, check_feasible, knobs
+from zetaplan.spec.given import knobs
+from zetaplan.spec.instance import Instance, check_feasible
 from zetaplan.spec.program import MULTIPLIER, Program, Term
 from zetaplan.spec.values import FrozenMap
 

@@ -7,12 +7,14 @@ range of a double, so no solver has to handle overflow or underflow of its sums.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from zetaplan.errors import SpecError, shown
+from zetaplan.spec.named import in_order
 
 Array = NDArray[np.float64]
 Arrayish = ArrayLike
@@ -51,9 +53,12 @@ def _range(least: float) -> str:
     return f"expected a number {span}; choose another unit"
 
 
-def vector(name: str, values: Arrayish) -> Array:
-    """A finite float64 vector; always a copy, so later changes of the caller's array do not reach the instance."""
-    checked = numbers(name, values)
+def vector(name: str, values: Arrayish, names: Sequence[str] | None = None) -> Array:
+    """A finite float64 vector; always a copy, so later changes of the caller's array do not reach the instance.
+
+    names : of the layers, for values by name.
+    """
+    checked = numbers(name, in_order(name, values, names))
     if checked.ndim != 1:
         raise SpecError(f"{name}: expected one number per layer, shape (K,), got shape {checked.shape}")
     if not np.isfinite(checked).all():
@@ -62,16 +67,21 @@ def vector(name: str, values: Arrayish) -> Array:
 
 
 def numbers(name: str, values: Arrayish) -> Array:
-    """A new float64 array of any shape."""
+    """A new float64 array of any shape, from numbers, arrays, or tensors of any type on any device."""
     try:
-        return np.array(values, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: a tensor that requires a gradient
+        return np.array(detached(values), dtype=np.float64)
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: a list of tensors with a gradient
         raise SpecError(f"{name}: expected numbers, got {type(values).__name__}: {shown(values)}") from None
 
 
-def broadcast(name: str, values: Arrayish, layers: int) -> Array:
-    """The values as one number per layer, shape (K,)."""
-    checked = numbers(name, values)
+def detached(values: Any) -> Any:
+    """A tensor as numbers that numpy can read, without its gradient, its device and its type; others as they are."""
+    return values.detach().cpu().double().numpy() if hasattr(values, "detach") else values
+
+
+def broadcast(name: str, values: Arrayish, layers: int, names: Sequence[str] | None = None) -> Array:
+    """The values as one number per layer, shape (K,). names : of the layers, for values by name."""
+    checked = numbers(name, in_order(name, values, names))
     if checked.ndim == 0:
         return np.full(layers, checked)
     if checked.shape != (layers,):

@@ -15,14 +15,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zetaplan._display import Columns, Display, table
 from zetaplan.errors import require
 from zetaplan.spec.derivation import Derivation, Function, derive
 from zetaplan.spec.instance import Array, Channel, Instance
 from zetaplan.spec.values import Value
 
 
-@dataclass(frozen=True, eq=False)
-class Constants(Value):
+@dataclass(frozen=True, eq=False, repr=False)
+class Constants(Value, Display):
     """Constants of the objective, arrays of the plan's shape; infinite where a derivative has no bound.
 
     Examples:
@@ -46,6 +47,13 @@ class Constants(Value):
     @property
     def L_q(self) -> float:
         return float(np.linalg.norm(np.atleast_2d(self.score_lipschitz), axis=0).max())
+
+    def _headline(self) -> str:
+        return f"mu = {self.mu:.4g}, L = {self.L:.4g}, L_q = {self.L_q:.4g}"
+
+    def _columns(self) -> Columns:
+        known = ("strong_convexity", "smoothness", "score_lipschitz")
+        return table({name: getattr(self, name) for name in known})
 
 
 def constants(instance: Instance) -> Constants:

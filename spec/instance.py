@@ -14,11 +14,14 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 
+from zetaplan._display import Columns, Display
+from zetaplan._plural import counted
 from zetaplan.errors import InfeasibleError, SpecError
-from zetaplan.spec import checks
+from zetaplan.spec import checks, given
 from zetaplan.spec.checks import Array as Array
 from zetaplan.spec.checks import Arrayish as Arrayish
-from zetaplan.spec.program import Program, Scalar, Term
+from zetaplan.spec.named import names_of
+from zetaplan.spec.program import Program, Term
 from zetaplan.spec.summation import exact_dot, rational_dot
 from zetaplan.spec.values import FrozenMap, Value
 
@@ -35,12 +38,13 @@ class Channel(NamedTuple):
     upper: Array
 
 
-@dataclass(frozen=True, eq=False)
-class Instance(Value):
+@dataclass(frozen=True, eq=False, repr=False)
+class Instance(Value, Display):
     """A program and its data: float64 arrays of shape (K,), or (T, K) for a program of T > 1 terms.
 
     quality : (K,) on the simplex. weight : quality ** exponent. resource : the unit costs (costs or sizes), > 0.
     limit : budget or target. lower, upper : the box. parameters : the scalar knobs by name.
+    names : of the K layers, if quality was given by name.
 
     Examples:
         >>> inst = zp.allocation([1, 3], costs=1.0, budget=6.0)
@@ -56,6 +60,12 @@ class Instance(Value):
     lower: Array
     upper: Array
     parameters: Mapping[str, float]
+    names: tuple[str, ...] | None = None
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """The K names of the layers; "0", "1", ... if they have none."""
+        return self.names or tuple(map(str, range(self.quality.size)))
 
     @property
     def channels(self) -> tuple[Channel, ...]:
@@ -74,6 +84,23 @@ class Instance(Value):
         """The rows of a plan, one array (K,) per term."""
         return (x,) if len(self.program.terms) == 1 else tuple(x)
 
+    def by_term(self, heading: str, values: Array) -> dict[str, list[float]]:
+        """An array of the plan's shape as columns of a table, one per term."""
+        rows = self.rows(values)
+        if len(rows) == 1:
+            return {heading: rows[0].tolist()}
+        return {f"{heading} {c.term.decision}": row.tolist() for c, row in zip(self.channels, rows, strict=True)}
+
+    def _headline(self) -> str:
+        limit = f"{self.program.limit_argument} = {self.limit:g}"
+        return f"{self.program.summary}; {counted(self.quality.size, 'layer')}, {limit}"
+
+    def _columns(self) -> Columns:
+        columns = {"layer": self.layer_names, "quality": self.quality.tolist(), **self.by_term("weight", self.weight)}
+        costs = [(c.term.argument, c.unit_cost.tolist()) for c in self.channels]
+        bounds = {**self.by_term("lower", self.lower), **self.by_term("upper", self.upper)}
+        return {**columns, **dict(costs), **bounds}
+
     def __repr__(self) -> str:
         knobs = ", ".join(f"{name} = {value:g}" for name, value in self.parameters.items())
         limit = f"{self.program.limit_argument} {self.program.limit} = {self.limit:g}"
@@ -91,29 +118,35 @@ def declare(
 ) -> Instance:
     """Validate the data of a program and return a frozen instance.
 
-    quality : (K,) gains, >= 0, not all zero. unit_costs, lower, upper : one entry per term, each (K,) or scalar;
-    default, the declared box. limit : budget or target. parameters : the knobs that differ from their defaults.
+    quality : (K,) gains, >= 0, not all zero, or gains by name. unit_costs, lower, upper : one entry per term, each one
+    number, (K,) or by name; default, the declared box. limit : budget or target. parameters : the knobs that differ
+    from their defaults.
 
     Raises SpecError for invalid data and InfeasibleError if no plan satisfies the limit.
     """
     terms = program.terms
-    values = knobs(program, parameters or {})
-    q = normalise(quality)
+    values = given.knobs(program, parameters or {})
+    names = names_of("quality", quality)
+    q = normalise(quality, names)
     layers = q.size
     boxes_low = lower if lower is not None else [term.lower for term in terms]
     boxes_high = upper if upper is not None else [term.upper for term in terms]
-    d = [_unit_cost(term, values, layers) for term, values in zip(terms, unit_costs, strict=True)]
-    low = [_lower(term, values, layers) for term, values in zip(terms, boxes_low, strict=True)]
-    high = [_upper(term, values, b, layers) for term, values, b in zip(terms, boxes_high, low, strict=True)]
+    d = [given.unit_cost(term, values, layers, names) for term, values in zip(terms, unit_costs, strict=True)]
+    low = [given.lower(term, values, layers, names) for term, values in zip(terms, boxes_low, strict=True)]
+    high = [
+        given.upper(term, values, floors, layers, names)
+        for term, values, floors in zip(terms, boxes_high, low, strict=True)
+    ]
     instance = Instance(
         program=program,
         quality=q,
         weight=_weights(program, q, values),
         resource=_stack(d),
-        limit=_limit(program, limit),
+        limit=given.limit(program, limit),
         lower=_stack(low),
         upper=_stack(high),
         parameters=FrozenMap(values),
+        names=names,
     )
     check_feasible(instance)
     return instance
@@ -128,6 +161,7 @@ def rebuild(
     lower: Arrayish,
     upper: Arrayish,
     parameters: Mapping[str, float],
+    names: tuple[str, ...] | None = None,
 ) -> Instance:
     """The instance with exactly these doubles, as read from a file, without normalising them again.
 
@@ -144,23 +178,26 @@ def rebuild(
         raise SpecError(f"quality: expected shares that sum to 1, got a sum of {q.sum():.17g}")
     if w.shape != checked.weight.shape or not np.allclose(checked.weight, w, rtol=1e-12, atol=0.0):
         raise SpecError("weight: expected quality ** exponent for every layer")
-    return replace(checked, quality=_frozen(q), weight=_frozen(w))
+    return replace(checked, quality=given.frozen(q), weight=given.frozen(w), names=names)
 
 
 def with_quality(instance: Instance, quality: Arrayish) -> Instance:
-    """The same program, unit costs, limit and box with other gains, >= 0, (K,), not all zero; they are normalised.
+    """The same program, unit costs, limit and box with other gains, >= 0, (K,) or by name, not all zero; normalised.
 
     Raises SpecError for invalid gains, or for gains of another number of layers.
     """
-    q = normalise(quality)
+    q = normalise(quality, instance.names)
     if q.shape != instance.quality.shape:
         raise SpecError(f"quality: expected {instance.quality.size} gains, one per layer, got {q.size}")
     return replace(instance, quality=q, weight=_weights(instance.program, q, instance.parameters))
 
 
-def normalise(quality: Arrayish) -> Array:
-    """Gains >= 0 of shape (K,) as shares that sum to 1. Scaling all gains by a power of 2 changes no bit of them."""
-    q = checks.vector("quality", quality)
+def normalise(quality: Arrayish, names: Sequence[str] | None = None) -> Array:
+    """Gains >= 0 of shape (K,) as shares that sum to 1. Scaling all gains by a power of 2 changes no bit of them.
+
+    names : of the K layers, for gains by name.
+    """
+    q = checks.vector("quality", quality, names)
     if q.size == 0:
         raise SpecError("quality: expected one gain per layer, got none")
     low, top = float(q.min()), float(q.max())
@@ -172,7 +209,7 @@ def normalise(quality: Arrayish) -> Array:
     if top == 0.0:
         raise SpecError(f"quality: all {q.size} layers are zero, so all layers rank equally; check the scores")
     q = np.ldexp(q, -math.frexp(top)[1])
-    return _frozen(q / q.sum())
+    return given.frozen(q / q.sum())
 
 
 def check_feasible(instance: Instance) -> None:
@@ -208,65 +245,6 @@ def _raise_infeasible(instance: Instance, reach: float) -> NoReturn:
     )
 
 
-def knobs(program: Program, given: Mapping[str, float]) -> dict[str, float]:
-    unknown = given.keys() - {scalar.name for scalar in program.scalars}
-    if unknown:
-        known = ", ".join(scalar.name for scalar in program.scalars)
-        raise SpecError(f"{program.name} has no parameter {sorted(unknown)[0]!r}; it has {known}")
-    return {scalar.name: _knob(scalar, given.get(scalar.name, scalar.default)) for scalar in program.scalars}
-
-
-def _knob(scalar: Scalar, value: float) -> float:
-    number = checks.number(scalar.name, value)
-    low = max(scalar.above, 0.0)
-    strict = scalar.positive or scalar.above >= 0.0
-    if number < low or (strict and number == low) or number >= scalar.below:
-        below = f" and below {scalar.below:g}" if scalar.below < math.inf else ""
-        raise SpecError(f"{scalar.name} = {number:g}: expected {'above' if strict else 'at least'} {low:g}{below}")
-    if not scalar.least <= number <= scalar.most:
-        raise SpecError(f"{scalar.name} = {number:g}: expected a number between {scalar.least:g} and {scalar.most:g}")
-    return checks.in_range(scalar.name, number, checks.LEAST)
-
-
-def _limit(program: Program, value: float) -> float:
-    number = checks.number(program.limit_argument, value)
-    if number < 0.0 and program.limit.is_nonnegative:
-        raise SpecError(f"{program.limit_argument} = {number:g}: expected at least 0")
-    return checks.in_range(program.limit_argument, number, checks.LIGHTEST)
-
-
-def _unit_cost(term: Term, values: Arrayish, layers: int) -> Array:
-    vector = checks.broadcast(term.argument, values, layers)
-    if not (vector.min() > 0.0 and vector.max() < math.inf):
-        bad = ~((vector > 0.0) & (vector < math.inf))
-        checks.name_first(term.argument, vector, bad, "expected a finite number above 0")
-    checks.all_in_range(term.argument, vector, checks.LEAST)
-    return _frozen(vector)
-
-
-def _lower(term: Term, values: Arrayish, layers: int) -> Array:
-    vector = checks.broadcast("lower", values, layers)
-    if not (vector.min() >= term.lower and vector.max() < math.inf):
-        bad = ~((vector >= term.lower) & (vector < math.inf))
-        checks.name_first("lower", vector, bad, f"expected a finite number of at least {term.lower:g}")
-    checks.all_in_range("lower", vector)
-    return _frozen(vector)
-
-
-def _upper(term: Term, values: Arrayish, lower: Array, layers: int) -> Array:
-    vector = checks.broadcast("upper", values, layers)
-    if not vector.max() <= term.upper:
-        checks.name_first("upper", vector, ~(vector <= term.upper), f"expected at most {term.upper}")
-    if not (vector >= lower).all():
-        k = int(np.flatnonzero(~(vector >= lower))[0])
-        raise SpecError(
-            f"lower[{k}] = {lower[k]:g} is above upper[{k}] = {vector[k]:g}: "
-            f"lower the floor or raise the cap of layer {k}"
-        )
-    checks.all_in_range("upper", vector)
-    return _frozen(vector)
-
-
 def weights(program: Program, quality: Array, values: Mapping[str, float]) -> Array:
     """w = q^e, (K,), or (T, K) for T > 1 terms. values : the knobs by name."""
     exponents = {scalar.symbol: values[scalar.name] for scalar in program.scalars}
@@ -286,13 +264,8 @@ def _weights(program: Program, quality: Array, values: Mapping[str, float]) -> A
 
 def _power(quality: Array, exponent: float) -> Array:
     """w = q^e with 0^0 = 1, so that an exponent of 0 ignores quality."""
-    return quality if exponent == 1.0 else _frozen(quality**exponent)
+    return quality if exponent == 1.0 else given.frozen(quality**exponent)
 
 
 def _stack(rows: list[Array]) -> Array:
-    return rows[0] if len(rows) == 1 else _frozen(np.stack(rows))
-
-
-def _frozen(array: Array) -> Array:
-    array.setflags(write=False)
-    return array
+    return rows[0] if len(rows) == 1 else given.frozen(np.stack(rows))

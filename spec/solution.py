@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zetaplan._display import ByName, Columns, Picture, bars
+from zetaplan._plural import counted
 from zetaplan.spec.instance import Instance
 from zetaplan.spec.values import Value
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class Status(Enum):
@@ -31,8 +37,8 @@ class Status(Enum):
     CLAIMED = "claimed: read from a file or another tool; check it with zetaplan.certify"
 
 
-@dataclass(frozen=True, eq=False)
-class Solution(Value):
+@dataclass(frozen=True, eq=False, repr=False)
+class Solution(Value, ByName, Picture):
     """A claimed optimum of an instance.
 
     x : (K,) the plan, in the decision's unit (shape (T, K) for a program of T terms).
@@ -58,3 +64,19 @@ class Solution(Value):
         inst = self.instance
         channels = zip(derive(inst.program), inst.channels, inst.rows(self.x), strict=True)
         return float(sum(d.objective(x, 0.0, c.weight, c.unit_cost, *inst.scalars).sum() for d, c, x in channels))
+
+    def _headline(self) -> str:
+        program, x = self.instance.program.name, np.asarray(self.x)
+        size = f"{program} of {counted(self.instance.quality.size, 'layer')}"
+        extent = f"x from {x.min():.4g} to {x.max():.4g}" if x.size else "no x"
+        return f"{size}, {extent}, multiplier {self.multiplier:.4g}, {self.status.name} by {self.method!r}"
+
+    def _columns(self) -> Columns:
+        return {"layer": self.instance.layer_names, **self.instance.by_term("x", self.x)}
+
+    def _entries(self) -> dict[str, float]:
+        return dict(zip(self.instance.layer_names, self.x.T.tolist(), strict=True))
+
+    def _draw(self, axes: Axes) -> None:
+        for heading, row in self.instance.by_term("x", self.x).items():
+            bars(axes, row, "x", names=self.instance.names or (), label=heading, alpha=0.7)

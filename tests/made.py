@@ -10,6 +10,10 @@ from typing import Any
 import numpy as np
 
 from zetaplan._files import canonical, digest
+from zetaplan.bits.quantize import quantize
+from zetaplan.menus.bits import BitsFacts, Weight
+from zetaplan.menus.menu import Menu
+from zetaplan.menus.plan import ChoicePlan
 from zetaplan.scoring import Scores
 
 LAYERS = 6
@@ -55,3 +59,37 @@ def edited(path: Path, edit: Edit, *, resealed: bool = False) -> Path:
         value["sha256"] = digest(canonical({**value, "sha256": ""}))
     path.write_text(canonical(value))
     return path
+
+
+def made_format_menu() -> Menu:
+    """Three layers with two linears each and an embedding, in three formats; losses fall with the bits, not evenly."""
+    names = [f"model.layers.{i}.mlp.{part}" for i in range(3) for part in ("up_proj", "down_proj")]
+    shapes = [(64, 32) if "up" in name else (32, 64) for name in names]
+    weights = {
+        "model.embed_tokens": (
+            Weight(name="model.embed_tokens.weight", module="model.embed_tokens", rows=96, columns=32),
+        ),
+        **{
+            name: (Weight(name=f"{name}.weight", module=name, layer=name[:14], rows=rows, columns=columns),)
+            for name, (rows, columns) in zip(names, shapes, strict=True)
+        },
+    }
+    labels, bits = ("q4_0", "q5_0", "q8_0"), (4.5, 5.5, 8.5)
+    facts = BitsFacts(model="made", model_sha256="0" * 64, weights=weights, others={"model.norm.weight": 32})
+    numel = [sum(weight.numel for weight in members) for members in weights.values()]
+    return Menu(
+        names=tuple(weights),
+        options=(labels,) * len(weights),
+        losses=tuple(tuple((1 + k % 3) * 2.0**-b for b in bits) for k in range(len(weights))),
+        costs=tuple(tuple((n * b / 8,) for b in bits) for n in numel),
+        budgets=("size",),
+        units=("bytes",),
+        loss_unit="nats per token",
+        estimator="measured",
+        provenance=facts.model_dump(mode="json"),
+    )
+
+
+def made_formats() -> ChoicePlan:
+    """A plan of formats from the menu made by hand."""
+    return quantize(made_format_menu(), bits_per_weight=5.5)

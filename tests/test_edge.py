@@ -118,7 +118,7 @@ def wrong(call: Callable[..., Any], given: dict[str, Any]) -> Iterator[tuple[str
 
 #: Public functions that need a model; their arguments are tried with the models.
 MODELS = {"adapter", "apply_pruning", "divergence", "load_model", "loss_curves", "mixture", "multiple_choice"}
-MODELS |= {"perplexity", "read_sequences", "score"}
+MODELS |= {"perplexity", "read_sequences", "refine", "score", "measure", "calibrated"}
 
 
 @pytest.fixture(autouse=True)

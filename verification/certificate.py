@@ -34,14 +34,15 @@ from zetaplan.spec.stationary import excess
 from zetaplan.verification.claim import LEAST, ROUNDING, Claim, product
 from zetaplan.verification.claim import TOLERANCE as TOLERANCE
 from zetaplan.verification.condition import Condition as Condition
+from zetaplan.verification.condition import Conditions
 
 if TYPE_CHECKING:
     from zetaplan.verification.exact import ExactCertificate
     from zetaplan.verification.menus.proof import ChoiceCertificate
 
 
-@dataclass(frozen=True)
-class Certificate:
+@dataclass(frozen=True, repr=False)
+class Certificate(Conditions):
     """Result of checking a claimed optimum. gap : F(x) - D(multiplier), in the unit of the objective.
 
     Examples:
@@ -53,14 +54,6 @@ class Certificate:
 
     conditions: tuple[Condition, ...]
     gap: float
-
-    @property
-    def valid(self) -> bool:
-        return all(condition.ok for condition in self.conditions)
-
-    @property
-    def failures(self) -> tuple[Condition, ...]:
-        return tuple(condition for condition in self.conditions if not condition.ok)
 
 
 @overload

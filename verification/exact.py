@@ -30,7 +30,7 @@ from zetaplan.spec.instance import Instance
 from zetaplan.spec.rational import CAP, FLOOR, INTERIOR, RationalInstance, Sides, fraction, fractions, rational, total
 from zetaplan.spec.solution import Solution
 from zetaplan.verification.claim import ROUNDING, TOLERANCE
-from zetaplan.verification.condition import Condition
+from zetaplan.verification.condition import Condition, Conditions
 
 BITS = 128  # of the total price in bounds on distances; the checker uses more, so its bounds are never larger
 
@@ -38,8 +38,8 @@ Array = NDArray[np.float64]
 Interval = tuple[fmpq, fmpq]
 
 
-@dataclass(frozen=True)
-class ExactCertificate:
+@dataclass(frozen=True, repr=False)
+class ExactCertificate(Conditions):
     """Proved bounds on the errors of a claimed optimum. gap : F(x) - F(x*) at most, in the unit of the objective.
 
     document : `zetaplan.certificate/1` as a dict for JSON; `check_certificate` accepts it if and only if `valid`. None
@@ -55,14 +55,6 @@ class ExactCertificate:
     conditions: tuple[Condition, ...]
     gap: float
     document: dict[str, Any] | None
-
-    @property
-    def valid(self) -> bool:
-        return all(condition.ok for condition in self.conditions)
-
-    @property
-    def failures(self) -> tuple[Condition, ...]:
-        return tuple(condition for condition in self.conditions if not condition.ok)
 
 
 def certify_exactly(instance: Instance, solution: Solution) -> ExactCertificate:

@@ -12,14 +12,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import accumulate, pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from zetaplan._display import Columns, Picture
 from zetaplan.errors import InfeasibleError, SpecError
 from zetaplan.solvers.menus.exact import answer, rounded_down
 from zetaplan.spec.menus.answer import ChoiceSolution, Stage, Tree
 from zetaplan.spec.menus.choice import Array, Choice, Indices, integers, nearest
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MOST = 100_000  # points of a Pareto front
 
@@ -34,8 +38,8 @@ class _Step(NamedTuple):
     row: int
 
 
-@dataclass(frozen=True, eq=False)
-class ChoiceFrontier:
+@dataclass(frozen=True, eq=False, repr=False)
+class ChoiceFrontier(Picture):
     """The relaxation's optimum for every budget from the cheapest choice on.
 
     budgets, losses : (S + 1,) the breakpoints, rounded once. multipliers : (S,) the slopes between them, falling.
@@ -56,6 +60,18 @@ class ChoiceFrontier:
     _spent: list[Fraction] = field(repr=False)
     _lost: list[Fraction] = field(repr=False)
     _cheapest: Indices = field(repr=False)
+
+    def _headline(self) -> str:
+        span = f"budgets from {self.budgets[0]:.6g} to {self.budgets[-1]:.6g}"
+        return f"{self.budgets.size} breakpoints, {span}, losses from {self.losses[-1]:.6g} to {self.losses[0]:.6g}"
+
+    def _columns(self) -> Columns:
+        multipliers = [*self.multipliers.tolist(), 0.0]  # nothing is gained beyond the last breakpoint
+        return {"budget": self.budgets.tolist(), "loss": self.losses.tolist(), "multiplier": multipliers}
+
+    def _draw(self, axes: Axes) -> None:
+        axes.plot(self.budgets, self.losses, ".-")
+        axes.set(xlabel="budget", ylabel="total loss")
 
     def slope(self, budget: float) -> Fraction:
         """The multiplier at a budget, exactly, in O(log n); at a breakpoint that of the next step."""

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from zetaplan._display import Columns, Display
 from zetaplan.errors import SpecError
 from zetaplan.solvers.menus.exact import solve_exact
 from zetaplan.spec.menus.answer import ChoiceSolution, ChoiceStatus
@@ -22,8 +23,8 @@ from zetaplan.spec.menus.declare import with_losses
 ROUNDS = 10
 
 
-@dataclass(frozen=True, eq=False)
-class RobustChoice:
+@dataclass(frozen=True, eq=False, repr=False)
+class RobustChoice(Display):
     """A choice for the worst case over a box of losses.
 
     solution : the choice, on the nominal menus. worst : its worst regret (worst loss, if that was minimised), exactly.
@@ -46,6 +47,12 @@ class RobustChoice:
             f"in the worst case the choice loses {self.worst:.4g} instead of {self.before:.4g}; "
             f"at the nominal losses it costs {self.cost:.4g}"
         )
+
+    def _headline(self) -> str:
+        return str(self)
+
+    def _columns(self) -> Columns:
+        return {"block": self.solution.keys(), "option": self.solution.values()}
 
 
 def robust_choice(

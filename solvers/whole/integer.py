@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from zetaplan._display import ByName, Columns, Picture, bars
+from zetaplan._plural import counted
 from zetaplan.solvers.exact import solve_exact
 from zetaplan.solvers.whole.grid import OUTWARD, Groups, whole_problem
 from zetaplan.solvers.whole.menus import best_counts
@@ -23,11 +26,14 @@ from zetaplan.spec.stationary import excess, plan_at
 from zetaplan.spec.summation import rational_dot
 from zetaplan.spec.values import Value
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 METHOD = "choice from menus"
 
 
-@dataclass(frozen=True, eq=False)
-class IntegerSolution(Value):
+@dataclass(frozen=True, eq=False, repr=False)
+class IntegerSolution(Value, ByName, Picture):
     """A plan in whole units and what it gives away.
 
     x : (K,) int64. objective : the program's, at x. bound : no plan, whole or not, is below it (the Lagrangian dual at
@@ -66,6 +72,23 @@ class IntegerSolution(Value):
         """sum_k r(x_k), rounded once: on the right side of the limit."""
         term = self.instance.program.terms[0]
         return float(term.usage * rational_dot(self.instance.resource, self.x.astype(np.float64)))
+
+    def _headline(self) -> str:
+        layers, proved = counted(self.x.size, "layer"), "proved optimal" if self.optimal else f"gap {self.gap:.3g}"
+        return (
+            f"{layers}, {int(self.x.sum()):,} whole units, objective {self.objective:.6g}, {proved}, by {self.method!r}"
+        )
+
+    def _columns(self) -> Columns:
+        return {"layer": self.instance.layer_names, "x": self.x.tolist(), "relaxed": self.relaxed.x.tolist()}
+
+    def _entries(self) -> dict[str, int]:
+        return dict(zip(self.instance.layer_names, self.x.tolist(), strict=True))
+
+    def _draw(self, axes: Axes) -> None:
+        bars(axes, self.x.tolist(), "x", names=self.instance.names or (), label="whole units")
+        axes.plot(self.relaxed.x, "k_", label="relaxed optimum")
+        axes.legend()
 
 
 def solve_integer(instance: Instance, step: ArrayLike = 1, groups: Groups | None = None) -> IntegerSolution:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
 
+from zetaplan._display import ByName, Columns
+from zetaplan._plural import counted
 from zetaplan.spec.menus.choice import Array, Choice, Indices
 
 Multipliers = tuple[Fraction, ...]  # one per budget
@@ -58,8 +60,8 @@ class Tree:
     nodes: tuple[Branch | Leaf, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class ChoiceSolution:
+@dataclass(frozen=True, eq=False, repr=False)
+class ChoiceSolution(ByName):
     """A claimed optimum of a choice instance.
 
     choice : (K,) the place of each block's option in its menu. multiplier : (M,) >= 0, the fall of the relaxation's
@@ -102,3 +104,15 @@ class ChoiceSolution:
         """The label of the option that each block takes."""
         pairs = zip(self.instance.names, self.instance.labels, self.choice.tolist(), strict=True)
         return {name: labels[j] for name, labels, j in pairs}
+
+    def _headline(self) -> str:
+        if not self.instance.admits(self.choice):
+            return "not one option of every block"
+        blocks = counted(self.instance.blocks, "block")
+        return f"{blocks}, total loss {self.objective:.6g}, gap {self.gap:.3g}, {self.status.name} by {self.method!r}"
+
+    def _columns(self) -> Columns:
+        return {"block": list(self.taken), "option": list(self.taken.values())}
+
+    def _entries(self) -> dict[str, str]:
+        return self.taken

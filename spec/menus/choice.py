@@ -21,6 +21,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from zetaplan._display import Columns, Display
+
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
@@ -54,8 +56,8 @@ def nearest(value: Fraction) -> float:
         return sys.float_info.max if value > 0 else -sys.float_info.max
 
 
-@dataclass(frozen=True, eq=False)
-class Choice:
+@dataclass(frozen=True, eq=False, repr=False)
+class Choice(Display):
     """Menus of G decisions over K blocks: tied blocks are one decision. Options that are ruled out are left out.
 
     losses : (n,) the loss of every option, decision after decision. costs : (n, M) what it uses of every budget.
@@ -155,6 +157,20 @@ class Choice:
     def latex(self) -> str:
         """The displayed program, for documentation and reports."""
         return LATEX
+
+    def _headline(self) -> str:
+        return f"K = {self.blocks} blocks, {self.losses.size} options, {self.budgets.size} budgets"
+
+    def _columns(self) -> Columns:
+        """The options that are not ruled out; tied blocks are one decision, under the name of the first."""
+        leaders = np.unique(self.decision, return_index=True)[1]
+        rows = list(zip(leaders[self.owner].tolist(), self.option.tolist(), strict=True))
+        return {
+            "block": [self.names[k] for k, _ in rows],
+            "option": [self.labels[k][j] for k, j in rows],
+            "loss": self.losses.tolist(),
+            **{f"cost {m}": column.tolist() for m, column in enumerate(self.costs.T)},
+        }
 
     def __repr__(self) -> str:
         several = self.budgets.size > 1

@@ -24,13 +24,14 @@ from zetaplan.spec.menus.given import (
     read_menus,
     read_names,
 )
+from zetaplan.spec.named import in_order, names_of
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
 
 
 def choice(
-    losses: Sequence[ArrayLike] | NDArray[Any],
-    costs: Sequence[ArrayLike] | NDArray[Any],
+    losses: Sequence[ArrayLike] | Mapping[str, ArrayLike] | NDArray[Any],
+    costs: Sequence[ArrayLike] | Mapping[str, ArrayLike] | NDArray[Any],
     budget: ArrayLike,
     *,
     names: Sequence[str] | None = None,
@@ -41,7 +42,9 @@ def choice(
 ) -> Choice:
     """Declare a choice: one option for each of K blocks, the least total loss within one or several budgets.
 
-    losses : K menus of J_k finite numbers, in any unit (loss); or an array (K, J).
+    `choice` is the program of given numbers, for `zetaplan.solve`; `zetaplan.choose` makes a plan of it from a menu.
+
+    losses : K menus of J_k finite numbers, in any unit (loss), or by the names of the blocks; or an array (K, J).
     costs : the same shape, >= 0, what an option uses of the budget (bytes, say); (J_k, M) per block for M budgets.
     budget : a number, or M of them; total costs must not exceed it.
     names : K different names of the blocks. options : J labels for all blocks, or J_k different ones for each block.
@@ -59,6 +62,8 @@ def choice(
         array([1, 0])
     """
     budgets = read_budgets(budget)
+    names = names_of("losses", losses) if names is None else names
+    losses, costs = in_order("losses", losses, names), in_order("costs", costs, names)
     loss, sizes = read_menus("losses", losses, names)
     cost, widths = read_menus("costs", costs, names, budgets.size)
     check_shape(sizes, widths)
@@ -74,7 +79,7 @@ def with_losses(instance: Choice, losses: Sequence[ArrayLike] | NDArray[Any]) ->
 
     Raises SpecError for numbers that are none, or menus of other sizes.
     """
-    flat, sizes = read_menus("losses", losses, instance.names)
+    flat, sizes = read_menus("losses", in_order("losses", losses, instance.names), instance.names)
     expected = np.array([len(labels) for labels in instance.labels])
     if sizes.size != expected.size or (sizes != expected).any():
         raise SpecError(f"losses: expected {expected.size} menus of the sizes of the instance's")

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from zetaplan.errors import SpecError, shown
+from zetaplan.spec.checks import detached
 from zetaplan.spec.menus.choice import Array, Indices
 
 Block = int | str
@@ -69,7 +70,7 @@ def _index(value: Any, size: int, where: str) -> int:
 
 def read_budgets(budget: ArrayLike) -> Array:
     try:
-        budgets = np.atleast_1d(np.array(budget, dtype=np.float64))
+        budgets = np.atleast_1d(np.array(detached(budget), dtype=np.float64))
     except (TypeError, ValueError, RuntimeError):
         raise SpecError(f"budget = {shown(budget)}: expected a number, or one number per budget") from None
     if budgets.ndim != 1 or budgets.size == 0 or not np.isfinite(budgets).all():
@@ -81,6 +82,7 @@ def read_budgets(budget: ArrayLike) -> Array:
 
 def read_menus(name: str, menus: Any, names: Sequence[str] | None, budgets: int = 0) -> tuple[Array, Indices]:
     """(n, M) numbers and (K,) sizes of menus given as K sequences or as one array; without budgets M = 1."""
+    menus = detached(menus)
     numeric = isinstance(menus, np.ndarray) and menus.dtype.kind in "fiu" and menus.ndim == (3 if budgets > 1 else 2)
     if numeric and menus.size:
         return menus.astype(np.float64).reshape(-1, max(budgets, 1)), np.full(menus.shape[0], menus.shape[1])

@@ -51,7 +51,9 @@ def allocation(
     lower: Arrayish = 0.0,
     upper: Arrayish = math.inf,
 ) -> Instance:
-    """Declare an allocation of capacity m_k (LoRA rank, experts, bits) to K layers.
+    """Declare the program that allocates capacity m_k (LoRA rank, experts, bits) to K layers, for `zetaplan.solve`.
+
+    `allocation` is the program of given numbers; `zetaplan.allocate` makes a plan of it from measured scores.
 
     quality : (K,) any non-negative gains, not all zero; normalised to sum to 1.
     costs : (K,) or scalar, > 0, resource per unit of capacity (parameters, FLOPs, bytes).

@@ -15,6 +15,7 @@ import sympy as sp
 from zetaplan.errors import SpecError
 from zetaplan.spec import checks
 from zetaplan.spec.instance import EPSILON, Arrayish, Instance, declare
+from zetaplan.spec.named import in_order, names_of
 from zetaplan.spec.program import Program, Scalar, Term, layer
 from zetaplan.spec.summation import exact_dot, exact_sum, rational_dot
 
@@ -57,7 +58,9 @@ def pruning(
     lower: Arrayish = 0.0,
     upper: Arrayish = 1.0,
 ) -> Instance:
-    """Declare a pruning of K layers: the fraction rho_k of each that is removed.
+    """Declare the program that prunes K layers, the fraction rho_k of each, for `zetaplan.solve`.
+
+    `pruning` is the program of given numbers; `zetaplan.prune` makes a plan of it from measured scores.
 
     quality : (K,) any non-negative gains, not all zero; normalised to sum to 1.
     sizes : (K,) or scalar, > 0, parameters per layer.
@@ -89,11 +92,12 @@ def pruning_target(
         raise SpecError("sparsity and target: give one of the two, not both")
     if target is not None:
         return target
-    layers = int(np.size(checks.numbers("quality", quality)))
+    names = names_of("quality", quality)
+    layers = len(names) if names else int(np.size(checks.numbers("quality", in_order("quality", quality, None))))
     share = checks.number("sparsity", 0.5 if sparsity is None else sparsity)
     if not 0.0 <= share <= 1.0:
         raise SpecError(f"sparsity = {share:g}: expected a share of the parameters between 0 and 1")
-    n, u = checks.broadcast("sizes", sizes, layers), checks.broadcast("upper", upper, layers)
+    n, u = (checks.broadcast(name, x, layers, names) for name, x in (("sizes", sizes), ("upper", upper)))
     if layers == 0 or not (abs(n).max() <= checks.LARGEST and abs(u).max() <= checks.LARGEST):
         return 0.0  # declare() names the offending entry
     target, rough = share * exact_sum(n), float(n @ u)

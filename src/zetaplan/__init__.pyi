@@ -2,6 +2,7 @@
 
 from .batch import BatchSolution as BatchSolution
 from .batch import solve_batch as solve_batch
+from .bits.quantize import quantize as quantize
 from .documents.choices import load_choice as load_choice
 from .documents.choices import load_menu as load_menu
 from .documents.choices import save_choice as save_choice
@@ -33,17 +34,18 @@ from .measuring.measure import measure as measure
 from .menus.menu import Menu as Menu
 from .menus.plan import ChoicePlan as ChoicePlan
 from .menus.planner import choose as choose
-from .menus.quantize import quantize as quantize
 from .models.adapters import MixtureOfLoRA as MixtureOfLoRA
 from .models.adapters import adapter as adapter
 from .models.adapters import mixture as mixture
 from .models.apply import apply_pruning as apply_pruning
 from .models.calibrate import LossCurves as LossCurves
 from .models.calibrate import loss_curves as loss_curves
+from .models.whole_plans import calibrated as calibrated
 from .plans.plan import Plan as Plan
 from .plans.planner import allocate as allocate
 from .plans.planner import plan as plan
 from .plans.planner import prune as prune
+from .refining.refine import refine as refine
 from .reports.report import write_report as write_report
 from .scoring import Damping as Damping
 from .scoring import Scores as Scores
@@ -124,6 +126,7 @@ __all__ = [
     "allocation",
     "apply_pruning",
     "barrier_pruning",
+    "calibrated",
     "certify",
     "check_certificate",
     "choice",
@@ -154,6 +157,7 @@ __all__ = [
     "pruning",
     "quantize",
     "read_sequences",
+    "refine",
     "regret",
     "regret_bound",
     "robust",

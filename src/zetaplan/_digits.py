@@ -17,6 +17,11 @@ def at_least(value: float, digits: int = 2) -> str:
     return _rounded(Decimal(value), digits, ROUND_FLOOR)
 
 
+def percent(share: float) -> str:
+    """A share in percent, in three digits without trailing zeros: 50%, 0.812%; from 1000% on in whole percent."""
+    return f"{100 * share:.3g}%" if abs(share) < 9.995 else f"{100 * share:,.0f}%"
+
+
 def percent_at_most(share: float) -> str:
     """A share in percent, rounded up to three digits; from 1000% on it is rounded up to a whole percent."""
     if math.isfinite(share) and share >= 10.0:

@@ -44,6 +44,10 @@ def of_plan(*kinds: str) -> Own:
     return begins(rb'\{\s*"schema": "zetaplan\.plan/\d+".*?"kind": "(?:%b)"' % known)
 
 
+#: Plans that take one option for every block.
+of_choice = begins(rb'\{\s*"schema": "zetaplan\.plan/2"')
+
+
 def made_by(maker: str) -> Own:
     """HTML, SVG and Markdown files whose first lines name the command that wrote them, such as `zetaplan report`."""
     name = re.escape(maker).encode()

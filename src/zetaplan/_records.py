@@ -6,6 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from zetaplan._display import LONGEST, shortened
 from zetaplan._files import canonical
 from zetaplan.errors import SpecError
 
@@ -33,6 +34,9 @@ class Record(BaseModel):
         validate_by_name=True,
         serialize_by_alias=True,
     )
+
+    def __repr__(self) -> str:
+        return shortened(super().__repr__(), LONGEST)
 
 
 RecordT = TypeVar("RecordT", bound=Record)

@@ -21,7 +21,9 @@ def parsed(data: bytes) -> dict[str, Any]:
     """The mapping in the text; empty if the text is not a mapping. Raises SpecError for a duplicate key."""
     try:
         value = _Once(data).get_single_data()
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+    except SpecError:
+        raise
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: other bytes than UTF-8, or thousands of digits
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -30,6 +32,8 @@ def parsed_json(data: bytes) -> dict[str, Any]:
     """The mapping in a JSON text, under the rules of `parsed`."""
     try:
         value = json.loads(data, object_pairs_hook=_once)
+    except SpecError:
+        raise
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zetaplan._display import Columns, Display
+from zetaplan._plural import counted
 from zetaplan.errors import SpecError, require, shown
 from zetaplan.spec.program import Program
 from zetaplan.spec.programs import named
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
 ENTRIES = 2**17  # numbers in a tensor of one step: large enough to amortise the calls, small enough for the CPU cache
 
 
-@dataclass(frozen=True, eq=False)
-class BatchSolution:
+@dataclass(frozen=True, eq=False, repr=False)
+class BatchSolution(Display):
     """N claimed optima and their certificates, as float64 tensors on the requested device.
 
     x : (N, K) plans. multiplier : (N,) >= 0. valid : (N,) bool, whether every condition of optimality holds.
@@ -50,6 +52,19 @@ class BatchSolution:
     def worst(self) -> dict[str, float]:
         """The largest residual of every condition; NaN if any claim is NaN."""
         return dict(zip(self.conditions, self.residuals.amax(0).tolist(), strict=True))
+
+    def __len__(self) -> int:
+        return len(self.multiplier)
+
+    def _headline(self) -> str:
+        proved, (n, layers) = int(self.valid.sum()), self.x.shape
+        size = f"{counted(n, 'instance')} of {counted(layers, 'layer')} on {self.x.device}"
+        return f"{size}, {proved:,} proved optimal, largest residual {max(self.worst.values(), default=0.0):.2g}"
+
+    def _columns(self) -> Columns:
+        worst = self.residuals.amax(1).tolist()
+        facts = {"multiplier": self.multiplier.tolist(), "valid": self.valid.tolist(), "largest residual": worst}
+        return {"instance": range(len(self)), **facts}
 
 
 def solve_batch(
@@ -105,6 +120,8 @@ def _tensor(name: str, values: Any) -> torch.Tensor | None:
 
     if values is None and name in ("lower", "upper"):
         return None
+    if hasattr(values, "to_numpy"):  # pandas
+        values = values.to_numpy()
     if isinstance(values, np.ndarray) and not values.flags.writeable:
         values = values.copy()  # torch warns of memory that it must not write to
     try:

@@ -244,7 +244,7 @@ def test_bad_options_of_score_are_refused(option: str, value: str, message: str,
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("allocate", "--budget", "lots"), "budget = 'lots'"),
+        (("allocate", "--budget", "lots"), "budget: expected a number, such as 1500000, 1.5M or 2B, got 'lots'"),
         (("allocate", "--budget", "9", "--mean-rank", "2"), "give one of the two"),
         (("allocate", "--lower", "99"), "the box requires at least"),
         (("allocate", "--step", "0"), "step[0] = 0: expected a whole number of at least 1"),
@@ -269,15 +269,16 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
 
 
 def test_the_demo_does_the_whole_job(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = demonstrate(Path("deep/demo"), model=str(model), sequences=4, length=32)
+    done = demonstrate(Path("deep/demo"), model=str(model), sequences=4, length=32, formats=("int4", "int8"), bits=9)
     assert [file.name for file in done.files] == [
         "scores.json",
         *("allocation.json", "allocation.html", "allocation.md"),
         *("pruning.json", "pruning.html", "pruning.md"),
+        *("menu.json", "bits.json", "bits.html", "bits.md"),
     ]
-    assert (
-        run("verify", "deep/demo/allocation.json").exit_code == run("verify", "deep/demo/pruning.json").exit_code == 0
-    )
+    for name in ("allocation", "pruning", "bits"):
+        assert run("verify", f"deep/demo/{name}.json").exit_code == 0
+    assert "int4 everywhere" in Path("deep/demo/bits.md").read_text()
     monkeypatch.setattr(demo, "demonstrate", lambda *_, **__: done)
     assert json.loads(run("demo", "--json").stdout)["valid"] is True
     assert run("demo", "--quiet").stdout == ""

@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.made import made_scores
+from tests.refining.planted import planted_plan
 from zetaplan._files import canonical, digest
 from zetaplan.cli.app import app
 from zetaplan.documents.convert import save_scores
@@ -36,7 +37,10 @@ COMMANDS = {
     "regret rank.json --scores {file}": "scores.json",
     "run {file} --force": "job.yaml",
     "audit --plan {file}": "published.json",
+    "audit --plan {file} --for vllm": "dynamic.json",
     "apply model {file} -o made --check": "sparsity.json",
+    "verify {file} --quiet": "refined.json",
+    "refine model {file} -o made --force": "refined.json",
     "evaluate model --choices {file}": "items.jsonl",
 }
 VALUES: tuple[Any, ...] = (
@@ -58,8 +62,11 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     choose(Menu(("q",), (("int4-g64", "bf16"),), ((9.0, 0.0),), (((2,), (8,)),)), 3).save("formats.json")
     job = {"model": "none", "scores": "scores.json", "plan": {"kind": "rank", "lower": 1.0}, "out": "job"}
     Path("job.yaml").write_text(json.dumps({**job, "export": [{"to": "csv"}]}))
+    planted_plan().save("refined.json")
     published = {"program": "pruning", "sizes": [1.0, 1.0], "sparsity": [0.4, 0.6], "target": 1.0}
     Path("published.json").write_text(json.dumps(published))
+    dynamic = {"bits": 4, "group_size": 64, "dynamic": {"-:.*q_proj": {}, ".*k_proj": {"bits": 8, "sym": False}}}
+    Path("dynamic.json").write_text(json.dumps(dynamic))
     item = {"ctx": "The sky is", "choices": ["blue", "a road"], "gold": 0}
     Path("items.jsonl").write_text(json.dumps(item) + "\n")
 
@@ -90,6 +97,9 @@ def edited(good: bytes, draw: random.Random) -> bytes:
     change()
     if isinstance(value, dict) and "sha256" in value and "scores" in value:
         value["scores_sha256"] = digest(_text(value["scores"]))
+        value["sha256"] = digest(_text({**value, "sha256": ""}))
+    if isinstance(value, dict) and "sha256" in value and "menu" in value:
+        value["menu_sha256"] = digest(_text(value["menu"]))
         value["sha256"] = digest(_text({**value, "sha256": ""}))
     return _text(value).encode("utf-8", "surrogatepass")
 

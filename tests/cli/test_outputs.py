@@ -11,7 +11,7 @@ import re
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import pytest
 import typer.main
 from typer.testing import CliRunner, Result
 
-from tests.made import made_scores
+from tests.made import made_formats, made_scores
 from tests.tiny_models import tiny_llama_dir
 from zetaplan._files import write
 from zetaplan.cli.app import app
@@ -34,6 +34,7 @@ from zetaplan.models.apply import Applied, Removal
 from zetaplan.models.pruned_folder import record, save_pruned
 from zetaplan.plans.plan import Plan
 from zetaplan.plans.planner import allocate, prune
+from zetaplan.reports.choices import write_choice_report
 from zetaplan.reports.report import write_report
 from zetaplan.scoring import load_model
 
@@ -59,7 +60,8 @@ class Case:
 
 PAGE = ("{out}", "{stem}.md")
 PLANS = (f"{program}.{suffix}" for program in ("allocation", "pruning") for suffix in ("json", "html", "md"))
-DEMO = tuple(f"{{out}}/{name}" for name in ("scores.json", *PLANS))
+BITS = ("menu.json", "bits.json", "bits.html", "bits.md")
+DEMO = tuple(f"{{out}}/{name}" for name in ("scores.json", *PLANS, *BITS))
 JOB = tuple(f"{{out}}/{name}" for name in ("plan.json", "verdict.json", "report.html", "report.md", "ranks.csv"))
 AUDIT = tuple(f"{{out}}/{name}" for name in ("campaign.json", "audit.json", "audit.html"))
 CASES = {
@@ -71,13 +73,17 @@ CASES = {
         "evaluate model --text notes.txt --choices items.jsonl --against dense -o {out}",
         ("notes.txt", "items.jsonl", "model/config.json", "dense/config.json"),
     ),
+    "refine": Case(
+        "refine model first.json --data notes.txt --held-out other.txt -o {out}",
+        ("first.json", "notes.txt", "other.txt", "model/config.json"),
+    ),
     "allocate": Case("allocate scores.json -o {out}", ("scores.json",)),
     "prune": Case("prune scores.json -o {out}", ("scores.json",)),
     "choose": Case("choose menu.json --budget 6 -o {out}", ("menu.json",)),
     "report": Case("report plan.json -o {out}", ("plan.json",), PAGE),
     "export json": Case("export plan.json --to json -o {out}", ("plan.json",)),
     "export csv": Case("export plan.json --to csv -o {out}", ("plan.json",)),
-    "export formats": Case("export formats.json --to json -o {out}", ("formats.json",)),
+    "export formats": Case("export formats.json --to csv -o {out}", ("formats.json",)),
     **{
         f"sweep {suffix}": Case("sweep scores.json --from 1 --to 8 --points 3 -o {out}", ("scores.json",))
         for suffix in ("html", "svg", "csv", "json")
@@ -111,7 +117,8 @@ def worked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plans: dict[str, Pla
     plans["allocation"].save("plan.json")
     menu = Menu(("q", "k"), (("2", "4"), ("2", "4")), ((9, 1), (4, 1)), (((2,), (4,)), ((2,), (4,))))
     menu.save("menu.json")
-    choose(menu, 6).save("formats.json")
+    choose(replace(menu, names=("q_proj", "k_proj")), 6).save("formats.json")
+    choose(menu, 6).save("first.json")
     item = json.dumps({"ctx": "The sky is", "choices": ["blue", "a road"], "gold": 0})
     texts = {"notes.txt": "notes", "other.txt": "other", "items.jsonl": item, "model/config.json": "{}"}
     texts["dense/config.json"] = "{}"
@@ -124,11 +131,12 @@ def worked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plans: dict[str, Pla
         "score": made_scores(),
         "calibrate": (curve, {"schema": "zetaplan.calibration/1"}),
         "evaluate": {"schema": "zetaplan.evaluation/1", "model": "m"},
+        "refine": choose(menu, 6),
     }
     for name, value in made.items():
         monkeypatch.setattr(pipelines, name, _recorded(calls, name, value))
     monkeypatch.setattr("zetaplan.jobs.demo.demonstrate", _demonstrated(plans))
-    monkeypatch.setattr("zetaplan.exports.export", lambda plan, *, to, model=None: export(plan, to=to))
+    monkeypatch.setattr("zetaplan.exports.export", lambda plan, *, to, model=None, **lora: export(plan, to=to))
     monkeypatch.setattr("zetaplan.scoring.model.meta_model.fingerprint", str)
     return calls
 
@@ -147,7 +155,11 @@ def _demonstrated(plans: dict[str, Plan]) -> Callable[..., Any]:
         for name, plan in plans.items():
             plan.save(folder / f"{name}.json")
             write_report(plan, folder / f"{name}.html")
-        return Demonstration(plans, ())
+        bits = made_formats()
+        bits.menu.save(folder / "menu.json")
+        bits.save(folder / "bits.json")
+        write_choice_report(bits, folder / "bits.html", file="bits.json")
+        return Demonstration(plans, bits, ())
 
     return demonstrate
 
@@ -263,7 +275,8 @@ def test_a_command_may_write_its_own_file_anew(name: str) -> None:
 @pytest.mark.parametrize("name", SINGLE)
 def test_no_command_takes_the_file_of_another_for_its_own(name: str) -> None:
     out = out_of(name)
-    others = [other for other in SINGLE if out_of(other) == out and other != name]
+    same = {"choose", "refine"}  # both write the plan of a choice
+    others = [other for other in SINGLE if out_of(other) == out and other != name and not {name, other} <= same]
     for other in others:
         assert run(other, out).exit_code == 0
         result = run(name, out)

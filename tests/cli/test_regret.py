@@ -230,7 +230,7 @@ def test_a_tolerance_is_a_verdict(plan_file: Path, other_file: Path) -> None:
     refused = run(plan_file, "--scores", other_file, "--tolerance", 0.05)
     assert refused.exit_code == 1
     assert "loses" in refused.stderr
-    assert "the tolerance is 0.05 of it" in refused.stderr
+    assert "the tolerance is 5% of it" in refused.stderr
 
 
 def test_scores_of_other_blocks_are_refused(plan_file: Path, tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_help_has_an_example() -> None:
         (("--drift", -0.1), "drift = -0.1"),
         (("--confidence", 1.0), "confidence = 1.0: expected a probability between 0 and 1"),
         (("--drift", 0.1, "--confidence", 0.9), "give one of the three"),
-        (("--tolerance", -1), "tolerance = -1.0: expected a share of the best objective"),
+        (("--tolerance", -1), "tolerance = -1: expected a share of the best objective"),
     ],
 )
 def test_bad_options_are_one_line(plan_file: Path, options: tuple[object, ...], message: str) -> None:

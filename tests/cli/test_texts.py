@@ -43,11 +43,27 @@ def planned(model: Path) -> str:
     return "plan.json"
 
 
+REFINE = ("--calibration", 2, "--sequences", 2, "--portions", 1, "--accept", 2, "--compare", 2, "--evaluations", 8)
+
+
 def commands(model: Path, data: object, size: tuple[str, ...] = SIZE) -> dict[str, tuple[object, ...]]:
     return {
         "score": ("score", model, "--data", data, *size, "--no-cache"),
         "calibrate": ("calibrate", model, "--method", "magnitude", "--data", data, *size),
         "apply": ("apply", model, "plan.json", "--data", data, *size, "--out", "pruned"),
+        "refine": (
+            "refine",
+            model,
+            "--method",
+            "magnitude",
+            "--data",
+            data,
+            *REFINE,
+            "--length",
+            size[3],
+            "-o",
+            "r.json",
+        ),
         "evaluate": ("evaluate", model, "--text", data, "--length", size[3], "--stride", "4"),
     }
 
@@ -92,7 +108,7 @@ def test_choices_and_a_job_take_the_field_too(models: dict[str, Path]) -> None:
     assert json.loads(Path("made/evaluation.json").read_text())["model"]["multiple_choice"]["items"]
 
 
-@pytest.mark.parametrize("command", ["score", "calibrate", "apply", "evaluate"])
+@pytest.mark.parametrize("command", ["score", "calibrate", "apply", "evaluate", "refine"])
 def test_every_command_refuses_the_same_texts(command: str, models: dict[str, Path]) -> None:
     planned(models["whole"])
     half, mark, other = Path("half.jsonl"), Path("mark.txt"), Path("other.txt")

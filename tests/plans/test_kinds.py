@@ -42,7 +42,7 @@ import math
 from typing import ClassVar
 from pydantic import Field
 from zetaplan.plans.kind import Kind, Words
-from zetaplan.plans.options import Numbers, PlanOptions
+from zetaplan.plans.options import Bound, PlanOptions
 from zetaplan.plans.request import Limit
 from zetaplan.plans.whole import Multiples
 
@@ -51,7 +51,7 @@ class BitsOptions(PlanOptions):
     forms: ClassVar[tuple[str, ...]] = ("bits_per_weight",)
     default: ClassVar[Limit] = Limit(kind="bits_per_weight", value=4.0)
     bits_per_weight: float | None = Field(None, description="Bits per weight on average.")
-    sizes: Numbers | None = Field(None, description="Weights of each block.")
+    sizes: Bound | None = Field(None, description="Weights of each block.")
     beta: float = Field(1.0, description="The exponent on quality.")
 
 def declare(quality, resource, scores, request, **knobs):

@@ -110,7 +110,7 @@ def test_noise_is_reported_when_it_is_most_of_the_gain() -> None:
     ("options", "message"),
     [
         ({"budget": 5, "mean_rank": 3}, "budget and mean_rank: give one of the two"),
-        ({"budget": "lots"}, "budget = 'lots': expected a number of parameters, or a percentage"),
+        ({"budget": "lots"}, "budget: expected a number, such as 1500000, 1.5M or 2B, got 'lots'"),
         ({"budget": -1}, "budget = -1.0: expected a finite number, at least 0"),
         ({"mean_rank": math.nan}, "mean_rank = nan: expected a finite number"),
         ({"budget": math.inf}, "budget = inf: expected a finite number"),

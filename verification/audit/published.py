@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from zetaplan.errors import SpecError
 from zetaplan.spec.instance import Array
+from zetaplan.verification.claim import TOLERANCE
 
 SIZE_LIMIT = 2**24  # bytes: thousands of layers
 
@@ -92,9 +93,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class PlanAudit:
-    """The findings on one plan, and the intervals of the shares of quality, (K,), for which it is optimal."""
+    """The findings on one plan, and the intervals of the shares of quality, (K,), for which it is optimal.
+
+    verdict : the answer in one sentence. A target that is missed by at most 1e-9 of itself, the tolerance of every
+    certificate, is met, but for rounding.
+    """
 
     name: str
+    verdict: str
     findings: tuple[Finding, ...]
     least_share: tuple[float, ...]
     largest_share: tuple[float, ...]
@@ -152,8 +158,22 @@ def _same_length(path: Path, plan: PruningPlan) -> None:
 def _pruning(name: str, plan: PruningPlan) -> PlanAudit:
     least, largest = _weights(plan)
     excess = sum(map(_product, plan.sizes, plan.sparsity), Fraction(0)) - Fraction(plan.target)
-    findings = (_target(excess), _inside(plan), _some_scores(plan, least, largest, excess), _normalised(plan, least))
-    return PlanAudit(name, findings, *_shares(least, largest))
+    rounding = excess != 0 and abs(excess) <= Fraction(TOLERANCE) * Fraction(plan.target)
+    missed = Fraction(0) if rounding else excess
+    findings = (
+        _target(excess, rounding),
+        _inside(plan),
+        _some_scores(plan, least, largest, missed),
+        _normalised(plan, least),
+    )
+    kept = "its target is met, but for rounding" if rounding else "its target is met"
+    return PlanAudit(name, _verdict(findings, kept), findings, *_shares(least, largest))
+
+
+def _verdict(findings: tuple[Finding, ...], kept: str) -> str:
+    """The first reason for a refusal, or what was found sound."""
+    refused = next((found.words for found in findings if found.holds is False), None)
+    return f"refused: {refused}" if refused else f"accepted: {kept}, and it is optimal for some scores"
 
 
 def _weights(plan: PruningPlan) -> tuple[Array, Array]:
@@ -168,13 +188,15 @@ def _product(a: float, b: float) -> Fraction:
     return Fraction(a) * Fraction(b)
 
 
-def _target(excess: Fraction) -> Finding:
+def _target(excess: Fraction, rounding: bool) -> Finding:
     words = (
         f"it removes {abs(float(excess)):.6g} parameters {'more' if excess > 0 else 'fewer'} than the target requires"
     )
     if excess == 0:
         words = "it removes exactly as many parameters as the target requires"
-    return Finding("Is the target met?", excess >= 0, f"{words}, summed in fractions")
+    if rounding:
+        words = f"yes, but for rounding: {words}"
+    return Finding("Is the target met?", excess >= 0 or rounding, f"{words}, summed in fractions")
 
 
 def _inside(plan: PruningPlan) -> Finding:
@@ -274,4 +296,5 @@ def _experts(name: str, counts: ExpertCounts, unit: tuple[Fraction, Fraction]) -
             "only shares of q^beta within the intervals; not beta, the costs, the rounding rule, nor the scale",
         ),
     )
-    return PlanAudit(name, findings, *_shares(least, largest))
+    verdict = _verdict(findings, "whether the budget is kept is not known, as the file states no cost")
+    return PlanAudit(name, verdict, findings, *_shares(least, largest))

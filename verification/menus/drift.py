@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from zetaplan._display import Columns, Display
 from zetaplan.errors import SpecError
 from zetaplan.spec.menus.answer import ChoiceSolution
 from zetaplan.spec.menus.choice import Array, Choice
@@ -29,8 +30,8 @@ from zetaplan.verification.menus.proof import ChoiceCertificate, certify_choice
 Menus = Sequence[ArrayLike] | NDArray[Any]
 
 
-@dataclass(frozen=True, eq=False)
-class ChoiceRegretBound:
+@dataclass(frozen=True, eq=False, repr=False)
+class ChoiceRegretBound(Display):
     """What a choice can lose while the losses stay in a box, in the unit of the losses.
 
     value : regret <= value for all losses in the box. multipliers : (M,) that prove it. spare : what the budgets left
@@ -66,6 +67,12 @@ class ChoiceRegretBound:
 
     def __str__(self) -> str:
         return f"regret is at most {self.value:.4g} for all losses in the box; blocks that matter: {len(self.matters)}"
+
+    def _headline(self) -> str:
+        return str(self)
+
+    def _columns(self) -> Columns:
+        return {"block": self.names, "contribution": self.blocks.tolist()}
 
 
 def choice_regret_bound(

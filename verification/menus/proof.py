@@ -12,13 +12,13 @@ import numpy as np
 
 from zetaplan.spec.menus.answer import Branch, ChoiceSolution, ChoiceStatus, Leaf, Stage, Tree
 from zetaplan.spec.menus.choice import Choice, Indices
-from zetaplan.verification.condition import Condition
+from zetaplan.verification.condition import Condition, Conditions
 from zetaplan.verification.menus.checker import SCHEMA, CertificateError, check_certificate
 from zetaplan.verification.menus.multiplier import best_multipliers
 
 
-@dataclass(frozen=True)
-class ChoiceCertificate:
+@dataclass(frozen=True, repr=False)
+class ChoiceCertificate(Conditions):
     """What has been proved of a claimed choice. gap : no choice within the budgets is better by more (0: optimal).
 
     document : `zetaplan.certificate/2`, JSON-able, accepted by `check_certificate` exactly if `valid`; None where the
@@ -36,17 +36,9 @@ class ChoiceCertificate:
     document: dict[str, Any] | None
 
     @property
-    def valid(self) -> bool:
-        return all(condition.ok for condition in self.conditions)
-
-    @property
     def optimal(self) -> bool:
         """Is it proved that no choice within the budgets is better?"""
         return self.valid and self.gap == 0.0
-
-    @property
-    def failures(self) -> tuple[Condition, ...]:
-        return tuple(condition for condition in self.conditions if not condition.ok)
 
 
 def certify_choice(instance: Choice, solution: ChoiceSolution) -> ChoiceCertificate:

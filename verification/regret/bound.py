@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 import numpy as np
 
+from zetaplan._display import Columns, Display, table
 from zetaplan.errors import SpecError, require
 from zetaplan.spec.constants import Constants, constants
 from zetaplan.spec.instance import Array, Arrayish, Instance, weights
@@ -44,8 +45,8 @@ NEEDS: dict[Kind, str] = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class RegretBound:
+@dataclass(frozen=True, eq=False, repr=False)
+class RegretBound(Display):
     """Upper bound on the regret of a plan over a box of scores, in the unit of the objective.
 
     value : R <= value for all scores in the box; infinite if no bound is proved. kind : the theorem used.
@@ -71,6 +72,12 @@ class RegretBound:
         if math.isinf(self.value):
             return f"no bound on the regret is proved by {self.kind} (needs {self.needs})"
         return f"regret is at most {self.value:.4g} for all scores in the box, by {self.kind} (needs {self.needs})"
+
+    def _headline(self) -> str:
+        return str(self)
+
+    def _columns(self) -> Columns:
+        return table({"contribution": np.zeros(0) if self.layers is None else self.layers})
 
 
 @overload

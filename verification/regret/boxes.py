@@ -22,6 +22,7 @@ import numpy as np
 from zetaplan.errors import SpecError, shown
 from zetaplan.spec.checks import numbers
 from zetaplan.spec.instance import EPSILON, Array, Arrayish, Instance, weights
+from zetaplan.spec.named import in_order
 from zetaplan.verification.regret.lagrangian import declared_price, exponents
 from zetaplan.verification.regret.quotient import mixed
 
@@ -75,6 +76,7 @@ class Box(NamedTuple):
 
 def regret_boxes(instance: Instance, low: Arrayish, high: Arrayish, normalised: bool) -> list[Box]:
     """The boxes for a bound on the regret. low, high : (K,) gains, or shares if `normalised`."""
+    low, high = vector("low", low, instance), vector("high", high, instance)
     shares = quality_ends(instance, low, high, normalised)
     if not normalised and _scalable(instance):
         gains = _divided(instance, _in_unit(instance, low, high))
@@ -85,6 +87,7 @@ def regret_boxes(instance: Instance, low: Arrayish, high: Arrayish, normalised: 
 
 def relative_boxes(instance: Instance, low: Arrayish, high: Arrayish) -> list[Box]:
     """The boxes for a bound relative to the best objective. low, high : (K,) gains."""
+    low, high = vector("low", low, instance), vector("high", high, instance)
     shares = quality_ends(instance, low, high, False)
     if _scalable(instance):
         return [_plain(instance, _in_unit(instance, low, high))]
@@ -93,6 +96,7 @@ def relative_boxes(instance: Instance, low: Arrayish, high: Arrayish) -> list[Bo
 
 def decision_box(instance: Instance, low: Arrayish, high: Arrayish, normalised: bool) -> Box:
     """One box with separate ends for every decision and without sizes."""
+    low, high = vector("low", low, instance), vector("high", high, instance)
     shares = quality_ends(instance, low, high, normalised)
     box = _divided(instance, _in_unit(instance, low, high) if not normalised and _scalable(instance) else shares)
     return box if len(instance.program.terms) == 1 and box.least > 0.0 else _plain(instance, shares, tied=False)
@@ -121,7 +125,7 @@ def quality_ends(instance: Instance, low: Arrayish, high: Arrayish, normalised: 
 
 def vector(name: str, values: Arrayish, instance: Instance) -> Array:
     """The values as one number >= 0 per layer, (K,). Raises SpecError otherwise."""
-    found = numbers(name, values)
+    found = numbers(name, in_order(name, values, instance.names))
     if found.shape != instance.quality.shape:
         raise SpecError(f"{name}: expected {instance.quality.size} numbers, one per layer, got shape {found.shape}")
     wrong = ~(np.isfinite(found) & (found >= 0.0))

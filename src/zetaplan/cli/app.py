@@ -27,6 +27,7 @@ from zetaplan.cli.measure import measure
 from zetaplan.cli.options import command
 from zetaplan.cli.prune import prune
 from zetaplan.cli.quantize import quantize
+from zetaplan.cli.refine import refine
 from zetaplan.cli.regret import regret
 from zetaplan.cli.report import report
 from zetaplan.cli.run import run
@@ -45,6 +46,13 @@ UsageError: Any = typer.BadParameter.__base__
 
 class Commands(TyperGroup):
     """Group of commands that prints usage errors and zetaplan errors as one line and sets the exit status."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The options, those that install the completion of shells hidden: the help names one of them."""
+        found: list[Any] = super().get_params(ctx)
+        for option in found:
+            option.hidden = option.hidden or option.name in ("install_completion", "show_completion")
+        return found
 
     def make_context(self, info_name: Any, args: list[str], *more: Any, **settings: Any) -> Any:
         if not args:  # the help is shown
@@ -81,7 +89,7 @@ def _say(message: str) -> None:
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
+    epilog="Shell completion: zetaplan --install-completion",
     pretty_exceptions_enable=False,
 )
 
@@ -108,6 +116,7 @@ command(app, "zetaplan prune scores.json --sparsity 0.5 --upper 0.8 --out plan.j
 command(app, "zetaplan choose menu.json --budget 90e6 --pin lm_head=q8_0 --out plan.json")(choose)
 command(app, "zetaplan measure smollm2 --for bits --formats q4_0,q5_0,q8_0 --data notes.txt --out menu.json")(measure)
 command(app, "zetaplan quantize menu.json --bits-per-weight 5.5 --for llama.cpp --out plan.json")(quantize)
+command(app, "zetaplan refine smollm2 --method wanda --budget 0.5 --data notes.txt --out plan.json")(refine)
 command(app, "zetaplan verify plan.json")(verify)
 command(app, "zetaplan report plan.json --out report.html")(report)
 command(app, "zetaplan regret plan.json --scores other.json")(regret)

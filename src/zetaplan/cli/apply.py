@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from zetaplan._digits import percent
 from zetaplan._plural import counted
 from zetaplan.cli.options import Json, Model, Quiet
 from zetaplan.cli.output import show, tell
@@ -32,14 +33,17 @@ def apply(
     if check:
         _tell_check(_wrong(model, plan), plan, as_json, quiet)
         return
+    from zetaplan.documents.choices import load_choice
+    from zetaplan.documents.io import schema_of
     from zetaplan.documents.verify import load_plan
     from zetaplan.jobs import pipelines
 
-    facts = pipelines.apply(model, load_plan(plan), options, out, progress=not (quiet or as_json))
+    read = load_choice if schema_of(plan) == "zetaplan.plan/2" else load_plan
+    facts = pipelines.apply(model, read(plan), options, out, progress=not (quiet or as_json))
     show(facts, None, as_json, quiet)
     removed = counted(sum(block["removed"] for block in facts["blocks"]), "weight")
     blocks = counted(len(facts["blocks"]), "block")
-    lines = [f"{removed} of {blocks} removed ({facts['sparsity']:.2%}) by {options.method}"]
+    lines = [f"{removed} of {blocks} removed ({percent(facts['sparsity'])}) by {options.method}"]
     lines += [f"note: {note}" for note in (facts["note"], *facts["notes"]) if note]
     tell("\n".join([*lines, f"written: {out}"]), quiet or as_json)
 

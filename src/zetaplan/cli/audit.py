@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zetaplan._digits import percent
 from zetaplan._outputs import Output, begins, claim, of_schema
 from zetaplan._plural import counted
 from zetaplan.cli.options import Force
-from zetaplan.errors import CertificateError
+from zetaplan.errors import CertificateError, SpecError
 
 if TYPE_CHECKING:
     from zetaplan.verification.audit.campaign import Campaign
@@ -36,8 +37,27 @@ def audit(
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted audit.")] = False,
     plan: Annotated[
         Path | None,
-        typer.Option(help="Published plan to audit instead: is it feasible, and is it optimal for any scores?"),
+        typer.Option(
+            metavar="FILE",
+            help="Plan of someone else to audit instead: sparsity, experts per layer, or bits (a .gguf file, types of "
+            "llama-quantize, dynamic of GPTQModel, config_groups, EvoPress, exllamav3).",
+        ),
     ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The model of a bit plan, for its shapes and names; its config is enough.")
+    ] = None,
+    menu: Annotated[
+        Path | None, typer.Option(help="Menu of formats of that model: how far is the plan from the best one?")
+    ] = None,
+    runtime: Annotated[
+        str | None, typer.Option("--for", help="Runtime whose rules decide; default: the one that reads the file.")
+    ] = None,
+    rest: Annotated[
+        str | None, typer.Option(metavar="FORMAT", help="Format of the matrices that a bit plan does not name.")
+    ] = None,
+    group: Annotated[
+        int, typer.Option(min=1, max=10**6, help="Columns that share a scale, if a bit plan does not state it.")
+    ] = 128,
     force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print only JSON on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
@@ -47,8 +67,12 @@ def audit(
     Under torchrun the ranks share the instances, and the last rank to finish writes the report.
     """
     if plan is not None:
-        _published(plan, as_json, quiet)
+        if not _bits(plan, model, menu, runtime, rest, group, as_json, quiet):
+            _published(plan, as_json, quiet)
         return
+    for option, value in {"--model": model, "--menu": menu, "--for": runtime, "--rest": rest}.items():
+        if value is not None:
+            raise SpecError(f"{option} belongs to the audit of a bit plan; give --plan FILE too")
     from zetaplan.verification.audit.campaign import Campaign, collect, conduct
     from zetaplan.verification.audit.report import publish
 
@@ -97,6 +121,7 @@ def _tell_counts(campaign: Campaign, tally: Tally, files: tuple[Path, Path], as_
     if as_json:
         typer.echo(json.dumps({"solvers": counts, "files": [str(file) for file in files]}, indent=2))
     elif not quiet:
+        typer.echo(_verdict(counts, _broken(tally)))
         for solver, count in counts.items():
             words = (
                 f"instances {count['asked']:,}, claimed optimal {count['optimal']:,}, of these wrong {count['wrong']:,}"
@@ -105,11 +130,48 @@ def _tell_counts(campaign: Campaign, tally: Tally, files: tuple[Path, Path], as_
         typer.echo(f"written: {', '.join(map(str, files))}")
 
 
+def _verdict(counts: dict[str, dict[str, int]], broken: str) -> str:
+    """The result on the solver `exact`, and how many claims of the other solvers are wrong."""
+    others = sum(count["wrong"] for solver, count in counts.items() if solver != "exact")
+    tested = counts.get("exact", {"asked": 0})["asked"]
+    verdict = f"negative: {broken}" if broken else f"positive: exact was right on {counted(tested, 'instance')}"
+    return f"{verdict}; wrong claims of the other solvers: {others:,}"
+
+
 def _broken(tally: Tally) -> str:
     """Failures of the solver `exact`, and instances whose known optimum is disputed."""
     counts = {event: tally.sum("exact", event) for event in ("failed", "wrong", "misread")}
     counts["instances without a truth"] = tally.truths["disputed"]
     return ", ".join(f"{event} {count}" for event, count in counts.items() if count)
+
+
+def _bits(
+    path: Path,
+    model: str | None,
+    menu: Path | None,
+    runtime: str | None,
+    rest: str | None,
+    group: int,
+    as_json: bool,
+    quiet: bool,
+) -> bool:
+    """Audit a bit plan; False if the file has another form."""
+    from zetaplan.audits.bits import audit_bits
+    from zetaplan.audits.words import findings, text
+    from zetaplan.documents.choices import load_menu
+
+    options = load_menu(menu) if menu else None
+    found = audit_bits(path, model=model, menu=options, runtime=runtime, rest=rest and rest.lower(), group=group)
+    if found is None:
+        return False
+    answers = findings(found)
+    if as_json:
+        typer.echo(json.dumps({**found.facts(), "findings": [asdict(answer) for answer in answers]}, indent=2))
+    elif not quiet:
+        typer.echo(text(found))
+    if negative := [answer.question for answer in answers if answer.holds is False]:
+        raise CertificateError(f"{path}: the answer is no to: {' '.join(negative)}")
+    return True
 
 
 def _published(path: Path, as_json: bool, quiet: bool) -> None:
@@ -126,8 +188,9 @@ def _published(path: Path, as_json: bool, quiet: bool) -> None:
 
 def _words(found: PlanAudit) -> str:
     marks = {True: "yes", False: "NO", None: "?"}
-    lines = [found.name, *(f"  [{marks[f.holds]}] {f.question} {f.words}" for f in found.findings)]
+    answers = [f"  [{marks[f.holds]}] {f.question} {f.words}" for f in found.findings]
+    lines = [f"{found.name}: {found.verdict}", *answers]
     shares = zip(found.least_share, found.largest_share, strict=True)
     lines += ["  shares of quality (of q^kappa or q^beta) for which the plan is optimal, per layer:"]
-    lines += [f"    {k:3d}  {low:.4f} .. {high:.4f}" for k, (low, high) in enumerate(shares)]
+    lines += [f"    {k:3d}  {percent(low)} .. {percent(high)}" for k, (low, high) in enumerate(shares)]
     return "\n".join(lines)

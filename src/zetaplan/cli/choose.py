@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zetaplan._digits import at_most
-from zetaplan._outputs import Output, begins, claim
+from zetaplan._outputs import Output, claim, of_choice
 from zetaplan._plural import counted
+from zetaplan._quantities import count, read, size
 from zetaplan.cli.options import Force, Json, PlanOut, Quiet
 from zetaplan.cli.output import show, tell
 from zetaplan.errors import SpecError
@@ -24,8 +25,10 @@ MenuPath = Annotated[
     typer.Argument(metavar="MENU", help="A zetaplan.menu/1 file, a CSV of options, or a measurement of exllamav3."),
 ]
 Budgets = Annotated[
-    list[float],
-    typer.Option("--budget", metavar="NUMBER", help="What the total cost may be; once for each budget of the menu."),
+    list[str],
+    typer.Option(
+        "--budget", metavar="NUMBER", help="Largest total cost, such as 2M or 90MB; once for each budget of the menu."
+    ),
 ]
 Pins = Annotated[
     list[str] | None,
@@ -62,10 +65,11 @@ def choose(
     from zetaplan.menus import planner
     from zetaplan.reports.tables import choice_table
 
-    claim([Output(out, begins(rb'\{\s*"schema": "zetaplan\.plan/2"'))], [menu], force=force)
+    claim([Output(out, of_choice)], [menu], force=force)
+    found = load_menu(menu)
     plan = planner.choose(
-        load_menu(menu),
-        budget,
+        found,
+        _budgets(budget, found.units),
         pins=pinned("pin", pin),
         forbid=forbidden(forbid),
         groups=[names.split(",") for names in group or ()],
@@ -74,6 +78,12 @@ def choose(
     save_choice(plan, out)
     show(choice_document(plan).text(), choice_table(plan), as_json, quiet)
     tell(f"{_summary(plan)}\nwritten to {out}", quiet or as_json)
+
+
+def _budgets(texts: Sequence[str], units: Sequence[str]) -> list[float]:
+    """The numbers: of a budget in bytes a size such as 90MB, of any other a count such as 2M."""
+    kinds = [size if unit == "bytes" else count for unit in units] + [count] * len(texts)  # more texts: refused later
+    return [read("budget", text, kind) for text, kind in zip(texts, kinds, strict=False)]
 
 
 def pinned(name: str, texts: Sequence[str] | None) -> dict[str, str]:

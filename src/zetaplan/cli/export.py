@@ -30,7 +30,7 @@ def export(
 
     out = Path(options.out or format_of(options.to).FILE)
     require_apart([out], [plan, model])
-    settings = exported(any_plan(plan), to=options.to, model=model)
+    settings = exported(any_plan(plan), to=options.to, model=model, **options.lora)
     claim([Output(out, _own(options.to, settings.data))], [plan, model], force=force)
     file = settings.save(out)
     show({"to": options.to, "file": str(file), "usage": settings.usage}, None, as_json, quiet)

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
+from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
+from zetaplan._quantities import count, share
 from zetaplan._records import Record, checked
 from zetaplan.errors import SpecError
 
@@ -91,7 +93,7 @@ def _parameters(record: type[Record]) -> Iterator[inspect.Parameter]:
 
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
-    kind, default = _simple(field.annotation), field.get_default(call_default_factory=True)
+    kind, default = _simple(field), field.get_default(call_default_factory=True)
     if isinstance(default, tuple) or get_origin(kind) is list:
         default = list(default) if default else None
     names = ALIASES.get(name, ("--" + name.replace("_", "-"),))
@@ -107,15 +109,26 @@ def _repeated(name: str, metavar: str, words: str) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
 
 
-def _simple(annotation: Any) -> Any:
-    """The type of a field as a command-line option: str or the first type of a union, a list for a tuple."""
-    if get_origin(annotation) is tuple:
-        return list[get_args(annotation)[0]]  # type: ignore[misc]
-    if get_origin(annotation) not in (Union, types.UnionType):
-        return annotation
-    parts = get_args(annotation)
-    plain = str if str in parts else next(part for part in parts if part is not type(None))
+def _simple(field: FieldInfo) -> Any:
+    """The type of a field as a command-line option: str for quantities, else the first type of a union.
+
+    A tuple is a list.
+    """
+    parts, written = _parts(field.annotation), any(isinstance(one, BeforeValidator) for one in field.metadata)
+    first = next(part for part in parts if part is not type(None))
+    if get_origin(first) is tuple:
+        return list[_plain(get_args(first)[0])]  # type: ignore[misc]
+    plain = str if written or str in parts else _plain(first)
     return plain | None if type(None) in parts else plain
+
+
+def _parts(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+
+
+def _plain(annotation: Any) -> Any:
+    """The type itself; str for a quantity such as 50% or 2M, which the record reads."""
+    return str if get_origin(annotation) is Annotated else annotation
 
 
 def _values(record: type[Record], given: dict[str, Any]) -> dict[str, Any]:
@@ -123,7 +136,7 @@ def _values(record: type[Record], given: dict[str, Any]) -> dict[str, Any]:
     values = {name: value for name, value in given.items() if name in record.model_fields and value is not None}
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     for name, (option, _) in BY_NAME.items():
-        if named := _by_name(option, given.get(option)):
+        if named := _by_name(option, given.get(option), share if "sparsity" in record.model_fields else count):
             every = {"*": values[name]} if name in values else {}
             values[name] = {**every, **named}
     if given.get("group"):
@@ -131,9 +144,9 @@ def _values(record: type[Record], given: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _by_name(option: str, texts: list[str] | None) -> dict[str, float]:
+def _by_name(option: str, texts: list[str] | None, read: Callable[[str], Any]) -> dict[str, float]:
     pairs = [text.rpartition("=") for text in texts or ()]
     try:
-        return {name: float(value) for name, _, value in pairs}
+        return {name: float(read(value)) for name, _, value in pairs}
     except ValueError:
         raise SpecError(f"--{option}: expected NAME=VALUE with a number, got {', '.join(texts or ())}") from None

@@ -14,6 +14,7 @@ from zetaplan._plural import counted
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from zetaplan.menus.plan import ChoicePlan
     from zetaplan.plans.plan import Plan
 
 
@@ -56,3 +57,34 @@ def deliver(plan: Plan, out: Path, as_json: bool, quiet: bool) -> None:
     save_plan(plan, out)
     show(plan_document(plan).text(), plan_table(plan), as_json, quiet)
     tell(f"{summary(plan)}\nwritten to {out}", quiet or as_json)
+
+
+def formats_summary(plan: ChoicePlan) -> str:
+    """Loss, proof, bytes and the two averages, and what every format takes."""
+    from zetaplan.bits.sizes import sizes_of
+    from zetaplan.menus.bits import bits_facts
+
+    sizes, facts = sizes_of(plan), bits_facts(plan.menu)
+    proved = "proved optimal for this menu" if plan.optimal else f"within {at_most(plan.gap)} of the best possible"
+    blocks = counted(len(plan.menu.names), "block")
+    lines = [
+        f"plan for {facts.runtime}: {blocks}, promised divergence {plan.loss:.4g} {plan.menu.loss_unit}, {proved}",
+        f"tensors: {sizes.tensors:,} bytes; bits per weight: {sizes.bits_quantised:.4g} of the quantised weights, "
+        f"{sizes.bits_all:.4g} of all",
+    ]
+    pairs = sizes.formats.items()
+    lines += [f"{label}: {counted(share.weights, 'weight')} in {share.bytes:,} bytes" for label, share in pairs]
+    return "\n".join([*lines, f"note: {_checked(plan)}"])
+
+
+def _checked(plan: ChoicePlan) -> str:
+    """Whether the sum of the losses was compared with a measurement of whole models."""
+    from zetaplan.menus.bits import bits_facts
+
+    measured = bits_facts(plan.menu).measured
+    match measured and measured.validated:
+        case True:
+            return "sums of these losses agreed with measurements of whole models, to a factor of 2"
+        case False:
+            return "sums of these losses did not agree with measurements of whole models; measure the plan"
+    return "sums of these losses were not compared with a measurement; `zetaplan measure --check` does that"

@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zetaplan._digits import at_most
-from zetaplan._outputs import Output, begins, claim
-from zetaplan._plural import counted
+from zetaplan._outputs import Output, claim, of_choice
 from zetaplan.cli.choose import Forbid, MenuPath, Pins, forbidden, pinned
 from zetaplan.cli.options import Force, Json, PlanOut, Quiet
-from zetaplan.cli.output import show, tell
+from zetaplan.cli.output import formats_summary, show, tell
 from zetaplan.jobs.options import QuantizeOptions
 
 if TYPE_CHECKING:
-    from zetaplan.menus.plan import ChoicePlan
+    pass
 
 Floors = Annotated[
     list[str] | None,
@@ -39,11 +37,11 @@ def quantize(
 
     `head` and `embedding` name the blocks that hold them, for --pin, --forbid and --floor.
     """
+    from zetaplan.bits import quantize as planner
     from zetaplan.documents.choices import choice_document, load_menu, save_choice
-    from zetaplan.menus import quantize as planner
     from zetaplan.reports.tables import choice_table
 
-    claim([Output(out, begins(rb'\{\s*"schema": "zetaplan\.plan/2"'))], [menu], force=force)
+    claim([Output(out, of_choice)], [menu], force=force)
     plan = planner.quantize(
         load_menu(menu),
         bits_per_weight=options.bits_per_weight,
@@ -59,41 +57,10 @@ def quantize(
     )
     save_choice(plan, out)
     show(choice_document(plan).text(), choice_table(plan), as_json, quiet)
-    tell(f"{_summary(plan)}\nwritten: {out}", quiet or as_json)
+    tell(f"{formats_summary(plan)}\nwritten: {out}", quiet or as_json)
 
 
 def _bytes(argument: str, text: str | None) -> float | None:
     from zetaplan.scoring.backward.footprint import as_bytes
 
     return as_bytes(text, argument)
-
-
-def _summary(plan: ChoicePlan) -> str:
-    """Loss, proof, bytes and the two averages, and what every format takes."""
-    from zetaplan.menus.bits import bits_facts
-    from zetaplan.menus.sizes import sizes_of
-
-    sizes, facts = sizes_of(plan), bits_facts(plan.menu)
-    proved = "proved optimal for this menu" if plan.optimal else f"within {at_most(plan.gap)} of the best possible"
-    blocks = counted(len(plan.menu.names), "block")
-    lines = [
-        f"plan for {facts.runtime}: {blocks}, promised divergence {plan.loss:.4g} {plan.menu.loss_unit}, {proved}",
-        f"tensors: {sizes.tensors:,} bytes; bits per weight: {sizes.bits_quantised:.4g} of the quantised weights, "
-        f"{sizes.bits_all:.4g} of all",
-    ]
-    pairs = sizes.formats.items()
-    lines += [f"{label}: {counted(share.weights, 'weight')} in {share.bytes:,} bytes" for label, share in pairs]
-    return "\n".join([*lines, f"note: {_checked(plan)}"])
-
-
-def _checked(plan: ChoicePlan) -> str:
-    """Whether the sum of the losses was compared with a measurement of whole models."""
-    from zetaplan.menus.bits import bits_facts
-
-    measured = bits_facts(plan.menu).measured
-    match measured and measured.validated:
-        case True:
-            return "sums of these losses agreed with measurements of whole models, to a factor of 2"
-        case False:
-            return "sums of these losses did not agree with measurements of whole models; measure the plan"
-    return "sums of these losses were not compared with a measurement; `zetaplan measure --check` does that"

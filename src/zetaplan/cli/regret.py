@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zetaplan._digits import percent
 from zetaplan._plural import counted
+from zetaplan._quantities import read, share
 from zetaplan.errors import CertificateError, SpecError
 
 if TYPE_CHECKING:
@@ -26,13 +28,16 @@ def regret(
         Path | None, typer.Option(help="Other scores of the same blocks, for the exact regret on them.")
     ] = None,
     drift: Annotated[
-        float | None, typer.Option(help="Instead: largest relative change of every gain, for a bound on the regret.")
+        str | None,
+        typer.Option(metavar="SHARE", help="Instead: largest relative change of every gain, such as 10%, for a bound."),
     ] = None,
     confidence: Annotated[
-        float | None, typer.Option(help="Instead: confidence of the sampling intervals of the plan's scores (0.95).")
+        str | None,
+        typer.Option(metavar="SHARE", help="Instead: confidence of the intervals of the plan's scores (95%)."),
     ] = None,
     tolerance: Annotated[
-        float | None, typer.Option(help="Exit 1 if the regret exceeds this share of the best objective.")
+        str | None,
+        typer.Option(metavar="SHARE", help="Exit 1 if the regret exceeds this share of the best objective."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print only JSON on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
@@ -40,18 +45,23 @@ def regret(
     """Compute the regret of a plan against the best plan for other scores, and the contribution of every layer."""
     from zetaplan.documents.verify import load_plan
 
-    if tolerance is not None and not 0.0 <= tolerance < math.inf:
-        raise SpecError(f"tolerance = {tolerance}: expected a share of the best objective, at least 0, such as 0.01")
-    cost = _cost(load_plan(plan), scores, drift, confidence)
+    accepted = _share("tolerance", tolerance)
+    if accepted is not None and not 0.0 <= accepted < math.inf:
+        raise SpecError(f"tolerance = {tolerance}: expected a share of the best objective, at least 0, such as 1%")
+    cost = _cost(load_plan(plan), scores, _share("drift", drift), _share("confidence", confidence))
     if as_json:
         typer.echo(json.dumps({"plan": str(plan), **_facts(cost)}, indent=2))
     elif not quiet:
         from rich.console import Console
 
-        Console().print(_table(cost))
         typer.echo(str(cost))
-    if tolerance is not None and not cost.share <= tolerance:
-        raise CertificateError(f"{plan}: {cost}; the tolerance is {tolerance:.3g} of it")
+        Console().print(_table(cost))
+    if accepted is not None and not cost.share <= accepted:
+        raise CertificateError(f"{plan}: {cost}; the tolerance is {percent(accepted)} of it")
+
+
+def _share(argument: str, text: str | None) -> float | None:
+    return None if text is None else read(argument, text, share)
 
 
 def _cost(plan: Plan, scores: Path | None, drift: float | None, confidence: float | None) -> Cost:
@@ -98,14 +108,12 @@ def _facts(cost: Cost) -> dict[str, object]:
 
 def _table(cost: Cost) -> Table:
     """Contribution of every layer, the largest first."""
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("layer", overflow="fold")
-    for heading in ("of the best objective", "of the regret"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    rows = sorted(zip(cost.layers.tolist(), cost.shares.tolist(), cost.names, strict=True), key=lambda row: -row[0])
-    for lost, share, name in rows:
-        table.add_row(Text(name), f"{lost:.4%}", f"{share:.1%}")
+    from zetaplan.reports.tables import layer_table, short_names
+
+    table = layer_table("layer", "of the best objective", "of the regret", names=cost.names)
+    columns = (cost.layers.tolist(), cost.shares.tolist(), short_names(cost.names))
+    for lost, part, name in sorted(zip(*columns, strict=True), key=lambda row: -row[0]):
+        table.add_row(Text(name), percent(lost), percent(part))
     return table

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zetaplan._digits import percent_at_most
 from zetaplan._outputs import Output, claim, of_schema
 from zetaplan._plural import counted
 from zetaplan.cli.options import Force, Json, Model, Quiet
@@ -52,4 +53,5 @@ def _sketch_note(scores: Scores) -> str | None:
     if not sketch:
         return None
     worst = max(sketch["relative_error"])
-    return f"sketches of rank {sketch['rank']} give the gains a relative error of at most {worst:.1%} (one sigma)"
+    error = f"a relative error of at most {percent_at_most(worst)} (one sigma)"
+    return f"sketches of rank {sketch['rank']} give the gains {error}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from zetaplan._outputs import Output, begins, claim, made_by, of_schema
+from zetaplan._quantities import count, read, share
 from zetaplan.cli.options import Force, Json, Quiet, ScoresPath
 from zetaplan.cli.output import show, tell
 
@@ -16,12 +18,12 @@ OWN = {".csv": begins(b"limit,uniform,objective,objective_uniform,multiplier,"),
 
 def sweep(
     scores: ScoresPath,
-    low: Annotated[float, typer.Option("--from", help="First limit, as a uniform rank or share removed.")],
-    high: Annotated[float, typer.Option("--to", help="Last limit, as a uniform rank or share removed.")],
+    low: Annotated[str, typer.Option("--from", metavar="AMOUNT", help="First limit, a uniform rank or share removed.")],
+    high: Annotated[str, typer.Option("--to", metavar="AMOUNT", help="Last limit, a uniform rank or share removed.")],
     kind: Annotated[str, typer.Option("--kind", "--program", help="Kind of plan; see `zetaplan list kinds`.")] = "rank",
     points: Annotated[int, typer.Option(help="Number of plans.")] = 60,
-    lower: Annotated[float, typer.Option(help="Smallest amount of every layer.")] = 0.0,
-    upper: Annotated[float | None, typer.Option(help="Largest amount of every layer.")] = None,
+    lower: Annotated[str, typer.Option(metavar="AMOUNT", help="Smallest amount of every layer.")] = "0",
+    upper: Annotated[str | None, typer.Option(metavar="AMOUNT", help="Largest amount of every layer.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Output file, of type .html, .svg, .csv or .json.")] = Path(
         "sweep.html"
     ),
@@ -37,8 +39,11 @@ def sweep(
 
     claim([Output(out, OWN.get(out.suffix, made_by("zetaplan sweep")))], [scores], force=force)
     chosen = kind_of(kind) if kind in kind_names() else kind_for(kind)
-    middle: dict[str, Any] = {chosen.options.default.kind: (low + high) / 2, "lower": lower, "upper": upper}
-    found = tradeoff(plan(load_scores(scores), kind=chosen.name, **middle), low, high, points)
+    amount = partial(read, kind=share if chosen.whole.shares else count)
+    first, last = amount("from", low), amount("to", high)
+    middle: dict[str, Any] = {chosen.options.default.kind: (first + last) / 2, "lower": amount("lower", lower)}
+    middle["upper"] = None if upper is None else amount("upper", upper)
+    found = tradeoff(plan(load_scores(scores), kind=chosen.name, **middle), first, last, points)
     file = found.save(out)
     limits = found.limits.tolist()
     show({"file": str(file), "limits": limits, "objectives": found.objectives.tolist()}, None, as_json, quiet)

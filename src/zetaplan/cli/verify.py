@@ -23,10 +23,11 @@ def verify(plan: PlanPath, as_json: Json = False, quiet: Quiet = False) -> None:
 
     verdict, proved = _checked(plan)
     facts = {"plan": str(plan), "valid": verdict.valid, "checks": [asdict(found) for found in verdict.checks]}
+    refused = f"{plan} is refused: {', '.join(failure.name for failure in verdict.failures)}"
+    tell(f"{plan} is valid: no number was changed; {proved}" if verdict.valid else refused, quiet or as_json)
     show(facts, verdict_table(verdict), as_json, quiet)
     if not verdict.valid:
-        raise CertificateError(f"{plan} is refused: {', '.join(failure.name for failure in verdict.failures)}")
-    tell(f"{plan} is valid: no number was changed; {proved}", quiet or as_json)
+        raise CertificateError(refused)
 
 
 def _checked(path: Path) -> tuple[Verdict, str]:

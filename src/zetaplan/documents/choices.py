@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from zetaplan._digits import at_most
 from zetaplan._files import path_of, text_of
 from zetaplan._records import checked
 from zetaplan.documents.io import load, save
+from zetaplan.documents.rounds import check_rounds
 from zetaplan.documents.schemas.choice import ChoiceFile, TakenData
 from zetaplan.documents.schemas.menu import BlockData, BudgetData, MenuFile, OptionData
 from zetaplan.documents.verify import Check, Verdict, check_certificate
@@ -21,9 +21,9 @@ from zetaplan.errors import CertificateError, SpecError, ZetaplanError, require
 from zetaplan.menus import readers
 from zetaplan.menus.menu import Column, Menu
 from zetaplan.menus.plan import ChoicePlan
-from zetaplan.menus.quantize import budget_of
 from zetaplan.spec.menus.answer import ChoiceSolution, ChoiceStatus
 from zetaplan.spec.menus.choice import Choice
+from zetaplan.spec.values import FrozenMap
 from zetaplan.verification.menus.proof import statement
 
 KNOWN = ("low", "high", "standard_error")
@@ -186,7 +186,7 @@ def choice_value(document: ChoiceFile) -> ChoicePlan:
         solution=_solution(document, document.request.of(menu), places),
         proof=document.proof,
         created=document.created,
-        versions=MappingProxyType(document.versions),
+        versions=FrozenMap(document.versions),
     )
 
 
@@ -245,10 +245,13 @@ def _links(document: ChoiceFile, plan: ChoicePlan) -> Iterator[Check]:
     same = document.gap == proof.gap and document.status == ("optimal" if proof.gap == 0.0 else "gap")
     detail = "the choice is optimal" if proof.gap == 0.0 else f"the choice is within {at_most(proof.gap)} of the best"
     if document.request.limit is not None:
+        from zetaplan.bits.quantize import budget_of  # loads torch
+
         budget = budget_of(plan.menu, document.request.limit)
         same_budget = document.request.budgets == (budget,)
         yield Check("budget", same_budget, f"the limit leaves {budget:,.0f} bytes for the blocks of the menu")
     yield Check("gap", same, f"status and gap are those of the proof: {detail}")
+    yield from check_rounds(plan)
 
 
 def _proof(stated: dict[str, object]) -> Check:

@@ -200,7 +200,7 @@ def plan_value(document: PlanFile) -> Plan:
     """The plan with the numbers of the document and a newly computed certificate, which may be invalid."""
     request = document.request
     kind = kind_of(document.kind) if document.kind else kind_for(document.instance.program, request.expert_rank)
-    instance = instance_value(document.instance)
+    instance = instance_value(document.instance, document.names)
     solution = solution_value(document.solution, instance)
     return Plan(
         kind=kind,
@@ -224,7 +224,7 @@ def regret_value(data: RegretData, names: tuple[str, ...]) -> Cost:
     return Cost(names, share, np.array(data.layers), data.assumption, data.source, data.amount)
 
 
-def instance_value(data: InstanceData) -> Instance:
+def instance_value(data: InstanceData, names: tuple[str, ...]) -> Instance:
     """The instance with exactly the doubles of the document. Raises SpecError if they do not describe a program."""
     return rebuild(
         named(data.program),
@@ -235,6 +235,7 @@ def instance_value(data: InstanceData) -> Instance:
         data.lower,
         [math.inf if cap is None else cap for cap in data.upper],
         data.parameters,
+        names,
     )
 
 

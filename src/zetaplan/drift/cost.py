@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from zetaplan._digits import percent_at_most
+from zetaplan._display import Columns, Display
 from zetaplan.drift.intervals import Intervals, Source, enclosure_intervals, expected_intervals, measured_intervals
 from zetaplan.errors import CertificateError
 from zetaplan.scoring.gain import Gain
@@ -24,8 +25,8 @@ FEW = 3  # number of layers named in a sentence
 ROUNDING = 1e-9  # shares below this are rounding error
 
 
-@dataclass(frozen=True, eq=False)
-class Cost:
+@dataclass(frozen=True, eq=False, repr=False)
+class Cost(Display):
     """Regret of a plan as a share of the best objective: exact on known scores, an upper bound over intervals.
 
     share : >= 0, infinite if no bound is proved. layers : (K,) contribution of each layer to the share, >= 0.
@@ -58,6 +59,12 @@ class Cost:
         if self.share < ROUNDING:
             return f"If {self.meaning}, the plan loses nothing"
         return f"If {self.meaning}, the plan {loses} {percent_at_most(self.share)} of the best objective{self._most}"
+
+    def _headline(self) -> str:
+        return str(self)
+
+    def _columns(self) -> Columns:
+        return {"layer": self.names, "share": self.layers.tolist(), "share of the regret": self.shares.tolist()}
 
     @property
     def _most(self) -> str:

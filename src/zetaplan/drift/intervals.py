@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from zetaplan._digits import percent
 from zetaplan.errors import SpecError
 from zetaplan.scoring.gain import Gain
 from zetaplan.scoring.scores import Scores
@@ -105,8 +106,3 @@ def _student(confidence: float, freedom: int, layers: int) -> float:
 
 def _gains(values: Array) -> Array:
     return np.maximum(values, 0.0)
-
-
-def percent(share: float) -> str:
-    """A share as a percentage of three digits."""
-    return f"{100 * share:.3g}%" if share < 10.0 else f"{100 * share:,.0f}%"

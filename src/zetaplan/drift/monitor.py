@@ -15,6 +15,7 @@ import math
 from dataclasses import dataclass, replace
 
 from zetaplan._digits import at_most
+from zetaplan._display import Columns, Display
 from zetaplan._plural import counted
 from zetaplan.errors import SpecError, require, shown
 from zetaplan.plans.plan import Plan
@@ -25,8 +26,8 @@ from zetaplan.spec.solution import Solution
 from zetaplan.verification.certificate import certify
 
 
-@dataclass(frozen=True, eq=False)
-class Reading:
+@dataclass(frozen=True, eq=False, repr=False)
+class Reading(Display):
     """The regret of the plan in use on new scores, and the solution to use next.
 
     regret : upper bound on the regret on these scores, unit of the objective; exact up to rounding if `solved`.
@@ -57,8 +58,15 @@ class Reading:
         verdict = "the plan is kept" if self.within else "the plan is replaced by the optimum for these scores"
         return f"regret {strength} {at_most(self.regret, 3)}, {self.tolerated:.3g} is tolerated: {verdict}"
 
+    def _headline(self) -> str:
+        return str(self)
 
-class Monitor:
+    def _columns(self) -> Columns:
+        instance = self.solution.instance
+        return {**self.solution._columns(), **instance.by_term("moved", self.moved)}
+
+
+class Monitor(Display):
     """Monitor of a plan while the scores change.
 
     solution : the plan to use. tolerated : the allowed regret.
@@ -102,6 +110,14 @@ class Monitor:
                 self.solution = optimum
         solution = replace(self.solution, instance=instance)
         return Reading(regret, self.tolerated, solved, solution, solution.x - used)
+
+    def _headline(self) -> str:
+        kept = "the plan" if self.solution is self.plan.solution else "a later optimum"
+        layers = counted(len(self.plan.names), "layer")
+        return f"{kept} of {layers} is in use, a regret of {self.tolerated:.3g} is tolerated"
+
+    def _columns(self) -> Columns:
+        return self.solution._columns()
 
     def _gain(self, scores: Scores | Arrayish) -> Arrayish:
         if not isinstance(scores, Scores):

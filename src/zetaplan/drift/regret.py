@@ -8,7 +8,8 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from zetaplan._digits import at_most
+from zetaplan._digits import at_most, percent
+from zetaplan._display import Columns, Display
 from zetaplan.errors import CertificateError, SpecError, require, shown
 from zetaplan.solvers import solve
 from zetaplan.solvers.menus.robust import RobustChoice, robust_choice
@@ -25,8 +26,8 @@ from zetaplan.verification.regret.dual_ends import dual_ends
 from zetaplan.verification.regret.quotient import mixed
 
 
-@dataclass(frozen=True, eq=False)
-class Regret:
+@dataclass(frozen=True, eq=False, repr=False)
+class Regret(Display):
     """Regret of a plan on known scores.
 
     value : F_T(x) - min F_T >= 0. share : value / |min F_T|.
@@ -45,11 +46,18 @@ class Regret:
     certificate: Certificate
 
     def __str__(self) -> str:
-        return f"regret is {self.value:.4g}, {self.share:.2%} of the best objective on these scores"
+        return f"regret is {self.value:.4g}, {percent(self.share)} of the best objective on these scores"
+
+    def _headline(self) -> str:
+        return str(self)
+
+    def _columns(self) -> Columns:
+        instance = self.best.instance
+        return {"layer": instance.layer_names, **instance.by_term("best x", self.best.x)}
 
 
-@dataclass(frozen=True, eq=False)
-class Robust:
+@dataclass(frozen=True, eq=False, repr=False)
+class Robust(Display):
     """A plan for the worst case over a box, and its regret on the nominal scores.
 
     solution : the plan. worst : its proved worst-case regret (None if it minimises the worst objective).
@@ -71,12 +79,18 @@ class Robust:
     gap: float
 
     def __str__(self) -> str:
-        share = f"{self.cost.share:.2%} of the best objective"
+        share = f"{percent(self.cost.share)} of the best objective"
         paid = f"its regret on the nominal scores is {self.cost.value:.4g} ({share})"
         if self.worst is None or self.before is None:
             return f"the plan minimises the worst objective; {paid}"
         worst = f"at most {at_most(self.worst.value, 4)} instead of {self.before.value:.4g}"
         return f"in the worst case the plan loses {worst}; {paid}"
+
+    def _headline(self) -> str:
+        return str(self)
+
+    def _columns(self) -> Columns:
+        return self.solution._columns()
 
 
 def regret(instance: Instance, solution: Solution, target_quality: Arrayish) -> Regret:

@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from zetaplan import _found
+from zetaplan._display import Columns, Display
 from zetaplan._files import contents, write
+from zetaplan._records import checked
+from zetaplan._signature import takes
 from zetaplan.documents.choices import load_choice
 from zetaplan.documents.io import schema_of
 from zetaplan.documents.verify import load_plan
 from zetaplan.errors import CertificateError, SpecError, shown
 from zetaplan.exports import formats
-from zetaplan.exports.job import Format, Group, Job, job_of
+from zetaplan.exports.job import Format, Group, Job, UnitJob, job_of
 from zetaplan.exports.labels import format_job
 from zetaplan.exports.targets import Outline, Problem, Value, check, outline
 from zetaplan.menus.plan import ChoicePlan
+from zetaplan.models.lora_settings import LoraSettings
 from zetaplan.plans.kinds import kind_names, kind_of
 from zetaplan.plans.plan import Plan
 
@@ -34,8 +38,8 @@ if TYPE_CHECKING:
 PLAN_SCHEMA = b'"zetaplan.plan/'
 
 
-@dataclass(frozen=True)
-class Export:
+@dataclass(frozen=True, repr=False)
+class Export(Display):
     """A plan as a tool's settings. file : the file name that the tool expects. usage : how to pass the file to it.
 
     Examples:
@@ -58,17 +62,27 @@ class Export:
         """Write the settings to the file, atomically."""
         return write(path, self.data)
 
+    def _headline(self) -> str:
+        return f"settings for {self.to}, {len(self.data):,} bytes for {self.file}; {self.usage}"
 
-def export(plan: Plan | ChoicePlan, *, to: str, model: str | nn.Module | None = None) -> Export:
+    def _columns(self) -> Columns:
+        lines = self.data.decode(errors="replace").splitlines()
+        return {"line": range(1, len(lines) + 1), "text": lines}
+
+
+@takes(LoraSettings)
+def export(plan: Plan | ChoicePlan, *, to: str, model: str | nn.Module | None = None, **lora: Any) -> Export:
     """The plan as the settings of a tool.
 
     to : "peft", "axolotl", "mola" for ranks; "llm-compressor", "alphapruning", "torch-prune" for sparsity;
     "llama-quantize", "gptqmodel", "compressed-tensors", "llm-compressor", "torchao", "auto-round", "mlx", "modelopt"
     for formats; "json", "csv" for all. model : the model, or a name that `zetaplan score` accepts (its config is
     enough); json and csv do not need it.
+    lora_alpha : above 0, the LoRA alpha of every linear, for "peft" and "axolotl"; 2 times its rank if not given.
+    lora_dropout : in [0, 1). rslora : scale by alpha over the root of the rank, which needs lora_alpha.
 
-    Raises SpecError if the format does not accept this plan, and CertificateError, naming the entry, if the plan does
-    not fit the model or an entry would have another effect than planned.
+    Raises SpecError if the format does not accept this plan or these settings, and CertificateError, naming the entry,
+    if the plan does not fit the model or an entry would have another effect than planned.
 
     Examples:
         >>> settings = zp.export(zp.allocate(scores, mean_rank=4), to="peft", model=model)
@@ -86,8 +100,13 @@ def export(plan: Plan | ChoicePlan, *, to: str, model: str | nn.Module | None = 
         raise SpecError(f"to = {to!r}: takes plans of {taken}, this plan counts {counts}{_remedy(form.COUNTS)}")
     if model is None and form.MODEL:
         raise SpecError(f"to = {to!r}: the format needs the modules of a model; give model (--model)")
+    settings = checked(LoraSettings, **lora)
+    if settings.given and "ranks" not in (form.COUNTS or ()):
+        raise SpecError(f"{settings.given[0]}: {to!r} has no settings of LoRA; 'peft' and 'axolotl' have")
     known = None if model is None else outline(model)
     job = job_for(plan, known)
+    if isinstance(job, UnitJob):
+        job = replace(job, lora=settings)
     data = form.write(job)
     if known:
         refuse(problems(form.read(data, known) or (), form.settings(job)), to)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from zetaplan.documents.convert import plan_document
 from zetaplan.errors import CertificateError, SpecError
 from zetaplan.exports.targets import EXPERTS, Entry, Module, Outline, Problem, Value, linears
+from zetaplan.models.lora_settings import DEFAULT, LoraSettings
 from zetaplan.plans.bounds import TIE
 from zetaplan.plans.divide import divide
 
@@ -57,6 +58,7 @@ class UnitJob(Job):
     plan: Plan
     units: Mapping[str, int]
     experts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    lora: LoraSettings = DEFAULT
 
     @property
     def removes(self) -> bool:
@@ -131,10 +133,10 @@ def job_of(plan: Plan, model: Outline | None) -> UnitJob:
     """
     if model is None:
         return UnitJob(None, plan, dict(zip(plan.names, plan.rounded.units.tolist(), strict=True)))
-    found: dict[str, dict[int, int]] = {}
+    found, known = dict[str, dict[int, int]](), _by_name(model)
     rows = zip(plan.names, plan.rounded.units.tolist(), plan.instance.resource.tolist(), strict=True)
     for name, amount, resource in rows:
-        members = _members(name, model, needed=amount > 0)
+        members = _members(name, known, needed=amount > 0)
         if amount:
             _check_size(plan, name, members, resource)
         sizes = [module.inputs * module.outputs for module, _ in members]
@@ -168,14 +170,26 @@ def by_block(job: UnitJob) -> dict[str, int]:
     return {block: units[block] for block in order}
 
 
-def _members(name: str, model: Outline, needed: bool) -> list[tuple[Module, int]]:
-    """The matrices of a block of a plan: each linear, and each expert by its number in the tensor.
+Members = list[tuple[Module, int]]  # linears, and experts by their number in the tensor
+
+
+def _by_name(model: Outline) -> dict[str, Members]:
+    """The matrices by the names of the blocks that they belong to."""
+    found: dict[str, Members] = {}
+    for pair in (pair for module in model.planned for pair in matrices(module)):
+        for name in block_names(*pair):
+            found.setdefault(name, []).append(pair)
+    return found
+
+
+def _members(name: str, known: Mapping[str, Members], needed: bool) -> Members:
+    """The matrices of a block of a plan.
 
     needed : whether the plan takes anything from the block, so that each of its names must be known.
     """
-    members = []
+    members: Members = []
     for part in name.split(TIE):
-        found = [pair for module in model.planned for pair in matrices(module) if part in block_names(*pair)]
+        found = known.get(part, [])
         if not found and needed:
             raise CertificateError(f"{part}: would be ignored: the model has no decoder layer or linear of this name")
         members += found

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from zetaplan._quantities import Share
 from zetaplan._records import Record
+from zetaplan.models.lora_settings import LoraSettings
 
 Place = Callable[[str], str]  # the path of a file or a model that an option names
 
@@ -82,7 +84,9 @@ class CalibrateOptions(Record):
     )
     sequences: int = Field(8, description="Number of sequences of the text.")
     length: int = Field(128, description="Tokens per sequence.")
-    level: tuple[float, ...] = Field((0.5, 0.7), min_length=1, description="Sparsity of a pruned layer; repeatable.")
+    level: tuple[Share, ...] = Field((0.5, 0.7), min_length=1, description="Sparsity of a pruned layer; repeatable.")
+    sparsity: Share = Field(0.5, description="With --scores, share of the weights that every whole plan removes.")
+    upper: Share = Field(0.8, description="With --scores, largest share that any block loses.")
     device: str = Field("cpu", description=DEVICE)
     dtype: str | None = Field(None, description=DTYPE)
 
@@ -130,11 +134,51 @@ class QuantizeOptions(Record):
     model_config = ConfigDict(allow_inf_nan=True)
 
 
-class ExportOptions(Record):
+class ExportOptions(LoraSettings):
     """Options of one export."""
 
     to: str = Field("json", description="Format or tool; see `zetaplan list formats`.")
     out: str | None = Field(None, description="Output file; the name that the tool expects if not given.")
+
+    @property
+    def lora(self) -> dict[str, Any]:
+        """The settings of LoRA by name."""
+        return {name: getattr(self, name) for name in LoraSettings.model_fields}
+
+
+class RefineOptions(Record):
+    """Options of refining a plan by measurements."""
+
+    method: str = Field(
+        "wanda",
+        description="wanda, sparsegpt or magnitude (sparsity); rtn, gptq or gguf (formats); drop (layers left out).",
+    )
+    budget: str = Field(
+        "0.5",
+        description="Share of the weights to remove; stored bits per weight, or a format; number of layers to drop.",
+    )
+    evaluations: int = Field(120, description="Largest number of evaluations of a plan on a text.")
+    blocks: Literal["layers", "modules"] = Field(
+        "layers", description="Blocks that get an option: decoder layers, or single linear modules."
+    )
+    step: str = Field("0.05", description="Difference of neighbouring levels of sparsity.")
+    option: tuple[str, ...] = Field((), description="Format to choose from; repeatable.")
+    data: tuple[str, ...] = Field(("pydoc",), min_length=1, description=TEXTS)
+    held_out: tuple[str, ...] = Field(
+        (), description="Text of the comparison with uniform; other sequences of the data if not given. Repeatable."
+    )
+    field: str | None = Field(
+        None, description="Field of a record that holds its text; text, ctx or sentence1 if not given."
+    )
+    length: int = Field(128, description="Tokens per sequence.")
+    calibration: int = Field(32, description="Sequences for the input statistics of the method.")
+    sequences: int = Field(8, description="Sequences that measure the moves of a round.")
+    portions: int = Field(4, description="Rounds that use different sequences.")
+    accept: int = Field(32, description="Sequences that decide whether a choice is accepted.")
+    compare: int = Field(64, description="Held-out sequences for the comparison with uniform.")
+    cache: bool = Field(True, description="Keep weights and evaluations so that a killed run can continue.")
+    device: str = Field("cpu", description=DEVICE)
+    dtype: str | None = Field(None, description=DTYPE)
 
 
 class EvaluateOptions(Record):

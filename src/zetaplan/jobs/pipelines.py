@@ -10,11 +10,20 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from zetaplan._files import reason
 from zetaplan.errors import CertificateError, ScoringError, SpecError
-from zetaplan.jobs.options import ApplyOptions, CalibrateOptions, EvaluateOptions, MeasureOptions, Place, ScoreOptions
+from zetaplan.jobs.options import (
+    ApplyOptions,
+    CalibrateOptions,
+    EvaluateOptions,
+    MeasureOptions,
+    Place,
+    RefineOptions,
+    ScoreOptions,
+)
 
 if TYPE_CHECKING:
     from zetaplan.documents.verify import Verdict
     from zetaplan.menus.menu import Menu
+    from zetaplan.menus.plan import ChoicePlan
     from zetaplan.models.calibrate import LossCurves
     from zetaplan.plans.plan import Plan
     from zetaplan.scoring import LoadedModel, Scores, Sequences
@@ -92,26 +101,43 @@ def score(model: str, options: ScoreOptions, *, progress: bool, seen: Place = _a
 
 @_hushed
 def apply(
-    model: str, plan: Plan, options: ApplyOptions, out: Path, *, progress: bool, seen: Place = _as_given
+    model: str, plan: Plan | ChoicePlan, options: ApplyOptions, out: Path, *, progress: bool, seen: Place = _as_given
 ) -> dict[str, Any]:
     """Prune the model by the plan and save it to a new folder. Returns the record that is saved in the folder."""
+    from zetaplan.jobs.refining import applied_choice, require_sparsity
+    from zetaplan.menus.plan import ChoicePlan
     from zetaplan.models.apply import apply_pruning
     from zetaplan.models.pruned_folder import record, require_new, save_pruned
     from zetaplan.models.pruners import find_pruner
 
     calibrated = find_pruner(options.method).calibrated
     require_new(out)
-    if plan.kind.counts != "weights":
-        raise SpecError(f"plan: the plan is in {plan.unit}, not sparsity; make one with `zetaplan prune`")
+    require_sparsity(plan, options)
     if calibrated:
         _require_texts("data", options.data, seen)
         _require_sizes(options.sequences, options.length)
     loaded = _loaded(model, options, progress, seen)
     text = _text(loaded, options.data, options, seen) if calibrated else None
-    applied = apply_pruning(loaded, plan, options.method, text, structure=options.structure, progress=progress)
-    facts = record(applied, plan, loaded, text)
+    if isinstance(plan, ChoicePlan):
+        applied, facts = applied_choice(loaded, plan, options.method, text)
+    else:
+        applied = apply_pruning(loaded, plan, options.method, text, structure=options.structure, progress=progress)
+        facts = record(applied, plan, loaded, text)
     save_pruned(loaded, applied, facts, out)
     return facts
+
+
+@_hushed
+def refine(model: str, plan: Path | None, options: RefineOptions, *, progress: bool) -> ChoicePlan:
+    """A plan improved by measurements, from a plan file or from uniform."""
+    from zetaplan.jobs import refining
+
+    _require_texts("data", options.data, _as_given)
+    _require_texts("held_out", options.held_out, _as_given)
+    start = refining.start_of(plan) if plan else None
+    refining.require_options(options)
+    loaded = _loaded(model, options, progress, _as_given)
+    return refining.refined(loaded, start, options, progress=progress)
 
 
 @_hushed
@@ -140,6 +166,24 @@ def calibrate(model: str, options: CalibrateOptions, *, progress: bool) -> tuple
         "exponent": found.exponent,
         "kappa": found.kappa,
     }
+
+
+@_hushed
+def calibrate_scores(model: str, scores: Scores, options: CalibrateOptions, *, progress: bool) -> Scores:
+    """The scores with the losses of whole plans of several exponents."""
+    from zetaplan.models.pruners import find_pruner
+    from zetaplan.models.whole_plans import calibrated
+
+    find_pruner(options.method)
+    _require_texts("data", options.data, _as_given)
+    _require_sizes(options.sequences, options.length)
+    loaded = _loaded(model, options, progress, _as_given)
+    if scores.provenance.get("model_sha256") not in (None, loaded.sha256):
+        raise SpecError("scores: they are of other weights than the model; score it again")
+    text = _text(loaded, options.data, options, _as_given)
+    return calibrated(
+        loaded, scores, options.method, text, sparsity=options.sparsity, upper=options.upper, progress=progress
+    )
 
 
 @_hushed
@@ -246,7 +290,7 @@ def require_device(device: str) -> None:
 
 def _loaded(
     model: str,
-    options: ApplyOptions | CalibrateOptions | EvaluateOptions | MeasureOptions,
+    options: ApplyOptions | CalibrateOptions | EvaluateOptions | MeasureOptions | RefineOptions,
     progress: bool,
     seen: Place,
 ) -> LoadedModel:

@@ -208,7 +208,8 @@ class _Job:
         from zetaplan.documents.verify import load_plan
         from zetaplan.exports import export
 
-        export(load_plan(self.plan), to=wanted.to, model=self.seen(self.config.model)).save(self.exported(wanted))
+        model = self.seen(self.config.model)
+        export(load_plan(self.plan), to=wanted.to, model=model, **wanted.lora).save(self.exported(wanted))
 
     def apply(self) -> None:
         from zetaplan.documents.verify import load_plan

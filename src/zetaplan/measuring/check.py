@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from zetaplan.measuring.source import Source
 from zetaplan.menus.bits import WholeData
 from zetaplan.models.operating_point import OperatingPoint
 from zetaplan.scoring.text.sequences import Batch
-
-if TYPE_CHECKING:
-    from zetaplan.measuring.measure import Source
 
 #: A menu is validated if promised and measured divergence of every whole differ by at most this factor.
 FACTOR = 2.0

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
-from pydantic import Field, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 from zetaplan._records import Record, Whole, first_error
 from zetaplan.errors import SpecError
 from zetaplan.menus.cache import CacheLayer
 from zetaplan.menus.menu import Menu
 
-if TYPE_CHECKING:
-    from zetaplan.menus.plan import ChoicePlan
+BYTES = "bytes"  # unit of the budget that counts what the blocks store
 
 
 class Weight(Record):
@@ -71,7 +70,8 @@ class BitsFacts(Record):
     parameter that keeps its format, by name. head : the matrix that computes the logits. cache : the layers that
     cache keys and values. stored_as : how many tensors
     the source stores in which quantised format. runtime : the program whose rules and sizes the menu follows, if one is
-    chosen. measured : facts of the estimator and its text.
+    chosen. measured : facts of the estimator and its text. refined : the record of a
+    refinement.
     """
 
     decides: Literal["bits"] = "bits"
@@ -86,6 +86,7 @@ class BitsFacts(Record):
     stored_as: dict[str, Whole] = Field(default_factory=dict)
     runtime: str | None = Field(default=None, description="The runtime whose rules and sizes the menu follows.")
     measured: MeasuredData | None = None
+    refined: dict[str, JsonValue] | None = None
 
     @property
     def numel(self) -> int:
@@ -113,7 +114,30 @@ def bits_facts(menu: Menu) -> BitsFacts:
     return facts
 
 
-def formats_of(plan: ChoicePlan) -> dict[str, str]:
+class Planned(Protocol):
+    """A menu, and the label of the option that each of its blocks takes."""
+
+    @property
+    def menu(self) -> Menu: ...
+
+    @property
+    def taken(self) -> dict[str, str]: ...
+
+
+def formats_of(plan: Planned) -> dict[str, str]:
     """The label of the format of every matrix of the plan, by the name of its parameter."""
     facts, taken = bits_facts(plan.menu), plan.taken
     return {weight.name: taken[block] for block, weight in facts.items()}
+
+
+def bits_of(plan: Planned) -> dict[str, float]:
+    """The bits per weight of every block, from the bytes that its option stores.
+
+    Raises SpecError for a menu that decides no formats, or without a budget in bytes.
+    """
+    menu, facts = plan.menu, bits_facts(plan.menu)
+    if BYTES not in menu.units:
+        raise SpecError(f"menu: expected a budget in bytes, got {', '.join(menu.units)}")
+    m, rows = menu.units.index(BYTES), zip(menu.options, menu.costs, plan.taken.items(), strict=True)
+    stored = {name: costs[labels.index(label)][m] for labels, costs, (name, label) in rows}
+    return {name: 8.0 * size / sum(weight.numel for weight in facts.weights[name]) for name, size in stored.items()}

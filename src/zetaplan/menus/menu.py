@@ -8,18 +8,24 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from zetaplan._display import ByName, Columns, Picture
+from zetaplan._plural import counted
 from zetaplan.errors import SpecError, require, shown
 from zetaplan.spec.menus.choice import Choice
 from zetaplan.spec.menus.declare import NONE, choice
 from zetaplan.spec.menus.given import read_budgets
+from zetaplan.spec.named import in_order
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Column = tuple[tuple[float, ...], ...]  # K rows of J_k numbers
 
 
-@dataclass(frozen=True)
-class Menu:
+@dataclass(frozen=True, repr=False)
+class Menu(ByName, Picture):
     """The options of K blocks: block k has J_k of them, and every option uses something of M budgets.
 
     names : K different names of the blocks. options : J_k different labels for each block.
@@ -66,7 +72,7 @@ class Menu:
 
     def choice(
         self,
-        budget: float | Sequence[float],
+        budget: float | Sequence[float] | Mapping[str, float],
         *,
         pins: Mapping[str, str] = NONE,
         forbid: Mapping[str, str | Collection[str]] = NONE,
@@ -74,7 +80,8 @@ class Menu:
     ) -> Choice:
         """The choice from this menu within the budgets.
 
-        budget : a number, or M of them, in `units`. pins, forbid : block -> option or options, by name and label.
+        budget : a number, or M of them, in their order or by name, in `units`. pins, forbid : block -> option or
+        options, by name and label.
         groups : blocks that must take the same option, in addition to the menu's own.
 
         Raises SpecError and InfeasibleError as `zetaplan.choice`.
@@ -82,7 +89,7 @@ class Menu:
         require(pins, Mapping, "pins", "give the option of each block by name")
         require(forbid, Mapping, "forbid", "give the options of each block by name")
         require(groups, Sequence, "groups", "give lists of names of blocks")
-        budgets = read_budgets(budget).tolist()
+        budgets = read_budgets(in_order("budget", budget, self.budgets)).tolist()
         if len(budgets) != len(self.budgets):
             raise SpecError(f"budget: the menu has {_listed(self.budgets)}; expected one number each, got {budgets}")
         return choice(
@@ -96,11 +103,44 @@ class Menu:
             forbid=dict(forbid.items()),
         )
 
+    def _headline(self) -> str:
+        blocks, options = counted(len(self.names), "block"), counted(sum(map(len, self.options)), "option")
+        return (
+            f"{options} of {blocks} within {', '.join(map(with_unit, self.budgets, self.units))}, by {self.estimator}"
+        )
+
+    def _columns(self) -> Columns:
+        rows = [(k, j) for k, labels in enumerate(self.options) for j in range(len(labels))]
+        columns = {"loss": self.losses} | {name: getattr(self, name) for name in INTERVALS if getattr(self, name)}
+        return {
+            "block": [self.names[k] for k, _ in rows],
+            "option": [self.options[k][j] for k, j in rows],
+            **{name: [column[k][j] for k, j in rows] for name, column in columns.items()},
+            **{name: [self.costs[k][j][m] for k, j in rows] for m, name in enumerate(self.budgets)},
+        }
+
+    def _entries(self) -> dict[str, dict[str, float]]:
+        """The loss of every option of a block by its label."""
+        rows = zip(self.names, self.options, self.losses, strict=True)
+        return {name: dict(zip(labels, losses, strict=True)) for name, labels, losses in rows}
+
+    def _draw(self, axes: Axes) -> None:
+        """The loss of every block's options over their cost, of the first budget."""
+        for name, losses, costs in zip(self.names, self.losses, self.costs, strict=True):
+            pairs = sorted((cost[0], loss) for cost, loss in zip(costs, losses, strict=True))
+            axes.plot(*zip(*pairs, strict=True), ".-", label=name)
+        axes.set(xlabel=with_unit(self.budgets[0], self.units[0]), ylabel=with_unit("loss", self.loss_unit))
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write `zetaplan.menu/1` to the file, whole or not at all: short for `zp.save_menu(menu, path)`."""
         import zetaplan
 
         return zetaplan.save_menu(self, path)
+
+
+def with_unit(heading: str, unit: str) -> str:
+    """A heading with its unit in parentheses, if there is one."""
+    return f"{heading} ({unit})" if unit else heading
 
 
 INTERVALS = ("low", "high", "standard_error")

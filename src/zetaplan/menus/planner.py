@@ -9,7 +9,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from numbers import Real
-from types import MappingProxyType
 
 import numpy as np
 
@@ -24,12 +23,14 @@ from zetaplan.solvers.menus import solve_choice
 from zetaplan.spec.menus.answer import ChoiceSolution, ChoiceStatus
 from zetaplan.spec.menus.declare import NONE
 from zetaplan.spec.menus.given import read_budgets
+from zetaplan.spec.named import in_order
+from zetaplan.spec.values import FrozenMap
 from zetaplan.verification.menus.proof import ChoiceCertificate, certify_choice
 
 
 def choose(
     menu: Menu,
-    budget: float | Sequence[float],
+    budget: float | Sequence[float] | Mapping[str, float],
     *,
     pins: Mapping[str, str] = NONE,
     forbid: Mapping[str, str | Collection[str]] = NONE,
@@ -38,7 +39,10 @@ def choose(
 ) -> ChoicePlan:
     """Take one option for every block of a menu: the least total loss within the budgets, with its proof.
 
-    budget : a number, or one per budget of the menu, in the menu's units. pins : block -> the option that it must take.
+    `choose` makes a plan from a menu; `zetaplan.choice` is the program that the plan solves.
+
+    budget : a number, or one per budget of the menu, in their order or by name, in the menu's units.
+    pins : block -> the option that it must take.
     forbid : block -> one or several options that it must not take. groups : blocks that must take the same option.
     time_limit : seconds of the search, >= 0. After it, the best choice found is returned with its proved gap.
 
@@ -57,7 +61,7 @@ def choose(
     require(time_limit, Real, "time_limit", "give seconds")
     request = checked(
         ChoiceRequest,
-        budgets=tuple(read_budgets(budget).tolist()),
+        budgets=tuple(read_budgets(in_order("budget", budget, menu.budgets)).tolist()),
         pins=dict(pins),
         forbid={block: _words(options) for block, options in forbid.items()},
         groups=tuple(map(_words, groups)),
@@ -78,9 +82,7 @@ def planned(menu: Menu, request: ChoiceRequest, time_limit: float = math.inf) ->
         solution=solution,
         proof=ChoiceProof.model_validate_json(json.dumps(certificate.document)),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions=MappingProxyType(
-            {"zetaplan": __version__, "python": platform.python_version(), "numpy": np.__version__}
-        ),
+        versions=FrozenMap({"zetaplan": __version__, "python": platform.python_version(), "numpy": np.__version__}),
     )
 
 

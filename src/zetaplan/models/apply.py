@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from zetaplan._digits import percent
 from zetaplan.errors import ScoringError, SpecError
 from zetaplan.models.layer_pass import Observed, layer_pass
 from zetaplan.models.matrices import Matrix, matrices_of
@@ -106,11 +107,20 @@ def mismatches(model: nn.Module, plan: Plan) -> tuple[str, ...]:
     """Descriptions of the entries of the plan that would be ignored or misread on this model; empty if it fits."""
     if plan.kind.counts != "weights":
         return (f"the plan is in {plan.unit}, not sparsity; make one with `zetaplan prune`",)
-    parts, unscored = partition(model, plan.scores.blocks), set(plan.scores.left_out)
-    found = {
-        p.name: p.linear_parameters for p in parts if p.name in plan.names or not unscored >= {*p.named_parameters}
-    }
     planned = dict(zip(plan.names, plan.instance.resource.tolist(), strict=True))
+    return block_mismatches(model, plan.scores.blocks, planned, plan.scores.left_out)
+
+
+def block_mismatches(
+    model: nn.Module, blocks: str, planned: Mapping[str, float], unscored: Collection[str] = ()
+) -> tuple[str, ...]:
+    """Blocks whose names or numbers of linear weights differ from the planned ones.
+
+    blocks : as in `score`. unscored : parameters that were left out of the scores; a block of nothing else needs no
+    entry in the plan.
+    """
+    parts, absent = partition(model, blocks), set(unscored)
+    found = {p.name: p.linear_parameters for p in parts if p.name in planned or not absent >= {*p.named_parameters}}
     return (
         *(f"layer {name!r} is not in the model" for name in planned if name not in found),
         *(f"layer {name!r} of the model is not in it" for name in found if name not in planned),
@@ -213,7 +223,7 @@ def _require_groups(parts: Sequence[Block], counts: Mapping[str, int]) -> None:
         if 2 * counts[block.name] != block.linear_parameters:
             share = counts[block.name] / block.linear_parameters
             raise SpecError(
-                f"structure = '2:4' removes exactly 50% of every block, and the plan removes {share:.2%} of "
+                f"structure = '2:4' removes exactly 50% of every block, and the plan removes {percent(share)} of "
                 f"{block.name!r}; plan with sparsity, lower and upper all 0.5, or apply it unstructured"
             )
         for name, matrix in matrices_of(block).items():

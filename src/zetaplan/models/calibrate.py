@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm.auto import tqdm
 
+from zetaplan._display import ByName, Columns, Picture
+from zetaplan._plural import counted
 from zetaplan.errors import ScoringError, SpecError, shown
 from zetaplan.models.apply import observed_layers, prune_matrix, statistic_of
 from zetaplan.models.layer_pass import Observed
@@ -33,12 +36,15 @@ from zetaplan.scoring.model.eval_mode import eval_mode
 from zetaplan.scoring.model.losses import mean_loss
 from zetaplan.scoring.text.sequences import Batch, checked_batches
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 #: Levels on both sides of the usual target of 50%.
 LEVELS = (0.5, 0.7)
 
 
-@dataclass(frozen=True, eq=False)
-class LossCurves:
+@dataclass(frozen=True, eq=False, repr=False)
+class LossCurves(ByName, Picture):
     """Rise of the loss as one layer alone is pruned.
 
     Attributes:
@@ -86,6 +92,21 @@ class LossCurves:
     def kappa(self) -> float:
         """1/(p - 1): the kappa for which the quadratic program has the optimum of rho^p, for layers of one size."""
         return 1 / (self.exponent - 1)
+
+    def _headline(self) -> str:
+        levels = ", ".join(f"{level:.0%}" for level in self.levels.tolist())
+        return f"rise of the loss by {self.method!r} in {counted(len(self.names), 'layer')} pruned alone to {levels}"
+
+    def _columns(self) -> Columns:
+        rises = {f"rise at {level:.4g}": rise.tolist() for level, rise in zip(self.levels, self.rise.T, strict=True)}
+        return {"layer": self.names, **rises}
+
+    def _entries(self) -> dict[str, list[float]]:
+        return dict(zip(self.names, self.rise.tolist(), strict=True))
+
+    def _draw(self, axes: Axes) -> None:
+        axes.loglog(self.levels, self.rise.T, ".-")
+        axes.set(xlabel="sparsity of one layer", ylabel="rise of the loss (nats)")
 
 
 def loss_curves(

@@ -32,6 +32,9 @@ Observe = Callable[[Tensor], Tensor]
 #: Tolerance of a replayed input, in machine epsilons of the norm of the recorded one: sums may have another order.
 ROUNDING = 8
 
+#: Begins the name of a number of rows among the tensors of observations.
+ROWS = "rows of "
+
 #: Norms below this count as zero.
 TINY = torch.finfo(torch.float64).tiny
 
@@ -65,6 +68,19 @@ class Observed(dict[str, Tensor]):
     def __init__(self) -> None:
         super().__init__()
         self.rows: dict[str, Tensor] = {}
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Observations and numbers of rows in one dictionary, from which `of` makes them again."""
+        return {**self, **{f"{ROWS}{name}": rows for name, rows in self.rows.items()}}
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> Observed:
+        """The observations from `tensors`."""
+        found = cls()
+        found.rows = {name.removeprefix(ROWS): rows for name, rows in tensors.items() if name.startswith(ROWS)}
+        found.update({name: seen for name, seen in tensors.items() if not name.startswith(ROWS)})
+        return found
 
     def add(self, stack: Stack, place: int, seen: Tensor, rows: int) -> None:
         """Add an observation of so many rows of the linear, or of the expert of this number."""

@@ -45,6 +45,10 @@ class Matrix:
         stored = self.stack.values[self.place]
         return stored if self.stack.columns == -1 else stored.mT
 
+    def stored(self, weight: Tensor) -> Tensor:
+        """Values (out, in) as the parameter stores them."""
+        return weight if self.stack.columns == -1 else weight.mT
+
 
 def stacks_of(name: str, module: nn.Module) -> Iterator[Stack]:
     """The weight of a linear, under the name of the module, or the module's stacks of experts, by their own names."""

@@ -12,9 +12,13 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from zetaplan._digits import percent
 from zetaplan._files import canonical
+from zetaplan.documents.choices import choice_document
 from zetaplan.documents.convert import plan_document
 from zetaplan.errors import SpecError
+from zetaplan.menus.plan import ChoicePlan
+from zetaplan.menus.sparsity import sparsity_facts
 from zetaplan.models.apply import Applied
 from zetaplan.plans.plan import Plan
 from zetaplan.scoring import LoadedModel, Sequences
@@ -24,16 +28,19 @@ RECORD = "zetaplan.json"
 CARD = """---
 tags: [pruned, zetaplan]
 ---
-# {name}, {sparsity:.2%} of the linear weights removed
+# {name}, {sparsity} of the linear weights removed
 
 Pruned layer by layer with `{method}` ({structure}) after a plan by zetaplan {version}: counts per block from
-the program `{program}` with the gain zeta^2 by {curvature}, certified optimal for it. `{record}`
+{origin}. `{record}`
 lists the requested and the removed weights of every block. Weights are stored dense: zeros alone save neither memory
 nor time.
 
     from transformers import AutoModelForCausalLM
     model = AutoModelForCausalLM.from_pretrained("path/to/this/folder")
 """
+
+ORIGIN = "the program `{program}` with the gain zeta^2 by {curvature}, certified optimal for it"
+MEASURED = "measured losses: every round of the refinement has a certificate"
 
 
 def record(applied: Applied, plan: Plan, loaded: LoadedModel, text: Sequences | None) -> dict[str, Any]:
@@ -55,6 +62,26 @@ def record(applied: Applied, plan: Plan, loaded: LoadedModel, text: Sequences | 
     } | {"curvature": plan.scores.curvature, "program": plan.instance.program.name, "versions": dict(plan.versions)}
 
 
+def choice_record(applied: Applied, plan: ChoicePlan, loaded: LoadedModel, text: Sequences | None) -> dict[str, Any]:
+    """The record of pruning by a refined plan. `note` is set if the weights are not those that were measured."""
+    facts = sparsity_facts(plan)
+    same = facts.model_sha256 == loaded.sha256 and facts.method == applied.method
+    calibrated = facts.calibration_sha256 == (text.sha256 if text else None)
+    return {
+        "model": loaded.name,
+        "model_sha256": loaded.sha256,
+        "plan_sha256": choice_document(plan).sha256_,
+        "method": applied.method,
+        "structure": applied.structure,
+        "calibration": text.description if text else None,
+        "calibration_sha256": text.sha256 if text else None,
+        "note": None if same and calibrated else "the plan was measured with another model, method or calibration text",
+        "notes": applied.notes,
+        "sparsity": applied.sparsity,
+        "blocks": [asdict(block) for block in applied.blocks],
+    } | {"curvature": None, "program": "choice", "versions": dict(plan.versions)}
+
+
 def require_new(folder: Path) -> None:
     """Raise SpecError unless the folder can be created: no folder is overwritten, and no computation is wasted."""
     if folder.exists() or folder.is_symlink():
@@ -73,12 +100,11 @@ def save_pruned(loaded: LoadedModel, applied: Applied, facts: dict[str, Any], fo
     require_new(folder)
     card = CARD.format(
         name=loaded.name,
-        sparsity=applied.sparsity,
+        sparsity=percent(applied.sparsity),
         method=applied.method,
         structure=applied.structure,
         version=facts["versions"].get("zetaplan", "of an unknown version"),
-        program=facts["program"],
-        curvature=facts["curvature"],
+        origin=ORIGIN.format(**facts) if facts["curvature"] else MEASURED,
         record=RECORD,
     )
     try:

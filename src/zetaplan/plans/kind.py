@@ -10,6 +10,7 @@ from zetaplan.errors import SpecError
 from zetaplan.plans.options import PlanOptions
 from zetaplan.plans.request import Request
 from zetaplan.plans.whole import Whole
+from zetaplan.spec.named import in_order
 
 if TYPE_CHECKING:
     from zetaplan.scoring.scores import Scores
@@ -67,7 +68,7 @@ class Kind:
         import numpy as np
 
         column = given if request.resource == "given" else getattr(scores, request.resource)
-        layers, numbers = len(scores.names), np.asarray(column, np.float64)
+        layers, numbers = len(scores.names), np.asarray(in_order(self.given, column, scores.names), np.float64)
         if numbers.shape not in ((), (layers,)):
             raise SpecError(
                 f"{self.given}: expected one number or {layers} of them, one per layer, got {numbers.shape}"

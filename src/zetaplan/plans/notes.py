@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from zetaplan.plans.exponent import exponent_warning
 from zetaplan.plans.plan import Plan
 from zetaplan.scoring.scores import Scores
 
@@ -16,7 +17,13 @@ NOISY = 0.5
 
 def warnings(plan: Plan) -> tuple[str, ...]:
     """The warnings about a plan; empty if there are none."""
-    found = (noise_warning(plan.scores), ranking_warning(plan.scores), box_warning(plan), step_warning(plan))
+    found = (
+        exponent_warning(plan),
+        noise_warning(plan.scores),
+        ranking_warning(plan.scores),
+        box_warning(plan),
+        step_warning(plan),
+    )
     return tuple(warning for warning in found if warning)
 
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from zetaplan._quantities import Share
 from zetaplan._records import Record
 from zetaplan.errors import SpecError
 from zetaplan.plans.request import Limit
 from zetaplan.scoring.gain import Gain
+from zetaplan.spec.named import by_name
+
+if TYPE_CHECKING:
+    from zetaplan.scoring.scores import Scores
 
 
 def _plain(value: Any) -> Any:
-    """Arrays, tensors and mappings as plain values that a YAML file can contain."""
+    """Arrays, tensors, series and mappings as plain values that a YAML file can contain."""
+    if not isinstance(value, Mapping) and (named := by_name("numbers", value)) is not None:
+        value = named
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, Mapping):
@@ -22,7 +29,6 @@ def _plain(value: Any) -> Any:
     return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
 
 
-Numbers = float | tuple[float, ...]
 Bound = float | tuple[float, ...] | dict[str, float]
 
 
@@ -49,7 +55,7 @@ class PlanOptions(Record):
         "raw",
         description="The gain to plan with: raw (as measured), net (minus the noise floor) or unbiased (cross-fitted).",
     )
-    drift: float = Field(
+    drift: Share = Field(
         0.1, description="Largest relative change of every gain covered by the regret bound of the plan."
     )
     method: str = Field("exact", description="Solution method, a method of `zetaplan.solve`.")
@@ -67,6 +73,10 @@ class PlanOptions(Record):
         if single := next((group for group in groups if isinstance(group, str)), None):
             raise ValueError(f"expected lists of names, got {single!r}; write [{single!r}]")
         return groups
+
+    def knobs(self, names: Sequence[str], scores: Scores) -> dict[str, float]:
+        """The scalars of the program by name. scores : may hold a measurement for one of them."""
+        return {name: getattr(self, name) for name in names}
 
     def limit(self) -> Limit:
         """The requested limit. Raises SpecError where two forms are given, or a value below 0."""

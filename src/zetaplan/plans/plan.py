@@ -7,9 +7,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from zetaplan._digits import at_most
+from zetaplan._display import ByName, Columns, Picture, bars
+from zetaplan._plural import counted
 from zetaplan.drift.cost import Cost
+from zetaplan.errors import SpecError
 from zetaplan.plans.kind import Kind
 from zetaplan.plans.proof import Proof
 from zetaplan.plans.request import Request
@@ -19,9 +23,12 @@ from zetaplan.spec.instance import Instance
 from zetaplan.spec.solution import Solution
 from zetaplan.verification.certificate import Certificate
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-@dataclass(frozen=True, eq=False)
-class Plan:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Plan(ByName, Picture):
     """The amount of every block, its certificate, and the scores and the request that it was computed from.
 
     kind : what the plan decides. instance, solution, certificate : the program solved, its optimum, the conditions of
@@ -38,6 +45,8 @@ class Plan:
         >>> ranks = zp.allocate(scores, mean_rank=4)
         >>> ranks.rounded.units.shape, ranks.names == scores.names
         ((3,), True)
+        >>> list(ranks.ranks) == list(ranks.names), ranks.ranks["model.layers.0"] == ranks[0]
+        (True, True)
         >>> ranks.save("plan.json").name
         'plan.json'
     """
@@ -79,6 +88,54 @@ class Plan:
     def uniform(self) -> float:
         """The equal amount per block that uses as much of the resource as the limit."""
         return self.instance.limit / math.fsum(self.instance.resource)
+
+    @property
+    def ranks(self) -> dict[str, int]:
+        """The LoRA rank of every block by name. Raises SpecError for a plan of another kind."""
+        return self._counted("ranks")
+
+    @property
+    def experts(self) -> dict[str, int]:
+        """The number of LoRA experts of every block by name. Raises SpecError for a plan of another kind."""
+        return self._counted("experts")
+
+    @property
+    def sparsity(self) -> dict[str, float]:
+        """The share of every block's weights to remove, in whole weights. Raises SpecError for another kind."""
+        return self._counted("weights")
+
+    def _counted(self, units: str) -> dict[str, Any]:
+        if self.kind.counts != units:
+            title = self.kind.words.title
+            raise SpecError(f"{units}: this plan decides {title}; plan[name] is the amount of a block")
+        return self._entries()
+
+    def _entries(self) -> dict[str, Any]:
+        amounts = self.rounded.solution.x if self.kind.whole.shares else self.rounded.units
+        return dict(zip(self.names, amounts.tolist(), strict=True))
+
+    def _headline(self) -> str:
+        blocks, unit = counted(len(self.names), "block"), self.resource_unit
+        used = f"{self.rounded.used:,.10g} of {self.instance.limit:,.10g} {unit}"
+        proved = "proved optimal" if self.certificate.valid else "not optimal"
+        whole = f"whole units within {at_most(self.rounded.gap)} of the best objective"
+        return f"{self.kind.words.title} of {blocks}, {used}; {proved}, {whole}"
+
+    def _columns(self) -> Columns:
+        rounded = self.rounded
+        return {
+            "block": self.names,
+            "gain": self.scores.gain.tolist(),
+            "requested": [self.uniform] * len(self.names),
+            "relaxed": self.solution.x.tolist(),
+            "rounded": rounded.units.tolist(),
+            "achieved": rounded.whole.achieved(rounded).tolist(),
+        }
+
+    def _draw(self, axes: Axes) -> None:
+        bars(axes, self.values(), self.kind.words.title, names=self.names, label="plan")
+        axes.axhline(self.uniform, color="black", linestyle="--", label="uniform")
+        axes.legend()
 
     def document(self) -> Any:
         """The plan as the document that `save` writes, with its own sha256; short for `zp.plan_document(plan)`."""

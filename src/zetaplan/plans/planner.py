@@ -57,9 +57,11 @@ def plan(scores: Scores, *, kind: str | None = None, program: str | None = None,
 def allocate(scores: Scores, **options: Any) -> Plan:
     """Divide a budget of parameters over the blocks as LoRA rank, or as LoRA experts of one rank (Theorem 2).
 
+    `allocate` makes a plan from measured scores; `zetaplan.allocation` is the program that the plan solves.
+
     budget : parameters, or "2%" of the parameters of all blocks that were scored; or
     mean_rank : the rank of the uniform plan with the same cost (8 if neither is given).
-    costs : (K,) unit costs, resource per unit of rank; the blocks' `rank_parameters` if not given.
+    costs : (K,) unit costs, also by name, resource per unit of rank; the blocks' `rank_parameters` if not given.
     lower, upper : one number, (K,), or numbers by name, with wildcards. pins : fixed values, by name.
     groups : lists of names, with wildcards, whose blocks share one value and count as one block.
     expert_rank : plan experts of this LoRA rank instead, at least one per block; all amounts then count experts.
@@ -87,13 +89,17 @@ def allocate(scores: Scores, **options: Any) -> Plan:
 def prune(scores: Scores, **options: Any) -> Plan:
     """Divide a number of parameters to remove over the blocks as sparsity (Theorem 3).
 
+    `prune` makes a plan from measured scores; `zetaplan.pruning` is the program that the plan solves.
+
     sparsity : share of all parameters to remove (0.5 if neither is given); or target : number of parameters to remove.
-    sizes : (K,) whole numbers of parameters; the blocks' `linear_parameters` if not given.
+    sizes : (K,) whole numbers of parameters, also by name; the blocks' `linear_parameters` if not given.
     lower, upper : one number, (K,), or numbers by name, with wildcards. pins : fixed values, by name.
     groups : lists of names, with wildcards, whose blocks share one value and count as one block.
     gain : "raw", "net" of the noise floor, or "unbiased" (cross-fitted).
     drift : between 0 and 1, the largest relative change of every gain covered by the regret bound of the plan.
-    method : a method of `zetaplan.solve`. bits, eta, kappa : see `zetaplan.pruning`.
+    method : a method of `zetaplan.solve`. bits, eta : see `zetaplan.pruning`.
+    kappa : the exponent of `zetaplan.pruning`; by default what `zetaplan.calibrated` found for the scores, else 0.25.
+    paper : take the paper's kappa = 1.
 
     Raises SpecError or InfeasibleError for bad data, and CertificateError if a condition of optimality is violated by
     more than 1e-9.
@@ -171,14 +177,16 @@ def instance_of(
         if found not in known:
             raise SpecError(f"{name} = {found!r}: a plan of kind {kind.name!r} has {' or '.join(map(repr, known))}")
     resource = kind.resource(scores, request, given)
-    return kind.declare(scores.counted(request.gain), resource, scores, request, lower=lower, upper=upper, **knobs)
+    quality = scores.counted(request.gain)
+    declared = kind.declare(quality, resource, scores, request, lower=lower, upper=upper, **knobs)
+    return replace(declared, names=scores.names)
 
 
 def _attempt(
     scores: Scores, kind: Kind, request: Request, options: PlanOptions
 ) -> Callable[[Array, Array], tuple[Solution, Rounded]]:
     """A function from floors and caps, (K,) each, to the optimum and its whole units."""
-    knobs = {scalar.name: getattr(options, scalar.name) for scalar in named(kind.program).scalars}
+    knobs = options.knobs([scalar.name for scalar in named(kind.program).scalars], scores)
     declare = partial(instance_of, kind, scores, request, getattr(options, kind.given), **knobs)
 
     def attempt(lower: Array, upper: Array) -> tuple[Solution, Rounded]:

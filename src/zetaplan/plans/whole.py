@@ -18,6 +18,8 @@ from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
+from zetaplan._display import Columns, Display
+from zetaplan._plural import counted
 from zetaplan.errors import SpecError
 from zetaplan.plans.divide import by_remainders
 
@@ -117,8 +119,8 @@ class Counts(Whole):
         return same, "every layer's share in whole parameters, by largest remainders"
 
 
-@dataclass(frozen=True, eq=False)
-class Rounded:
+@dataclass(frozen=True, eq=False, repr=False)
+class Rounded(Display):
     """A plan in whole units, with the optimum that it was rounded from.
 
     whole : the rounding. relaxed : the optimum. units : (K,) ranks, experts, bits, or parameters to remove. step : the
@@ -180,6 +182,14 @@ class Rounded:
     def bound(self) -> float:
         """D(multiplier): no plan, whole or not, is below it."""
         return self.objective - self.gap
+
+    def _headline(self) -> str:
+        units = f"{int(self.units.sum()):,} whole units over {counted(self.units.size, 'block')}"
+        return f"{units}, {self.used:,.10g} of {self.instance.limit:,.10g} used, by {self.method!r}"
+
+    def _columns(self) -> Columns:
+        names, relaxed = self.instance.layer_names, self.relaxed.x.tolist()
+        return {"block": names, "relaxed": relaxed, "units": self.units.tolist()}
 
 
 def largest_remainders(relaxed: Solution) -> list[int]:

@@ -64,11 +64,23 @@ def plan_chart(
     return frame.draw(f"The plan for each of {len(x)} layers against uniform", [*columns, frame.rule(uniform)])
 
 
-def curve_chart(label: str, x: Values, y: Values, chosen: tuple[float, float]) -> Markup:
-    """A curve through the points, with a mark at the chosen point."""
-    plane = _Plane(x, y)
+def curve_chart(
+    label: str,
+    x: Values,
+    y: Values,
+    chosen: tuple[float, float],
+    others: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+) -> Markup:
+    """A curve through the points, with a mark at the chosen point and at other named points."""
+    points = [chosen, *others.values()]
+    plane = _Plane([*x, *(a for a, _ in points)], [*y, *(b for _, b in points)])
     title = Markup("<title>{:.6g} at {:.6g}</title>").format(chosen[1], chosen[0])
-    return plane.draw(label, [*plane.path(x, y), plane.dot(*chosen, "chosen", title)])
+    marks = [
+        plane.dot(a, b, "other", Markup("<title>{}: {:.6g} at {:.6g}</title>").format(name, b, a))
+        + _text(plane.x(a), plane.y(b), "middle", name, "-0.8em")
+        for name, (a, b) in others.items()
+    ]
+    return plane.draw(label, [*plane.path(x, y), *marks, plane.dot(*chosen, "chosen", title)])
 
 
 def scatter_chart(label: str, names: Sequence[str], x: Values, series: Mapping[str, Values]) -> Markup:

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
@@ -15,6 +16,9 @@ from zetaplan.reports.charts import curve_chart
 from zetaplan.reports.pages import write_pages
 from zetaplan.reports.tables import with_unit
 from zetaplan.solvers.menus.frontier import choice_frontier
+
+if TYPE_CHECKING:
+    from zetaplan.reports.formats import Formats
 
 
 @dataclass(frozen=True)
@@ -41,13 +45,23 @@ class ChoiceReport:
             return "Proved optimal: no choice within the budgets loses less"
         return f"Proved: no choice within the budgets loses less by more than {at_most(self.plan.gap)}"
 
+    @cached_property
+    def formats(self) -> Formats | None:
+        """The formats of a plan that `zetaplan.quantize` made."""
+        if self.plan.request.limit is None:
+            return None
+        from zetaplan.reports.formats import Formats  # loads torch
+
+        return Formats(self.plan)
+
     @property
     def totals(self) -> tuple[str, ...]:
         """The total loss, and what is spent of every budget."""
         menu, columns = self.plan.menu, (self.plan.solution.spent, self.plan.request.budgets)
         rows = zip(menu.budgets, menu.units, *columns, strict=True)
         spent = (f"{name}: {used:,.10g} of {with_unit(budget, unit)}" for name, unit, used, budget in rows)
-        return (f"total loss: {with_unit(self.plan.loss, menu.loss_unit)}", *spent)
+        formats = self.formats.totals if self.formats else ()
+        return (f"total loss: {with_unit(self.plan.loss, menu.loss_unit)}", *spent, *formats)
 
     @property
     def asked(self) -> tuple[str, ...]:
@@ -77,7 +91,8 @@ class ChoiceReport:
             return None
         chosen = (self.plan.solution.spent[0], self.plan.loss)
         label = f"Least loss over the {self.plan.menu.budgets[0]}, and the plan's"
-        return curve_chart(label, path.budgets.tolist(), path.losses.tolist(), chosen)
+        presets = {p.name: (p.bytes, p.loss) for p in self.formats.presets} if self.formats else {}
+        return curve_chart(label, path.budgets.tolist(), path.losses.tolist(), chosen, presets)
 
 
 def write_choice_report(plan: ChoicePlan, path: str | os.PathLike[str], *, file: str) -> tuple[Path, Path]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from zetaplan._digits import percent
 from zetaplan.errors import require
 from zetaplan.plans.amounts import in_total, per_layer, shown
 from zetaplan.plans.plan import Plan
@@ -73,7 +74,7 @@ class Report:
     def versus_uniform(self) -> str | None:
         """Improvement of the objective over the uniform plan; None if that plan is not allowed or has objective 0."""
         behind = self.baselines[0].behind
-        return None if behind is None else f"{behind:.2%}"
+        return None if behind is None else percent(behind)
 
     @property
     def bounds(self) -> tuple[int, int]:

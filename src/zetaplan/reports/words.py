@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from zetaplan._digits import at_least, at_most
+from zetaplan._digits import at_least, at_most, percent
 from zetaplan.documents.convert import plan_document
 from zetaplan.drift.cost import drift_sentence
 from zetaplan.plans.notes import prediction_note
@@ -64,7 +64,7 @@ def limit(plan: Plan) -> str:
     """The requested limit in words."""
     limit, unit = plan.request.limit, plan.resource_unit
     amount = f"{plan.instance.limit:,.0f} {unit}"
-    return plan.kind.limits[limit.kind].format(amount=amount, value=limit.value)
+    return plan.kind.limits[limit.kind].format(amount=amount, value=limit.value, share=percent(limit.value))
 
 
 def spent(plan: Plan) -> str:

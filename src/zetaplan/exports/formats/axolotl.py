@@ -15,6 +15,8 @@ COUNTS, MODEL, FILE = ("ranks",), True, "lora.yaml"
 NAMES = {
     "r": "lora_r",
     "lora_alpha": "lora_alpha",
+    "lora_dropout": "lora_dropout",
+    "use_rslora": "peft_use_rslora",
     "target_modules": "lora_target_modules",
     "target_parameters": "lora_target_parameters",
     "exclude_modules": "lora_exclude_modules",

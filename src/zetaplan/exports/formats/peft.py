@@ -1,7 +1,8 @@
 """PEFT: adapter_config.json, as `peft.LoraConfig.from_pretrained` reads it.
 
 Every key is anchored at the start and is the full name of one linear. PEFT rejects a rank of zero, so such a linear is
-no target. The scale alpha / r is the same for every linear, so that a higher rank does not imply a larger step. PEFT
+no target. Unless an alpha is given, the scale alpha / r is the same for every linear, so that a higher rank does not
+imply a larger step. PEFT
 rewrites a target if transformers has fused the experts of this model type. In that case the weight of the linear is
 named as a parameter, which PEFT does not rewrite, and LoRA on it is the same function. A tensor of experts is named as
 a parameter too: PEFT gives every expert of it factors of the rank of its pattern.
@@ -37,7 +38,7 @@ def settings(job: UnitJob) -> Settings:
         "target_modules": {name: 1.0 for name in named if name not in parameters},
         "target_parameters": {name: 1.0 for name in named if name in parameters},
         "rank_pattern": {name: float(rank) for name, rank in named.items()},
-        "alpha_pattern": {name: float(SCALE * rank) for name, rank in named.items()},
+        "alpha_pattern": {name: alpha(job, rank) for name, rank in named.items()},
     }
 
 
@@ -45,6 +46,12 @@ def _target(name: str, job: UnitJob) -> str:
     """The name that PEFT adapts: a module, or its weight as a parameter where PEFT would rewrite the module's name."""
     plain = job.model is None or name in job.experts or kept(name, job.model)
     return name if plain else f"{name}.weight"
+
+
+def alpha(job: UnitJob, rank: float) -> float:
+    """The alpha of a linear of this rank."""
+    given = job.lora.lora_alpha
+    return float(SCALE * rank) if given is None else given
 
 
 def write(job: UnitJob) -> bytes:
@@ -70,14 +77,23 @@ def lora(job: UnitJob) -> dict[str, Any]:
     """The fields of a LoraConfig that are determined by the plan."""
     found = settings(job)
     patterns = {
-        group: {f"^{re.escape(name)}": int(value) for name, value in found[group].items()}
+        group: {f"^{re.escape(name)}": whole(value) for name, value in found[group].items()}
         for group in ("rank_pattern", "alpha_pattern")
     }
     top = max(patterns["rank_pattern"].values())
+    if job.lora.lora_dropout and (bare := found["target_parameters"]):
+        raise SpecError(f"lora_dropout: PEFT adapts {next(iter(bare))} as a parameter, without dropout; leave it at 0")
     targets = {"target_modules": list(found["target_modules"])}
     if found["target_parameters"]:
         targets["target_parameters"] = list(found["target_parameters"])
-    return {"r": top, "lora_alpha": SCALE * top, **targets, **patterns}
+    knobs = {"lora_dropout": job.lora.lora_dropout, "use_rslora": job.lora.rslora}
+    given = {name: value for name, value in knobs.items() if value}
+    return {"r": top, "lora_alpha": whole(alpha(job, top)), **given, **targets, **patterns}
+
+
+def whole(value: float) -> int | float:
+    """The number, as an integer if it is whole: PEFT declares ranks and alphas as integers."""
+    return int(value) if value.is_integer() else value
 
 
 def untried() -> str:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from zetaplan._quantities import count, read, share
 from zetaplan.errors import SpecError
 from zetaplan.plans.kind import Kind, Words
-from zetaplan.plans.options import Numbers, PlanOptions, amount
+from zetaplan.plans.options import Bound, PlanOptions, amount
 from zetaplan.plans.request import Limit, Request
 from zetaplan.plans.whole import Multiples
 
@@ -25,13 +26,13 @@ class RankOptions(PlanOptions):
     default: ClassVar[Limit] = Limit(kind="mean_rank", value=8.0)
 
     budget: float | str | None = Field(
-        None, description="Budget of parameters: a number, or '2%' of the parameters of all scored blocks."
+        None, description="Budget of parameters, such as 2M, or 2% of the parameters of all scored blocks."
     )
     mean_rank: float | None = Field(
         None, description="Instead of a budget, the cost of this rank on every block (8 if neither is given)."
     )
-    costs: Numbers | None = Field(
-        None, description="Unit costs, parameters per unit of rank; each block's in + out if not given."
+    costs: Bound | None = Field(
+        None, description="Unit costs, parameters per unit of rank, also by name; each block's in + out if not given."
     )
     beta: float = Field(1.0, description="Exponent of a layer's share of the gain.")
     alpha: float = Field(0.0, description="Declared price of a parameter in the objective; at 0 the budget binds.")
@@ -46,11 +47,9 @@ class RankOptions(PlanOptions):
 def _budget(budget: str, mean_rank: float | None) -> Limit:
     if mean_rank is not None:
         raise SpecError("budget and mean_rank: give one of the two, not both")
-    try:
-        number = float(budget.strip().removesuffix("%"))
-    except ValueError:
-        raise SpecError(f"budget = {budget!r}: expected a number of parameters, or a percentage like '2%'") from None
-    return amount("parameter_share", number / 100) if budget.strip().endswith("%") else amount("budget", number)
+    if budget.strip().endswith("%"):
+        return amount("parameter_share", read("budget", budget, share))
+    return amount("budget", read("budget", budget, count))
 
 
 def declare(quality: Array, resource: Array, scores: Scores, request: Request, **knobs: Any) -> Instance:
@@ -73,7 +72,7 @@ KIND = Kind(
     given="costs",
     limits={
         "budget": "a budget of {amount}",
-        "parameter_share": "a budget of {value:.4g} of the scored parameters, {amount}",
+        "parameter_share": "a budget of {share} of the scored parameters, {amount}",
         "mean_rank": "a budget of {amount}, the cost of rank {value:g} on every layer",
     },
     declare=declare,

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from zetaplan.menus.bits import bits_facts
+from zetaplan.bits.restrict import kept_bytes
+from zetaplan.menus.bits import Weight, bits_facts
 from zetaplan.menus.menu import Menu
-from zetaplan.menus.restrict import kept_bytes
 from zetaplan.models.quantizers import find_quantizer
 from zetaplan.models.quantizers.floats import Float
 from zetaplan.runtimes import find_runtime
@@ -62,3 +62,13 @@ def sizes_of(plan: ChoicePlan) -> Sizes:
     quantised = sum(cost[name] for name in able) / sum(numel[name] for name in able)
     everything = tensors / (facts.numel + sum(facts.others.values()))
     return Sizes(tensors, 8 * quantised, 8 * everything, formats)
+
+
+def bits_by_matrix(plan: ChoicePlan) -> list[tuple[Weight, float]]:
+    """The bits per weight of every matrix of the plan, scales included."""
+    facts, taken = bits_facts(plan.menu), plan.taken
+    runtime = find_runtime(facts.runtime or "")
+    return [
+        (weight, 8 * runtime.size(find_quantizer(taken[block]), weight) / weight.numel)
+        for block, weight in facts.items()
+    ]

@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from zetaplan._records import checked
+from zetaplan.bits.restrict import for_runtime, kept_bytes, stored, tied_blocks
+from zetaplan.bits.sizes import quantisable
 from zetaplan.errors import InfeasibleError, SpecError, shown
 from zetaplan.menus.bits import BitsFacts, bits_facts
 from zetaplan.menus.limit import BitsLimit, bits_limit
@@ -14,8 +16,6 @@ from zetaplan.menus.menu import Column, Menu
 from zetaplan.menus.plan import ChoicePlan
 from zetaplan.menus.planner import planned
 from zetaplan.menus.request import ChoiceRequest
-from zetaplan.menus.restrict import for_runtime, kept_bytes, stored, tied_blocks
-from zetaplan.menus.sizes import quantisable
 from zetaplan.models.quantizers import find_quantizer
 from zetaplan.models.quantizers._gguf import Blockwise
 from zetaplan.models.quantizers.floats import Float

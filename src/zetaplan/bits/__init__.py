@@ -1,0 +1,1 @@
+"""Plans of formats: a menu under the rules of a runtime, within bits, bytes or memory."""

@@ -1,0 +1,204 @@
+"""The record of a refinement: what every round measured, chose and accepted. It determines every menu and verdict.
+
+A round stands at a plan, its operating point. A move gives one block another option and leaves the others as they are;
+its loss is the divergence of the moved model minus that of the operating point, paired by sequence. The choice program
+selects the moves within the budget and within a number of changed blocks. Other text decides whether they are made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from zetaplan._records import Record, Vector, Whole, first_error
+from zetaplan.errors import SpecError
+from zetaplan.menus.menu import Menu
+from zetaplan.menus.proof import ChoiceProof
+
+if TYPE_CHECKING:
+    from zetaplan.menus.plan import ChoicePlan
+
+#: Of the intervals of the menu and of the held-out difference, two-sided; a round is accepted at (1 + LEVEL) / 2.
+LEVEL = 0.95
+
+CHANGED = "blocks changed"
+Point = dict[str, str]
+
+
+class Move(Record):
+    """A block with another option. divergence : (n,) of every sequence, nats per token."""
+
+    block: str
+    option: str
+    divergence: Vector = Field(min_length=2)
+
+
+class Trial(Record):
+    """A choice of moves, and its test on the accepting text.
+
+    most : the largest number of changed blocks. changed : the new option of every block that changes. before, after :
+    (n,) divergence at the operating point and at the choice.
+    """
+
+    most: Whole
+    changed: Point
+    proof: ChoiceProof
+    before: Vector = Field(min_length=2)
+    after: Vector = Field(min_length=2)
+    accepted: bool
+
+
+class Round(Record):
+    """One round. text : sha256 of the proposing text. at : the option of every block. divergence : (n,) there."""
+
+    text: str
+    at: Point
+    divergence: Vector = Field(min_length=2)
+    moves: tuple[Move, ...] = Field(min_length=1)
+    trials: tuple[Trial, ...] = ()
+    evaluations: Whole
+    seconds: float
+
+    @property
+    def accepted(self) -> Trial | None:
+        """The choice that was accepted, if any."""
+        return next((trial for trial in self.trials if trial.accepted), None)
+
+    @property
+    def after(self) -> Point:
+        """The option of every block after the round."""
+        return {**self.at, **(self.accepted.changed if self.accepted else {})}
+
+
+class HeldOut(Record):
+    """The comparison with uniform on text that neither proposed nor accepted. loss : (n,) nats per token."""
+
+    text: str
+    sequences: Whole
+    uniform: Vector = Field(min_length=2)
+    refined: Vector = Field(min_length=2)
+    difference: float
+    low: float
+    high: float
+
+
+class Refined(Record):
+    """A refinement of a plan.
+
+    costs : of the options of every block, in `unit`, at most `budget` in total. uniform : the plan of the comparison.
+    start : the first operating point. accepting : sha256 of the text that decides. stopped : why no round follows.
+    """
+
+    method: str
+    resource: str
+    unit: str
+    budget: float
+    costs: dict[str, dict[str, float]]
+    uniform: Point
+    start: Point
+    accepting: str
+    rounds: tuple[Round, ...]
+    held_out: HeldOut | None = None
+    stopped: str
+    evaluations: Whole
+    seconds: float
+
+
+def refined_facts(provenance: Mapping[str, object]) -> Refined | None:
+    """The record in the provenance of a menu; None if the menu is not of a refinement. Raises SpecError if broken."""
+    found = provenance.get("refined")
+    if found is None:
+        return None
+    try:
+        return Refined.model_validate(found, strict=False)
+    except ValidationError as error:
+        raise SpecError(f"menu: provenance.refined.{first_error(error)}") from error
+
+
+def menu_of(
+    at: Point, base: Vector, moves: tuple[Move, ...], costs: Mapping[str, Mapping[str, float]], resource: str, unit: str
+) -> Menu:
+    """The menu of a round: for every block its present option, with loss 0, and the measured moves."""
+    rows = {block: [(option, (0.0, 0.0))] for block, option in at.items()}
+    for move in moves:
+        rows[move.block].append((move.option, paired(base, move.divergence)))
+    options = tuple(tuple(option for option, _ in row) for row in rows.values())
+    means = tuple(tuple(mean for _, (mean, _) in row) for row in rows.values())
+    errors = tuple(tuple(error for _, (_, error) in row) for row in rows.values())
+    half = quantile(len(base))
+    pairs = [list(zip(*columns, strict=True)) for columns in zip(means, errors, strict=True)]
+    return Menu(
+        names=tuple(at),
+        options=options,
+        losses=means,
+        costs=tuple(
+            tuple((float(costs[block][option]), float(option != at[block])) for option in row)
+            for block, row in zip(at, options, strict=True)
+        ),
+        budgets=(resource, CHANGED),
+        units=(unit, "blocks"),
+        loss_unit="nats per token",
+        low=tuple(tuple(mean - half * error for mean, error in row) for row in pairs),
+        high=tuple(tuple(mean + half * error for mean, error in row) for row in pairs),
+        standard_error=errors,
+        estimator="operating point",
+    )
+
+
+def paired(before: Vector, after: Vector) -> tuple[float, float]:
+    """Mean and standard error of the differences after - before of n >= 2 sequences."""
+    if len(before) != len(after):
+        raise SpecError(f"divergence: expected {len(before)} sequences, got {len(after)}")
+    differences = np.asarray(after) - np.asarray(before)
+    return float(differences.mean()), float(differences.std(ddof=1)) / math.sqrt(len(differences))
+
+
+def quantile(n: int) -> float:
+    """Half the width of the two-sided interval of `LEVEL` over n sequences, in standard errors (Student's t)."""
+    from scipy.stats import t
+
+    return float(t.ppf((1 + LEVEL) / 2, n - 1))
+
+
+def significant(before: Vector, after: Vector) -> bool:
+    """Whether the divergence falls: its whole interval lies below zero."""
+    mean, error = paired(before, after)
+    return mean + quantile(len(before)) * error < 0
+
+
+def comparison(text: str, uniform: Vector, refined: Vector) -> HeldOut:
+    """The comparison of two plans, from the loss of every sequence."""
+    mean, error = paired(uniform, refined)
+    half = quantile(len(uniform)) * error
+    return HeldOut(
+        text=text,
+        sequences=len(uniform),
+        uniform=uniform,
+        refined=refined,
+        difference=mean,
+        low=mean - half,
+        high=mean + half,
+    )
+
+
+def sentence(plan: ChoicePlan) -> str:
+    """Whether the refined plan is better than uniform, measured on held-out text; "" without a comparison."""
+    facts = refined_facts(plan.menu.provenance)
+    if facts is None or facts.held_out is None:
+        return ""
+    found = facts.held_out
+    verdict = "better than" if found.high < 0 else "worse than" if found.low > 0 else "not significantly better than"
+    return (
+        f"held-out text: the plan is {verdict} uniform at the same budget: loss {found.difference:+.4f} nats per token "
+        f"(95% interval {found.low:+.4f} to {found.high:+.4f}, {found.sequences} sequences)"
+    )
+
+
+def menus(facts: Refined) -> Iterator[tuple[Round, Menu]]:
+    """Every round with the menu that follows from its measurements."""
+    for found in facts.rounds:
+        yield found, menu_of(found.at, found.divergence, found.moves, facts.costs, facts.resource, facts.unit)

@@ -1,0 +1,163 @@
+"""Passes of a model that begin at a later decoder layer, or leave decoder layers out.
+
+The model's own code runs in every pass; only the calls of its decoder layers are intercepted. A call whose result is
+known returns that result, and a layer that is left out returns its hidden states unchanged. Final norm, head and
+scaling of the logits are therefore the model's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from itertools import count
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zetaplan.errors import ScoringError
+from zetaplan.scoring.model.blocks import decoder_layers
+from zetaplan.scoring.model.causal import told
+from zetaplan.scoring.model.losses import shifted_logits
+from zetaplan.scoring.text.sequences import Batch
+
+#: Tolerance of the logits of a pass that begins later, in machine epsilons of their norm: sums may have another order.
+ROUNDING = 8
+
+#: Sequences and tokens of a batch on which passes that begin later are compared with a whole pass.
+COMPARED = (2, 16)
+
+NONE: Mapping[int, Any] = MappingProxyType({})
+
+
+class Passes:
+    """The passes of a model.
+
+    Attributes:
+        calls: the decoder layers, by name, in the order in which a pass calls them.
+        resumable: whether a pass that begins at any later call gives the logits of a whole pass, tried on `batch`.
+    """
+
+    def __init__(self, model: nn.Module, batch: Batch) -> None:
+        self.model = model
+        self.names = {layer: name for name, layer in reversed(decoder_layers(model))}
+        tried = {name: value[: COMPARED[0], : COMPARED[1]] for name, value in batch.items()}
+        results: list[Any] = []
+        with torch.no_grad(), told(model), self._intercepted(NONE, (), results) as order:
+            expected, _ = shifted_logits(model, tried, self._device)
+        self.calls = tuple(order)
+        self._several = {name: len(found) for name, found in zip(order, results, strict=True) if _is_several(found)}
+        self.resumable = self._resumes(tried, results, expected)
+
+    @torch.no_grad()
+    def logits(
+        self,
+        batch: Batch,
+        known: Mapping[int, Any] = NONE,
+        without: Collection[str] = (),
+        kept: list[Any] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Logits (B, T, V) and the labels that they predict (B, T), as `shifted_logits`.
+
+        known : the results of some calls, by their place. without : names of the layers to leave out. kept : a list
+        that receives the result of every call.
+        """
+        with told(self.model), self._intercepted(known, without, [] if kept is None else kept):
+            return shifted_logits(self.model, batch, self._device)
+
+    def first_use(self, name: str) -> int:
+        """The first call that depends on the parameter, or the layer, of this name; the number of calls for the head.
+
+        Parameters that belong to no decoder layer and not to the head alone count as used before the first call.
+        """
+        if name in self.calls:
+            return self.calls.index(name)
+        parameter = self.model.get_parameter(name)
+        using = {own for layer, own in self.names.items() if _holds(layer, parameter)}
+        if using:
+            return min(place for place, own in enumerate(self.calls) if own in using)
+        head, table = (getattr(self.model, f"get_{side}_embeddings")() for side in ("output", "input"))
+        return len(self.calls) if _holds(head, parameter) and not _holds(table, parameter) else 0
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def _resumes(self, batch: Batch, results: list[Any], expected: Tensor) -> bool:
+        """Whether every call alone, all others known, gives its result, and the last result alone the logits.
+
+        A pass over other tokens comes first, and later calls before earlier ones, so that nothing that a layer leaves
+        for a later one is that of `batch`.
+        """
+        known = dict(enumerate(results))
+        try:
+            self.logits({**batch, "input_ids": batch["input_ids"].flip(1)})
+            alone = all(_same(self._alone(batch, place, known), _hidden(known[place])) for place in reversed(known))
+            last = dict.fromkeys(known, results[-1])
+            return alone and _same(self.logits(batch, last)[0], expected)
+        except ScoringError:
+            return False
+
+    def _alone(self, batch: Batch, place: int, known: Mapping[int, Any]) -> Tensor:
+        """The hidden states that a call returns if no call before it is computed."""
+        kept: list[Any] = []
+        self.logits(batch, {other: found for other, found in known.items() if other != place}, kept=kept)
+        return _hidden(kept[place])
+
+    @contextmanager
+    def _intercepted(self, known: Mapping[int, Any], without: Collection[str], kept: list[Any]) -> Iterator[list[str]]:
+        """The layers with intercepted calls; the value is the list of the names called so far."""
+        number, order = count(), list[str]()
+
+        def result(layer: nn.Module, own: Any, *args: Any, **options: Any) -> Any:
+            place, name = next(number), self.names[layer]
+            if place in known:
+                found = known[place]
+            elif name in without:
+                found = self._unchanged(name, (*args, *options.values())[0])
+            else:
+                found = own(*args, **options)
+            order.append(name)
+            kept.append(found)
+            return found
+
+        with ExitStack() as undo:
+            for layer in self.names:
+                undo.enter_context(_forward(layer, partial(result, layer, layer.forward)))
+            yield order
+
+    def _unchanged(self, name: str, hidden: Tensor) -> Any:
+        """The result of a layer that returns its hidden states; whatever else the layer returns is None."""
+        return (hidden, *[None] * (self._several[name] - 1)) if name in self._several else hidden
+
+
+@contextmanager
+def _forward(layer: nn.Module, other: Any) -> Iterator[None]:
+    """The layer with another function in place of its method `forward`."""
+    own = layer.__dict__.get("forward")
+    layer.forward = other
+    try:
+        yield
+    finally:
+        del layer.forward
+        if own is not None:
+            layer.forward = own
+
+
+def _is_several(found: Any) -> bool:
+    return isinstance(found, tuple | list)
+
+
+def _hidden(found: Any) -> Tensor:
+    return found[0] if _is_several(found) else found  # type: ignore[no-any-return]
+
+
+def _holds(module: Any, parameter: nn.Parameter) -> bool:
+    return isinstance(module, nn.Module) and any(own is parameter for own in module.parameters())
+
+
+def _same(found: Tensor, expected: Tensor) -> bool:
+    error = (found.double() - expected.double()).norm()
+    return bool(error <= ROUNDING * torch.finfo(expected.dtype).eps * expected.double().norm())

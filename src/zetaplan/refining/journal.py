@@ -1,0 +1,95 @@
+"""The journal of a refinement: one line of JSON for every evaluation, so that a killed run continues where it stopped.
+
+A line carries the sha256 of its content. A line that does not match it, such as the last one of a killed run, is
+ignored, and what it held is measured again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+
+from zetaplan.models.operating_point import Reading
+from zetaplan.scoring.cache import key_of
+from zetaplan.scoring.folders import writing
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """An evaluation and the seconds that it took."""
+
+    reading: Reading
+    seconds: float
+
+
+class Journal:
+    """The evaluations of one run by key. ignored : the number of damaged lines that were found."""
+
+    def __init__(self, file: Path | None) -> None:
+        self.file = file
+        lines = _lines(file) if file else []
+        read = [_entry(line) for line in lines]
+        self.entries = dict(found for found in read if found)
+        self.ignored = sum(found is None for found in read)
+
+    def add(self, key: str, entry: Entry) -> None:
+        """Append an evaluation; it is on the disk when the call returns."""
+        self.entries[key] = entry
+        if self.file is None:
+            return
+        content = {
+            "key": key,
+            "divergence": entry.reading.divergence.tolist(),
+            "loss": entry.reading.loss.tolist(),
+            "seconds": entry.seconds,
+        }
+        line = json.dumps({"sha256": key_of(content), "content": content})
+        with writing(self.file.parent), open(self.file, "a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+
+
+@contextmanager
+def journal(folder: Path | None, facts: Mapping[str, object]) -> Iterator[Journal]:
+    """The journal of the run with these facts. Another process with the same facts waits until this one ends."""
+    if folder is None:
+        yield Journal(None)
+        return
+    file = folder / "refinements" / f"{key_of(facts)}.jsonl"
+    with writing(file.parent):
+        lock = FileLock(file.with_suffix(".lock"))
+        lock.acquire()
+    try:
+        yield Journal(file)
+    finally:
+        lock.release()
+
+
+def _lines(file: Path) -> list[str]:
+    """The lines of the file, which then ends with the end of a line: a killed run may have left a part of one."""
+    with writing(file.parent):
+        data = file.read_bytes() if file.exists() else b""
+        if data and not data.endswith(b"\n"):
+            with open(file, "ab") as stream:
+                stream.write(b"\n")
+    return data.decode("utf-8", "replace").splitlines()
+
+
+def _entry(line: str) -> tuple[str, Entry] | None:
+    try:
+        stored = json.loads(line)
+        content = stored["content"]
+        if stored["sha256"] != key_of(content):
+            return None
+        divergence, loss = (np.array(content[name], np.float64) for name in ("divergence", "loss"))
+        return content["key"], Entry(Reading(divergence, loss), float(content["seconds"]))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None

@@ -1,0 +1,63 @@
+"""The options that a method offers for every block, and the weights of each. One file per kind of method."""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from zetaplan import _found
+from zetaplan.models.operating_point import Changes
+from zetaplan.refining.inputs import Inputs
+
+
+class Levels(ABC):
+    """The options of every block under one method.
+
+    Attributes:
+        inputs: the unchanged model with its calibration text.
+        costs: by block and option, ascending; whole numbers in `unit`.
+        budget: the largest total cost.
+        uniform: the plan that treats all blocks alike within the budget.
+        resource, unit: what an option costs.
+    """
+
+    resource: ClassVar[str]
+    unit: ClassVar[str]
+    inputs: Inputs
+    costs: Mapping[str, Mapping[str, int]]
+    budget: int
+    uniform: Mapping[str, str]
+
+    @abstractmethod
+    def values(self, block: str, option: str) -> Changes:
+        """The changes to the model by this option of the block."""
+
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """The provenance of a menu of these options."""
+
+    def neighbours(self, block: str, option: str) -> tuple[str, ...]:
+        """The options one level below and above, in the order of their cost."""
+        ladder = list(self.costs[block])
+        at = ladder.index(option)
+        return tuple(ladder[place] for place in (at - 1, at + 1) if 0 <= place < len(ladder))
+
+
+def methods() -> tuple[str, ...]:
+    """The names of all methods."""
+    return tuple(sorted(method for family in _families() for method in family.methods()))
+
+
+def find_levels(method: str, *, inputs: Inputs, budget: str, **settings: Any) -> Levels:
+    """The levels of a method on a model. method : one of `methods()`. budget : as its file describes it."""
+    for family in _families():
+        if method in family.methods():
+            found: Levels = family.levels(method, inputs=inputs, budget=budget, **settings)
+            return found
+    raise AssertionError(f"no file has the method {method!r}")
+
+
+def _families() -> tuple[Any, ...]:
+    return tuple(_found.modules(sys.modules[__name__]).values())

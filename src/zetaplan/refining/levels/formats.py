@@ -1,0 +1,118 @@
+"""Formats of the matrices of the decoder layers. budget : stored bits per weight, or a format: the bytes of all in it.
+
+Embedding and head keep their values. X'X for GPTQ is that of the unchanged model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import floor, isfinite
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zetaplan.errors import InfeasibleError, ScoringError, SpecError, shown
+from zetaplan.menus.bits import BitsFacts, Weight
+from zetaplan.models.operating_point import Changes
+from zetaplan.models.quantizers import Quantizer, find_quantizer
+from zetaplan.models.weights import head_of, matrices, others, weights
+from zetaplan.refining.inputs import Inputs
+from zetaplan.refining.levels import Levels
+
+#: The options of every block, if none are given.
+OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "rtn": tuple(f"int{bits}-g64-asym" for bits in (2, 3, 4, 5, 6, 8)),
+    "gptq": tuple(f"gptq{bits}-g64-asym" for bits in (2, 3, 4, 5, 6, 8)),
+    "gguf": ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0"),
+}
+
+
+def methods() -> tuple[str, ...]:
+    return tuple(OPTIONS)
+
+
+def levels(
+    method: str, *, inputs: Inputs, budget: str, blocks: str = "layers", options: Sequence[str] = (), **_: Any
+) -> Levels:
+    found = [find_quantizer(label) for label in options or OPTIONS[method]]
+    if silent := [quantizer.label for quantizer in found if not quantizer.rounds]:
+        raise SpecError(f"options: {silent[0]} is rounded by another tool, so it cannot be measured here")
+    return Formats(inputs, blocks, found, budget)
+
+
+class Formats(Levels):
+    resource, unit = "size", "bytes"
+
+    def __init__(self, inputs: Inputs, blocks: str, options: Sequence[Quantizer], budget: str) -> None:
+        self.inputs, self.options = inputs, {quantizer.label: quantizer for quantizer in options}
+        if any(quantizer.calibrated for quantizer in options) and not inputs.calibration:
+            raise ScoringError("calibration: gptq needs a calibration text; give one, or use 'rtn'")
+        self.weights: dict[str, list[Weight]] = {}
+        for weight in weights(inputs.model):
+            if weight.layer:
+                self.weights.setdefault(weight.layer if blocks == "layers" else weight.module, []).append(weight)
+        self.costs = {block: self._ladder(block, members) for block, members in self.weights.items()}
+        self.budget = self._bytes(budget)
+        self.uniform = self._uniform()
+
+    def values(self, block: str, option: str) -> Changes:
+        return {weight.name: self._rounded(weight, self.options[option]) for weight in self.weights[block]}
+
+    def facts(self) -> dict[str, Any]:
+        model = self.inputs.model
+        covered = {weight.name for members in self.weights.values() for weight in members}
+        left = {weight.name: weight.numel for weight in weights(model) if weight.name not in covered}
+        return BitsFacts(
+            model=self.inputs.name,
+            model_sha256=self.inputs.sha256,
+            architecture=type(model).__name__,
+            weights={block: tuple(members) for block, members in self.weights.items()},
+            others={**left, **others(model)},
+            head=head_of(model),
+            runtime=None,
+        ).model_dump(mode="json")
+
+    def _ladder(self, block: str, members: Sequence[Weight]) -> dict[str, int]:
+        for label, quantizer in self.options.items():
+            for weight in members:
+                if why := quantizer.obstacle(weight.rows, weight.columns):
+                    raise SpecError(f"options: {label} cannot store {weight.name!r}: {why}; give other options")
+        sizes = {label: sum(w.count * q.size(w.rows, w.columns) for w in members) for label, q in self.options.items()}
+        return dict(sorted(sizes.items(), key=lambda item: item[1]))
+
+    def _bytes(self, budget: str) -> int:
+        if budget in self.options:
+            return sum(sizes[budget] for sizes in self.costs.values())
+        try:
+            bits = float(budget)
+        except ValueError:
+            bits = -1.0
+        if not (isfinite(bits) and bits > 0):
+            raise SpecError(
+                f"budget = {shown(budget)}: expected stored bits per weight, or one of {', '.join(self.options)}"
+            )
+        return floor(bits * sum(weight.numel for members in self.weights.values() for weight in members) / 8)
+
+    def _uniform(self) -> dict[str, str]:
+        """The largest format that all blocks can have within the budget."""
+        totals = {label: sum(sizes[label] for sizes in self.costs.values()) for label in self.options}
+        if not (within := {label: total for label, total in totals.items() if total <= self.budget}):
+            least = min(totals, key=totals.__getitem__)
+            raise InfeasibleError(
+                f"budget: {self.budget:,} bytes hold no format for all blocks; {least} takes {totals[least]:,}"
+            )
+        return dict.fromkeys(self.weights, max(within, key=within.__getitem__))
+
+    def _rounded(self, weight: Weight, quantizer: Quantizer) -> Tensor:
+        if not quantizer.calibrated:
+            return self._stored(weight, quantizer, None)
+        gram = self.inputs.observed("X'X", lambda inputs: inputs.mT @ inputs).get(weight.module)
+        facts = {"format": quantizer.label, "weight": weight.name}
+        return self.inputs.kept(facts, lambda: {"weight": self._stored(weight, quantizer, gram)})["weight"]
+
+    def _stored(self, weight: Weight, quantizer: Quantizer, gram: Tensor | None) -> Tensor:
+        parts = matrices(self.inputs.model, weight)
+        rounded = torch.stack([quantizer.rounded(part, gram if weight.count == 1 else None) for part in parts])
+        parameter = self.inputs.model.get_parameter(weight.name)
+        return (rounded.mT if weight.transposed else rounded).reshape(parameter.shape).to(parameter.dtype)

@@ -1,0 +1,167 @@
+"""A plan refined by measurements, with its record: what `zetaplan refine` does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+from tqdm.auto import tqdm
+
+from zetaplan.errors import InfeasibleError, SpecError, shown
+from zetaplan.menus.plan import ChoicePlan
+from zetaplan.menus.planner import choose
+from zetaplan.menus.refined import HeldOut, Point, Refined, comparison, menu_of
+from zetaplan.refining.inputs import Inputs
+from zetaplan.refining.journal import journal
+from zetaplan.refining.levels import Levels, find_levels, methods
+from zetaplan.refining.meter import Meter
+from zetaplan.refining.rounds import FIXED, Search, Step
+from zetaplan.refining.texts import Text, portions, require_disjoint, text_of
+from zetaplan.scoring import LoadedModel
+from zetaplan.scoring.measure import Batches
+from zetaplan.scoring.model.gguf import cache_folder
+from zetaplan.scoring.text.sequences import checked_batches
+
+
+def refine(
+    model: LoadedModel | nn.Module,
+    method: str,
+    budget: float | str,
+    propose: Batches,
+    accept: Batches,
+    *,
+    held_out: Batches | None = None,
+    calibration: Batches | None = None,
+    start: Mapping[str, str] | None = None,
+    evaluations: int = 120,
+    sequences: int = 8,
+    blocks: str = "layers",
+    step: float | str = "0.05",
+    options: Sequence[str] = (),
+    cache: bool | str | os.PathLike[str] = True,
+    progress: bool = False,
+) -> ChoicePlan:
+    """Improve a plan by measured moves of single blocks. The model is not changed.
+
+    Every round measures the divergence from the unchanged model after a move of one block, one level up or down. The
+    choice program selects the best moves within the budget, with proof. They are made if they reduce the divergence
+    significantly on the accepting text. The record of all rounds is in the plan's `menu.provenance`.
+
+    Args:
+        model: a decoder-only transformers model.
+        method: "wanda", "sparsegpt" or "magnitude" (sparsity); "rtn", "gptq" or "gguf" (formats); "drop" (layers).
+        budget: the share of weights to remove; stored bits per weight or a format; the number of layers to leave out.
+        propose: the text of the menus; each round uses the next `sequences` sequences of it.
+        accept: the text of the tests.
+        held_out: the text of the comparison with uniform at the same budget.
+        calibration: the text of the input statistics, if the method needs them.
+        start: the first option of every block; by default uniform.
+        evaluations: the largest number of evaluated pairs of plan and text.
+        blocks: "layers" or "modules".
+        step: difference of neighbouring levels of sparsity.
+        options: the formats to choose from.
+        cache: whether, or in which folder, statistics, weights and the journal of evaluations are kept. A run that was
+            killed continues from its journal.
+        progress: show a progress bar.
+
+    Raises:
+        SpecError: an argument is invalid, or texts have a sequence in common.
+        InfeasibleError: the start exceeds the budget.
+        ScoringError: the model or a text cannot be used.
+
+    Examples:
+        >>> texts = torch.randint(0, 64, (20, 16), generator=torch.Generator().manual_seed(1))
+        >>> plan = zp.refine(model, "magnitude", 0.5, texts[:4], texts[4:12], held_out=texts[12:], sequences=4)
+        >>> plan.menu.budgets
+        ('weights kept', 'blocks changed')
+    """
+    require_arguments(method, evaluations)
+    network, name, sha256 = _parts(model)
+    texts = {"propose": portions(propose, network, sequences), "accept": [text_of(accept, network)]}
+    texts |= {} if held_out is None else {"held_out": [text_of(held_out, network)]}
+    require_disjoint(texts)
+    folder = cache_folder() if cache is True else None if cache is False else Path(cache)
+    data = None if calibration is None else checked_batches(calibration, model=network)
+    inputs = Inputs(network, data, folder, name=name, sha256=sha256)
+    levels = find_levels(
+        method, inputs=inputs, budget=str(budget), blocks=blocks, step=step, options=options, start=start
+    )
+    first = _start(levels, start)
+    facts = {**inputs.facts, "method": method, "costs": levels.costs}
+    with (
+        journal(folder, facts) as book,
+        tqdm(total=evaluations, desc="refine", unit="eval", disable=not progress) as bar,
+    ):
+        return _refined(method, Meter(levels, book, bar), texts, first, evaluations)
+
+
+def _refined(method: str, meter: Meter, texts: Mapping[str, list[Text]], start: Point, evaluations: int) -> ChoicePlan:
+    levels, [accepting] = meter.levels, texts["accept"]
+    search = Search(meter, texts["propose"], accepting, evaluations)
+    steps = list(search.steps(start))
+    plan = _last(levels, steps)
+    compared = _compared(meter, texts.get("held_out"), plan.taken)
+    record = Refined(
+        method=method,
+        resource=levels.resource,
+        unit=levels.unit,
+        budget=levels.budget,
+        costs={block: {option: float(cost) for option, cost in row.items()} for block, row in levels.costs.items()},
+        uniform=dict(levels.uniform),
+        start=start,
+        accepting=accepting.sha256,
+        rounds=tuple(step.round for step in steps),
+        held_out=compared,
+        stopped=search.stopped,
+        evaluations=meter.evaluations,
+        seconds=meter.seconds,
+    )
+    provenance = {**levels.facts(), "refined": record.model_dump(mode="json")}
+    return replace(plan, menu=replace(plan.menu, provenance=provenance))
+
+
+def _last(levels: Levels, steps: Sequence[Step]) -> ChoicePlan:
+    """The plan of the last accepted round; without one, the start: the choice of the first menu without changes."""
+    if accepted := [step.plan for step in steps if step.plan]:
+        return accepted[-1]
+    first = steps[0].round
+    menu = menu_of(first.at, first.divergence, first.moves, levels.costs, levels.resource, levels.unit)
+    return choose(menu, (levels.budget, 0))
+
+
+def _compared(meter: Meter, texts: Sequence[Text] | None, plan: Point) -> HeldOut | None:
+    if not texts:
+        return None
+    [text] = texts
+    uniform, refined = (tuple(meter.reading(text, point).loss.tolist()) for point in (dict(meter.levels.uniform), plan))
+    return comparison(text.sha256, uniform, refined)
+
+
+def _start(levels: Levels, start: Mapping[str, str] | None) -> Point:
+    """The first operating point. Raises SpecError unless it has one option for every block, within the budget."""
+    point = dict(levels.uniform if start is None else start)
+    if set(point) != set(levels.costs):
+        wrong = sorted(set(point) ^ set(levels.costs))
+        raise SpecError(f"start: {wrong[0]!r} is in only one of the start and the model; give all blocks of the model")
+    for block, option in point.items():
+        if option not in levels.costs[block]:
+            raise SpecError(f"start[{block!r}] = {shown(option)}: expected one of {', '.join(levels.costs[block])}")
+    spent = sum(levels.costs[block][option] for block, option in point.items())
+    if spent > levels.budget:
+        raise InfeasibleError(f"start: it takes {spent:,} {levels.unit}, the budget is {levels.budget:,}")
+    return {block: point[block] for block in levels.costs}
+
+
+def require_arguments(method: str, evaluations: int) -> None:
+    """Raise SpecError for an unknown method, or for too few evaluations for a round."""
+    if method not in methods():
+        raise SpecError(f"method = {shown(method)}: expected one of {', '.join(methods())}")
+    if isinstance(evaluations, bool) or not isinstance(evaluations, int) or evaluations <= FIXED:
+        raise SpecError(f"evaluations = {shown(evaluations)}: expected a whole number of at least {FIXED + 1}")
+
+
+def _parts(model: LoadedModel | nn.Module) -> tuple[nn.Module, str, str]:
+    return (model.model, model.name, model.sha256) if isinstance(model, LoadedModel) else (model, "", "")
