@@ -25,6 +25,7 @@ from zetaplan.scoring.backward.pass_result import (
     fitting_batch,
     found_surrogates,
     measured_pass,
+    require_for_experts,
     require_shardable,
     require_sketchable,
 )
@@ -35,7 +36,7 @@ from zetaplan.scoring.curvature._damping import Damping
 from zetaplan.scoring.distributed import Ranks, joined, sharded
 from zetaplan.scoring.evaluate_blocks import Subject, evaluate_blocks
 from zetaplan.scoring.model.blocks import left_out, partition
-from zetaplan.scoring.model.coverage import uncovered, without
+from zetaplan.scoring.model.coverage import covered, without
 from zetaplan.scoring.model.eval_mode import placed
 from zetaplan.scoring.model.load import LoadedModel, as_dtype
 from zetaplan.scoring.provenance import data_provenance, model_provenance
@@ -56,7 +57,8 @@ def score(
         batches: sequences, or one or more batches: input_ids (B, T) alone, or with attention_mask and labels (B, T) in
             a dictionary, padded on either side. Labels default to the ids; labels where the mask is 0 are ignored. N
             over all batches is at least 2, ids are below the vocabulary size, T is at most max_position_embeddings.
-        blocks: "layers", every decoder layer with all its parameters, or "modules", every linear of the decoder layers.
+        blocks: "layers", every decoder layer with all its parameters, "modules", every linear of the decoder layers, or
+            "experts", every linear and every single expert of those that share one tensor.
         curvature: the surrogate of H, one of `curvature_names()`.
         damping: the rule for tau; a number > 0 is tau itself, for all blocks.
         width: at least 0; relative width of the enclosure at which an iterative surrogate stops.
@@ -114,6 +116,8 @@ def score_each(
         started=time.perf_counter(),
     )
     with joined(asked.distributed, target) as ranks:
+        if asked.blocks == "experts":
+            require_for_experts(surrogates, asked.held_out is not None, ranks.size)
         return _scored(task, ranks)
 
 
@@ -172,10 +176,12 @@ def _measured(
 ) -> dict[str, Scores]:
     network, parts = task.network, partition(task.network, task.settings.blocks)
     ranks.require(len(parts), len(data), task.shard)
-    missed = uncovered(network, parts, data[0])
-    parts = without(parts, missed)
+    parts = covered(network, parts, data[0])
+    if task.shard:  # a rank has no whole gradients
+        parts = without(parts, {name for part in parts for name in part.alone})
     unplaced = left_out(network, parts)
     if task.shard:
+        missed = {name for part in parts for name in part.unscored}
         network = sharded(copy.deepcopy(network), ranks)
         parts = without(partition(network, task.settings.blocks), missed)
     surrogates = task.surrogates.values()

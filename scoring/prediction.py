@@ -89,7 +89,9 @@ def _one_pass_steps(
     def consume(index: int, name: str, module: nn.Module, pairs: Pairs) -> None:
         own = {f"{name}.{key}": value for key, value in module.named_parameters(recurse=False)}
         step = rules[index](name, module, pairs).cpu()
-        steps[index] |= _unflattened(own, step, transposed=isinstance(module, Conv1D))
+        steps[index] |= _unflattened(
+            own, step, transposed=isinstance(module, Conv1D) and name not in parts[index].alone
+        )
 
     drawn = any(c.statistic.drawn for c in curvatures if isinstance(c, OnePass))
     batches, weights = rows(model, data, drawn)

@@ -46,7 +46,7 @@ class Scores(ByName, Picture):
         rank_parameters: parameters that a unit of LoRA rank adds, sum of in + out over the linears.
         damping: tau; 0 for a surrogate without damping.
         curvature: the surrogate, for example "block-fisher".
-        blocks: the partition, "layers" or "modules".
+        blocks: the partition, "layers", "modules" or "experts".
         loss: mean over the sequences of their mean cross-entropy per token, nats.
         left_out: names of the parameters that belong to no block.
         provenance: model, data, sha256 sums, dtype, device, N, T, damping as declared, versions, seconds.

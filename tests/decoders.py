@@ -3,7 +3,9 @@
 import dataclasses
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+
+from zetaplan.scoring.model.causal import auto_class
 
 #: Numbers that make a model tiny, by the name of the field; a configuration takes those that it has.
 SMALL = {
@@ -31,6 +33,8 @@ SMALL = {
 
 SHARED = {"num_hidden_layers": 4, "num_kv_shared_layers": 2, "layer_types": ["sliding_attention", "full_attention"] * 2}
 
+SECTIONS = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 1, 1]}
+
 LATENT = {"num_key_value_heads": 2, "head_dim": 4}
 
 #: What a kind needs beside them.
@@ -43,7 +47,16 @@ OWN: dict[str, dict[str, object]] = {
     "gemma4_unified_text": {**SHARED, "global_head_dim": 8},
     "gemma3n_text": SHARED,
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
+    "codegen": {"n_head": 4},
+    "kimi_linear": {**LATENT, "layer_types": ["linear_attention", "full_attention"]},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
+    "nemotron_h": {
+        "layers_block_type": ["linear_attention", "moe", "full_attention"],
+        "chunk_size": 8,
+        "moe_shared_expert_intermediate_size": 12,
+    },
+    **{kind: {"num_key_value_heads": 2} for kind in ("mistral4", "mistral_large4")},
+    **{kind: {"rope_parameters": SECTIONS} for kind in ("qwen2_vl_text", "qwen2_5_vl_text", "glm4v_text")},
     "mamba2": {"num_heads": 4, "expand": 2},
     "qwen3_5_text": {"layer_types": ["linear_attention", "full_attention"]},
     "zamba2": {"layers_block_type": ["mamba", "hybrid"]},
@@ -51,14 +64,36 @@ OWN: dict[str, dict[str, object]] = {
 }
 
 
+#: Of vision towers and other parts beside the text model, as deep as it.
+BESIDE = {
+    **dict.fromkeys(("hidden_size", "embed_dim", "out_hidden_size", "projection_dim", "dim", "d_model", "width"), 16),
+    **dict.fromkeys(("intermediate_size", "mlp_hidden_size", "encoder_ffn_dim"), 24),
+    **dict.fromkeys(("num_hidden_layers", "depth", "num_layers", "encoder_layers", "layers"), 2),
+    **dict.fromkeys(("num_attention_heads", "num_heads", "attention_heads", "encoder_attention_heads"), 2),
+    **dict.fromkeys(("num_key_value_heads", "spatial_merge_size", "temporal_patch_size"), 1),
+    **dict.fromkeys(("patch_size", "image_size"), 14),
+}
+
+
 def tiny_config(kind: str) -> PreTrainedConfig:
-    """The configuration of a tiny model of this type."""
-    known = {field.name for field in dataclasses.fields(type(AutoConfig.for_model(kind)))}
-    settings: dict[str, object] = {name: value for name, value in SMALL.items() if name in known}
-    return AutoConfig.for_model(kind, **settings | OWN.get(kind, {}))
+    """The configuration of a tiny model of this type, with tiny parts if it has parts."""
+    return AutoConfig.for_model(kind, **_small(AutoConfig.for_model(kind)) | OWN.get(kind, {}))
+
+
+def _small(config: PreTrainedConfig, beside: bool = False) -> dict[str, object]:
+    """The sizes that such a configuration takes; parts are text models, or others beside them."""
+    known = {field.name for field in dataclasses.fields(config)}
+    sizes = {name: value for name, value in (BESIDE if beside else SMALL).items() if name in known}
+    parts = {name: part for name in config.sub_configs if (part := getattr(config, name, None)) is not None}
+    small = {
+        name: _small(part, beside="text" not in name) | OWN.get(part.model_type, {}) | {"model_type": part.model_type}
+        for name, part in parts.items()
+    }
+    return sizes | small
 
 
 def tiny_decoder(kind: str, *, seed: int = 0) -> PreTrainedModel:
     """A random model of it in float32, vocabulary 23."""
     torch.manual_seed(seed)
-    return AutoModelForCausalLM.from_config(tiny_config(kind)).eval()
+    config = tiny_config(kind)
+    return auto_class(config).from_config(config).eval()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from zetaplan.errors import ScoringError
+from zetaplan.scoring.backward.alone import gradients_alone
 from zetaplan.scoring.backward.hooks import PairHook, hooked
 from zetaplan.scoring.backward.pair_store import MemoryStore, PairStore
 from zetaplan.scoring.backward.per_sequence import Pair, Pairs, moved
@@ -37,7 +38,7 @@ def backward_pass(
 
     Args:
         model: a causal language model. The model is not changed.
-        parts: the blocks; `consume` receives their index.
+        parts: the blocks; `consume` receives their index, of blocks that share a module that of the first.
         data: batches, N sequences in all.
         consume: called once per module, after its last sequence.
         weights: the weight of each sequence's loss in the backward pass, (B,) per batch.
@@ -50,7 +51,11 @@ def backward_pass(
         ScoringError: a loss or a gradient is not finite, or a module's pairs cannot be recorded.
     """
     store = store or MemoryStore(len(data))
-    modules = [[(index, *item) for item in part.modules.items()] for index, part in enumerate(parts)]
+    owners = {name: index for index, part in reversed([*enumerate(parts)]) for name in part.modules}
+    modules = [
+        [(index, name, module) for name, module in part.modules.items() if owners[name] == index]
+        for index, part in enumerate(parts)
+    ]
     consumed = set()
 
     def handed(index: int, name: str, module: nn.Module, pairs: Pairs) -> None:
@@ -64,16 +69,24 @@ def backward_pass(
         if store.whole(name):
             handed(index, name, module, store.take(name))
 
+    def differentiate(number: int) -> None:
+        single = {name: module for _, name, module in alone}
+        pairs = gradients_alone(model, single, data[number], weights[number]) if single else {}
+        for index, name, module in alone:
+            take(index, name, module, pairs.pop(name))
+
     hooks = [
         PairHook(name, (module, *parts[index].twins(name)), partial(take, index))
         for block in modules
         for index, name, module in block
+        if name not in parts[index].alone
     ]
+    alone = [item for block in modules for item in block if item[1] in parts[item[0]].alone]
     own = ranks.share(range(len(data)))
-    with tqdm(total=len(hooks) * len(own), desc="scoring", unit="modules", disable=not progress) as bar:
+    with tqdm(total=len(hooks + alone) * len(own), desc="scoring", unit="modules", disable=not progress) as bar:
         _probe(model, data[0])
         with hooked(model, hooks), torch.enable_grad():
-            found = {n: _losses(model, n, data, weights, hooks, store) for n in own}
+            found = {n: _losses(model, n, data, weights, hooks, store, partial(differentiate, n)) for n in own}
     for items in ranks.rounds([[item for item in block if item[1] not in consumed] for block in modules]):
         met = [
             (item, ranks.collected(owner, store.take(item[1]), len(data)))
@@ -94,8 +107,12 @@ def _losses(
     weights: Sequence[Tensor],
     hooks: Sequence[PairHook],
     store: PairStore,
+    differentiate: Callable[[], None],
 ) -> Tensor:
-    """The losses of one batch, read from the store or computed by a pass through the model."""
+    """The losses of one batch, read from the store or computed by a pass through the model.
+
+    differentiate : stores the gradients of the modules that have no pairs.
+    """
     if (known := store.losses(number)) is not None:
         return known
     for hook in hooks:
@@ -106,6 +123,8 @@ def _losses(
         (losses @ weights[number].to(losses)).backward()  # type: ignore[no-untyped-call]
     for hook in hooks:
         hook.require()
+    with told(model):
+        differentiate()
     found = losses.detach().cpu().double()
     store.finish(number, found)
     return found

@@ -6,6 +6,7 @@ number:
     passing   a (tokens of the largest batch)                       the plain pass of one batch
     held      b sum_modules w (T - tokens of the last batch)        pairs stored in memory
     turn      max_modules w T (b + wide bytes) + 2 chunks           one module's pairs while its gradients are computed
+              (for a module whose gradients come from passes of single sequences, held and turn count its N gradients)
     kept      numbers that a statistic stores per parameter
     later     for a surrogate that multiplies by H, after the pass: the numbers that it stores per parameter of one
               block, and a copy of the model in float64 unless it is in float64
@@ -129,16 +130,19 @@ def footprint(
     """
     first = next(model.parameters())
     dtype = first.dtype
-    widths = [_width(module, sketch) for part in parts for module in part.modules.values()]
+    paired = {name: m for part in parts for name, m in part.modules.items() if name not in part.alone}
+    widths = [_width(module, sketch) for module in paired.values()] or [0]
+    alone = [_own(module) for module in {name: part.modules[name] for part in parts for name in part.alone}.values()]
     tokens = [batch["labels"].numel() for batch in data]
     size, wide = dtype.itemsize, torch.promote_types(dtype, torch.float32).itemsize
     if sketch:
         size = wide
+    sequences = sum(len(batch["labels"]) for batch in data)
     total, own = sum(widths) * size, sum(tokens[: len(tokens) - drawn])
     return Footprint(
         passing=round(carried * max(tokens)),
-        held=total * sum(tokens[:-1] if ranks.alone else ranks.share(tokens)),
-        turn=max(widths) * sum(tokens) * (size + wide) + 2 * CHUNK * wide,
+        held=total * sum(tokens[:-1] if ranks.alone else ranks.share(tokens)) + sum(alone) * size * sequences,
+        turn=max(max(widths) * sum(tokens), max(alone, default=0) * sequences) * (size + wide) + 2 * CHUNK * wide,
         kept=sum(kind.numbers * wide for kind in kinds) * sum(part.parameters for part in ranks.share(parts)),
         later=max((_vectors(model, parts, surrogate.numbers * wide) for surrogate in matrix_free), default=0),
         whole=round(carried * own) + total * sum(tokens[len(tokens) - drawn :]),
@@ -163,6 +167,10 @@ def _vectors(model: nn.Module, parts: Sequence[Block], size: int) -> int:
     """Bytes after the pass: `size` per parameter of the largest block, and a copy of the model in float64."""
     copied = next(model.parameters()).dtype != torch.float64
     return size * max(part.parameters for part in parts) + copied * 8 * sum(p.numel() for p in model.parameters())
+
+
+def _own(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters(recurse=False))
 
 
 def _width(module: nn.Module, sketch: Sketch | None) -> int:

@@ -18,6 +18,7 @@ from torch.utils.hooks import RemovableHandle
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.backward.per_sequence import LINEAR, Pair, Pairs, joined_calls
 from zetaplan.scoring.model.eval_mode import eval_mode
+from zetaplan.scoring.model.experts import stacks
 
 
 @dataclass
@@ -99,7 +100,7 @@ class PairHook:
         self.take(self.name, self.module, pair)
 
     def _by_sequence(self, inputs: tuple[Tensor, ...], gradients: tuple[Tensor, ...]) -> Pair:
-        if len(inputs) == len(gradients) == 1:
+        if len(inputs) == len(gradients) == 1 and len(inputs[0]) <= self.shape[0] * self.shape[1]:
             return self._rows(inputs[0]), self._rows(gradients[0])
         return tuple(map(self._alone, inputs)), tuple(map(self._alone, gradients))
 
@@ -109,12 +110,18 @@ class PairHook:
         return rows[:, None] if len(value) == self.shape[0] else rows
 
     def _rows(self, value: Tensor) -> Tensor:
-        """Rows by sequence, (B, ...). Rows of tokens without a sequence dimension are in the order of the sequences."""
+        """Rows by sequence, (B, ...). Rows of tokens without a sequence dimension are in the order of the sequences.
+
+        Where every expert receives every token, the rows of one expert come after those of the other.
+        """
         sequences, tokens = self.shape
         if len(value) == sequences:
             return value.detach()
         if len(value) == sequences * tokens:
             return value.detach().reshape(sequences, tokens, *value.shape[1:])
+        if len(value) in {len(stack) * sequences * tokens for stack in stacks(self.module).values()}:
+            by_expert = value.detach().reshape(-1, sequences, tokens, *value.shape[1:])
+            return by_expert.movedim(1, 0).flatten(1, 2)
         raise ScoringError(
             f"model: module {self.name!r} received {len(value)} rows for {sequences} sequences of {tokens} tokens, "
             "so the sequence of each row is unknown; it is not supported"

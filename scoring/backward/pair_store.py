@@ -193,4 +193,4 @@ def _named(side: str, value: Tensors) -> dict[str, Tensor]:
 
 def _side(side: str, tensors: Mapping[str, Tensor]) -> Tensors:
     count = sum(key.startswith(f"{side}.") for key in tensors)
-    return tuple(tensors[f"{side}.{i}"] for i in range(count)) if count else tensors[side]
+    return tensors[side] if side in tensors else tuple(tensors[f"{side}.{i}"] for i in range(count))

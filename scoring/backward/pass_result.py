@@ -22,7 +22,7 @@ from zetaplan.scoring.backward.free_memory import free_memory, room_on
 from zetaplan.scoring.backward.pair_store import CPU, DiskStore, MemoryStore, PairStore
 from zetaplan.scoring.backward.per_sequence import Pairs
 from zetaplan.scoring.backward.sketch import Sketch, mean_products
-from zetaplan.scoring.backward.statistics import Gram, Statistic, take_in
+from zetaplan.scoring.backward.statistics import Columnwise, Gram, Statistic, take_in, take_in_by_expert
 from zetaplan.scoring.cache import Run
 from zetaplan.scoring.curvature import Curvature, MatrixFree, OnePass, find_curvature
 from zetaplan.scoring.distributed import Ranks
@@ -96,6 +96,24 @@ def require_shardable(surrogates: Mapping[str, type[Curvature]], held_out: bool)
         raise ScoringError("shard: held_out takes steps in unsharded weights; give only one of the two")
 
 
+def require_for_experts(surrogates: Mapping[str, type[Curvature]], held_out: bool, ranks: int) -> None:
+    """Raise ScoringError if a surrogate, `held_out` or several ranks need more than the columns of a block's gradients.
+
+    The gradients of one expert are columns of those of its module.
+    """
+    for name, surrogate in surrogates.items():
+        if issubclass(surrogate, MatrixFree) or not issubclass(cast(type[OnePass], surrogate).statistic, Columnwise):
+            raise ScoringError(
+                f"blocks = 'experts': {name} cannot be restricted to one expert; use block-fisher, diagonal-fisher, "
+                "gradient or mc-fisher, or blocks = 'modules'"
+            )
+    if held_out or ranks > 1:
+        raise ScoringError(
+            f"blocks = 'experts': {'held_out' if held_out else 'distributed'} works on whole modules; leave it out, or "
+            "use blocks = 'modules'"
+        )
+
+
 def fitting_batch(
     model: nn.Module,
     parts: Sequence[Block],
@@ -146,7 +164,12 @@ def measured_pass(
     def consume(index: int, name: str, module: nn.Module, pairs: Pairs) -> None:
         for repeat, statistics in enumerate(filled):
             own = sketch.part(module, pairs, repeat) if sketch else pairs
-            take_in([of_blocks[index] for of_blocks in statistics.values()], places, name, module, own)
+            if parts[index].expert is None:
+                take_in([of_blocks[index] for of_blocks in statistics.values()], places, name, module, own)
+                continue
+            sharing = [k for k, part in enumerate(parts) if name in part.modules]  # in the order of the experts
+            by_expert = [[of_blocks[k] for of_blocks in statistics.values()] for k in sharing]
+            take_in_by_expert(by_expert, places, module, own)
 
     losses = backward_pass(model, parts, batches, consume, weights, progress, store, sketch, ranks)[:sequences]
     return PassResult(

@@ -2,10 +2,11 @@
 
 A linear y = W x + b has grad W = sum_t d_t x_t' and grad b = sum_t d_t over the tokens t of the sequence, one
 batched matrix product. Every other module (norms, routers, experts, unknown classes) uses its own vector-Jacobian
-product, one sequence at a time if it maps several tensors.
+product, one sequence at a time if it maps several tensors. A module whose use no pair describes has its gradients in
+place of a pair, computed by passes of single sequences (see `alone`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,17 @@ Pair = tuple[Tensors, Tensors]
 Pairs = list[Pair]
 
 
+def known(gradients: Iterable[Tensor]) -> Pair:
+    """The gradients (B, ...) of a module's own parameters, in place of a pair."""
+    return tuple(gradients), ()
+
+
+def sequences_of(pair: Pair) -> int:
+    """B."""
+    x, _ = pair
+    return len(x if isinstance(x, Tensor) else x[0])
+
+
 def per_sequence_gradients(module: nn.Module, pairs: Pairs) -> Iterator[Tensor]:
     """Chunks (N, p) of the gradients of the module's own parameters, in at least float32, N over all pairs.
 
@@ -30,6 +42,8 @@ def per_sequence_gradients(module: nn.Module, pairs: Pairs) -> Iterator[Tensor]:
         module: the module; parameters of its children are excluded.
         pairs: (x, d) of each batch; the first dimension counts sequences.
     """
+    if pairs[0][1] == ():
+        return _joined_known(pairs)
     if isinstance(pairs[0][0], tuple):
         return _several(module, pairs)
     simple = in_wide(pairs)
@@ -89,6 +103,12 @@ def _general(module: nn.Module, pairs: list[tuple[Tensor, Tensor]]) -> Iterator[
     gradients = [vmap(gradient)(x, d) for x, d in pairs]
     for name in own:
         yield _joined([batch[name].flatten(1) for batch in gradients])
+
+
+def _joined_known(pairs: Pairs) -> Iterator[Tensor]:
+    for parts in zip(*(x for x, _ in pairs), strict=True):
+        wide = torch.promote_types(parts[0].dtype, torch.float32)
+        yield torch.cat([part.flatten(1).to(wide) for part in parts])
 
 
 def _several(module: nn.Module, pairs: Pairs) -> Iterator[Tensor]:

@@ -56,7 +56,7 @@ class Sketch:
 
     def of(self, name: str, module: nn.Module, pair: Pair) -> Pair:
         """The sketched pair (B, ..., R r) of a pair (B, ..., in) and (B, ..., out)."""
-        if type(module) not in LINEAR:
+        if type(module) not in LINEAR or pair[1] == ():
             return pair
         x, d = (self._projected(f"{name} {side}", value) for side, value in zip("xd", pair, strict=True))
         return x, d
@@ -80,7 +80,7 @@ class Sketch:
 
     def part(self, module: nn.Module, pairs: Pairs, repeat: int) -> Pairs:
         """The pairs of one sketch alone."""
-        if type(module) not in LINEAR:
+        if type(module) not in LINEAR or pairs[0][1] == ():
             return pairs
         return [(self._slice(x, repeat), self._slice(d, repeat)) for x, d in pairs]
 

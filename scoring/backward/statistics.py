@@ -13,7 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from zetaplan.scoring.backward.per_sequence import Pairs, per_sequence_gradients
+from zetaplan.scoring.backward.per_sequence import Pairs, per_sequence_gradients, sequences_of
 
 #: The sequences of each half, as slices of the rows of G.
 HALVES = (slice(0, None, 2), slice(1, None, 2))
@@ -125,7 +125,7 @@ def take_in(
         pairs: (x, d) of every batch.
     """
     own = pairs[: len(places)]
-    rows = sum(len(d if isinstance(d, Tensor) else d[0]) for _, d in own)
+    rows = sum(map(sequences_of, own))
     columnwise = []
     for statistic in statistics:
         if isinstance(statistic, Modulewise):
@@ -138,3 +138,17 @@ def take_in(
     for gradients in per_sequence_gradients(module, pairs if drawn else own):
         for statistic in columnwise:
             statistic.add(gradients if statistic.drawn else gradients[:rows])
+
+
+def take_in_by_expert(
+    experts: Sequence[Sequence[Statistic]], places: Sequence[Tensor], module: nn.Module, pairs: Pairs
+) -> None:
+    """Add the part of a module that belongs to every expert to the statistics of that expert's block."""
+    own = pairs[: len(places)]
+    rows = sum(map(sequences_of, own))
+    drawn = any(statistic.drawn for statistics in experts for statistic in statistics)
+    for gradients in per_sequence_gradients(module, pairs if drawn else own):  # one parameter after the other
+        for part, statistics in zip(gradients.chunk(len(experts), dim=1), experts, strict=True):
+            for statistic in statistics:
+                if isinstance(statistic, Columnwise):
+                    statistic.add(part if statistic.drawn else part[:rows])

@@ -54,7 +54,7 @@ class KroneckerFactors(Modulewise):
         self.modules: dict[str, Rotated] = {}
 
     def add_module(self, name: str, module: nn.Module, pairs: Pairs, places: Sequence[Tensor]) -> None:
-        linear = isinstance(module, LINEAR)
+        linear = isinstance(module, LINEAR) and pairs[0][1] != ()  # no pair: its gradients alone are known
         self.modules[name] = _rotated(module, pairs, places) if linear else _unrotated(module, pairs)
 
     @property

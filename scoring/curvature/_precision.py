@@ -24,6 +24,8 @@ CASTS: dict[Any, Callable[..., Tensor]] = dict.fromkeys((Tensor.float, Tensor.ha
 LIKE = frozenset({Tensor.to, Tensor.type_as})
 #: Rounding of one operation is half a unit; the rest covers sums, and the chance of a small draw.
 SHAKE = 64.0
+#: Whole numbers up to this are taken as exact.
+COUNT = 2.0**10
 
 
 @contextmanager
@@ -88,7 +90,8 @@ class _Shaken(TorchDispatchMode):
         span = SHAKE * torch.finfo(value.dtype).eps
         changed = torch.empty_like(value).uniform_(1 - span, 1 + span, generator=self._generator(value.device))
         changed *= value
-        return torch.where(changed.isfinite(), changed, value)  # the lowest finite number marks a masked place
+        exact = (value.abs() <= COUNT) & (value == value.round())  # a mask or a count, which may become an index
+        return torch.where(changed.isfinite() & ~exact, changed, value)  # the lowest finite number marks a masked place
 
     def _generator(self, device: torch.device) -> torch.Generator:
         if device not in self._generators:

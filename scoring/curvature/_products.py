@@ -17,8 +17,8 @@ p_t is nearly e_y, 1 - p_y is computed as the sum of the other probabilities, so
 """
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -30,7 +30,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.curvature._precision import float64_throughout, shaken
+from zetaplan.scoring.model.causal import told
 from zetaplan.scoring.model.eval_mode import eval_mode
+from zetaplan.scoring.model.experts import plain_experts
 from zetaplan.scoring.model.losses import shifted_logits
 from zetaplan.scoring.text.sequences import IGNORED, Batch
 
@@ -108,7 +110,7 @@ class LinearisedBlock:
         wide: AbstractContextManager[None] = float64_throughout() if self.dtype == torch.float64 else nullcontext()
         rough: AbstractContextManager[None] = nullcontext() if self.shake is None else shaken(self.shake)
         math = sdpa_kernel(SDPBackend.MATH)  # the only backend that can be differentiated twice
-        with eval_mode(self.model), plain_experts(self.model), torch.enable_grad(), math, wide, rough:
+        with told(self.model), eval_mode(self.model), plain_experts(self.model), torch.enable_grad(), math, wide, rough:
             try:
                 for batch in self.batches:
                     total += of_batch(batch)
@@ -121,11 +123,13 @@ class LinearisedBlock:
 
     def _gradient(self, batch: Batch) -> Tensor:
         leaves = self._leaves()
-        return self._flat(torch.autograd.grad(self._loss(batch, leaves), list(leaves.values())))
+        return self._flat(torch.autograd.grad(self._loss(batch, leaves), list(leaves.values()), materialize_grads=True))
 
     def _twice(self, batch: Batch, v: Tensor) -> Tensor:
         leaves = self._leaves()
-        first = torch.autograd.grad(self._loss(batch, leaves), list(leaves.values()), create_graph=True)
+        first = torch.autograd.grad(
+            self._loss(batch, leaves), list(leaves.values()), create_graph=True, materialize_grads=True
+        )
         along = torch.stack([(g * part).sum() for g, part in zip(first, self._shaped(v), strict=True)]).sum()
         return self._flat(torch.autograd.grad(along, list(leaves.values()), materialize_grads=True))
 
@@ -140,7 +144,7 @@ class LinearisedBlock:
             value, tangent = forward_ad.unpack_dual(logits)  # type: ignore[no-untyped-call]
         with torch.no_grad():  # outside the dual level: the backward pass needs plain tensors
             cotangent = curvature(value.softmax(-1), labels, tangent) * self._weights(labels)[..., None]
-        return self._flat(torch.autograd.grad(value, list(leaves.values()), cotangent))
+        return self._flat(torch.autograd.grad(value, list(leaves.values()), cotangent, materialize_grads=True))
 
     def _outputs(self, batch: Batch, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         def call(**inputs: object) -> object:
@@ -171,20 +175,6 @@ class LinearisedBlock:
 def in_float64(model: nn.Module) -> nn.Module:
     """A copy of the model over float64."""
     return copy.deepcopy(model).double()
-
-
-@contextmanager
-def plain_experts(model: nn.Module) -> Iterator[None]:
-    """Run experts one after another, because their grouped kernel lacks float64 and forward mode; undone on exit."""
-    chosen: dict[str, str | None] = getattr(model, "get_experts_implementation", dict)()
-    if {None, "eager"}.issuperset(chosen.values()):
-        yield
-        return
-    model.set_experts_implementation("eager")  # type: ignore[operator]
-    try:
-        yield
-    finally:
-        model.set_experts_implementation(chosen)  # type: ignore[operator]
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

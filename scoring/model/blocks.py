@@ -1,20 +1,20 @@
 """Blocks k = 1..K: disjoint groups of the parameters of the decoder layers.
 
 "layers": one block per decoder layer, with the parameters of all its modules. "modules": one block per linear of the
-decoder layers. Parameters outside every block (embeddings, final norm, head; for "modules" the norms) are left out and
-listed by name. Parameters that a module owns beside submodules with parameters (the state matrix of a mixer, attention
-sinks) are left out too: no estimator can separate their use from that of the submodules.
+decoder layers, and per module of experts. "experts": like "modules", with one block per expert. Parameters outside
+every block (embeddings, final norm, head; for "modules" the norms) are left out and listed by name. A layer without any
+linear is in no block, because plans take nothing from it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import nn
-from torch.nn.modules.conv import _ConvNd
 
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.backward.per_sequence import LINEAR
 from zetaplan.scoring.model.causal import require_causal
+from zetaplan.scoring.model.experts import experts_in, stacks
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,17 @@ class Block:
     """A group of modules, by qualified name. The block's parameters are those that the modules own themselves.
 
     shared : by the name of a module of the block, other modules of the model with exactly the same parameters.
+    alone : names of modules whose gradients come from passes of single sequences. unscored : modules that no estimator
+    covers; their weights are no parameters of the block, and plans count them. expert : the number of the only expert
+    of the block, whose part of the parameters is that of its module; None: all of them.
     """
 
     name: str
     modules: dict[str, nn.Module]
     shared: Mapping[str, tuple[nn.Module, ...]] = field(default_factory=dict)
+    alone: frozenset[str] = frozenset()
+    unscored: Mapping[str, nn.Module] = field(default_factory=dict)
+    expert: int | None = None
 
     def twins(self, name: str) -> tuple[nn.Module, ...]:
         """The modules that share all parameters of this one, whose calls count as its own."""
@@ -35,11 +41,13 @@ class Block:
     @property
     def matrices(self) -> tuple[tuple[int, int, int], ...]:
         """(count, in, out) of every linear weight, and of every stack of experts' weights (E, out, in)."""
-        return tuple(shape for module in self.modules.values() for shape in _matrices(module))
+        modules = (*self.modules.values(), *self.unscored.values())
+        found = (shape for module in modules for shape in _matrices(module))
+        return tuple((1, *shape[1:]) if self.expert is not None else shape for shape in found)
 
     @property
     def named_parameters(self) -> dict[str, nn.Parameter]:
-        """The parameters by qualified name, each once."""
+        """The parameters by qualified name, each once; for a block of one expert those of all experts."""
         named = (
             (f"{name}.{key}", p) for name, m in self.modules.items() for key, p in m.named_parameters(recurse=False)
         )
@@ -47,7 +55,7 @@ class Block:
 
     @property
     def parameters(self) -> int:
-        return sum(p.numel() for p in self.named_parameters.values())
+        return sum(p.numel() // (1 if self.expert is None else len(p)) for p in self.named_parameters.values())
 
     @property
     def linear_parameters(self) -> int:
@@ -62,13 +70,13 @@ class Block:
 
 def layer_blocks(model: nn.Module) -> tuple[Block, ...]:
     """One block per decoder layer."""
-    blocks = tuple(Block(name, _owners(name, layer)) for name, layer in decoder_layers(model))
-    for block in blocks:
-        if not block.matrices:
-            raise ScoringError(
-                f"blocks: layer {block.name!r} has no linear module (nn.Linear or Conv1D) and no experts, so it has "
-                "nothing to allocate or prune"
-            )
+    found = (Block(name, _owners(name, layer)) for name, layer in decoder_layers(model))
+    blocks = tuple(block for block in found if block.matrices)
+    if not blocks:
+        raise ScoringError(
+            f"blocks: no decoder layer of {type(model).__name__} has a linear module (nn.Linear or Conv1D) or experts, "
+            "so there is nothing to allocate or prune"
+        )
     return blocks
 
 
@@ -78,7 +86,23 @@ def module_blocks(model: nn.Module) -> tuple[Block, ...]:
     return tuple(Block(name, {name: module}) for name, module in owners if _matrices(module))
 
 
-PARTITIONS = {"layers": layer_blocks, "modules": module_blocks}
+def expert_blocks(model: nn.Module) -> tuple[Block, ...]:
+    """One block per linear of the decoder layers, and one per expert."""
+    found = module_blocks(model)
+    if not any(experts_in(module) for block in found for module in block.modules.values()):
+        raise ScoringError(
+            f"blocks = 'experts': {type(model).__name__} has no experts in one tensor; use blocks = 'modules'"
+        )
+    return tuple(part for block in found for part in _by_expert(block))
+
+
+def _by_expert(block: Block) -> tuple[Block, ...]:
+    [(name, module)] = block.modules.items()
+    numbers = range(experts_in(module))
+    return tuple(replace(block, name=f"{name}.{number}", expert=number) for number in numbers) or (block,)
+
+
+PARTITIONS = {"layers": layer_blocks, "modules": module_blocks, "experts": expert_blocks}
 
 
 def partition(model: nn.Module, blocks: str) -> tuple[Block, ...]:
@@ -95,35 +119,42 @@ def left_out(model: nn.Module, blocks: Iterable[Block]) -> tuple[str, ...]:
 
 
 def decoder_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The decoder layers by qualified name, in order. Raises ScoringError unless the model is a causal LM."""
+    """The decoder layers by qualified name, in order. Raises ScoringError unless the model is a causal LM.
+
+    They are the one list of the decoder whose length its configuration states, or of the whole model if the decoder
+    that the model names has none. A vision tower of the same depth is no part of the decoder.
+    """
     require_causal(model)
-    config = getattr(model, "config", None)
-    depth = getattr(config.get_text_config(), "num_hidden_layers", None) if config is not None else None
-    stacks = [
-        (name, stack)
-        for name, stack in model.named_modules()
-        if isinstance(stack, nn.ModuleList) and len(stack) == depth
-    ]
-    if len(stacks) != 1:
+    depths = _depths(model)
+    lists = {name: m for name, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m) in depths}
+    inside = set(_decoder(model).modules())
+    found = {name: stack for name, stack in lists.items() if stack in inside} or lists
+    if len(found) != 1:
         raise ScoringError(
-            f"model: expected one list of num_hidden_layers = {depth} decoder layers in {type(model).__name__}, "
-            f"found {[name for name, _ in stacks]}; give a decoder-only transformers model"
+            f"model: expected one list of num_hidden_layers = {next(iter(depths), None)} decoder layers in "
+            f"{type(model).__name__}, found {list(found)}; give a decoder-only transformers model"
         )
-    [(name, stack)] = stacks
+    [(name, stack)] = found.items()
     return [(f"{name}.{index}", layer) for index, layer in enumerate(stack)]
+
+
+def _depths(model: nn.Module) -> dict[int, None]:
+    """The numbers of layers that the configuration of the decoder states, under the names for it."""
+    if (config := getattr(model, "config", None)) is None:
+        return {}
+    known = config.get_text_config(decoder=True)
+    stated = (getattr(known, name, None) for name in ("num_hidden_layers", "decoder_layers"))
+    return {depth: None for depth in stated if isinstance(depth, int)}
+
+
+def _decoder(model: nn.Module) -> nn.Module:
+    found = getattr(model, "get_decoder", lambda: None)()
+    return found if isinstance(found, nn.Module) else model
 
 
 def _owners(prefix: str, layer: nn.Module) -> dict[str, nn.Module]:
     modules = ((f"{prefix}.{name}" if name else prefix, module) for name, module in layer.named_modules())
-    return {name: module for name, module in modules if _has(module, recurse=False) and not _has_below(module)}
-
-
-def _has(module: nn.Module, recurse: bool = True) -> bool:
-    return next(module.parameters(recurse=recurse), None) is not None
-
-
-def _has_below(module: nn.Module) -> bool:
-    return any(map(_has, module.children()))
+    return {name: module for name, module in modules if next(module.parameters(recurse=False), None) is not None}
 
 
 def has_matrices(module: nn.Module) -> bool:
@@ -132,12 +163,10 @@ def has_matrices(module: nn.Module) -> bool:
 
 
 def _matrices(module: nn.Module) -> list[tuple[int, int, int]]:
-    if isinstance(module, _ConvNd):
-        return []  # the last dimension of its weight is the kernel size
     if isinstance(module, LINEAR):
         rows, columns = module.get_parameter("weight").shape
         return [(1, columns, rows)]
-    return [(len(p), p.shape[2], p.shape[1]) for p in module.parameters(recurse=False) if p.ndim == 3]
+    return [(len(p), p.shape[2], p.shape[1]) for p in stacks(module).values()]
 
 
 def _once(model: nn.Module, blocks: Sequence[Block]) -> tuple[Block, ...]:
@@ -148,9 +177,16 @@ def _once(model: nn.Module, blocks: Sequence[Block]) -> tuple[Block, ...]:
     for block in blocks:
         for name, module in block.modules.items():
             twins.setdefault(first.setdefault(_identity(module), name), []).append(module)
-    kept = [(block.name, {name: module for name, module in block.modules.items() if name in twins}) for block in blocks]
     others = {name: tuple(dict.fromkeys(modules))[1:] for name, modules in twins.items()}
-    return tuple(Block(name, modules, {own: others[own] for own in modules}) for name, modules in kept if modules)
+    kept = [
+        replace(block, modules=(own := {n: m for n, m in block.modules.items() if n in twins}), shared=_of(others, own))
+        for block in blocks
+    ]
+    return tuple(block for block in kept if block.modules)
+
+
+def _of(others: Mapping[str, tuple[nn.Module, ...]], names: Iterable[str]) -> dict[str, tuple[nn.Module, ...]]:
+    return {name: others[name] for name in names}
 
 
 def _identity(module: nn.Module) -> tuple[int, ...]:

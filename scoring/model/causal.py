@@ -10,7 +10,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedConfig
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_MULTIMODAL_LM_MAPPING,
+    AutoModelForCausalLM,
+    AutoModelForMultimodalLM,
+    PreTrainedConfig,
+)
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from zetaplan.errors import ScoringError, ZetaplanError
@@ -57,6 +63,20 @@ def require_no_leak(model: nn.Module, ids: Tensor) -> None:
             f"model: the last token changes the logits of earlier places in {type(model).__name__}, so the model is no "
             f"causal language model; {REMEDY}"
         )
+
+
+def auto_class(config: PreTrainedConfig) -> Any:
+    """The class that loads a causal language model of this configuration, or one that also reads images or sound.
+
+    None if transformers has no such model. The text model of a multimodal one is scored on text alone.
+    """
+    for auto, known in (
+        (AutoModelForCausalLM, MODEL_FOR_CAUSAL_LM_MAPPING),
+        (AutoModelForMultimodalLM, MODEL_FOR_MULTIMODAL_LM_MAPPING),
+    ):
+        if type(config) in known:
+            return auto
+    return None
 
 
 @contextmanager

@@ -20,13 +20,13 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from safetensors import safe_open
 from torch import nn
-from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging
 
 from zetaplan.errors import ScoringError, shown
 from zetaplan.scoring.arguments import as_device, require_path, require_switch
 from zetaplan.scoring.model.blocks import decoder_layers
-from zetaplan.scoring.model.causal import REMEDY, few, one_line, require_causal_config
+from zetaplan.scoring.model.causal import REMEDY, auto_class, few, one_line, require_causal_config
 from zetaplan.scoring.model.gguf import converted, sha256_of
 
 SMOLLM2 = "smollm2"
@@ -166,7 +166,7 @@ def require_model_folder(folder: Path) -> None:
     except Exception as error:  # the library raises bare errors of many kinds for a damaged folder
         raise ScoringError(f"model: {folder} has no usable config.json: {one_line(error)}") from error
     require_causal_config(config, folder)
-    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+    if auto_class(config) is None:
         raise ScoringError(f"model: {folder} ({config.model_type}) is no causal language model; {REMEDY}")
 
 
@@ -185,7 +185,8 @@ def _weights_sha256(folder: Path) -> str:
 
 def _read_model(folder: Path, source: object, dtype: torch.dtype | None) -> Any:
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        model, report = auto_class(config).from_pretrained(
             folder,
             dtype=dtype or "auto",
             local_files_only=True,

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig
 
 from zetaplan.errors import ScoringError
-from zetaplan.scoring.model.causal import one_line
+from zetaplan.scoring.model.causal import auto_class, one_line
 from zetaplan.scoring.model.gguf import converted
 from zetaplan.scoring.model.load import _hub_snapshot, _locate, gguf_file, require_model_folder
 
@@ -26,7 +26,7 @@ def meta_model(source: str | PathLike[str]) -> Any:
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config, trust_remote_code=False).eval()
+            return auto_class(config).from_config(config, trust_remote_code=False).eval()
     except Exception as error:  # the library raises bare errors of many kinds for a damaged folder
         raise ScoringError(f"model: {source} has no usable config.json: {one_line(error)}") from error
 

@@ -11,7 +11,7 @@ from torch import nn
 from tests.made import made_scores
 from tests.tiny_models import tiny_gpt2, tiny_llama
 from zetaplan.exports import format_names, format_of
-from zetaplan.exports.targets import linears, modules_of
+from zetaplan.exports.targets import EXPERTS, Module, outline
 from zetaplan.plans.plan import Plan
 from zetaplan.plans.planner import allocate, prune
 from zetaplan.scoring import Scores
@@ -25,13 +25,12 @@ UNITS = tuple(to for to in format_names() if format_of(to).COUNTS != ("formats",
 
 def scores_of(model: nn.Module, blocks: str = "layers") -> Scores:
     """Unequal gains for every block of the model, with its true sizes."""
-    found = linears(modules_of(model))
-    keys = [module.block if blocks == "layers" else module.name for module in found]
+    found = outline(model).planned
+    keys = [module.block if blocks == "layers" else owner(module) for module in found]
     names = tuple(dict.fromkeys(keys))
     weights = np.array([sum(m.weights for m, key in zip(found, keys, strict=True) if key == name) for name in names])
-    ranks = np.array(
-        [sum(m.inputs + m.outputs for m, key in zip(found, keys, strict=True) if key == name) for name in names]
-    )
+    each = [module.count * (module.inputs + module.outputs) for module in found]
+    ranks = np.array([sum(n for n, key in zip(each, keys, strict=True) if key == name) for name in names])
     gain = np.random.default_rng(5).gamma(0.5, size=len(names))
     one = np.ones(len(names))
     return made_scores(
@@ -50,6 +49,11 @@ def scores_of(model: nn.Module, blocks: str = "layers") -> Scores:
         rank_parameters=ranks,
         blocks=blocks,
     )
+
+
+def owner(module: Module) -> str:
+    """The name of the linear, or of the module that holds a tensor of experts."""
+    return module.name.rpartition(".")[0] if module.kind == EXPERTS else module.name
 
 
 def plan_for(model: nn.Module, to: str, blocks: str = "layers") -> Plan:

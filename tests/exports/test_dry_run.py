@@ -83,7 +83,7 @@ def test_positions_beyond_the_names_hit_nothing() -> None:
 def test_a_plan_is_checked_by_its_names(llama: nn.Module, tmp_path: Path) -> None:
     file = plan_for(llama, "peft").save(tmp_path / "plan.json")
     assert check_file(file, llama) == ("plan", ())
-    with pytest.raises(CertificateError, match=r"model\.layers\.2: would be ignored"):
+    with pytest.raises(CertificateError, match=r"model\.layers\.\d+: would be ignored"):
         check_file(file, tiny_llama(layers=2))
 
 

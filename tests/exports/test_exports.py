@@ -19,7 +19,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from tests.decoders import tiny_decoder
-from tests.exports.exporting import LAYERS, MODELS, SPARSITY, UNITS, everywhere, plan_for
+from tests.exports.exporting import LAYERS, MODELS, SPARSITY, UNITS, everywhere, plan_for, scores_of
 from tests.tiny_models import byte_tokenizer, save_model, tiny_gpt2, tiny_llama
 from zetaplan.cli.app import app
 from zetaplan.errors import CertificateError, SpecError
@@ -29,7 +29,7 @@ from zetaplan.exports.targets import Module, linears, modules_of, outline
 from zetaplan.models.apply import apply_pruning
 from zetaplan.plans.kinds import kind_names, kind_of
 from zetaplan.plans.plan import Plan
-from zetaplan.plans.planner import allocate
+from zetaplan.plans.planner import allocate, prune
 from zetaplan.scoring import score
 
 NO_COMPRESSOR = (
@@ -217,7 +217,7 @@ def test_every_format_reads_back_and_names_what_was_changed(llama: nn.Module, to
 def test_a_plan_of_another_model_is_refused(llama: nn.Module, tmp_path: Path) -> None:
     plan = plan_for(llama, "peft")
     with pytest.raises(
-        CertificateError, match=r"model\.layers\.2: would be ignored: the model has no decoder layer or"
+        CertificateError, match=r"model\.layers\.\d+: would be ignored: the model has no decoder layer or"
     ):
         job_of(plan, outline(tiny_llama(layers=2)))
     with pytest.raises(
@@ -228,12 +228,52 @@ def test_a_plan_of_another_model_is_refused(llama: nn.Module, tmp_path: Path) ->
         export(plan, to="json", model=tiny_gpt2(layers=LAYERS))
 
 
-def test_experts_in_one_tensor_are_named_as_what_they_are() -> None:
-    """Every module of such a plan is in the model: a format refuses it for what it holds, not for what is missing."""
+@pytest.mark.parametrize("blocks", ["layers", "modules", "experts"])
+def test_plans_over_experts_are_exported_and_read_back(blocks: str, tmp_path: Path) -> None:
+    model = tiny_decoder("qwen3_moe")
+    scores = score(model, torch.arange(2, 20).reshape(2, 9), blocks=blocks)
+    pruned = prune(scores, sparsity=0.5, upper=0.9)
+    for to in ("json", "csv", "torch-prune", "llm-compressor"):
+        settings = export(pruned, to=to, model=model)
+        assert check_file(settings.save(tmp_path / settings.file), model) == (to, ())
+        if to == "json":
+            assert sum(json.loads(settings.text)["units"].values()) == sum(pruned.rounded.units)
+    recipe = yaml.safe_load(export(pruned, to="llm-compressor", model=model).data)
+    [modifier] = recipe["pruning_stage"]["pruning_modifiers"].values()
+    assert any(name.endswith("mlp.experts.3.down_proj") for name in modifier["targets"])
+    with pytest.raises(SpecError, match=r"it takes linears only, and .*_proj holds experts in one tensor"):
+        export(pruned, to="alphapruning", model=model)
+    plain = export(pruned, to="json")
+    assert check_file(plain.save(tmp_path / "plain.json"), model) == ("json", ())
+
+
+def test_the_script_removes_what_apply_removes_from_every_expert(tmp_path: Path) -> None:
     model = tiny_decoder("mixtral")
-    plan = allocate(score(model, torch.arange(2, 20).reshape(2, 9), blocks="modules"), mean_rank=1)
-    with pytest.raises(CertificateError, match=r"mlp\.experts: would be ignored: this module holds experts in one"):
-        export(plan, to="json", model=model)
+    plan = prune(score(model, torch.arange(2, 20).reshape(2, 9), blocks="experts"), sparsity=0.4, upper=0.9)
+    script, source, target = tmp_path / "prune.py", save_model(model, tmp_path / "model"), tmp_path / "pruned"
+    export(plan, to="torch-prune", model=model).save(script)
+    done = subprocess.run([sys.executable, script, source, target], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    apply_pruning(model, plan, "magnitude")
+    written = type(model).from_pretrained(target).state_dict()
+    assert all(torch.equal(value, written[name]) for name, value in model.state_dict().items())
+
+
+def test_different_ranks_in_one_tensor_are_refused() -> None:
+    model = tiny_decoder("mixtral")
+    plan = allocate(score(model, torch.arange(2, 20).reshape(2, 9), blocks="experts"), mean_rank=3)
+    with pytest.raises(
+        SpecError, match=r"the experts of one tensor get the ranks .* tools adapt the tensor as a whole"
+    ):
+        export(plan, to="peft", model=model)
+
+
+def test_a_block_from_which_the_plan_takes_nothing_needs_no_linear() -> None:
+    """The plan of a deeper model, if it takes nothing from the layers that are not there."""
+    deep, model = tiny_llama(layers=4), tiny_llama(layers=3)
+    plan = prune(scores_of(deep), sparsity=0.3, upper={"*": 0.9, "*.3": 0.0})
+    assert plan.rounded.units[3] == 0
+    assert export(plan, to="torch-prune", model=model).text.count("layers.2") > 0
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@ from torch import nn
 from transformers import CONFIG_MAPPING
 
 from tests.exports.architectures import tiny
-from tests.exports.exporting import scores_of
+from tests.exports.exporting import owner, scores_of
 from zetaplan.errors import CertificateError, ScoringError, SpecError
 from zetaplan.exports import check_file, export
 from zetaplan.exports.formats.axolotl import NAMES
-from zetaplan.exports.targets import linears, modules_of
+from zetaplan.exports.targets import modules_of, outline
 from zetaplan.models.adapters import adapter
 from zetaplan.plans.plan import Plan
 from zetaplan.plans.planner import allocate
@@ -74,9 +74,10 @@ def trained(model: nn.Module, config: Mapping[str, object]) -> dict[str, int]:
 
 def expected(plan: Plan, model: nn.Module) -> dict[str, int]:
     units = dict(zip(plan.names, plan.rounded.units.tolist(), strict=True))
-    sizes = {
-        m.name: units.get(m.name, units.get(m.block, 0)) * (m.inputs + m.outputs) for m in linears(modules_of(model))
-    }
+    sizes: dict[str, int] = {}
+    for m in outline(model).planned:  # PEFT nests the adapters of several tensors of one module
+        rank, name = units.get(owner(m), units.get(m.block, 0)), owner(m)
+        sizes[name] = sizes.get(name, 0) + rank * m.count * (m.inputs + m.outputs)
     return {name: size for name, size in sizes.items() if size}
 
 

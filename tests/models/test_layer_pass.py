@@ -7,11 +7,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from tests.decoders import tiny_decoder
 from tests.tiny_models import tiny_llama
 from zetaplan.errors import ScoringError
-from zetaplan.models.apply import linears_of, prune_blocks
+from zetaplan.models.apply import prune_blocks
 from zetaplan.models.calibrate import loss_curves
 from zetaplan.models.layer_pass import layer_pass
 from zetaplan.models.pruners import pruner_names
@@ -38,7 +39,7 @@ def gram(x: torch.Tensor) -> torch.Tensor:
 
 def linears_in(model) -> dict[str, nn.Module]:
     parts = partition(model, "layers")
-    return {name: linear for part in parts for name, linear in linears_of(part.modules).items()}
+    return {n: m for part in parts for n, m in part.modules.items() if isinstance(m, nn.Linear | Conv1D)}
 
 
 def replayed(model) -> dict[str, torch.Tensor]:

@@ -60,9 +60,16 @@ def overflow(module, args, output):
     return Overflow.apply(output)
 
 
-def test_a_layer_without_linears(model):
-    model.model.layers[1] = nn.Identity()
-    refuse(model, "layer 'model.layers.1' has no linear module")
+class Unchanged(nn.Module):
+    def forward(self, hidden_states, **options):
+        return hidden_states
+
+
+def test_a_layer_without_linears_is_in_no_block(model):
+    model.model.layers[1] = Unchanged()
+    assert score(model, (IDS,)).names == ("model.layers.0",)
+    model.model.layers[0] = Unchanged()
+    refuse(model, r"no decoder layer of LlamaForCausalLM has a linear module \(nn.Linear or Conv1D\) or experts")
 
 
 def test_nan_weights_are_named(model):
@@ -76,12 +83,25 @@ def test_a_gradient_that_is_not_finite_names_the_module(model):
     refuse(model, "gradient at module 'model.layers.1.mlp.down_proj' is not finite")
 
 
-def test_a_norm_used_twice_is_left_out_by_name(model):
+def differentiated(model, found):
+    """|g|^2 of every scored layer, by differentiation of the mean loss of single sequences."""
+    own = [
+        [p for name, p in model.named_parameters() if name.startswith(f"{block}.") and name not in found.left_out]
+        for block in found.names
+    ]
+    ids, flat = IDS["input_ids"], [p for several in own for p in several]
+    logs = [model(input_ids=row[None], use_cache=False).logits[0, :-1].log_softmax(-1) for row in ids]
+    loss = -sum(log.gather(1, row[1:, None]).mean() for log, row in zip(logs, ids, strict=True)) / len(ids)
+    squares = iter([float(g.square().sum()) for g in torch.autograd.grad(loss, flat, materialize_grads=True)])
+    return [sum(next(squares) for _ in several) for several in own]
+
+
+def test_a_norm_used_twice_is_scored_with_both_uses(model):
     layers = model.model.layers
     layers[1].input_layernorm = layers[0].input_layernorm
-    found = score(model, (IDS,))
-    assert "model.layers.0.input_layernorm.weight" in found.left_out
-    assert "model.layers.0.post_attention_layernorm.weight" not in found.left_out
+    found = score(model, (IDS,), curvature="gradient")
+    assert not [name for name in found.left_out if "layers" in name]
+    assert found.gain == pytest.approx(differentiated(model, found), rel=1e-4)
     named = dict(model.named_parameters())
     outside = sum(named[name].numel() for name in found.left_out)
     assert sum(found.parameters) + outside == sum(parameter.numel() for parameter in named.values())
@@ -98,9 +118,16 @@ def test_a_weight_tied_to_a_module_with_a_bias(model):
     refuse(model, "module 'model.layers.0.mlp.gate_proj' shares a weight with 'model.layers.1.mlp.gate_proj', which")
 
 
-def test_a_module_whose_output_is_not_used(model):
+def test_modules_that_no_gradient_reaches_are_left_out_by_name_and_plans_count_them(model):
     model.model.layers[1].mlp.register_forward_hook(lambda module, args, output: output.detach())
-    refuse(model, r"module 'model.layers.1.*' received 0 of 3 sequences: it is not called")
+    found = score(model, (IDS,), curvature="gradient")
+    lost = {f"model.layers.1.{name}.weight" for name in ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")}
+    lost.add("model.layers.1.post_attention_layernorm.weight")
+    assert {name for name in found.left_out if "layers" in name} == lost
+    assert found.linear_parameters[0] == found.linear_parameters[1] > found.parameters[1]
+    assert found.gain == pytest.approx(differentiated(model, found), rel=1e-4)
+    by_module = score(model, (IDS,), blocks="modules")
+    assert not [name for name in by_module.names if name.startswith("model.layers.1.mlp")]
 
 
 def test_random_numbers_in_evaluation_mode(model):
@@ -109,14 +136,16 @@ def test_random_numbers_in_evaluation_mode(model):
     refuse(model, "two passes of the same sequence gave the losses")
 
 
-def test_rows_that_belong_to_no_sequence(model):
+def test_rows_that_belong_to_no_sequence_are_differentiated(model):
     model.model.layers[0].mlp.up_proj = nn.Sequential(nn.Linear(8, 16))
     inner = model.model.layers[0].mlp.up_proj[0]
     inner.forward = lambda x: nn.functional.linear(x.flatten(0, 1)[::2], inner.weight)
     model.model.layers[0].mlp.up_proj.register_forward_hook(
         lambda module, args, output: output.repeat_interleave(2, 0).view(*args[0].shape[:2], -1)
     )
-    refuse(model, "received 12 rows for 3 sequences of 8 tokens")
+    found = score(model, (IDS,), curvature="gradient")
+    assert not [name for name in found.left_out if "layers" in name]
+    assert found.gain == pytest.approx(differentiated(model, found), rel=1e-4)
 
 
 def test_an_operation_without_a_forward_derivative(model):
@@ -130,7 +159,7 @@ def test_a_model_that_is_not_a_language_model():
 
 
 def test_unknown_partition(model):
-    refuse(model, "blocks: expected one of layers, modules, got 'heads'", blocks="heads")
+    refuse(model, "blocks: expected one of layers, modules, experts, got 'heads'", blocks="heads")
 
 
 def test_unknown_dtype(model):

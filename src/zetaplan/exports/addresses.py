@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
 from zetaplan.errors import SpecError
 from zetaplan.exports.labels import UNQUANTISED
-from zetaplan.exports.targets import Outline, linears
+from zetaplan.exports.targets import Module, Outline, linears
 from zetaplan.menus.bits import Weight
 
 STACKED = {"gate_up_proj": ("gate_proj", "up_proj"), "down_proj": ("down_proj",)}
@@ -42,6 +42,27 @@ def unfused(model: Outline, stack: Weight) -> list[str]:
     if not parts or not _keeps_names(getattr(model.network.config, "model_type", "")):
         return []
     return [f"{stack.module}.{expert}.{part}" for expert in range(stack.count) for part in parts]
+
+
+def unfused_modules(model: Outline) -> tuple[Module, ...]:
+    """All modules of the model after a tool has given every expert linears of its own."""
+    stacks: dict[str, list[str]] = {}
+    shapes: dict[str, Weight] = {}
+    for weight in model.matrices:
+        if weight.count > 1 and (names := unfused(model, weight)):
+            stacks.setdefault(weight.module, []).extend(names)
+            shapes |= dict.fromkeys(names, weight)
+    return tuple(
+        part for module in model.modules for part in (module, *_experts(module, stacks.get(module.name, ()), shapes))
+    )
+
+
+def _experts(module: Module, names: Sequence[str], shapes: Mapping[str, Weight]) -> Iterator[Module]:
+    """The linears of the experts, one expert after the other, each in the order of the tensors."""
+    for name in sorted(names, key=lambda name: int(name.split(".")[-2])):
+        stack = shapes[name]
+        rows = stack.rows // len(STACKED[stack.name.rpartition(".")[2]])
+        yield Module(name, ("Linear", "Module"), module.block, stack.columns, rows)
 
 
 @cache

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from zetaplan.documents.convert import plan_document
 from zetaplan.errors import CertificateError, SpecError
-from zetaplan.exports.targets import Entry, Module, Outline, Problem, Value, linears
+from zetaplan.exports.targets import EXPERTS, Entry, Module, Outline, Problem, Value, linears
 from zetaplan.models.lora_settings import DEFAULT, LoraSettings
 from zetaplan.plans.bounds import TIE
 from zetaplan.plans.divide import divide
@@ -49,10 +49,15 @@ class Job(ABC):
 
 @dataclass(frozen=True, eq=False)
 class UnitJob(Job):
-    """A plan of whole units. units : ranks, or weights to remove, by linear; without a model, by the plan's names."""
+    """A plan of whole units.
+
+    units : ranks, or weights to remove, by linear and by tensor of experts; without a model, by the plan's names.
+    experts : the units of every expert of a tensor, by the name of the tensor.
+    """
 
     plan: Plan
     units: Mapping[str, int]
+    experts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     lora: LoraSettings = DEFAULT
 
     @property
@@ -62,8 +67,14 @@ class UnitJob(Job):
 
     @property
     def shares(self) -> dict[str, float]:
-        """The fraction of its weights that each linear loses."""
-        return {module.name: self.units.get(module.name, 0) / module.weights for module in linears(self.modules)}
+        """The fraction of its weights that each linear, or tensor of experts, loses."""
+        planned = self.model.planned if self.model else ()
+        return {module.name: self.units.get(module.name, 0) / module.weights for module in planned}
+
+    def require_linears(self, to: str) -> None:
+        """Raise SpecError if the plan takes something from experts in one tensor, which the tool does not address."""
+        if name := next((name for name in self.experts if self.units[name]), None):
+            raise SpecError(f"to = {to!r}: it takes linears only, and {name} holds {EXPERTS}; use torch-prune")
 
     @property
     def decided(self) -> Mapping[str, int]:
@@ -122,15 +133,31 @@ def job_of(plan: Plan, model: Outline | None) -> UnitJob:
     """
     if model is None:
         return UnitJob(None, plan, dict(zip(plan.names, plan.rounded.units.tolist(), strict=True)))
-    modules, units = model.modules, dict[str, int]()
+    found, known = dict[str, dict[int, int]](), _by_name(model)
     rows = zip(plan.names, plan.rounded.units.tolist(), plan.instance.resource.tolist(), strict=True)
     for name, amount, resource in rows:
-        members = _members(name, modules)
-        _check_size(plan, name, members, resource)
-        sizes = [module.weights for module in members]
+        members = _members(name, known, needed=amount > 0)
+        if amount:
+            _check_size(plan, name, members, resource)
+        sizes = [module.inputs * module.outputs for module, _ in members]
         parts = divide(amount, sizes) if plan.kind.whole.shares else [amount] * len(members)
-        units |= zip((module.name for module in members), parts, strict=True)
-    return UnitJob(model, plan, {m.name: units[m.name] for m in linears(modules) if m.name in units})
+        for (module, place), part in zip(members, parts, strict=True):
+            found.setdefault(module.name, {})[place] = part
+    planned = [module for module in model.planned if module.name in found]
+    experts = {m.name: tuple(found[m.name].get(place, 0) for place in range(m.count)) for m in planned if m.count > 1}
+    total = sum if plan.kind.whole.shares else _common
+    return UnitJob(model, plan, {m.name: total(found[m.name].values()) for m in planned}, experts)
+
+
+def _common(ranks: Iterable[int]) -> int:
+    """The rank of a tensor of experts, which tools adapt as a whole."""
+    several = set(ranks)
+    if len(several) > 1:
+        raise SpecError(
+            f"the experts of one tensor get the ranks {min(several)} to {max(several)}, and tools adapt the tensor as "
+            "a whole; plan over modules or layers"
+        )
+    return several.pop()
 
 
 def by_block(job: UnitJob) -> dict[str, int]:
@@ -143,29 +170,50 @@ def by_block(job: UnitJob) -> dict[str, int]:
     return {block: units[block] for block in order}
 
 
-def _members(name: str, modules: Sequence[Module]) -> list[Module]:
-    members = []
+Members = list[tuple[Module, int]]  # linears, and experts by their number in the tensor
+
+
+def _by_name(model: Outline) -> dict[str, Members]:
+    """The matrices by the names of the blocks that they belong to."""
+    found: dict[str, Members] = {}
+    for pair in (pair for module in model.planned for pair in matrices(module)):
+        for name in block_names(*pair):
+            found.setdefault(name, []).append(pair)
+    return found
+
+
+def _members(name: str, known: Mapping[str, Members], needed: bool) -> Members:
+    """The matrices of a block of a plan.
+
+    needed : whether the plan takes anything from the block, so that each of its names must be known.
+    """
+    members: Members = []
     for part in name.split(TIE):
-        found = [module for module in linears(modules) if part in (module.name, module.block)]
-        if not found:
-            raise CertificateError(f"{part}: would be ignored: {_missing(part, modules)}")
+        found = known.get(part, [])
+        if not found and needed:
+            raise CertificateError(f"{part}: would be ignored: the model has no decoder layer or linear of this name")
         members += found
     return members
 
 
-def _missing(name: str, modules: Sequence[Module]) -> str:
-    if any(module.name == name for module in modules):
-        return "this module holds experts in one tensor, which no tool addresses by a linear's name; plan over layers"
-    return "the model has no decoder layer or linear of this name"
+def matrices(module: Module) -> Iterator[tuple[Module, int]]:
+    """The matrices of a linear, which is one, or of a tensor of experts, by their numbers."""
+    return ((module, place) for place in range(module.count))
 
 
-def _check_size(plan: Plan, name: str, members: Sequence[Module], resource: float) -> None:
+def block_names(module: Module, place: int) -> tuple[str, ...]:
+    """The names of the blocks that a matrix belongs to: by layers, by modules, by experts."""
+    owner = module.name.rpartition(".")[0] if module.kind == EXPERTS else module.name
+    return (module.block, owner, *([f"{owner}.{place}"] if module.kind == EXPERTS else []))
+
+
+def _check_size(plan: Plan, name: str, members: Sequence[tuple[Module, int]], resource: float) -> None:
     if plan.request.resource == "given":
         return
     removes = plan.kind.whole.shares
-    size = sum(module.weights if removes else module.inputs + module.outputs for module in members)
+    size = sum(module.inputs * module.outputs if removes else module.inputs + module.outputs for module, _ in members)
     size *= plan.request.expert_rank or 1
     if size != resource:
         unit = "weights" if removes else "parameters per rank"
         counted = f"the plan counts {resource:,.10g} {unit}, the linears of this model have {size:,}"
-        raise CertificateError(f"{name}: {counted}: another model, or experts in one tensor")
+        raise CertificateError(f"{name}: {counted}: it was made for another model")

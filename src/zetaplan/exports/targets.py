@@ -24,15 +24,18 @@ if TYPE_CHECKING:
 NOTHING = "(?!)"  # a pattern that matches no name
 OTHER = "~"  # occurs in no name and in no class of digits or letters
 
+EXPERTS = "experts in one tensor"  # the class of a tensor of experts' weights
+
 Value = float | str  # a number, or the format of a matrix
 
 
 @dataclass(frozen=True)
 class Module:
-    """A module of the model.
+    """A module of the model, or a tensor of experts' weights, by the name of the parameter.
 
     classes : the names of its class and of its base classes, in the method resolution order.
-    block : its decoder layer, or "". inputs, outputs : of a linear, otherwise 0.
+    block : its decoder layer, or "". inputs, outputs : of a linear or of one expert, otherwise 0. count : the number of
+    experts; 1 for a module.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Module:
     block: str
     inputs: int
     outputs: int
+    count: int = 1
 
     @property
     def kind(self) -> str:
@@ -48,8 +52,8 @@ class Module:
 
     @property
     def weights(self) -> int:
-        """The number of entries of its weight matrix."""
-        return self.inputs * self.outputs
+        """The number of entries of its weight matrix, or of those of all experts."""
+        return self.count * self.inputs * self.outputs
 
 
 @dataclass(frozen=True)
@@ -183,6 +187,16 @@ class Outline:
     def modules(self) -> tuple[Module, ...]:
         """All modules in the order of `named_modules`."""
         return tuple(_modules(self.network))
+
+    @cached_property
+    def planned(self) -> tuple[Module, ...]:
+        """What plans cover, in the order of the model: the linears of the decoder layers, and tensors of experts."""
+        stacks: dict[str, list[Module]] = {}
+        for weight in self.matrices:
+            if weight.count > 1 and weight.layer:
+                shape = (weight.columns, weight.rows, weight.count)
+                stacks.setdefault(weight.module, []).append(Module(weight.name, (EXPERTS,), weight.layer, *shape))
+        return tuple(part for module in self.modules for part in (*linears([module]), *stacks.get(module.name, ())))
 
     @cached_property
     def parameters(self) -> tuple[str, ...]:

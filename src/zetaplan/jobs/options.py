@@ -28,8 +28,8 @@ class ScoreOptions(Record):
     )
     sequences: int = Field(32, description="Number of sequences to score.")
     length: int = Field(128, description="Tokens per sequence.")
-    blocks: Literal["layers", "modules"] = Field(
-        "layers", description="Blocks to score: decoder layers, or single linear modules."
+    blocks: Literal["layers", "modules", "experts"] = Field(
+        "layers", description="Blocks to score: decoder layers, single linear modules, or these and single experts."
     )
     curvature: str = Field("block-fisher", description="Curvature surrogate; see `zetaplan list surrogates`.")
     damping: float = Field(1.0, description="Damping of the curvature, above 0.")

@@ -1,25 +1,25 @@
 """Sparsity plans applied to the weights, layer by layer, so that only one decoder layer's inputs are in memory.
 
 A layer is calibrated on the outputs of its pruned predecessors, as in Wanda and SparseGPT. The inputs pass through the
-layer once for the statistics of its linears. The linears are then pruned, and a second pass computes the inputs of the
-next layer. A plan states how many weights of a block are removed; within a block every linear loses the same share, to
-within one weight.
+layer once for the statistics of its matrices, which are then pruned. A second pass computes the inputs of the next
+layer. A plan states how many weights of a block are removed; within a block every linear, and every expert of a stack,
+loses the same share, to within one weight.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
-from transformers.pytorch_utils import Conv1D
 
 from zetaplan._digits import percent
 from zetaplan.errors import ScoringError, SpecError
-from zetaplan.models.layer_pass import layer_pass
+from zetaplan.models.layer_pass import Observed, layer_pass
+from zetaplan.models.matrices import Matrix, matrices_of
 from zetaplan.models.pruners import GROUP, Pruner, find_pruner
 from zetaplan.models.pruners.magnitude import Magnitude
 from zetaplan.plans.divide import divide
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from zetaplan.plans.plan import Plan
 
 Structure = Literal["unstructured", "2:4"]
+
+#: Tokens from which |X_j| of an expert is known to about one part in eight: sqrt(1 / (2 FEW)) for normal inputs.
+FEW = 32
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Removal:
 class Applied:
     """Result of applying a plan: the method and structure, and one record per block of the plan, in its order.
 
-    notes : linears for which the calibration text was insufficient for the method, and their treatment.
+    notes : linears and experts for which the calibration text was insufficient for the method, and their treatment.
     """
 
     method: str
@@ -104,14 +107,20 @@ def mismatches(model: nn.Module, plan: Plan) -> tuple[str, ...]:
     """Descriptions of the entries of the plan that would be ignored or misread on this model; empty if it fits."""
     if plan.kind.counts != "weights":
         return (f"the plan is in {plan.unit}, not sparsity; make one with `zetaplan prune`",)
-    return block_mismatches(
-        model, plan.scores.blocks, dict(zip(plan.names, plan.instance.resource.tolist(), strict=True))
-    )
+    planned = dict(zip(plan.names, plan.instance.resource.tolist(), strict=True))
+    return block_mismatches(model, plan.scores.blocks, planned, plan.scores.left_out)
 
 
-def block_mismatches(model: nn.Module, blocks: str, planned: Mapping[str, float]) -> tuple[str, ...]:
-    """Blocks whose names or numbers of linear weights differ from the planned ones. blocks : "layers" or "modules"."""
-    found = {block.name: block.linear_parameters for block in partition(model, blocks)}
+def block_mismatches(
+    model: nn.Module, blocks: str, planned: Mapping[str, float], unscored: Collection[str] = ()
+) -> tuple[str, ...]:
+    """Blocks whose names or numbers of linear weights differ from the planned ones.
+
+    blocks : as in `score`. unscored : parameters that were left out of the scores; a block of nothing else needs no
+    entry in the plan.
+    """
+    parts, absent = partition(model, blocks), set(unscored)
+    found = {p.name: p.linear_parameters for p in parts if p.name in planned or not absent >= {*p.named_parameters}}
     return (
         *(f"layer {name!r} is not in the model" for name in planned if name not in found),
         *(f"layer {name!r} of the model is not in it" for name in found if name not in planned),
@@ -133,59 +142,80 @@ def prune_blocks(
     structure: Structure = "unstructured",
     progress: bool = False,
 ) -> Applied:
-    """`apply_pruning` for counts by block name, from any source; `blocks` is "layers" or "modules"."""
+    """`apply_pruning` for counts by block name, from any source; `blocks` as in `score`."""
     pruner = find_pruner(method)
     parts = [block for block in partition(model, blocks) if block.name in counts]
     if unknown := [name for name in counts if name not in {block.name for block in parts}]:
         raise SpecError(f"counts: block {unknown[0]!r} is not in the model")
     if structure == "2:4":
         _require_groups(parts, counts)
-    targets = {name: count for block in parts for name, count in divided(block, counts[block.name]).items()}
+    targets = {name: count for block in parts for name, count in divided(block, counts[block.name]).items() if count}
+    stacks = {matrix.stack.name for block in parts for matrix in matrices_of(block).values() if matrix.name in targets}
     removed: dict[str, int] = {}
-    unseen: dict[str, int | None] = {}
+    treated: dict[str, Statistic] = {}
     layers = len(partition(model, "layers"))
     with eval_mode(model), torch.no_grad(), tqdm(total=layers, desc=method, unit="layer", disable=not progress) as bar:
-        for layer, observed in observed_layers(model, pruner, targets, batches):
-            for name, linear in linears_of(layer.modules).items():
+        for layer, observed in observed_layers(model, pruner, stacks, batches):
+            for name, matrix in matrices_of(layer).items():
                 if count := targets.get(name):
-                    seen = observed.get(name)
-                    removed[name] = prune_linear(name, linear, count, pruner, structure == "2:4", seen)
-                    if pruner.calibrated and (silent := _silent_inputs(pruner, seen)) != 0:
-                        unseen[name] = silent
+                    treated[name] = seen = statistic_of(matrix, observed)
+                    removed[name] = prune_matrix(matrix, count, pruner, structure == "2:4", seen.value)
             bar.update()
     records = tuple(_removal(block, counts[block.name], removed) for block in parts)
-    return Applied(method, structure, records, _notes(pruner, unseen))
+    return Applied(method, structure, records, _notes(pruner, treated) if pruner.calibrated else ())
 
 
-def _silent_inputs(pruner: Pruner, observed: Tensor | None) -> int | None:
-    """The number of inputs that were zero at every token; None if the linear received no input."""
-    return None if observed is None else int((pruner.energy(observed) == 0).sum())
+@dataclass(frozen=True, eq=False)
+class Statistic:
+    """The input statistic of a matrix; None if no input of it, nor of another expert of its stack, was observed.
+
+    rows : how many inputs the matrix itself received. pooled : whether it is that of all experts of the stack together.
+    """
+
+    value: Tensor | None
+    rows: int = 0
+    pooled: bool = False
 
 
-def _notes(pruner: Pruner, unseen: Mapping[str, int | None]) -> tuple[str, ...]:
-    never = [repr(name) for name, inputs in unseen.items() if inputs is None]
-    silent = [f"{name!r} ({inputs:,})" for name, inputs in unseen.items() if inputs is not None]
+def statistic_of(matrix: Matrix, observed: Observed) -> Statistic:
+    """The statistic of a matrix. An expert that fewer than `FEW` tokens reached gets that of all experts together."""
+    name = matrix.stack.name
+    if name not in observed:
+        return Statistic(None)
+    if matrix.stack.single:
+        return Statistic(observed[name])
+    rows = int(observed.rows[name][matrix.place])
+    if rows >= FEW:
+        return Statistic(observed[name][matrix.place], rows)
+    return Statistic(observed[name].sum(0), rows, pooled=True)
+
+
+def _notes(pruner: Pruner, treated: Mapping[str, Statistic]) -> tuple[str, ...]:
+    never = [repr(name) for name, seen in treated.items() if seen.value is None]
+    silent = [(name, _silent_inputs(pruner, seen.value)) for name, seen in treated.items() if seen.value is not None]
+    pooled = [f"{name!r} ({seen.rows})" for name, seen in treated.items() if seen.pooled]
     fate = "their weights are zeroed too" if pruner.clears else "their weights go first"
+    zero = [f"{name!r} ({inputs:,})" for name, inputs in silent if inputs]
+    few = f"experts that fewer than {FEW} tokens reached (tokens), pruned by the inputs of all experts of their stack"
     return (
         *([f"linears that received no token of the text, pruned by magnitude: {', '.join(never)}"] * bool(never)),
-        *([f"inputs that are zero at every token, by linear; {fate}: {', '.join(silent)}"] * bool(silent)),
+        *([f"inputs that are zero at every token, by linear; {fate}: {', '.join(zero)}"] * bool(zero)),
+        *([f"{few}: {', '.join(pooled)}"] * bool(pooled)),
     )
 
 
+def _silent_inputs(pruner: Pruner, observed: Tensor) -> int:
+    """The number of inputs that were zero at every token."""
+    return int((pruner.energy(observed) == 0).sum())
+
+
 def divided(block: Block, count: int) -> dict[str, int]:
-    """The block's count divided over its linears in proportion to their sizes, by the rule of the exports."""
-    linears = linears_of(block.modules)
-    sizes = [linear.get_parameter("weight").numel() for linear in linears.values()]
-    if sum(sizes) != block.linear_parameters:
-        raise ScoringError(f"model: {block.name!r} holds experts in one tensor, which cannot be pruned yet")
+    """The block's count divided over its matrices in proportion to their sizes, by the rule of the exports."""
+    matrices = matrices_of(block)
+    sizes = [matrix.weight.numel() for matrix in matrices.values()]
     if not 0 <= count <= sum(sizes):
         raise SpecError(f"counts[{block.name!r}] = {count}: expected between 0 and its {sum(sizes):,} linear weights")
-    return dict(zip(linears, divide(count, sizes), strict=True))
-
-
-def linears_of(modules: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
-    """The modules that hold weights to be pruned."""
-    return {name: module for name, module in modules.items() if isinstance(module, nn.Linear | Conv1D)}
+    return dict(zip(matrices, divide(count, sizes), strict=True))
 
 
 def _require_groups(parts: Sequence[Block], counts: Mapping[str, int]) -> None:
@@ -196,31 +226,21 @@ def _require_groups(parts: Sequence[Block], counts: Mapping[str, int]) -> None:
                 f"structure = '2:4' removes exactly 50% of every block, and the plan removes {percent(share)} of "
                 f"{block.name!r}; plan with sparsity, lower and upper all 0.5, or apply it unstructured"
             )
-        for name, linear in linears_of(block.modules).items():
-            if _by_rows(linear).shape[1] % GROUP:
-                raise SpecError(f"structure = '2:4': {name!r} has {_by_rows(linear).shape[1]} inputs, no multiple of 4")
+        for name, matrix in matrices_of(block).items():
+            if (inputs := matrix.weight.shape[1]) % GROUP:
+                raise SpecError(f"structure = '2:4': {name!r} has {inputs} inputs, no multiple of 4")
 
 
-def _by_rows(linear: nn.Module) -> Tensor:
-    """The weight as (out, in), transposed for Conv1D."""
-    weight = linear.get_parameter("weight")
-    return weight.mT if isinstance(linear, Conv1D) else weight
-
-
-def prune_linear(
-    name: str, linear: nn.Module, count: int, pruner: Pruner, groups: bool, observed: Tensor | None
-) -> int:
-    """Prune one linear in place, by magnitude if its inputs are unknown. Returns the number of removed weights."""
-    left, removed = pruned(name, linear, count, pruner, groups, observed)
-    linear.get_parameter("weight").copy_(left)
+def prune_matrix(matrix: Matrix, count: int, pruner: Pruner, groups: bool, observed: Tensor | None) -> int:
+    """Prune one matrix in place, by magnitude if its inputs are unknown. Returns the number of removed weights."""
+    left, removed = pruned(matrix, count, pruner, groups, observed)
+    matrix.weight.copy_(left)
     return removed
 
 
-def pruned(
-    name: str, linear: nn.Module, count: int, pruner: Pruner, groups: bool, observed: Tensor | None
-) -> tuple[Tensor, int]:
-    """The weight of a linear after pruning, as the linear stores it, and the number of removed weights."""
-    stored = _by_rows(linear).detach()
+def pruned(matrix: Matrix, count: int, pruner: Pruner, groups: bool, observed: Tensor | None) -> tuple[Tensor, int]:
+    """The matrix (out, in) after pruning, in its dtype, and the number of removed weights."""
+    stored, name = matrix.weight, matrix.name
     weight = stored.to(torch.promote_types(stored.dtype, torch.float32))
     if observed is not None and not observed.isfinite().all():
         raise ScoringError(f"model: the inputs of {name!r} are not finite; calibrate on other text, or in float32")
@@ -228,23 +248,22 @@ def pruned(
     left, removed = rule.prune(weight, count, observed, groups)
     if not left.isfinite().all():
         raise ScoringError(f"model: {name!r} would not be finite after pruning; calibrate on other text, or in float32")
-    kept = left.to(stored.dtype)
-    return kept.mT if isinstance(linear, Conv1D) else kept, int(removed.sum())
+    return left.to(stored.dtype), int(removed.sum())
 
 
 def _removal(block: Block, requested: int, removed: Mapping[str, int]) -> Removal:
-    linears = linears_of(block.modules)
-    zeros = sum(int((linear.get_parameter("weight") == 0).sum()) for linear in linears.values())
-    gone = sum(removed.get(name, 0) for name in linears)
+    matrices = matrices_of(block)
+    zeros = sum(int((matrix.weight == 0).sum()) for matrix in matrices.values())
+    gone = sum(removed.get(name, 0) for name in matrices)
     return Removal(block.name, block.linear_parameters, requested, gone, zeros)
 
 
 def observed_layers(
-    model: nn.Module, pruner: Pruner, targets: Mapping[str, object], batches: Batches | None
-) -> Iterator[tuple[Block, dict[str, Tensor]]]:
-    """The decoder layers with the input statistics of their linears, if the method is calibrated."""
+    model: nn.Module, pruner: Pruner, targets: Collection[str], batches: Batches | None
+) -> Iterator[tuple[Block, Observed]]:
+    """The decoder layers with the input statistics of their matrices, if the method is calibrated."""
     if not pruner.calibrated:
-        return ((block, {}) for block in partition(model, "layers"))
+        return ((block, Observed()) for block in partition(model, "layers"))
     if batches is None:
         raise ScoringError(f"batches: {type(pruner).__name__} needs a calibration text; give one, or use 'magnitude'")
     return layer_pass(model, checked_batches(batches, model=model), pruner.observe, targets)

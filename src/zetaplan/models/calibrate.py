@@ -12,24 +12,26 @@ has p = 2 and kappa = 1, and lists a penalty calibrated to the method as future 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 from tqdm.auto import tqdm
 
 from zetaplan._display import ByName, Columns, Picture
 from zetaplan._plural import counted
 from zetaplan.errors import ScoringError, SpecError, shown
-from zetaplan.models.apply import linears_of, observed_layers, prune_linear
+from zetaplan.models.apply import observed_layers, prune_matrix, statistic_of
+from zetaplan.models.layer_pass import Observed
+from zetaplan.models.matrices import matrices_of
 from zetaplan.models.pruners import Pruner, find_pruner
 from zetaplan.scoring import LoadedModel
 from zetaplan.scoring.measure import Batches
-from zetaplan.scoring.model.blocks import partition
+from zetaplan.scoring.model.blocks import Block, partition
 from zetaplan.scoring.model.eval_mode import eval_mode
 from zetaplan.scoring.model.losses import mean_loss
 from zetaplan.scoring.text.sequences import Batch, checked_batches
@@ -137,7 +139,7 @@ def loss_curves(
     grid = checked_levels(levels)
     network, pruner = model.model if isinstance(model, LoadedModel) else model, find_pruner(method)
     data, blocks = checked_batches(text, model=network), partition(network, "layers")
-    linears = {name: linear for block in blocks for name, linear in linears_of(block.modules).items()}
+    stacks = {matrix.stack.name for block in blocks for matrix in matrices_of(block).values()}
     rises: dict[str, list[float]] = {}
     with (
         eval_mode(network),
@@ -145,9 +147,8 @@ def loss_curves(
         tqdm(total=len(blocks), desc="loss curves", unit="layer", disable=not progress) as bar,
     ):
         before = mean_loss(network, data)
-        for block, observed in observed_layers(network, pruner, linears, text if calibration is None else calibration):
-            own = linears_of(block.modules)
-            losses = [_loss_without(network, own, pruner, observed, level, data) for level in grid]
+        for block, observed in observed_layers(network, pruner, stacks, text if calibration is None else calibration):
+            losses = [_loss_without(network, block, pruner, observed, level, data) for level in grid]
             rises[block.name] = [loss - before for loss in losses]
             bar.update()
     names = tuple(block.name for block in blocks)
@@ -166,20 +167,16 @@ def checked_levels(levels: Sequence[float]) -> NDArray[np.float64]:
 
 
 def _loss_without(
-    model: nn.Module,
-    linears: Mapping[str, nn.Module],
-    pruner: Pruner,
-    observed: Mapping[str, Tensor],
-    level: float,
-    data: Sequence[Batch],
+    model: nn.Module, block: Block, pruner: Pruner, observed: Observed, level: float, data: Sequence[Batch]
 ) -> float:
-    """The loss with these linears pruned to the level. Their weights are restored afterwards."""
-    weights = {name: linear.get_parameter("weight") for name, linear in linears.items()}
-    dense = {name: weight.clone() for name, weight in weights.items()}
+    """The loss with the matrices of the block pruned to the level. Their weights are restored afterwards."""
+    matrices = matrices_of(block).values()
+    dense = [matrix.weight.clone() for matrix in matrices]
     try:
-        for name, linear in linears.items():
-            prune_linear(name, linear, round(level * weights[name].numel()), pruner, False, observed.get(name))
+        for matrix in matrices:
+            seen = statistic_of(matrix, observed).value
+            prune_matrix(matrix, round(level * matrix.weight.numel()), pruner, False, seen)
         return mean_loss(model, data)
     finally:
-        for name, weight in weights.items():
-            weight.copy_(dense[name])
+        for matrix, kept in zip(matrices, dense, strict=True):
+            matrix.weight.copy_(kept)

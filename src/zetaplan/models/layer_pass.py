@@ -1,18 +1,18 @@
-"""Pass over the decoder layers one after another, with the input statistics of each layer's linears.
+"""Pass over the decoder layers one after another, with the input statistics of each layer's weight matrices.
 
 A first pass through the whole model records the order in which it calls its layers, and their arguments other than the
 hidden states (masks, positions). The layers are then replayed in that order: the output of one layer is the input of
 the next, and only the hidden states between two layers are in memory. Changes to the weights of a layer therefore
-affect the inputs of later layers. A layer that the model calls several times is observed at all its calls.
+affect the inputs of later layers. A layer that the model calls several times is observed at all its calls. Sequences
+are passed without padding, those of one length together.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -20,14 +20,20 @@ import torch
 from torch import Tensor, nn
 
 from zetaplan.errors import ScoringError
+from zetaplan.models.matrices import Stack, stacks_of
+from zetaplan.models.product_inputs import ProductInputs
 from zetaplan.scoring.model.blocks import Block, decoder_layers, partition
 from zetaplan.scoring.model.causal import told
+from zetaplan.scoring.model.experts import plain_experts
 from zetaplan.scoring.text.sequences import Batch
 
 Observe = Callable[[Tensor], Tensor]
 
 #: Tolerance of a replayed input, in machine epsilons of the norm of the recorded one: sums may have another order.
 ROUNDING = 8
+
+#: Begins the name of a number of rows among the tensors of observations.
+ROWS = "rows of "
 
 #: Norms below this count as zero.
 TINY = torch.finfo(torch.float64).tiny
@@ -53,37 +59,102 @@ class Call:
         return found[0] if isinstance(found, tuple | list) else found  # type: ignore[no-any-return]
 
 
+class Observed(dict[str, Tensor]):
+    """Sums of observations by name: of a linear, or of a stack of E experts' weights, then (E, ...).
+
+    rows : by the same names, the number of rows that were observed: one number, or (E,).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: dict[str, Tensor] = {}
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Observations and numbers of rows in one dictionary, from which `of` makes them again."""
+        return {**self, **{f"{ROWS}{name}": rows for name, rows in self.rows.items()}}
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> Observed:
+        """The observations from `tensors`."""
+        found = cls()
+        found.rows = {name.removeprefix(ROWS): rows for name, rows in tensors.items() if name.startswith(ROWS)}
+        found.update({name: seen for name, seen in tensors.items() if not name.startswith(ROWS)})
+        return found
+
+    def add(self, stack: Stack, place: int, seen: Tensor, rows: int) -> None:
+        """Add an observation of so many rows of the linear, or of the expert of this number."""
+        if stack.single:
+            self[stack.name] = self[stack.name] + seen if stack.name in self else seen
+            self.rows[stack.name] = self.rows.get(stack.name, torch.tensor(0)) + rows
+            return
+        if stack.name not in self:
+            self[stack.name] = seen.new_zeros(len(stack.values), *seen.shape)
+            self.rows[stack.name] = torch.zeros(len(stack.values), dtype=torch.int64)
+        self[stack.name][place] += seen
+        self.rows[stack.name][place] += rows
+
+
 def layer_pass(
-    model: nn.Module, data: Sequence[Batch], observe: Observe, chosen: Mapping[str, object]
-) -> Iterator[tuple[Block, dict[str, Tensor]]]:
-    """Every block of decoder layers, with the summed observations of its modules named in `chosen`.
+    model: nn.Module, data: Sequence[Batch], observe: Observe, chosen: Collection[str]
+) -> Iterator[tuple[Block, Observed]]:
+    """Every block of decoder layers, with the summed observations of its weight matrices named in `chosen`.
 
     The caller may change the layer's weights during the iteration: the next layer receives the output of the changed
-    layer. observe : a function of the inputs (tokens, in) of a module, without padding, to a tensor that is summed over
-    batches.
+    layer.
+
+    observe : a function of the inputs (tokens, in) of a matrix to a tensor that is summed over batches. chosen : names
+    of linears, or of parameters: the weight of a linear, or a stack of experts' weights, which is observed expert by
+    expert with the tokens that reach it. The observations have the names in `chosen`.
 
     Raises ScoringError if the layers, replayed one by one, do not reproduce the model (see `_require_replay`).
     """
     device = next(model.parameters()).device
-    batches = [{name: value.to(device) for name, value in batch.items()} for batch in data]
+    batches = [{name: value.to(device) for name, value in part.items()} for batch in data for part in unpadded(batch)]
     names = {layer: name for name, layer in reversed(decoder_layers(model))}
     blocks = {block.name: block for block in partition(model, "layers")}
-    _require_replay(model, names, {name: value[:COMPARED] for name, value in batches[0].items()})
-    traces = [_recorded(model, names, batch) for batch in batches]
-    _require_one_order(names, traces)
-    hidden = [_given(trace[0]) for trace in traces]
-    masks = [batch["attention_mask"].bool() for batch in batches]
-    for step, call in enumerate(traces[0]):
-        if block := blocks.pop(names[call.layer], None):
-            modules = {name: (module, *block.twins(name)) for name, module in block.modules.items() if name in chosen}
-            last = _last_use(traces[0], step, modules)
-            observed: dict[str, Tensor] = {}
-            for x, trace, mask in zip(hidden, traces, masks, strict=True):
-                with _observing(modules, observed, observe, mask):
-                    for use in trace[step : last + 1]:
-                        x = use.replayed(x)
-            yield block, observed
-        hidden = [trace[step].replayed(x) for x, trace in zip(hidden, traces, strict=True)]
+    with plain_experts(model):
+        _require_replay(model, names, {name: value[:COMPARED] for name, value in batches[0].items()})
+        traces = [_recorded(model, names, batch) for batch in batches]
+        _require_one_order(names, traces)
+        hidden = [_given(trace[0]) for trace in traces]
+        for step, call in enumerate(traces[0]):
+            if block := blocks.pop(names[call.layer], None):
+                own, observed = _chosen(block, chosen), Observed()
+                last = _last_use(traces[0], step, own)
+                with _observing([stack for known in own.values() for stack in known], observed, observe):
+                    for x, trace in zip(hidden, traces, strict=True):
+                        for use in trace[step : last + 1]:
+                            x = use.replayed(x)
+                yield block, observed
+            hidden = [trace[step].replayed(x) for x, trace in zip(hidden, traces, strict=True)]
+
+
+def unpadded(batch: Batch) -> list[Batch]:
+    """The sequences of a batch without padding, those of one length together.
+
+    Raises ScoringError for a mask with a gap between tokens.
+    """
+    lengths = batch["attention_mask"].sum(1)
+    parts = [
+        {name: value[lengths == n, :n] for name, value in batch.items()}
+        for n in sorted({*lengths.tolist()}, reverse=True)
+    ]
+    if not all(part["attention_mask"].all() for part in parts):
+        raise ScoringError("batches: an attention_mask is 0 between tokens; calibrate on a text without gaps")
+    return parts
+
+
+def _chosen(block: Block, chosen: Collection[str]) -> dict[nn.Module, list[Stack]]:
+    """The chosen matrices of the block by the modules that hold them."""
+    found: dict[nn.Module, list[Stack]] = {}
+    for name, module in block.modules.items():
+        own = list(stacks_of(name, module))
+        own += [replace(stack, name=f"{name}.weight") for stack in own if stack.single]
+        known = [stack for stack in own if stack.name in chosen]
+        for holder in (module, *block.twins(name)) if known else ():
+            found[holder] = known
+    return found
 
 
 def _require_replay(model: nn.Module, names: Mapping[nn.Module, str], batch: Batch) -> None:
@@ -155,9 +226,9 @@ def _last_place(head: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | Non
     return (args[0][:, -1:], *args[1:]) if args and isinstance(args[0], Tensor) and args[0].ndim == 3 else None
 
 
-def _last_use(trace: Sequence[Call], step: int, modules: Mapping[str, Sequence[nn.Module]]) -> int:
+def _last_use(trace: Sequence[Call], step: int, modules: Collection[nn.Module]) -> int:
     """The last call that uses one of these modules; the call itself, unless weights are shared."""
-    own = {module for several in modules.values() for module in several}
+    own = set(modules)
     return max(i for i in range(step, len(trace)) if i == step or not own.isdisjoint(trace[i].layer.modules()))
 
 
@@ -167,32 +238,9 @@ def _given(call: Call) -> Tensor:
     return call.hidden
 
 
-@contextmanager
-def _observing(
-    modules: Mapping[str, Sequence[nn.Module]], observed: dict[str, Tensor], observe: Observe, mask: Tensor
-) -> Iterator[None]:
-    def add(name: str, module: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> None:
-        inputs = _of_tokens(name, (*args, *options.values())[0], mask)
-        seen = observe(inputs.to(torch.promote_types(inputs.dtype, torch.float32)))
-        observed[name] = observed[name] + seen if name in observed else seen
+def _observing(stacks: Iterable[Stack], observed: Observed, observe: Observe) -> ProductInputs:
+    def add(stack: Stack, place: int, rows: Tensor) -> None:
+        wide = rows.to(torch.promote_types(rows.dtype, torch.float32))
+        observed.add(stack, place, observe(wide), len(rows))
 
-    with ExitStack() as undo:
-        for name, uses in modules.items():
-            for module in uses:
-                undo.callback(module.register_forward_pre_hook(partial(add, name), with_kwargs=True).remove)
-        yield
-
-
-def _of_tokens(name: str, inputs: Tensor, mask: Tensor) -> Tensor:
-    """The rows (rows, in) that belong to tokens: one or more rows per token, without padding."""
-    if mask.all():
-        return inputs.reshape(-1, inputs.shape[-1])
-    shape = (len(inputs), *(n for n in inputs.shape[1:-1] if n != 1), inputs.shape[-1])  # (B, 1, T, in) is (B, T, in)
-    if shape[:2] == mask.shape:
-        return inputs.reshape(shape)[mask].reshape(-1, inputs.shape[-1])
-    if len(inputs) == mask.numel():
-        return inputs[mask.flatten()].reshape(-1, inputs.shape[-1])
-    raise ScoringError(
-        f"model: linear {name!r} receives {tuple(inputs.shape)} where {len(mask)} sequences of {mask.shape[1]} tokens "
-        "are padded, so which rows are padding is unknown; calibrate on a text without padding"
-    )
+    return ProductInputs(tuple({stack.name: stack for stack in stacks}.values()), add)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
 
 from zetaplan.menus.bits import Weight
+from zetaplan.models.matrices import stacks_of
 from zetaplan.scoring.model.blocks import Block, partition
 
 
@@ -66,17 +66,14 @@ def _linears(model: nn.Module) -> Iterator[Weight]:
 
 
 def _matrices(block: Block, name: str, module: nn.Module) -> Iterator[Weight]:
-    linear = isinstance(module, nn.Linear | Conv1D)
-    transposed = isinstance(module, Conv1D) or bool(getattr(module, "is_transposed", False))
-    for key, stored in module.named_parameters(recurse=False):
-        if stored.ndim == (2 if linear else 3) and (not linear or key == "weight"):
-            rows, columns = stored.shape[-2:][:: -1 if transposed else 1]
-            yield Weight(
-                name=f"{name}.{key}",
-                module=name,
-                layer=block.name,
-                count=1 if linear else len(stored),
-                rows=rows,
-                columns=columns,
-                transposed=transposed,
-            )
+    for stack in stacks_of(name, module):
+        rows, columns = stack.values.shape[1:][:: -1 if stack.columns == -2 else 1]
+        yield Weight(
+            name=f"{name}.weight" if stack.single else stack.name,
+            module=name,
+            layer=block.name,
+            count=len(stack.values),
+            rows=rows,
+            columns=columns,
+            transposed=stack.columns == -2,
+        )

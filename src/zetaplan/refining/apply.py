@@ -7,7 +7,8 @@ import torch
 from zetaplan.errors import SpecError
 from zetaplan.menus.plan import ChoicePlan
 from zetaplan.menus.sparsity import removed_by, sparsity_facts
-from zetaplan.models.apply import Applied, Removal, linears_of
+from zetaplan.models.apply import Applied, Removal
+from zetaplan.models.matrices import matrices_of
 from zetaplan.refining.inputs import Inputs
 from zetaplan.refining.levels.pruning import pruned_weights
 from zetaplan.scoring import LoadedModel
@@ -44,5 +45,5 @@ def apply_refined(loaded: LoadedModel, plan: ChoicePlan, method: str, calibratio
 
 
 def _removal(block: Block, count: int) -> Removal:
-    zeros = sum(int((m.get_parameter("weight") == 0).sum()) for m in linears_of(block.modules).values())
+    zeros = sum(int((matrix.weight == 0).sum()) for matrix in matrices_of(block).values())
     return Removal(block.name, block.linear_parameters, count, count, zeros)

@@ -19,7 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from zetaplan.models.layer_pass import layer_pass
+from zetaplan.models.layer_pass import Observed, layer_pass
+from zetaplan.models.matrices import matrices_of
 from zetaplan.scoring.cache import VERSIONS, fingerprint, key_of
 from zetaplan.scoring.model.blocks import partition
 from zetaplan.scoring.model.eval_mode import eval_mode
@@ -53,12 +54,15 @@ class Inputs:
             "versions": {package: version(package) for package in VERSIONS},
         }
         self.name, self.sha256 = name or type(model).__name__, sha256 or str(self.facts["model"])
-        self._observed: dict[str, dict[str, Tensor]] = {}
+        self._observed: dict[str, Observed] = {}
 
-    def observed(self, name: str, observe: Observe) -> Mapping[str, Tensor]:
-        """The summed observations of every linear of the decoder layers. name : of what `observe` computes."""
+    def observed(self, name: str, observe: Observe) -> Observed:
+        """The summed observations of every linear of the decoder layers, and of every tensor of experts.
+
+        name : of what `observe` computes.
+        """
         if name not in self._observed:
-            self._observed[name] = self.kept({"observed": name}, lambda: self._pass(observe))
+            self._observed[name] = Observed.of(self.kept({"observed": name}, lambda: self._pass(observe)))
         return self._observed[name]
 
     def kept(self, facts: Mapping[str, object], compute: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -75,9 +79,10 @@ class Inputs:
     @torch.no_grad()
     def _pass(self, observe: Observe) -> dict[str, Tensor]:
         model, data = self.model, self.calibration or []
-        names = {name: name for block in partition(model, "layers") for name in block.modules}
+        names = {matrix.stack.name for block in partition(model, "layers") for matrix in matrices_of(block).values()}
         with eval_mode(model):
-            return {name: seen for _, layer in layer_pass(model, data, observe, names) for name, seen in layer.items()}
+            passed = [layer.tensors for _, layer in layer_pass(model, data, observe, names)]
+        return {name: tensor for layer in passed for name, tensor in layer.items()}
 
 
 def _store(tensors: dict[str, Tensor], file: Path) -> None:

@@ -57,7 +57,9 @@ class Report:
     @property
     def block(self) -> str:
         """The block of a row in words: layer, linear or block."""
-        return {"layers": "layer", "modules": "linear"}.get(self.plan.scores.blocks, "block")
+        return {"layers": "layer", "modules": "linear", "experts": "linear or expert"}.get(
+            self.plan.scores.blocks, "block"
+        )
 
     @property
     def total(self) -> tuple[str, str, str, str]:

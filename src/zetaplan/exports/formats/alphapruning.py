@@ -25,7 +25,8 @@ def settings(job: UnitJob) -> dict[str, dict[str, float]]:
 
 
 def write(job: UnitJob) -> bytes:
-    ratios = list(job.shares.values())
+    job.require_linears("alphapruning")
+    ratios = _ratios(job)
     if kind := next((module.kind for module in linears(job.modules) if module.kind != "Linear"), None):
         raise SpecError(f"to = 'alphapruning': it prunes nn.Linear only, this model has {kind}; use torch-prune")
     if min(ratios) == max(ratios):
@@ -55,8 +56,12 @@ def read(data: bytes, model: Outline) -> tuple[Group, ...] | None:
     return (Group("ratios", by_position("ratios", values.tolist(), names), names, complete=True, found=found),)
 
 
+def _ratios(job: UnitJob) -> list[float]:
+    return [job.shares[module.name] for module in linears(job.modules)]
+
+
 def usage(job: UnitJob, file: str) -> str:
-    ratios, sizes = list(job.shares.values()), [module.weights for module in linears(job.modules)]
+    ratios, sizes = _ratios(job), [module.weights for module in linears(job.modules)]
     spread = (max(ratios) - min(ratios)) / (max(ratios) + min(ratios))
     mean = math.fsum(map(mul, ratios, sizes)) / sum(sizes)
     name = file.removesuffix(".npy")

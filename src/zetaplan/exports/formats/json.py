@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from zetaplan._files import canonical
 from zetaplan.errors import SpecError
-from zetaplan.exports.job import Group, Job
+from zetaplan.exports.job import Group, Job, block_names, matrices
 from zetaplan.exports.labels import FormatJob
-from zetaplan.exports.targets import Outline, Value, linears, literal
+from zetaplan.exports.targets import Outline, Value, literal
 from zetaplan.models.quantizers import find_quantizer
 
 COUNTS, MODEL, FILE = None, False, "export.json"
@@ -61,9 +61,9 @@ def table(name: str, values: Mapping[str, Value], model: Outline) -> Group:
 
 
 def named(model: Outline) -> tuple[str, ...]:
-    """The names that a table of units may use: decoder layers and their linears."""
-    found = linears(model.modules)
-    return (*dict.fromkeys(module.block for module in found), *(module.name for module in found))
+    """The names that a table of units may use: decoder layers, their linears, tensors of experts and single experts."""
+    blocks = (name for module in model.planned for pair in matrices(module) for name in block_names(*pair))
+    return tuple(dict.fromkeys((*blocks, *(module.name for module in model.planned))))
 
 
 def _labels(formats: object) -> dict[str, Value]:

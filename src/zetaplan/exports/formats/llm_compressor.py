@@ -13,6 +13,7 @@ from typing import Any
 
 from zetaplan._yaml import dumped, parsed
 from zetaplan.errors import SpecError
+from zetaplan.exports.addresses import unfused, unfused_modules
 from zetaplan.exports.config_groups import config_groups, formats, read_groups
 from zetaplan.exports.job import Group, Job, UnitJob
 from zetaplan.exports.patterns import from_start
@@ -35,7 +36,7 @@ SETTINGS = frozenset(
 
 def settings(job: Job) -> Mapping[str, Mapping[str, Value]]:
     if isinstance(job, UnitJob):
-        shares = {name: share for name, share in job.shares.items() if share}
+        shares = {name: share for name, share in _shares(job).items() if share}
         return {"targets": dict.fromkeys(shares, 1.0), "sparsity": shares}
     return {"config_groups": formats(job, "llm-compressor")}
 
@@ -46,6 +47,25 @@ def write(job: Job) -> bytes:
     modifier = GPTQ if any(find_quantizer(str(label)).calibrated for label in job.decided.values()) else NEAREST
     groups = config_groups(settings(job)["config_groups"])
     return dumped({"quant_stage": {"quant_modifiers": {modifier: groups}}})
+
+
+def _shares(job: UnitJob) -> dict[str, float]:
+    """The shares by the tool's names, in its order: those of experts by the linears that the tool gives them.
+
+    Raises SpecError for a tensor of experts whose linears have no known names.
+    """
+    shares = {name: share for name, share in job.shares.items() if name not in job.experts}
+    stacks = {weight.name: weight for weight in job.known.matrices}
+    for stack, counts in job.experts.items():
+        names, weight = unfused(job.known, stacks[stack]), stacks[stack]
+        if any(counts) and not names:
+            raise SpecError(
+                f"to = 'llm-compressor': {stack} holds experts in one tensor, and how checkpoints of this type name "
+                "them is not known; use torch-prune"
+            )
+        each = len(names) // len(counts)
+        shares |= {name: counts[i // each] / (weight.rows * weight.columns) for i, name in enumerate(names)}
+    return {module.name: shares[module.name] for module in unfused_modules(job.known) if module.name in shares}
 
 
 def _pruning(job: UnitJob) -> dict[str, Any]:
@@ -99,13 +119,14 @@ def _groups(label: str, path: tuple[str, ...], modifier: object, model: Outline)
         return
     targets = tuple(map(_target, _listed("targets", modifier.get("targets", ["Linear"]))))
     ignore = tuple(map(_target, _listed("ignore", modifier.get("ignore", []))))
-    matched = [m for m in model.modules if any(_matches(target, m, m.name) for target in targets)]
+    every = unfused_modules(model)
+    matched = [m for m in every if any(_matches(target, m, m.name) for target in targets)]
     given = modifier.get("sparsity")
     values: list[Any] = given if isinstance(given, list) else [given] * len(matched)
-    owner = {inner.name: i for i, outer in enumerate(matched) for inner in _pruned(outer, model, ignore)}  # last wins
+    owner = {inner.name: i for i, outer in enumerate(matched) for inner in _pruned(outer, every, ignore)}  # last wins
     idle = [i for i, _ in zip(range(len(values)), matched, strict=False) if i not in owner.values()]
     idle = idle if values is given or not owner else []
-    candidates = [pair for outer in matched for pair in _inner(outer, model)]
+    candidates = [pair for outer in matched for pair in _inner(outer, every)]
     unknown = [key for key in modifier if key not in SETTINGS]
     found = (
         *(Problem(key, "raises an error: there is no such setting") for key in unknown),
@@ -114,7 +135,7 @@ def _groups(label: str, path: tuple[str, ...], modifier: object, model: Outline)
     )
     names = _names(matched)
     yield Group(f"{label}targets", tuple(_resolved(t, matched) for t in targets), names, ordered=False)
-    yield Group(f"{label}ignore", tuple(_ignoring(e, candidates) for e in ignore), _names(model.modules), ordered=False)
+    yield Group(f"{label}ignore", tuple(_ignoring(e, candidates) for e in ignore), _names(every), ordered=False)
     yield Group(f"{label}sparsity", by_position("sparsity", values, names), names, complete=True, found=found)
 
 
@@ -164,16 +185,16 @@ def _matches(entry: Entry, module: Module, name: str) -> bool:
     return entry.hits(name) or entry.key in module.classes
 
 
-def _inner(outer: Module, model: Outline) -> Iterator[tuple[Module, str]]:
+def _inner(outer: Module, every: Sequence[Module]) -> Iterator[tuple[Module, str]]:
     """The prunable modules of a target, itself included, by the tool's names: the target's own name ends in a dot."""
     prefix = f"{outer.name}." if outer.name else ""
-    for module in model.modules:
-        if (module is outer or module.name.startswith(prefix)) and not PRUNABLE.isdisjoint(module.classes):
-            yield module, f"{outer.name}.{'' if module is outer else module.name.removeprefix(prefix)}"
+    for module in every:
+        if (module.name == outer.name or module.name.startswith(prefix)) and not PRUNABLE.isdisjoint(module.classes):
+            yield module, f"{outer.name}.{'' if module.name == outer.name else module.name.removeprefix(prefix)}"
 
 
-def _pruned(outer: Module, model: Outline, ignore: Sequence[Entry]) -> Iterator[Module]:
-    for module, name in _inner(outer, model):
+def _pruned(outer: Module, every: Sequence[Module], ignore: Sequence[Entry]) -> Iterator[Module]:
+    for module, name in _inner(outer, every):
         if not any(_matches(entry, module, name) for entry in ignore):
             yield module
 

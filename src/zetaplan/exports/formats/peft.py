@@ -4,7 +4,8 @@ Every key is anchored at the start and is the full name of one linear. PEFT reje
 no target. Unless an alpha is given, the scale alpha / r is the same for every linear, so that a higher rank does not
 imply a larger step. PEFT
 rewrites a target if transformers has fused the experts of this model type. In that case the weight of the linear is
-named as a parameter, which PEFT does not rewrite, and LoRA on it is the same function.
+named as a parameter, which PEFT does not rewrite, and LoRA on it is the same function. A tensor of experts is named as
+a parameter too: PEFT gives every expert of it factors of the rank of its pattern.
 """
 
 from __future__ import annotations
@@ -31,13 +32,20 @@ def settings(job: UnitJob) -> Settings:
     ranks = {name: rank for name, rank in job.units.items() if rank}
     if not ranks:
         raise SpecError("every rank of the plan is 0, so there is nothing to adapt; raise the budget")
-    named = {name if job.model is None or kept(name, job.model) else f"{name}.weight": r for name, r in ranks.items()}
+    named = {_target(name, job): rank for name, rank in ranks.items()}
+    parameters = {name for name in named if name not in ranks or name in job.experts}
     return {
-        "target_modules": {name: 1.0 for name in named if name in ranks},
-        "target_parameters": {name: 1.0 for name in named if name not in ranks},
+        "target_modules": {name: 1.0 for name in named if name not in parameters},
+        "target_parameters": {name: 1.0 for name in named if name in parameters},
         "rank_pattern": {name: float(rank) for name, rank in named.items()},
         "alpha_pattern": {name: alpha(job, rank) for name, rank in named.items()},
     }
+
+
+def _target(name: str, job: UnitJob) -> str:
+    """The name that PEFT adapts: a module, or its weight as a parameter where PEFT would rewrite the module's name."""
+    plain = job.model is None or name in job.experts or kept(name, job.model)
+    return name if plain else f"{name}.weight"
 
 
 def alpha(job: UnitJob, rank: float) -> float:

@@ -1,12 +1,17 @@
-"""torch.nn.utils.prune: a standalone script that removes exactly the planned counts, smallest weights first."""
+"""torch.nn.utils.prune: a standalone script that removes exactly the planned counts, smallest weights first.
+
+A tensor of experts has one count for each of them, which the script removes itself: the tool knows whole tensors only.
+"""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 
+from zetaplan._plural import counted
 from zetaplan.errors import SpecError
 from zetaplan.exports.job import Group, UnitJob
-from zetaplan.exports.targets import Outline, Problem, linears, literal
+from zetaplan.exports.targets import Module, Outline, Problem, literal
 
 COUNTS, MODEL, FILE = ("weights",), True, "prune.py"
 
@@ -28,6 +33,10 @@ AMOUNTS_LINES
 def main(source, folder):
     model = AutoModelForCausalLM.from_pretrained(source, use_safetensors=True, trust_remote_code=False)
     for name, amount in AMOUNTS.items():
+        if isinstance(amount, list):
+            for expert, count in zip(model.get_parameter(name).data, amount):
+                expert.view(-1)[expert.flatten().abs().argsort(stable=True)[:count]] = 0
+            continue
         module = model.get_submodule(name)
         prune.l1_unstructured(module, "weight", amount=amount)
         prune.remove(module, "weight")
@@ -45,7 +54,8 @@ def settings(job: UnitJob) -> dict[str, dict[str, float]]:
 
 
 def write(job: UnitJob) -> bytes:
-    lines = "\n".join(f'    "{name}": {count},' for name, count in job.units.items() if count)
+    amounts = {name: list(job.experts[name]) if name in job.experts else count for name, count in job.units.items()}
+    lines = "\n".join(f'    "{name}": {amounts[name]},' for name, count in job.units.items() if count)
     return SCRIPT.replace("AMOUNTS_LINES", lines).encode()
 
 
@@ -53,21 +63,30 @@ def read(data: bytes, model: Outline) -> tuple[Group, ...] | None:
     amounts = _amounts(data)
     if amounts is None:
         return None
-    entries = tuple(literal(name, float(amount)) for name, amount in amounts.items())
-    sizes = {module.name: module.weights for module in linears(model.modules)}
-    found = tuple(
-        Problem(name, f"raises an error: {amount:,} of its {sizes[name]:,} weights cannot be removed")
-        for name, amount in amounts.items()
-        if not 0 <= amount <= sizes.get(name, amount)
-    )
-    return (Group("AMOUNTS", entries, tuple(sizes), found=found),)
+    entries = tuple(literal(name, float(sum(parts))) for name, parts in amounts.items())
+    known = {module.name: module for module in model.planned}
+    found = tuple(_impossible(amounts, known))
+    return (Group("AMOUNTS", entries, tuple(known), found=found),)
+
+
+def _impossible(amounts: dict[str, list[int]], known: dict[str, Module]) -> Iterator[Problem]:
+    """The problems of counts that a matrix does not have, and of one count for several experts."""
+    for name, parts in amounts.items():
+        if (module := known.get(name)) is None:
+            continue
+        if len(parts) != module.count:
+            yield Problem(name, f"has {counted(len(parts), 'count')}, expected {module.count:,}: one for every matrix")
+        size = module.inputs * module.outputs
+        for amount in parts:
+            if not 0 <= amount <= size:
+                yield Problem(name, f"raises an error: {amount:,} of its {size:,} weights cannot be removed")
 
 
 def usage(job: UnitJob, file: str) -> str:
     return f"python {file} MODEL FOLDER"
 
 
-def _amounts(data: bytes) -> dict[str, int] | None:
+def _amounts(data: bytes) -> dict[str, list[int]] | None:
     """The table of a script, read as a literal; no code of the script is run."""
     try:
         body = ast.parse(data).body
@@ -80,6 +99,7 @@ def _amounts(data: bytes) -> dict[str, int] | None:
         amounts = ast.literal_eval(tables[0])
     except ValueError as error:
         raise SpecError("AMOUNTS: expected a count for every name; correct the script") from error
-    if not isinstance(amounts, dict) or not all(isinstance(count, int) for count in amounts.values()):
+    parts = {k: v if isinstance(v, list) else [v] for k, v in amounts.items()} if isinstance(amounts, dict) else {}
+    if not parts or not all(isinstance(count, int) for several in parts.values() for count in several):
         raise SpecError("AMOUNTS: expected a count for every name; correct the script")
-    return amounts
+    return parts

@@ -11,11 +11,13 @@ from fractions import Fraction
 from math import ceil
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from zetaplan.errors import ScoringError, SpecError, shown
 from zetaplan.menus.sparsity import SparsityFacts
-from zetaplan.models.apply import divided, pruned
+from zetaplan.models.apply import divided, pruned, statistic_of
+from zetaplan.models.layer_pass import Observed
+from zetaplan.models.matrices import Matrix, matrices_of
 from zetaplan.models.operating_point import Changes
 from zetaplan.models.pruners import find_pruner, pruner_names
 from zetaplan.refining.inputs import Inputs
@@ -83,19 +85,28 @@ class Sparsity(Levels):
 
 
 def pruned_weights(inputs: Inputs, method: str, part: Block, count: int) -> dict[str, Tensor]:
-    """The weights of a block without `count` of them, by the name of the parameter; linears that lose none are left."""
-    counts = divided(part, count)
-    return {f"{name}.weight": _pruned(inputs, method, name, part.modules[name], n) for name, n in counts.items() if n}
+    """The weights of a block without `count` of them, by the name of the parameter; those that lose none are left."""
+    matrices, found = matrices_of(part), dict[str, Tensor]()
+    for name, lost in divided(part, count).items():
+        if not lost:
+            continue
+        stack, own = matrices[name].stack, matrices[name].stored(_pruned(inputs, method, matrices[name], lost))
+        if stack.single:
+            found[stack.parameter] = own
+        else:
+            found.setdefault(stack.parameter, stack.values.clone())[matrices[name].place] = own
+    return found
 
 
-def _pruned(inputs: Inputs, method: str, name: str, linear: nn.Module, count: int) -> Tensor:
+def _pruned(inputs: Inputs, method: str, matrix: Matrix, count: int) -> Tensor:
     """Methods that use X'X take seconds for a level, so that their weights are kept; others take less than a pass."""
     pruner = find_pruner(method)
-    seen = inputs.observed(f"inputs of {method}", pruner.observe).get(name) if pruner.calibrated else None
+    known = inputs.observed(f"inputs of {method}", pruner.observe) if pruner.calibrated else Observed()
+    seen = statistic_of(matrix, known).value
     if seen is None or seen.ndim == 1:
-        return pruned(name, linear, count, pruner, False, seen)[0]
-    facts = {"method": method, "linear": name, "count": count}
-    return inputs.kept(facts, lambda: {"weight": pruned(name, linear, count, pruner, False, seen)[0]})["weight"]
+        return pruned(matrix, count, pruner, False, seen)[0]
+    facts = {"method": method, "linear": matrix.name, "count": count}
+    return inputs.kept(facts, lambda: {"weight": pruned(matrix, count, pruner, False, seen)[0]})["weight"]
 
 
 def _ladder(anchor: Decimal, step: Decimal) -> list[str]:
