@@ -116,7 +116,7 @@ command(app, "zetaplan prune scores.json --sparsity 0.5 --upper 0.8 --out plan.j
 command(app, "zetaplan choose menu.json --budget 90e6 --pin lm_head=q8_0 --out plan.json")(choose)
 command(app, "zetaplan measure smollm2 --for bits --formats q4_0,q5_0,q8_0 --data notes.txt --out menu.json")(measure)
 command(app, "zetaplan quantize menu.json --bits-per-weight 5.5 --for llama.cpp --out plan.json")(quantize)
-command(app, "zetaplan refine smollm2 --method wanda --budget 0.5 --data notes.txt --out plan.json")(refine)
+command(app, "zetaplan refine smollm2 --method wanda --budget 0.5 --data notes.txt --out refined.json")(refine)
 command(app, "zetaplan verify plan.json")(verify)
 command(app, "zetaplan report plan.json --out report.html")(report)
 command(app, "zetaplan regret plan.json --scores other.json")(regret)

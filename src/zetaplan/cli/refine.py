@@ -20,7 +20,7 @@ def refine(
     plan: Annotated[
         Path | None, typer.Argument(metavar="[PLAN]", help="Plan to begin with; uniform if not given.")
     ] = None,
-    out: PlanOut = Path("plan.json"),
+    out: PlanOut = Path("refined.json"),
     force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
