@@ -220,7 +220,7 @@ def test_there_is_an_example_per_use() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["certificate", "config", "plan", "scores"])
+@pytest.mark.parametrize("name", ["certificate", "certificate-2", "config", "menu", "plan", "plan-2", "scores"])
 def test_the_published_schema_is_the_one_that_is_checked(name: str) -> None:
     published = (ROOT / "docs" / "schemas" / f"{name}.json").read_text()
     assert published == canonical(schemas()[name]), "write them anew: zetaplan schema --out docs/schemas"
