@@ -47,10 +47,10 @@ INTEGERS = ("int2-g64", "int3-g64", "int4-g64", "int5-g64", "int6-g64", "int8-g6
 WINDOWS, LENGTH, TOGETHER = 32, 256, 8
 #: A menu by name: formats, runtime, blocks, estimator.
 MENUS = {
-    "measured by layer": ("layers", "measured"),
     "linear by module": ("modules", "linear"),
     "Fisher by module": ("modules", "fisher"),
     "K-FAC by module": ("modules", "kfac"),
+    "measured by layer": ("layers", "measured"),
     "first order by module": ("modules", "first-order"),
 }
 

@@ -236,6 +236,35 @@ CHECKS = {
 }
 
 
+def bits() -> str:
+    """Plans of formats and the rules that they are compared with, one table for the bytes of each rule."""
+    found = _load("bits")["rows"]
+    heads = ("plan", "bytes of all tensors", "perplexity", "difference of the loss", "divergence", "promised")
+    tables = []
+    for rule in dict.fromkeys(row["at the bytes of"] for row in found):
+        rows = [_bits_row(row) for row in found if row["at the bytes of"] == rule]
+        tables.append(f"### At the bytes of {rule}\n\n{_table(heads, rows)}")
+    return "\n\n".join(tables)
+
+
+def _bits_row(row: dict[str, Any]) -> tuple[str, ...]:
+    difference = "–" if row["difference"] is None else _interval(row["difference"])
+    promised = "–" if row["promised"] is None else f"{row['promised']:.4f}"
+    return (
+        row["plan"],
+        f"{row['bytes']:,}",
+        f"{row['perplexity']:.2f}",
+        difference,
+        f"{row['divergence'][0]:.4f}",
+        promised,
+    )
+
+
+def _interval(values: Sequence[float]) -> str:
+    mean, low, high = values
+    return f"{mean:+.4f} ({low:+.4f} to {high:+.4f})"
+
+
 def models() -> str:
     """Every architecture by what works, one table for each kind."""
     found = _load("models")
