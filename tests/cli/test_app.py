@@ -209,11 +209,26 @@ def test_a_text_shorter_than_a_sequence_is_counted(model: Path) -> None:
     assert "none.txt" in refused("score", model, "--data", "none.txt", "--quiet")
 
 
-def test_a_model_without_linear_layers_is_named(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class LayerOfNorms(torch.nn.LayerNorm):
+    """A decoder layer without any linear."""
+
+    def forward(self, hidden: torch.Tensor, **_: object) -> torch.Tensor:
+        return super().forward(hidden)
+
+
+def test_a_layer_without_linears_is_scored_and_gets_nothing(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = scoring.load_model(model)
-    loaded.model.model.layers[1] = torch.nn.LayerNorm(16)
+    loaded.model.model.layers[1] = LayerOfNorms(16)
     monkeypatch.setattr(scoring, "load_model", lambda *_, **__: loaded)
-    assert "'model.layers.1' has no linear" in refused("score", model, *SMALL, "--quiet")
+    assert run("score", model, *SMALL, "--quiet", "--out", "norms.json").exit_code == 0
+    assert run("prune", "norms.json", "--quiet", "--out", "norms-plan.json").exit_code == 0
+    counts = dict(
+        zip(
+            *(lambda plan: (plan.names, plan.rounded.units.tolist()))(zetaplan.load_plan("norms-plan.json")),
+            strict=True,
+        )
+    )
+    assert counts.get("model.layers.1", 0) == 0
 
 
 def test_weights_with_a_nan_are_named(model: Path) -> None:

@@ -85,9 +85,8 @@ def test_compressed_tensors_packs_the_planned_bits_and_bytes() -> None:
         stored = {key: p for key, p in module.state_dict().items() if key.startswith("weight_")}
         assert stored["weight_packed"].nbytes == weight.numel * form.bits // 8
         size = stored["weight_packed"].nbytes + 2 * stored["weight_scale"].numel()
-        size += stored["weight_zero_point"].nbytes if "weight_zero_point" in stored else 0
-        if 32 % form.bits == 0:
-            assert size == vllm.size(form, weight), form.label
+        size += sum(stored[key].nbytes for key in ("weight_zero_point", "weight_shape") if key in stored)
+        assert size == vllm.size(form, weight), form.label
 
 
 def schemes_of(model: nn.Module) -> Bits:

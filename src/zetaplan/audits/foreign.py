@@ -67,6 +67,11 @@ class Setting(Entry):
     until: float = math.inf
 
     @cached_property
+    def name(self) -> str | None:
+        """The only name that it can match, where names are compared as a whole."""
+        return self.pattern if self.rule == "equal" else None
+
+    @cached_property
     def _compiled(self) -> Any:
         return compiled(self.pattern, self.key)
 

@@ -94,15 +94,15 @@ def export(plan: Plan | ChoicePlan, *, to: str, model: str | nn.Module | None = 
     if not (model is None or isinstance(model, str) or hasattr(model, "named_modules")):
         raise SpecError(f"model = {shown(model)}: expected a model, its name, or a folder")
     form = format_of(to)
+    settings = checked(LoraSettings, **lora)
+    if settings.given and "ranks" not in (form.COUNTS or ()):
+        raise SpecError(f"{settings.given[0]}: {to!r} has no settings of LoRA; 'peft' and 'axolotl' have")
     counts = plan.kind.counts if isinstance(plan, Plan) else "formats"
     if form.COUNTS is not None and counts not in form.COUNTS:
         taken = " or ".join(form.COUNTS)
         raise SpecError(f"to = {to!r}: takes plans of {taken}, this plan counts {counts}{_remedy(form.COUNTS)}")
     if model is None and form.MODEL:
         raise SpecError(f"to = {to!r}: the format needs the modules of a model; give model (--model)")
-    settings = checked(LoraSettings, **lora)
-    if settings.given and "ranks" not in (form.COUNTS or ()):
-        raise SpecError(f"{settings.given[0]}: {to!r} has no settings of LoRA; 'peft' and 'axolotl' have")
     known = None if model is None else outline(model)
     job = job_for(plan, known)
     if isinstance(job, UnitJob):
