@@ -59,7 +59,7 @@ def finetune(steps: int = 24, every: int = 4, tolerance: float = 0.01) -> Monito
     ids = windows()
     probe, training = {"input_ids": ids[:8]}, [{"input_ids": row, "labels": row} for row in ids[8:]]
     model = tiny_model()
-    plan = zp.prune(zp.score(model, probe), sparsity=0.5, upper=0.8)
+    plan = zp.prune(zp.score(model, probe), sparsity=0.5, upper=0.8, paper=True)
     callback = MonitorCallback(zp.Monitor(plan, tolerance=tolerance), probe, every)
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(

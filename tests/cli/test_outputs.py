@@ -37,7 +37,7 @@ from zetaplan.plans.plan import Plan
 from zetaplan.plans.planner import allocate, prune
 from zetaplan.reports.choices import write_choice_report
 from zetaplan.reports.report import write_report
-from zetaplan.scoring import load_model
+from zetaplan.scoring import Scores, load_model
 
 FOREIGN = b"the only copy of my notes, 1998 to 2026\n"
 
@@ -70,6 +70,10 @@ CASES = {
         "score model --data notes.txt --held-out other.txt -o {out}", ("notes.txt", "other.txt", "model/config.json")
     ),
     "calibrate": Case("calibrate model --data notes.txt -o {out}", ("notes.txt", "model/config.json")),
+    "calibrate scores": Case(
+        "calibrate model --scores scores.json --data notes.txt -o {out}",
+        ("scores.json", "notes.txt", "model/config.json"),
+    ),
     "evaluate": Case(
         "evaluate model --text notes.txt --choices items.jsonl --against dense -o {out}",
         ("notes.txt", "items.jsonl", "model/config.json", "dense/config.json"),
@@ -137,6 +141,7 @@ def worked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plans: dict[str, Pla
     made: dict[str, Any] = {
         "score": made_scores(),
         "calibrate": (curve, {"schema": "zetaplan.calibration/1"}),
+        "calibrate_scores": with_exponent(),
         "measure": measured_menu(),
         "evaluate": {"schema": "zetaplan.evaluation/1", "model": "m"},
         "refine": choose(menu, 6),
@@ -147,6 +152,13 @@ def worked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plans: dict[str, Pla
     monkeypatch.setattr("zetaplan.exports.export", lambda plan, *, to, model=None, **lora: export(plan, to=to))
     monkeypatch.setattr("zetaplan.scoring.model.meta_model.fingerprint", str)
     return calls
+
+
+def with_exponent() -> Scores:
+    """Scores as `calibrate --scores` returns them."""
+    uniform = {"kappa": 0.0, "loss": 3.0, "difference": 0.0, "low": 0.0, "high": 0.0}
+    found = {"method": "wanda", "sparsity": 0.5, "upper": 0.8, "text_sha256": "0" * 64, "sequences": 8, "length": 64}
+    return made_scores(provenance={"exponent": {**found, "tried": [uniform]}})
 
 
 def measured_menu() -> Menu:

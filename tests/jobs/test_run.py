@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from scipy import stats
 from typer.testing import CliRunner
 
 from tests.tiny_models import tiny_llama_dir
@@ -15,10 +18,14 @@ from zetaplan.cli.app import app
 from zetaplan.documents.convert import load_scores
 from zetaplan.documents.verify import load_plan
 from zetaplan.errors import SpecError, ZetaplanError
+from zetaplan.evaluate.perplexity import perplexity, read_tokens
 from zetaplan.exports import check_file
 from zetaplan.jobs.config import Config, load_config, schemas
+from zetaplan.jobs.guard import against_uniform
 from zetaplan.jobs.run import run
+from zetaplan.models.apply import prune_blocks
 from zetaplan.plans.planner import allocate
+from zetaplan.scoring import load_model, read_sequences
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
@@ -145,6 +152,84 @@ def test_a_plan_is_applied_and_measured(config: Path) -> None:
     assert [name for name, step in again.items() if step.ran] == ["plan", "verify", "apply", "evaluate"]
     assert again["apply"].files != steps["apply"].files
     assert record.is_file()
+
+
+GUARDED = """
+model: tiny-llama
+score: {sequences: 4, length: 24}
+plan: {kind: sparsity, sparsity: 0.5, upper: 0.8, kappa: 1}
+report: false
+apply: {method: wanda, sequences: 3, length: 24}
+evaluate: {text: notes.txt, length: 32, stride: 16}
+out: made
+"""
+
+
+def guarded(config: Path, text: str = GUARDED) -> dict[str, Any]:
+    (config.parent / "notes.txt").write_text("Half of the weights are gone, and the text is still here. " * 4)
+    config.write_text(text)
+    run(config)
+    found: dict[str, Any] = json.loads((config.parent / "made" / "evaluation.json").read_text())
+    return found
+
+
+def test_a_pruned_model_is_compared_with_uniform(config: Path) -> None:
+    """Second truth: a copy is pruned to one share everywhere by hand, and the windows are compared by scipy."""
+    found, made = guarded(config)["pruned"], config.parent / "made"
+    plan = load_plan(made / "plan.json")
+    loaded = load_model(str(config.parent / "tiny-llama"))
+    text = read_sequences(["pydoc"], loaded.tokenizer, sequences=3, length=24)
+    even = {name: int(size) // 2 for name, size in zip(plan.names, plan.instance.resource, strict=True)}
+    assert sum(even.values()) == plan.rounded.units.sum()
+    prune_blocks(loaded.model, "layers", even, "wanda", text)
+    ids = read_tokens(config.parent / "notes.txt", loaded.tokenizer)
+    by_hand = perplexity(loaded, ids, length=32, stride=16)
+    uniform, windows = found["uniform"]["perplexity"], found["perplexity"]["windows"]
+    assert uniform["windows"]["nll"] == pytest.approx(by_hand.nll.tolist(), rel=1e-6)
+    assert uniform["windows"]["tokens"] == windows["tokens"]
+    rises = np.subtract(windows["nll"], by_hand.nll)
+    difference = found["uniform"]["difference"]
+    assert difference["mean"] == pytest.approx(rises.sum() / by_hand.tokens.sum(), rel=1e-4)
+    spread = rises - difference["mean"] * by_hand.tokens  # the delta method for a ratio of sums
+    half = stats.t.ppf(0.975, len(rises) - 1) * spread.std(ddof=1) * len(rises) ** 0.5 / by_hand.tokens.sum()
+    assert difference["high"] - difference["low"] == pytest.approx(2 * half, rel=1e-3)
+    assert not list(made.glob(".uniform-*"))
+
+
+def test_the_guard_leads_the_summary_and_is_kept(config: Path) -> None:
+    sentence = guarded(config)["pruned"]["uniform"]["note"]
+    for _ in range(2):  # a job without changes too
+        result = CliRunner().invoke(app, ["run", str(config)])
+        assert result.output.splitlines()[0] == sentence
+    steps = json.loads(CliRunner().invoke(app, ["run", str(config), "--json"]).output)
+    assert [step.get("note") for step in steps] == [None] * 4 + [sentence]
+
+
+def test_the_guard_can_be_turned_off_and_on(config: Path) -> None:
+    assert "uniform" not in guarded(config, f"{GUARDED}guard: false\n")["pruned"]
+    assert CliRunner().invoke(app, ["run", str(config)]).output.startswith("score: unchanged")
+    assert "uniform" in guarded(config)["pruned"]
+    assert "pruned" not in guarded(config, GUARDED.replace("apply: {method: wanda, sequences: 3, length: 24}\n", ""))
+
+
+@pytest.mark.parametrize(
+    ("rises", "verdict"),
+    [
+        ([-2.0, -2.2, -2.1], "better than"),
+        ([2.0, 2.2, 2.1], "worse than"),
+        ([-2.0, 2.2, 0.1], "not measurably better than"),
+        ([0.0, 0.0, 0.0], "not measurably better than"),
+        ([-2.0], "not measurably better than"),
+    ],
+)
+def test_the_guard_says_which_is_better(rises: list[float], verdict: str) -> None:
+    tokens = [10] * len(rises)
+    uniform = {"windows": {"nll": [20.0] * len(rises), "tokens": tokens}}
+    plan = {"windows": {"nll": [20.0 + rise for rise in rises], "tokens": tokens}}
+    found = against_uniform(plan, uniform)
+    assert found["note"].startswith(f"the plan was {verdict} uniform")
+    assert found["difference"]["mean"] == pytest.approx(np.mean(rises) / 10)
+    assert ("one window" in found["note"]) == (len(rises) == 1)
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,8 @@ def test_ranks_follow_the_closed_form(scores: Scores) -> None:
 
 
 def test_sparsity_follows_the_closed_form(scores: Scores) -> None:
-    """Theorem 3 where no layer is at a bound: rho_k is proportional to n_k / q_k."""
-    made = prune(scores, sparsity=0.2)
+    """Theorem 3 with the exponent of the paper, where no layer is at a bound: rho_k is proportional to n_k / q_k."""
+    made = prune(scores, sparsity=0.2, paper=True)
     sizes = scores.linear_parameters
     slope = sizes / scores.gain
     np.testing.assert_allclose(made.solution.x, slope * 0.2 * sizes.sum() / (sizes * slope).sum(), rtol=1e-12)
@@ -162,9 +162,14 @@ def test_wishes_by_name_are_kept(scores: Scores) -> None:
     np.testing.assert_array_equal(made.solution.x, same.solution.x)
 
 
-@pytest.mark.parametrize("made", [{"program": "allocation", "mean_rank": 12}, {"program": "pruning", "sparsity": 0.2}])
+@pytest.mark.parametrize(
+    "made", [{"program": "allocation", "mean_rank": 12}, {"program": "pruning", "sparsity": 0.2, "kappa": 1}]
+)
 def test_a_group_is_the_plan_under_equality(scores: Scores, made: dict[str, object]) -> None:
-    """Second truth: tie the variables in the original program, and search the tied plans by hand."""
+    """Second truth: tie the variables in the original program, and search the tied plans by hand.
+
+    Gains add up, and so do their weights in the objective if kappa = 1.
+    """
     groups = [["*.1", "*.4"], ["model.layers.2", "model.layers.3"]]
     tied = plan(scores, **made, groups=groups)  # type: ignore[arg-type]
     assert tied.names[1:3] == ("model.layers.1+model.layers.4", "model.layers.2+model.layers.3")

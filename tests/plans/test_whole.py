@@ -92,7 +92,7 @@ def test_a_cap_gives_way_only_where_the_target_leaves_no_choice() -> None:
 
 
 def test_a_slack_target_is_rounded_as_the_optimum_is(scores: Scores) -> None:
-    plan = prune(scores, sparsity=0.1, bits=1e-4)
+    plan = prune(scores, sparsity=0.1, bits=1e-4, kappa=1)
     total = sum(map(Fraction, (plan.instance.resource * plan.solution.x).tolist()))
     assert plan.solution.multiplier == 0
     assert plan.rounded.units.sum() == math.floor(total) > plan.instance.limit

@@ -178,7 +178,7 @@ def test_the_comparison_with_uniform_is_the_objective(plans: dict[str, Plan]) ->
 def test_no_comparison_where_uniform_is_not_allowed(plans: dict[str, Plan]) -> None:
     plan = allocate(plans["allocation"].scores, mean_rank=4, upper=[3.0, *[50.0] * 5])
     assert Report(plan, "p").versus_uniform is None
-    assert "better than uniform" not in html(plan)
+    assert "Objective of the program" not in html(plan)
 
 
 def test_both_files_are_written_side_by_side(plans: dict[str, Plan], tmp_path: Path) -> None:
@@ -299,3 +299,21 @@ def test_experts_are_called_experts() -> None:
     plan = allocate(made_scores(), mean_rank=4, expert_rank=8)
     assert Report(plan, "p").title == "LoRA experts per layer"
     assert "In whole units (LoRA experts (of rank 8)" in html(plan)
+
+
+def test_the_headline_is_the_measured_quality(plans: dict[str, Plan]) -> None:
+    """The quality comes before the certificate, and the objective is not called a better model."""
+    tried = {"kappa": 0.5, "loss": 2.9, "difference": -0.2, "low": -0.3, "high": -0.1}
+    found = {"method": "wanda", "sparsity": 0.5, "upper": 0.8, "text_sha256": "0", "sequences": 8, "length": 64}
+    scores = plans["pruning"].scores
+    known = replace(scores, provenance={**scores.provenance, "exponent": {**found, "tried": [tried]}})
+    measured = prune(known, sparsity=0.5)
+    for plan, said in (
+        (plans["allocation"], "Quality not measured on this model."),
+        (plans["pruning"], "Quality not measured on this model."),
+        (measured, "Measured: at 50% by wanda, the plan with kappa = 0.5 was better than uniform: -0.2000 nats"),
+    ):
+        for text in (html(plan), render(Report(plan, "p"), "report.md")):
+            assert 0 < text.index(said) < text.lower().index("proved optimal for its program")
+            assert "better than uniform" not in text.replace(said, "")
+            assert "objective of the program" in text.lower()

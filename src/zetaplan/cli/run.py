@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from zetaplan.cli.options import Force, Json, Quiet
 from zetaplan.cli.output import show, tell
+
+if TYPE_CHECKING:
+    from zetaplan.jobs.run import Step
 
 
 def run(
@@ -17,11 +20,20 @@ def run(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run the steps of a job whose inputs have changed: score, plan, verify, report, export, apply, evaluate."""
+    """Run the steps of a job whose inputs have changed: score, plan, verify, report, export, apply, evaluate.
+
+    With a text to evaluate, a pruned model is compared with uniform pruning; `guard: false` turns that off.
+    """
     from zetaplan.jobs.run import run as done
 
     steps = done(config, progress=not (quiet or as_json), force=force)
-    facts = [{"step": step.name, "ran": step.ran, "files": [str(file) for file in step.files]} for step in steps]
+    facts = [_facts(step) for step in steps]
     show(facts, None, as_json, quiet)
     lines = [f"{step.name}: {'done' if step.ran else 'unchanged'}, {', '.join(map(str, step.files))}" for step in steps]
-    tell("\n".join(lines), quiet or as_json)
+    notes = [step.note for step in steps if step.note]
+    tell("\n".join(notes + lines), quiet or as_json)
+
+
+def _facts(step: Step) -> dict[str, Any]:
+    facts = {"step": step.name, "ran": step.ran, "files": [str(file) for file in step.files]}
+    return facts | ({"note": step.note} if step.note else {})

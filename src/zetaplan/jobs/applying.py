@@ -42,6 +42,22 @@ def pruned(
     return facts
 
 
+def uniform(model: str, plan: Plan, options: ApplyOptions, out: Path, progress: bool, seen: Place) -> None:
+    """Prune the model by the plan's method to one share everywhere, as many weights in all, and save it."""
+    from zetaplan.models.apply import prune_blocks
+    from zetaplan.models.pruners import find_pruner
+    from zetaplan.plans.divide import divide
+
+    loaded = loaded_model(model, options, progress, seen)
+    text = text_of(loaded, options.data, options, seen) if find_pruner(options.method).calibrated else None
+    shares = divide(int(plan.rounded.units.sum()), [int(size) for size in plan.instance.resource])
+    counts = dict(zip(plan.names, shares, strict=True))
+    network, blocks = loaded.model, plan.scores.blocks
+    prune_blocks(network, blocks, counts, options.method, text, structure=options.structure, progress=progress)
+    network.save_pretrained(out)  # type: ignore[operator]
+    loaded.tokenizer.save_pretrained(out)
+
+
 def quantised(
     model: str, plan: ChoicePlan, options: ApplyOptions, out: Path, progress: bool, seen: Place
 ) -> dict[str, Any]:

@@ -65,6 +65,7 @@ class Config(Document):
     export: tuple[ExportOptions, ...] = ()
     apply: ApplyOptions | None = None
     evaluate: EvaluateOptions | None = None
+    guard: bool = Field(True, description="with apply and a text to evaluate, compare with uniform at the same budget")
     out: str = "zetaplan-run"
 
 

@@ -114,6 +114,16 @@ def apply(
 
 
 @_hushed
+def apply_uniform(
+    model: str, plan: Plan, options: ApplyOptions, out: Path, *, progress: bool, seen: Place = _as_given
+) -> None:
+    """Prune the model uniformly, as many weights as the plan by the same method, and save it to a new folder."""
+    from zetaplan.jobs import applying
+
+    applying.uniform(model, plan, options, out, progress, seen)
+
+
+@_hushed
 def refine(model: str, plan: Path | None, options: RefineOptions, *, progress: bool) -> ChoicePlan:
     """A plan improved by measurements, from a plan file or from uniform."""
     from zetaplan.jobs import refining

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from zetaplan._files import canonical, digest, file_digest, is_there, write
 from zetaplan._outputs import Output, begins, claim, of_plan, of_schema, report_files, task_files
 from zetaplan._records import Record
 from zetaplan.errors import SpecError
-from zetaplan.jobs import evaluation, pipelines
+from zetaplan.jobs import evaluation, guard, pipelines
 from zetaplan.jobs.config import Config, load_config
 from zetaplan.jobs.options import ExportOptions
 from zetaplan.plans.kinds import kind_of
@@ -31,11 +31,12 @@ RECORD = "zetaplan.json"  # written by `zetaplan.models.pruned_folder` to the fo
 
 @dataclass(frozen=True)
 class Step:
-    """A step of a job: its output files, and whether it ran this time."""
+    """A step of a job: its output files, whether it ran this time, and what its result says of the plan."""
 
     name: str
     files: tuple[Path, ...]
     ran: bool
+    note: str = ""
 
 
 def run(path: Path, *, progress: bool = False, force: bool = False) -> tuple[Step, ...]:
@@ -70,6 +71,7 @@ def run(path: Path, *, progress: bool = False, force: bool = False) -> tuple[Ste
         ledger.step("apply", job.apply_inputs(), [job.pruned / RECORD], job.apply)
     if config.evaluate is not None:
         ledger.step("evaluate", job.evaluate_inputs(), [job.evaluation], job.evaluate)
+        ledger.steps[-1] = replace(ledger.steps[-1], note=guard.note(job.evaluation))
     return tuple(ledger.steps)
 
 
@@ -172,6 +174,7 @@ class _Job:
             "model": self.model_id(),
             "dense": dense,
             "texts": texts,
+            "guard": guard.guards(self.config),
         }
 
     @property
@@ -229,6 +232,9 @@ class _Job:
             name: pipelines.evaluate(source, wanted, progress=self.progress, seen=self.seen)
             for name, source in models.items()
         }
+        if guard.guards(self.config):
+            uniform = guard.uniform_perplexity(self.config, self.plan, progress=self.progress, seen=self.seen)
+            facts["pruned"]["uniform"] = guard.against_uniform(facts["pruned"]["perplexity"], uniform)
         write(self.evaluation, canonical(facts))
 
 

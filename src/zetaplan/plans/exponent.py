@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, ValidationError
 
+from zetaplan._digits import percent
 from zetaplan._records import Record, first_error
 from zetaplan.errors import SpecError
 
@@ -81,15 +82,36 @@ def exponent_warning(plan: Plan) -> str | None:
     kappa = plan.instance.parameters.get("kappa")
     if kappa is None or kappa == 0:
         return None
-    measured = measured_exponent(plan.scores)
-    tried = next((tried for tried in measured.tried if tried.kappa == kappa), None) if measured else None
-    if measured is None or tried is None:
+    found = _tried(plan)
+    if found is None:
         return (
             f"no plan with kappa = {kappa:g} was measured on this model, so it may be worse than uniform: "
             "`zetaplan calibrate MODEL --scores SCORES` measures whole plans and keeps the best exponent"
         )
-    against = f"{tried.difference:+.4f} nats per token (95% interval {tried.low:+.4f} to {tried.high:+.4f})"
-    if tried.high < 0:
+    return None if found[1].high < 0 else f"{_verdict(*found)}; take kappa = 0"
+
+
+def measured_quality(plan: Plan) -> str | None:
+    """How plans of this exponent compare with uniform on the model; None without a measurement of that exponent."""
+    found = _tried(plan)
+    if found is None:
         return None
-    verdict = "worse than" if tried.low > 0 else "not measurably better than"
-    return f"the plan with kappa = {kappa:g} was {verdict} uniform with {measured.method}: {against}; take kappa = 0"
+    return (
+        "the plan has kappa = 0, with which the other exponents were compared"
+        if found[1].kappa == 0
+        else _verdict(*found)
+    )
+
+
+def _tried(plan: Plan) -> tuple[Exponent, Tried] | None:
+    """The measurement of the plan's exponent."""
+    measured, kappa = measured_exponent(plan.scores), plan.instance.parameters.get("kappa")
+    return next(((measured, tried) for tried in measured.tried if tried.kappa == kappa), None) if measured else None
+
+
+def _verdict(measured: Exponent, tried: Tried) -> str:
+    verdict = "better than" if tried.high < 0 else "worse than" if tried.low > 0 else "not measurably better than"
+    return (
+        f"at {percent(measured.sparsity)} by {measured.method}, the plan with kappa = {tried.kappa:g} was {verdict} "
+        f"uniform: {tried.difference:+.4f} nats per token (95% interval {tried.low:+.4f} to {tried.high:+.4f})"
+    )

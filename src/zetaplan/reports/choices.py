@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from zetaplan._digits import at_most
 from zetaplan.menus.plan import ChoicePlan
+from zetaplan.menus.refined import sentence
 from zetaplan.reports.charts import curve_chart
 from zetaplan.reports.pages import write_pages
 from zetaplan.reports.tables import with_unit
@@ -38,6 +39,12 @@ class ChoiceReport:
 
     plan: ChoicePlan
     file: str
+
+    @property
+    def quality(self) -> str:
+        """The comparison of a refined plan with uniform; "" for other plans."""
+        found = sentence(self.plan)
+        return f"Measured on {found}" if found else ""
 
     @property
     def proved(self) -> str:

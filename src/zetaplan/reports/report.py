@@ -17,6 +17,7 @@ from markupsafe import Markup
 from zetaplan._digits import percent
 from zetaplan.errors import require
 from zetaplan.plans.amounts import in_total, per_layer, shown
+from zetaplan.plans.exponent import measured_quality
 from zetaplan.plans.plan import Plan
 from zetaplan.reports import words
 from zetaplan.reports.baselines import Baseline, baselines
@@ -69,6 +70,12 @@ class Report:
     def baselines(self) -> tuple[Baseline, ...]:
         """The baseline plans, uniform first."""
         return baselines(self.plan)
+
+    @property
+    def quality(self) -> str:
+        """The measured quality of the pruned model, or that it was not measured."""
+        measured = measured_quality(self.plan)
+        return f"Measured: {measured}" if measured else "Quality not measured on this model"
 
     @property
     def versus_uniform(self) -> str | None:
