@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zetaplan._outputs import Output, begins, claim
+from zetaplan._outputs import Output, claim, of_choice
 from zetaplan._plural import counted
 from zetaplan.cli.options import Force, Json, Model, PlanOut, Quiet
 from zetaplan.cli.output import show, tell
@@ -32,7 +32,7 @@ def refine(
     from zetaplan.reports.tables import choice_table
 
     inputs = [model, plan, *options.data, *options.held_out]
-    claim([Output(out, begins(rb'\{\s*"schema": "zetaplan\.plan/2"'))], inputs, force=force)
+    claim([Output(out, of_choice)], inputs, force=force)
     found = pipelines.refine(model, plan, options, progress=not (quiet or as_json))
     save_choice(found, out)
     tell(sentence(found), quiet or as_json)

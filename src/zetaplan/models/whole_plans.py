@@ -1,7 +1,7 @@
 """Whole plans of several exponents, applied and measured: which kappa suits this model and method.
 
-Every plan removes the same number of weights; kappa = 0 is uniform. The losses are compared sequence by sequence, so
-that the interval of a difference to uniform is paired.
+Every plan removes the same number of weights; kappa = 0 stands for uniform, the same share of every block. The losses
+are compared sequence by sequence, so that the interval of a difference to uniform is paired.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ def calibrated(
     order = sorted({0.0, *map(float, kappas)})
     data = checked_batches(text, model=network)
     source = text if calibration is None else calibration
-    plans = {kappa: prune(scores, sparsity=sparsity, upper=upper, kappa=kappa) for kappa in order}
+    plans = {kappa: prune(scores, sparsity=sparsity, upper=upper, kappa=kappa) for kappa in order if kappa}
+    plans[0.0] = prune(scores, sparsity=sparsity, lower=sparsity, upper=sparsity, kappa=0.0)  # equal shares
     with tqdm(order, desc="whole plans", unit="plan", disable=not progress) as bar:
         losses = {kappa: _losses(network, plans[kappa], method, source, data) for kappa in bar}
     found = Exponent(
