@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import re
 import shlex
@@ -210,3 +211,21 @@ def test_there_is_something_to_run() -> None:
     assert len(cases(lambda page: blocks(page, "python"))) >= 9
     assert len(cases(commands)) >= 40
     assert len(cases(mentions)) >= 10
+
+
+def said(room: Path) -> Iterator[str]:
+    """Every text in the code of a room, with … for what is filled in."""
+    for node in (node for path in room.rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))):
+        match node:
+            case ast.JoinedStr(values=parts):
+                yield "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in parts)
+            case ast.Constant(value=str(text)):
+                yield text
+
+
+def test_every_error_on_the_page_is_in_the_code() -> None:
+    known = "\n".join(text for room in ("src/zetaplan", "scoring", "spec") for text in said(ROOT / room))
+    quoted = re.findall(r"^\| `([^`]+)`.* \| .* \|$", (ROOT / "docs" / "troubleshooting.md").read_text(), re.MULTILINE)
+    errors = [line for line in quoted if not line.startswith("Q4_K")]
+    assert len(errors) > 40
+    assert not [line for line in errors if line not in known]
