@@ -1,6 +1,7 @@
 """The figures of the pages on the method, from committed numbers: `python -m benchmarks.figures`.
 
-The gains are those of SmolLM2-135M by block-fisher in results/agreement.json, the solvers' errors those of the audit.
+The gains are those of SmolLM2-135M by block-fisher in results/agreement.json, the solvers' errors those of the audit,
+the plan that of results/joint.json, and its measured losses those of results/pruning.json.
 Every figure is a vector in the style of house.mplstyle, and small enough for a phone.
 """
 
@@ -91,6 +92,40 @@ def honesty():
     saved(figure, "honesty")
 
 
+ROWS = {
+    "zeta2 block-fisher, kappa 0.25": "zetaplan, exponent 0.25",
+    "owl": "OWL",
+    "alphapruning": "AlphaPruning",
+    "layerif": "LayerIF",
+    "zeta2 block-fisher": "zetaplan, exponent 1 (paper)",
+}
+
+
+def measured_plan():
+    """A plan of 50% sparsity, and the measured loss of such plans and of others over the uniform plan."""
+    results = ROOT / "benchmarks" / "results"
+    removed = json.loads((results / "joint.json").read_text())["plans"]["two programs in a row"]["removed"]
+    cells = json.loads((results / "pruning.json").read_text())["cells"]
+    figure, (plan, loss) = plt.subplots(2, figsize=(5.6, 5.6), height_ratios=(4, 5))
+    plan.set(title="A plan: half of all weights, by layer", xlabel="layer", ylabel="removed (%)", ylim=(0, 75))
+    plan.bar(range(len(removed)), [100 * count / WEIGHTS for count in removed], color=WATER, width=0.86)
+    plan.axhline(50, color=GROUND, linestyle="--", linewidth=1.5)
+    title = "Measured loss over the uniform plan (95%)"
+    loss.set(title=title, xlabel="nats per token; left of 0 is better", yticks=range(len(ROWS)))
+    loss.set_yticklabels(ROWS.values())
+    loss.invert_yaxis()
+    loss.axvline(0, color=GROUND, linestyle="--", linewidth=1.5)
+    for method, colour, shift in (("wanda", WATER, -0.14), ("sparsegpt", MARK, 0.14)):
+        found = [cells[method][row]["loss_over_uniform"] for row in ROWS]
+        means = np.array([one["mean"] for one in found])
+        ends = np.abs([[one[end] for one in found] for end in ("low", "high")] - means)
+        places, label = np.arange(len(ROWS)) + shift, {"wanda": "Wanda", "sparsegpt": "SparseGPT"}[method]
+        loss.errorbar(means, places, xerr=ends, fmt="o", color=colour, markersize=4, label=label)
+    loss.legend(loc="center right")
+    figure.savefig(ROOT / "docs" / "measured-plan.svg", metadata={"Date": None})
+    plt.close(figure)
+
+
 def main():
     plt.style.use(ROOT / "benchmarks" / "house.mplstyle")
     gains = json.loads((ROOT / "benchmarks" / "results" / "agreement.json").read_text())["scores"]["block-fisher"]
@@ -98,6 +133,7 @@ def main():
     dual(gains)
     frontier(gains)
     honesty()
+    measured_plan()
 
 
 if __name__ == "__main__":

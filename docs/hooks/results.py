@@ -223,6 +223,28 @@ def joint() -> str:
     return _table((*heads, "interval over seeds", "interval over windows"), rows)
 
 
+def exponents() -> str:
+    """Plans of sparsity by surrogate and exponent: the loss over the uniform plan."""
+    cells = _load("pruning")["cells"]
+    names = (
+        "block-fisher, kappa 0.25",
+        "block-fisher, measured exponent",
+        "diagonal-fisher, measured exponent",
+        "block-fisher, kappa 0.5",
+        "block-fisher",
+    )
+    rows = [
+        (name if "," in name else f"{name}, kappa 1", *(_interval(of[f"zeta2 {name}"]) for of in cells.values()))
+        for name in names
+    ]
+    return _table(("gain and exponent", *cells), rows)
+
+
+def _interval(cell: dict[str, Any]) -> str:
+    over = cell["loss_over_uniform"]
+    return f"{over['mean']:+.3f} ({over['low']:+.3f} to {over['high']:+.3f})"
+
+
 #: Columns of the table of architectures: a head, and the checks that it stands for.
 CHECKS = {
     "scores": ("score, layers", "score, modules"),
