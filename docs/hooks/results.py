@@ -294,9 +294,9 @@ def models() -> str:
     tables = []
     for kind, names in found["kinds"].items():
         rows = [(f"`{n}`", *(_cell(found["table"][n], checks, notes) for checks in CHECKS.values())) for n in names]
-        tables.append(f"### {kind.capitalize()}\n\n{_table(('architecture', *CHECKS), rows)}")
+        tables.append(f"## {kind.capitalize()}\n\n{_table(('architecture', *CHECKS), rows)}")
     listed = "\n".join(f"{number}. {reason}" for reason, number in notes.items())
-    return "\n\n".join((*tables, f"### Reasons\n\n{listed}"))
+    return "\n\n".join((*tables, f"## Reasons\n\n{listed}"))
 
 
 def architectures() -> str:

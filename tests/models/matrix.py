@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -88,8 +89,13 @@ def _outcome(check: Callable[[], object]) -> str:
     try:
         check()
     except ZetaplanError as error:
-        return str(error)
+        return re.sub(r"\{([^{}]*)\}", lambda found: _sorted(found[1]), str(error))
     return YES
+
+
+def _sorted(names: str) -> str:
+    """A set in a message, in one order."""
+    return f"{{{', '.join(sorted(names.split(', ')))}}}"
 
 
 def _checks(model: PreTrainedModel) -> Iterator[tuple[str, Callable[[], object]]]:

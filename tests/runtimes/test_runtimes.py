@@ -64,9 +64,8 @@ def test_every_pair_of_format_and_matrix_is_as_in_the_table(runtime: str) -> Non
 
 
 def words(codes: int, bits: int) -> int:
-    """Bytes of codes in words of 32 bits, which no code crosses."""
-    per_word = 32 // bits
-    return 4 * ((codes + per_word - 1) // per_word)
+    """Bytes of codes without gaps, in whole words of 32 bits."""
+    return 4 * ((codes * bits + 31) // 32)
 
 
 def size(runtime: str, label: str, w: Weight) -> int:

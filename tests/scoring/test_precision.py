@@ -159,10 +159,10 @@ def test_results_are_changed_by_units_in_the_last_place_and_the_same_for_a_seed(
     assert not torch.equal(result(0), result(1))
     with shaken(0):
         inside = torch.zeros(3, dtype=torch.float64)
-        inside[1:].add_(1.0)  # through a view
+        inside[1:].add_(1.5)  # through a view; whole numbers may be indices and are left
         low = torch.full((3,), torch.finfo(torch.float64).min, dtype=torch.float64) + 0
     assert inside[0] == 0
-    assert 0 < float((inside[1:] - 1).abs().max()) < 2 * SHAKE * eps
+    assert 0 < float((inside[1:] - 1.5).abs().max()) < 3 * SHAKE * eps
     assert low.isfinite().all()
 
 
