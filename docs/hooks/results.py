@@ -270,7 +270,7 @@ def bits() -> str:
 
 
 def _bits_row(row: dict[str, Any]) -> tuple[str, ...]:
-    difference = "–" if row["difference"] is None else _interval(row["difference"])
+    difference = "–" if row["difference"] is None else _from_to(row["difference"])
     promised = "–" if row["promised"] is None else f"{row['promised']:.4f}"
     return (
         row["plan"],
@@ -282,7 +282,7 @@ def _bits_row(row: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _interval(values: Sequence[float]) -> str:
+def _from_to(values: Sequence[float]) -> str:
     mean, low, high = values
     return f"{mean:+.4f} ({low:+.4f} to {high:+.4f})"
 
