@@ -81,16 +81,16 @@ def _dequantised(file: Path) -> tuple[Any, Any]:
     with _told(file):
         architecture, blocks, names = _contents(file)
     _require_blocks(file, blocks, names)
-    with _told(file):
+    with _told(file), _alone(file) as folder:
         model, report = AutoModelForCausalLM.from_pretrained(
-            file.parent, dtype=torch.float32, output_loading_info=True, **where, **options
+            folder, dtype=torch.float32, output_loading_info=True, **where, **options
         )
         unused = _unused(architecture, model, names)
     for what, names in (("lacks tensors of", report["missing_keys"]), ("stores tensors that are not used in", unused)):
         if names:
             raise ScoringError(f"model: {file} {what} the model: {few(names)}; download or convert it again")
-    with _told(file):
-        tokenizer = AutoTokenizer.from_pretrained(file.parent, **where)
+    with _told(file), _alone(file) as folder:
+        tokenizer = AutoTokenizer.from_pretrained(folder, **where)
     # The weights are de-quantised; with this entry in the config, transformers would read the folder as quantised.
     model.hf_quantizer = None
     model.config.__dict__.pop("quantization_config", None)
@@ -104,6 +104,14 @@ def quantised_types(file: str | PathLike[str]) -> list[str]:
 
         found = [tensor.tensor_type.name.lower() for tensor in GGUFReader(file).tensors]
     return [name for name in found if name not in PLAIN]
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[Path]:
+    """A folder that holds nothing but a link to the file: transformers reads neighbours too, such as an adapter's."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / file.name).symlink_to(file.resolve())
+        yield Path(folder)
 
 
 @contextmanager
@@ -165,11 +173,11 @@ def tensors_of(file: Path) -> tuple[Any, dict[str, str]]:
     """
     if not os.path.isfile(file):
         raise ScoringError(f"model: there is no file {file}")
-    with _told(file):
+    with _told(file), _alone(file) as folder:
         from gguf import GGUFReader
 
         reader = GGUFReader(file)
-        config = AutoConfig.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
+        config = AutoConfig.from_pretrained(folder, gguf_file=file.name, local_files_only=True)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)
         known = _parameters(reader.fields["general.architecture"].contents(), model)

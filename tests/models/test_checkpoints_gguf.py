@@ -242,3 +242,13 @@ def test_a_plan_for_other_shapes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=rf"{first}' is stored as {len(TOKENS)} x 64, the plan was made for"):
         find_form("gguf").write(changed, anyway, tmp_path / "out.gguf")
     assert not list(tmp_path.glob("*out*"))
+
+
+def test_files_beside_a_gguf_file_are_not_read(tmp_path: Path) -> None:
+    file = tiny_gguf(tmp_path / "tiny.gguf")
+    alone = load_model(file, cache=tmp_path / "first")
+    for name in ("adapter_config.json", "config.json", "tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_text("{}")
+    beside = load_model(file, cache=tmp_path / "second")
+    assert beside.tokenizer.get_vocab() == alone.tokenizer.get_vocab()
+    assert all(map(torch.equal, alone.model.state_dict().values(), beside.model.state_dict().values()))
