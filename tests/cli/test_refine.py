@@ -33,16 +33,16 @@ def test_from_uniform_to_a_pruned_folder_with_the_measured_weights() -> None:
     done = run("refine", "tiny-llama", "--method", "magnitude", *SIZES)
     assert done.exit_code == 0, done.stderr
     assert done.stdout.startswith("held-out text: the plan is ")
-    assert "written to plan.json" in done.stdout
-    assert run("verify", "plan.json", "-q").exit_code == 0
-    applied = run("apply", "tiny-llama", "plan.json", "--method", "magnitude", "-o", "pruned", "--json")
+    assert "written to refined.json" in done.stdout
+    assert run("verify", "refined.json", "-q").exit_code == 0
+    applied = run("apply", "tiny-llama", "refined.json", "--method", "magnitude", "-o", "pruned", "--json")
     facts = json.loads(applied.stdout)
     assert facts["note"] is None
     assert facts["sparsity"] >= 0.5
     weights = load_model("pruned").model.state_dict()
     zeros = sum(int((w == 0).sum()) for name, w in weights.items() if "layers" in name and w.ndim == 2)
     assert zeros == sum(block["removed"] for block in facts["blocks"])
-    other = run("apply", "tiny-llama", "plan.json", "--data", "notes.txt", "--length", "16", "-o", "other", "--json")
+    other = run("apply", "tiny-llama", "refined.json", "--data", "notes.txt", "--length", "16", "-o", "other", "--json")
     assert "another model, method or calibration" in json.loads(other.stdout)["note"].replace("with ", "")
     assert "measured losses" in Path("pruned/README.md").read_text()
 
@@ -59,7 +59,7 @@ def test_from_the_plan_of_a_program() -> None:
     sizes = json.loads(done.stdout)["menu"]["provenance"]["sizes"]
     for name, layer in planned.items():
         assert 0 <= sizes[name] - record["costs"][name][record["start"][name]] - layer["rounded"] <= 1
-    again = run("refine", "tiny-llama", "plan.json", *line[3:], "--out", "second.json", "--json")
+    again = run("refine", "tiny-llama", "refined.json", *line[3:], "--out", "second.json", "--json")
     assert again.exit_code == 0, again.stderr
 
 
@@ -79,8 +79,8 @@ def test_texts_have_no_sequence_in_common_and_are_spread() -> None:
 
 def test_a_refined_plan_has_no_structure_and_fits_one_model(tmp_path: Path) -> None:
     assert run("refine", "tiny-llama", "--method", "magnitude", *SIZES, "-q").exit_code == 0
-    refused = run("apply", "tiny-llama", "plan.json", "--method", "magnitude", "--structure", "2:4", "-o", "x")
+    refused = run("apply", "tiny-llama", "refined.json", "--method", "magnitude", "--structure", "2:4", "-o", "x")
     assert (refused.exit_code, "a refined plan is unstructured" in refused.stderr) == (2, True)
     tiny_llama_dir(tmp_path / "wide", layers=3, hidden=32)
-    refused = run("apply", "wide/tiny-llama", "plan.json", "--method", "magnitude", "-o", "x")
+    refused = run("apply", "wide/tiny-llama", "refined.json", "--method", "magnitude", "-o", "x")
     assert (refused.exit_code, "it was made for" in refused.stderr) == (2, True)
