@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +28,6 @@ from benchmarks import common
 from zetaplan._files import write
 from zetaplan._interval import mean_interval
 from zetaplan.bits.quantize import quantize
-from zetaplan.bits.restrict import kept_bytes
 from zetaplan.bits.sizes import sizes_of
 from zetaplan.documents.choices import load_menu, save_menu
 from zetaplan.measuring.measure import measure
@@ -36,7 +35,7 @@ from zetaplan.menus.bits import bits_facts
 from zetaplan.menus.menu import Menu
 from zetaplan.models.operating_point import OperatingPoint
 from zetaplan.models.quantizers import find_quantizer
-from zetaplan.models.weights import matrices, weights
+from zetaplan.models.weights import matrices, others, weights
 from zetaplan.runtimes import find_runtime
 from zetaplan.scoring import LoadedModel, load_model, read_sequences
 from zetaplan.scoring.model.eval_mode import eval_mode
@@ -132,7 +131,11 @@ def rule(layers: int) -> Callable[[str], str]:
 
 
 def table(
-    bench: Bench, formats: tuple[str, ...], runtime: str, rivals: Mapping[str, Mapping[str, str]]
+    bench: Bench,
+    formats: tuple[str, ...],
+    runtime: str,
+    rivals: Mapping[str, Mapping[str, str]],
+    menus: Sequence[str] = tuple(MENUS),
 ) -> list[dict[str, object]]:
     """Rivals, and for the bytes of each of them the plan of every menu."""
     rows: list[dict[str, object]] = []
@@ -140,10 +143,10 @@ def table(
     for rival, labels in rivals.items():
         known = {weight.name: weight for weight in weights(bench.loaded.model)}
         size = sum(program.size(find_quantizer(label), known[name]) for name, label in labels.items())
-        size += kept_bytes(bits_facts(bench.menu("measured by layer", formats)), program)
+        size += sum(map(program.kept, others(bench.loaded.model).values()))
         base = bench.reported(rival, labels)
         rows.append(_row(rival, rival, size, base, base, None))
-        for name in MENUS:
+        for name in menus:
             plan = quantize(bench.menu(name, formats), size=size, runtime=runtime)
             facts = bits_facts(plan.menu)
             taken = {weight.name: plan.taken[block] for block, weight in facts.items()}
@@ -181,6 +184,7 @@ def main() -> None:
     parser.add_argument("--model", default="smollm2")
     parser.add_argument("--cells", type=Path, default=Path("bits-cells"))
     parser.add_argument("--only", choices=("gguf", "integers"))
+    parser.add_argument("--integer-menus", nargs="+", choices=tuple(MENUS), default=tuple(MENUS))
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     text = options.text.read_text()
@@ -201,7 +205,7 @@ def main() -> None:
         inside = [name for name in names if "layers." in name]
         outside = {name: "bf16" for name in names if "layers." not in name}
         uniform = {f"uniform {label}": outside | dict.fromkeys(inside, label) for label in ("int4-g64", "int3-g64")}
-        rows += table(bench, INTEGERS, "vllm", uniform)
+        rows += table(bench, INTEGERS, "vllm", uniform, options.integer_menus)
     if options.write:
         common.save("bits", {"environment": common.environment("torch", "transformers", "gguf"), "rows": rows})
 
