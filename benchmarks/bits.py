@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from benchmarks import common
 from zetaplan._files import write
 from zetaplan._interval import mean_interval
+from zetaplan.bits.presets import raised
 from zetaplan.bits.quantize import quantize
 from zetaplan.bits.sizes import sizes_of
 from zetaplan.documents.choices import load_menu, save_menu
@@ -112,22 +113,9 @@ def _rounded(model: nn.Module, labels: Mapping[str, str]) -> dict[str, Tensor]:
     }
 
 
-def rule(layers: int) -> Callable[[str], str]:
-    """Like llama.cpp's Q4_K_M: attn_v and ffn_down of the outer and every third layer, and the embedding, take q8_0.
-
-    There the two types are Q4_K and Q6_K; for columns that are no multiple of 256 llama-quantize writes q8_0 for Q6_K.
-    """
-
-    def more(layer: int) -> bool:
-        return layer < layers // 8 or layer >= 7 * layers // 8 or (layer - layers // 8) % 3 == 2
-
-    def label(name: str) -> str:
-        if "layers." not in name:
-            return "q8_0"
-        layer = int(name.split("layers.")[1].split(".")[0])
-        return "q8_0" if more(layer) and ("v_proj" in name or "down_proj" in name) else "q4_0"
-
-    return label
+def rule(names: Sequence[str], layers: int) -> dict[str, str]:
+    """The rule of llama.cpp's Q4_K_M with q8_0 for Q6_K, as llama-quantize writes it here, and q4_0 for Q4_K."""
+    return {name: "q8_0" if raised(name, layers) else "q4_0" for name in names}
 
 
 def table(
@@ -198,7 +186,7 @@ def main() -> None:
     if options.only != "integers":
         rivals = {
             "uniform q5_0": dict.fromkeys(names, "q5_0"),
-            "a rule like Q4_K_M": {n: rule(layers)(n) for n in names},
+            "a rule like Q4_K_M": rule(names, layers),
         }
         rows += table(bench, GGUF, "llama.cpp", rivals)
     if options.only != "gguf":

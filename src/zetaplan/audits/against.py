@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from zetaplan.audits.foreign import ForeignPlan
-from zetaplan.audits.names import gguf_names
 from zetaplan.errors import SpecError
+from zetaplan.exports.gguf_names import gguf_names
 from zetaplan.menus.bits import bits_facts
 from zetaplan.menus.menu import Menu
 from zetaplan.menus.planner import choose

@@ -19,19 +19,6 @@ TYPES: dict[str, tuple[int, int]] = {
     **{label: (1, dtype.itemsize) for label, dtype in DTYPES.items()},
     **{f"i{8 * size}": (1, size) for size in (1, 2, 4, 8)},
     "f64": (1, 8),
-    "q8_1": (32, 40),
-    "q8_k": (256, 292),
-    "q1_0": (128, 18),
-    "iq1_s": (256, 50),
-    "iq1_m": (256, 56),
-    "tq1_0": (256, 54),
-    "tq2_0": (256, 66),
-    "nvfp4": (64, 36),
-}
-#: What llama-quantize writes for the types of 256 columns that `k_types` does not list.
-OTHER_FALLBACKS = dict.fromkeys(("iq1_s", "iq1_m", "iq2_xxs", "iq2_xs", "iq2_s", "iq3_xxs", "iq3_s"), "iq4_nl") | {
-    "tq1_0": "q4_0",
-    "tq2_0": "q4_0",
 }
 
 
@@ -88,7 +75,7 @@ def block_size(label: str, rows: int, columns: int) -> int:
 
 
 def _block_type(weight: Weight, label: str) -> Stored:
-    taken = OTHER_FALLBACKS.get(label, written(label, weight.columns)) if _cut(label, weight) else label
+    taken = written(label, weight.columns)
     if _cut(taken, weight):
         taken = "f16"  # as llama-quantize does where no block of 32 fits either
     size = padded(block_size(taken, weight.count * weight.rows, weight.columns))

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from zetaplan.audits.foreign import ForeignPlan
-from zetaplan.audits.names import gguf_names
 from zetaplan.audits.sizes import Stored, stored
+from zetaplan.exports.gguf_names import gguf_names
 from zetaplan.exports.targets import Outline, Problem, check
 from zetaplan.menus.bits import Weight
 

@@ -32,9 +32,11 @@ def _named(menu: Menu) -> Iterator[tuple[str, Mapping[str, str]]]:
     for label in dict.fromkeys(label for labels in menu.options for label in labels):
         yield f"{label} everywhere", fixed | dict.fromkeys(able, label)
     layers = len(dict.fromkeys(weight.layer for _, weight in facts.items() if weight.layer))
-    rule = {block: q4_k_m(weight.name, weight.columns, layers) for block, weight in facts.items()}
-    if all(rule[block] == q4_k_m(weight.name, weight.columns, layers) for block, weight in facts.items()):
-        yield "like Q4_K_M", rule
+    rule: dict[str, set[str]] = {}
+    for block, weight in facts.items():
+        rule.setdefault(block, set()).add(q4_k_m(weight.name, weight.columns, layers))
+    if all(len(labels) == 1 for labels in rule.values()):
+        yield "like Q4_K_M", {block: label for block, (label,) in rule.items()}
 
 
 def _preset(menu: Menu, name: str, labels: Mapping[str, str]) -> Preset | None:
@@ -53,10 +55,14 @@ def q4_k_m(name: str, columns: int, layers: int) -> str:
     q6_k for the head, and for the values and the last linear of the MLP in the first and the last eighth of the layers
     and in every third of the others; q4_k for the rest.
     """
+    return written("q6_k" if raised(name, layers) else "q4_k", columns)
+
+
+def raised(name: str, layers: int) -> bool:
+    """Whether the preset Q4_K_M gives the tensor its larger type."""
     number = re.search(r"\.(\d+)\.", name)
     if number is None:
-        return written("q6_k", columns)
+        return True
     layer, eighth = int(number[1]), layers // 8
     more = layer < eighth or layer >= 7 * layers // 8 or (layer - eighth) % 3 == 2
-    raised = more and any(part in name for part in ("v_proj", "down_proj"))
-    return written("q6_k" if raised else "q4_k", columns)
+    return more and any(part in name for part in ("v_proj", "down_proj"))

@@ -21,7 +21,7 @@ from zetaplan.models.quantizers import Quantizer, find_quantizer
 from zetaplan.models.quantizers._gguf import Blockwise
 from zetaplan.models.quantizers.floats import Float
 from zetaplan.models.quantizers.k_types import KType, written
-from zetaplan.runtimes import find_runtime
+from zetaplan.runtimes import find_runtime, runtime_of
 from zetaplan.spec.menus.declare import NONE
 
 
@@ -80,7 +80,7 @@ def quantize(
 def follows_runtime(plan: ChoicePlan) -> bool:
     """Whether options and bytes of the menu are those of its runtime, and what it stores as one is tied."""
     facts = bits_facts(plan.menu)
-    runtime = find_runtime(facts.runtime or "")
+    runtime = runtime_of(facts)
     derived = for_runtime(plan.menu, runtime)
     tied = {frozenset(group) for group in tied_blocks(facts, runtime)}
     same = (derived.options, derived.costs) == (plan.menu.options, plan.menu.costs)
@@ -93,7 +93,7 @@ def budget_of(menu: Menu, limit: BitsLimit) -> float:
     able = quantisable(menu)
     numel = sum(weight.numel for block, weight in facts.items() if block in able)
     fixed = sum(_least(costs) for name, costs in zip(menu.names, menu.costs, strict=True) if name not in able)
-    return limit.budget(numel, int(fixed), kept_bytes(facts, find_runtime(facts.runtime or "")), facts.cache)
+    return limit.budget(numel, int(fixed), kept_bytes(facts, runtime_of(facts)), facts.cache)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +134,7 @@ class _Names:
         options = dict(zip(self.menu.names, zip(self.menu.options, self.menu.costs, strict=True), strict=True))
         if block not in options:
             raise SpecError(f"floors: there is no block {block!r}; the menu has {', '.join(self.menu.names[:3])} ...")
-        runtime = find_runtime(self.facts.runtime or "")
+        runtime = runtime_of(self.facts)
         members = self.facts.weights[block]
         least = sum(stored(runtime, _storable(floor, weight), [weight]) for weight in members)
         labels, costs = options[block]

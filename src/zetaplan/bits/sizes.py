@@ -11,7 +11,7 @@ from zetaplan.menus.bits import Weight, bits_facts
 from zetaplan.menus.menu import Menu
 from zetaplan.models.quantizers import find_quantizer
 from zetaplan.models.quantizers.floats import Float
-from zetaplan.runtimes import find_runtime
+from zetaplan.runtimes import runtime_of
 
 if TYPE_CHECKING:
     from zetaplan.menus.plan import ChoicePlan
@@ -49,7 +49,7 @@ def quantisable(menu: Menu) -> tuple[str, ...]:
 def sizes_of(plan: ChoicePlan) -> Sizes:
     """The sizes of a plan that `zetaplan.quantize` made. Raises SpecError for another plan."""
     menu, facts = plan.menu, bits_facts(plan.menu)
-    runtime = find_runtime(facts.runtime or "")
+    runtime = runtime_of(facts)
     numel = {name: sum(weight.numel for weight in members) for name, members in facts.weights.items()}
     cost = {name: int(costs[j][0]) for name, costs, j in zip(menu.names, menu.costs, plan.places, strict=True)}
     formats: dict[str, Shares] = {}
@@ -66,7 +66,7 @@ def sizes_of(plan: ChoicePlan) -> Sizes:
 def bits_by_matrix(plan: ChoicePlan) -> list[tuple[Weight, float]]:
     """The bits per weight of every matrix of the plan, scales included."""
     facts, taken = bits_facts(plan.menu), plan.taken
-    runtime = find_runtime(facts.runtime or "")
+    runtime = runtime_of(facts)
     return [
         (weight, 8 * runtime.size(find_quantizer(taken[block]), weight) / weight.numel)
         for block, weight in facts.items()

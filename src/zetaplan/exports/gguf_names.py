@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from zetaplan.errors import SpecError
@@ -9,12 +10,12 @@ from zetaplan.exports.addresses import STACKED
 from zetaplan.exports.targets import Outline
 from zetaplan.menus.bits import Weight
 
-#: Model types of transformers whose GGUF architecture has another name, apart from `_` and `-`.
+#: Model types of transformers whose GGUF architecture has another name, all without `_` and `-`.
 ARCHITECTURES = {
-    "cohere": "command-r",
-    "gemma3_text": "gemma3",
-    "gemma4_text": "gemma4",
-    "gpt_bigcode": "starcoder",
+    "cohere": "commandr",
+    "gemma3text": "gemma3",
+    "gemma4text": "gemma4",
+    "gptbigcode": "starcoder",
     "mistral": "llama",
     "mixtral": "llama",
     "phi": "phi2",
@@ -38,6 +39,17 @@ def tensor_names(model: Outline) -> dict[str, Weight]:
     return found
 
 
+def gguf_names(parameters: Iterable[str], architecture: str, blocks: int) -> dict[str, str]:
+    """The name of every parameter's tensor, for the parameters that the package gguf knows.
+
+    architecture : a `model_type` of transformers, or a name of GGUF. Raises SpecError for an unknown one, or if the
+    package is not installed.
+    """
+    table = _table(architecture, blocks)
+    suffixes = (".weight", ".bias")
+    return {name: found for name in parameters if (found := table.get_name(name, try_suffixes=suffixes))}
+
+
 def _keys(weight: Weight) -> list[str]:
     parts = STACKED.get(weight.name.removeprefix(f"{weight.module}."), ()) if weight.count > 1 else ()
     return [f"{weight.module}.{part}" for part in parts] or [weight.module]
@@ -48,8 +60,12 @@ def _table(kind: str, blocks: int) -> Any:
         import gguf
     except ImportError as error:
         raise SpecError("GGUF names of tensors: they need pip install 'zetaplan[gguf]'") from error
-    known = {name: architecture for architecture, name in gguf.MODEL_ARCH_NAMES.items()}
-    for name in (ARCHITECTURES.get(kind, kind), kind.replace("_", ""), kind.replace("_", "-")):
-        if name in known:
-            return gguf.get_tensor_name_map(known[name], blocks)
-    raise SpecError(f"model of type {kind!r}: the package gguf has no table of names for this architecture")
+    known = {_plain(name): architecture for architecture, name in gguf.MODEL_ARCH_NAMES.items()}
+    name = ARCHITECTURES.get(_plain(kind), _plain(kind))
+    if name not in known:
+        raise SpecError(f"model of type {kind!r}: the package gguf has no table of names for this architecture")
+    return gguf.get_tensor_name_map(known[name], blocks)
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").replace("-", "")

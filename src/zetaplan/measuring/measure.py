@@ -20,9 +20,8 @@ from zetaplan.measuring.journal import Journal
 from zetaplan.measuring.options import Options, options_of, require_formats, size
 from zetaplan.measuring.source import Cell, Source
 from zetaplan.menus.bits import BitsFacts, MeasuredData
-from zetaplan.menus.cache import cache_layers
 from zetaplan.menus.menu import Menu
-from zetaplan.models.weights import embedding_of, head_of, others, weights
+from zetaplan.models.weights import facts_of, weights
 from zetaplan.scoring import LoadedModel
 from zetaplan.scoring.arguments import network_of, require_path, require_switch
 from zetaplan.scoring.cache import Run
@@ -97,22 +96,15 @@ def measure(
         left_out=dict(options.dropped),
         details={f"{block}: {label}": dict(e.facts) for (block, label), e in found.items() if e.facts},
     )
-    return _menu(members, options, found, estimator, _facts(model, network, members, measured))
-
-
-def _facts(model: LoadedModel | nn.Module, network: nn.Module, members: Blocks, measured: MeasuredData) -> BitsFacts:
-    return BitsFacts(
+    facts = facts_of(
+        network,
+        members,
         model=model.name if isinstance(model, LoadedModel) else type(network).__name__,
         model_sha256=model.sha256 if isinstance(model, LoadedModel) else "",
-        architecture=getattr(getattr(network, "config", None), "model_type", ""),
-        weights=dict(members),
-        others=others(network),
-        head=head_of(network),
-        embedding=embedding_of(network),
-        cache=cache_layers(network),
         stored_as=_stored_as(model),
         measured=measured,
     )
+    return _menu(members, options, found, estimator, facts)
 
 
 def _checked(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from zetaplan.measuring.blocks import Blocks
 from zetaplan.measuring.estimators import Rounding
 from zetaplan.measuring.options import Options
+from zetaplan.models.inverse_hessian import gram_of
 from zetaplan.models.layer_pass import layer_pass
 from zetaplan.models.weights import matrices
 from zetaplan.scoring.text.sequences import Batch
@@ -45,7 +46,7 @@ class Source:
         if not any(label in calibrated for _, label in wanted):
             yield from ((names, {}) for names in self._by_layer.values())
             return
-        for layer, grams in layer_pass(self.model, self.calibration, lambda inputs: inputs.mT @ inputs, self._linears):
+        for layer, grams in layer_pass(self.model, self.calibration, gram_of, self._linears):
             yield self._by_layer.get(layer.name, []), grams
 
     @cached_property

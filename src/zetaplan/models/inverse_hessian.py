@@ -17,6 +17,11 @@ from zetaplan.errors import ScoringError
 DAMPING = 0.01
 
 
+def gram_of(inputs: Tensor) -> Tensor:
+    """X'X of inputs X (tokens, in), which is the Hessian H without damping."""
+    return inputs.mT @ inputs
+
+
 def inverse_factor(gram: Tensor) -> Tensor:
     """U, upper triangular, with U'U = (X'X + damping I)^-1; computed in float64.
 

@@ -42,19 +42,13 @@ def record(applied: Applied, plan: Plan, loaded: LoadedModel, text: Sequences | 
     """Record of the pruning: model, plan, method and text. `note` is set if the scores are another model's."""
     scored = plan.scores.provenance.get("model_sha256")
     other = scored is not None and scored != loaded.sha256
-    return {
-        "model": loaded.name,
-        "model_sha256": loaded.sha256,
+    return _record(applied, loaded, text) | {
         "plan_sha256": plan_document(plan).sha256_,
-        "method": applied.method,
-        "structure": applied.structure,
-        "calibration": text.description if text else None,
-        "calibration_sha256": text.sha256 if text else None,
         "note": "the plan was made from scores of other weights of this architecture" if other else None,
-        "notes": applied.notes,
-        "sparsity": applied.sparsity,
-        "blocks": [asdict(block) for block in applied.blocks],
-    } | {"curvature": plan.scores.curvature, "program": plan.instance.program.name, "versions": dict(plan.versions)}
+        "curvature": plan.scores.curvature,
+        "program": plan.instance.program.name,
+        "versions": dict(plan.versions),
+    }
 
 
 def choice_record(applied: Applied, plan: ChoicePlan, loaded: LoadedModel, text: Sequences | None) -> dict[str, Any]:
@@ -62,19 +56,30 @@ def choice_record(applied: Applied, plan: ChoicePlan, loaded: LoadedModel, text:
     facts = sparsity_facts(plan)
     same = facts.model_sha256 == loaded.sha256 and facts.method == applied.method
     calibrated = facts.calibration_sha256 == (text.sha256 if text else None)
+    return _record(applied, loaded, text) | {
+        "plan_sha256": choice_document(plan).sha256_,
+        "note": None if same and calibrated else "the plan was measured with another model, method or calibration text",
+        "curvature": None,
+        "program": "choice",
+        "versions": dict(plan.versions),
+    }
+
+
+def _record(applied: Applied, loaded: LoadedModel, text: Sequences | None) -> dict[str, Any]:
+    """What every record has, whatever the plan. Keys that depend on the plan are named here to fix their order."""
     return {
         "model": loaded.name,
         "model_sha256": loaded.sha256,
-        "plan_sha256": choice_document(plan).sha256_,
+        "plan_sha256": None,
         "method": applied.method,
         "structure": applied.structure,
         "calibration": text.description if text else None,
         "calibration_sha256": text.sha256 if text else None,
-        "note": None if same and calibrated else "the plan was measured with another model, method or calibration text",
+        "note": None,
         "notes": applied.notes,
         "sparsity": applied.sparsity,
         "blocks": [asdict(block) for block in applied.blocks],
-    } | {"curvature": None, "program": "choice", "versions": dict(plan.versions)}
+    }
 
 
 def save_pruned(loaded: LoadedModel, applied: Applied, facts: dict[str, Any], folder: Path) -> Path:

@@ -17,6 +17,7 @@ from zetaplan.documents.choices import choice_document
 from zetaplan.errors import ScoringError, SpecError, ZetaplanError
 from zetaplan.menus.bits import BitsFacts, Weight, bits_facts, formats_of
 from zetaplan.menus.plan import ChoicePlan
+from zetaplan.models.inverse_hessian import gram_of
 from zetaplan.models.layer_pass import layer_pass
 from zetaplan.models.quantizers import Quantizer, find_quantizer
 from zetaplan.models.quantizers._integers import Codes, Integer
@@ -125,7 +126,7 @@ def _steps(
         raise ScoringError("batches: a format of the plan uses the inputs (gptq); give a calibration text")
     yield [weight for weight in formats.weights if not weight.layer], {}
     observed = {w.module: w for w in formats.weights if _uses_inputs(w, formats.quantizers[w.name])}
-    for block, grams in layer_pass(model, checked_batches(batches, model=model), _gram, observed):
+    for block, grams in layer_pass(model, checked_batches(batches, model=model), gram_of, observed):
         yield [weight for weight in formats.weights if weight.module in block.modules], grams
 
 
@@ -153,7 +154,3 @@ def _one(quantizer: Quantizer, matrix: Tensor, gram: Tensor | None) -> tuple[Ten
         return quantizer.rounded(matrix, gram), None
     codes = quantizer.codes(matrix.contiguous(), gram)
     return codes.values, codes
-
-
-def _gram(inputs: Tensor) -> Tensor:
-    return inputs.mT @ inputs

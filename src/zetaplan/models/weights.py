@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
-from zetaplan.menus.bits import Weight
+from zetaplan.menus.bits import BitsFacts, Weight
+from zetaplan.menus.cache import cache_layers
 from zetaplan.models.matrices import stacks_of
 from zetaplan.scoring.model.blocks import Block, partition
 
@@ -18,6 +20,11 @@ def matrices(model: nn.Module, weight: Weight) -> Tensor:
     return stored.mT if weight.transposed else stored
 
 
+def in_place(weight: Weight, values: Tensor) -> Tensor:
+    """Values (count, rows, columns) with the rows and columns of the parameter."""
+    return values.mT if weight.transposed else values
+
+
 def weights(model: nn.Module) -> tuple[Weight, ...]:
     """The matrices of the model in its order, each once: tied ones under the name of the first."""
     known: dict[int, Weight] = {}
@@ -27,9 +34,25 @@ def weights(model: nn.Module) -> tuple[Weight, ...]:
     return tuple(sorted(known.values(), key=lambda weight: order[weight.name]))
 
 
-def others(model: nn.Module) -> dict[str, int]:
-    """The number of entries of every parameter that is no matrix of `weights`, by name: norms, biases, convolutions."""
-    known = {weight.name for weight in weights(model)}
+def facts_of(network: nn.Module, blocks: Mapping[str, tuple[Weight, ...]], **more: Any) -> BitsFacts:
+    """The facts of a menu of formats of these blocks. Matrices in no block keep their format. more : further fields."""
+    return BitsFacts(
+        architecture=getattr(getattr(network, "config", None), "model_type", ""),
+        weights=dict(blocks),
+        others=others(network, [weight for members in blocks.values() for weight in members]),
+        head=head_of(network),
+        embedding=embedding_of(network),
+        cache=cache_layers(network),
+        **more,
+    )
+
+
+def others(model: nn.Module, planned: Iterable[Weight] | None = None) -> dict[str, int]:
+    """The number of entries of every parameter that is none of the matrices, by name: norms, biases, convolutions.
+
+    planned : the matrices; all of `weights` if not given.
+    """
+    known = {weight.name for weight in (weights(model) if planned is None else planned)}
     return {name: p.numel() for name, p in model.named_parameters() if name not in known}
 
 

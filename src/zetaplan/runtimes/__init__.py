@@ -12,7 +12,7 @@ from typing import Protocol, cast
 
 from zetaplan import _found
 from zetaplan.errors import SpecError, shown
-from zetaplan.menus.bits import Weight
+from zetaplan.menus.bits import BitsFacts, Weight
 from zetaplan.models.quantizers import Quantizer
 
 
@@ -46,6 +46,11 @@ def find_runtime(name: str) -> Runtime:
     if not isinstance(name, str) or name not in known:
         raise SpecError(f"for = {shown(name)}: expected one of {', '.join(known)}")
     return cast(Runtime, known[name])
+
+
+def runtime_of(facts: BitsFacts) -> Runtime:
+    """The runtime whose rules a menu follows. Raises SpecError if it follows none."""
+    return find_runtime(facts.runtime or "")
 
 
 def fused(runtime: Runtime, weights: Iterable[Weight]) -> list[tuple[str, ...]]:

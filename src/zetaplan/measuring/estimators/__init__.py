@@ -20,6 +20,7 @@ from zetaplan import _found
 from zetaplan.errors import ScoringError, require
 from zetaplan.menus.bits import Weight
 from zetaplan.models.quantizers import Quantizer
+from zetaplan.models.weights import in_place
 from zetaplan.scoring.text.sequences import Batch
 
 Blocks = Mapping[str, tuple[Weight, ...]]
@@ -66,7 +67,7 @@ class Rounding:
 
     def in_place(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Values (count, rows, columns) with the rows and columns of the parameter, by its name."""
-        return {w.name: values[w.name].mT if w.transposed else values[w.name] for w in self.members}
+        return {weight.name: in_place(weight, values[weight.name]) for weight in self.members}
 
     def errors(self) -> dict[str, Tensor]:
         """Rounded minus exact values of the members."""

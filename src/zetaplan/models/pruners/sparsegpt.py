@@ -15,7 +15,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from zetaplan.models.inverse_hessian import inverse_factor
+from zetaplan.models.inverse_hessian import gram_of, inverse_factor
 from zetaplan.models.pruners import GROUP, Pruner, smallest, smallest_of_group
 
 #: Columns whose removals are chosen together: as in the paper.
@@ -27,7 +27,7 @@ class SparseGPT(Pruner):
 
     def observe(self, inputs: Tensor) -> Tensor:
         """X'X, shape (in, in)."""
-        return inputs.mT @ inputs
+        return gram_of(inputs)
 
     def energy(self, observed: Tensor) -> Tensor:
         return observed.diagonal()

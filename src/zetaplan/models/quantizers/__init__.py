@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar
 
 from torch import Tensor
@@ -55,14 +56,16 @@ class Quantizer(ABC):
 
 def find_quantizer(label: str) -> Quantizer:
     """The format of a label. Raises SpecError, with the forms that labels have, for an unknown one."""
-    families = _found.modules(sys.modules[__name__]).values()
-    if isinstance(label, str):
-        for family in families:
-            if found := family.parse(label):
-                quantizer: Quantizer = found
-                return quantizer
-    forms = "; ".join(family.FORMS for family in families)
+    if isinstance(label, str) and (found := _parsed(label)):
+        return found
+    forms = "; ".join(quantizer_forms().values())
     raise SpecError(f"format = {shown(label)}: expected one of {forms}")
+
+
+@cache  # menus name the same few formats in every block, and the families are listed from the disk
+def _parsed(label: str) -> Quantizer | None:
+    families = _found.modules(sys.modules[__name__]).values()
+    return next((found for family in families if (found := family.parse(label))), None)
 
 
 def quantizer_forms() -> dict[str, str]:

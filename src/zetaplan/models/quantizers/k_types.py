@@ -25,7 +25,13 @@ RELATIVE_ERRORS = {
     "q6_k": 0.00031,
 }
 #: What llama-quantize writes instead, by its function tensor_type_fallback.
-FALLBACKS = {"q2_k": "q4_0", "q3_k": "q4_0", "q4_k": "q5_0", "q5_k": "q5_1", "q6_k": "q8_0", "iq4_xs": "iq4_nl"}
+FALLBACKS = {
+    **dict.fromkeys(("q2_k", "q3_k", "tq1_0", "tq2_0"), "q4_0"),
+    "q4_k": "q5_0",
+    "q5_k": "q5_1",
+    "q6_k": "q8_0",
+    **dict.fromkeys(("iq1_s", "iq1_m", "iq2_xxs", "iq2_xs", "iq2_s", "iq3_xxs", "iq3_s", "iq4_xs"), "iq4_nl"),
+}
 FORMS = f"{', '.join(RELATIVE_ERRORS)} (rounded by llama.cpp only)"
 
 

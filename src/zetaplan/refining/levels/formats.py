@@ -13,10 +13,13 @@ import torch
 from torch import Tensor
 
 from zetaplan.errors import InfeasibleError, ScoringError, SpecError, shown
-from zetaplan.menus.bits import BitsFacts, Weight
+from zetaplan.measuring.blocks import grouped
+from zetaplan.measuring.options import size
+from zetaplan.menus.bits import Weight
+from zetaplan.models.inverse_hessian import gram_of
 from zetaplan.models.operating_point import Changes
 from zetaplan.models.quantizers import Quantizer, find_quantizer
-from zetaplan.models.weights import head_of, matrices, others, weights
+from zetaplan.models.weights import facts_of, in_place, matrices, weights
 from zetaplan.refining.inputs import Inputs
 from zetaplan.refining.levels import Levels
 
@@ -48,10 +51,7 @@ class Formats(Levels):
         self.inputs, self.options = inputs, {quantizer.label: quantizer for quantizer in options}
         if any(quantizer.calibrated for quantizer in options) and not inputs.calibration:
             raise ScoringError("calibration: gptq needs a calibration text; give one, or use 'rtn'")
-        self.weights: dict[str, list[Weight]] = {}
-        for weight in weights(inputs.model):
-            if weight.layer:
-                self.weights.setdefault(weight.layer if blocks == "layers" else weight.module, []).append(weight)
+        self.weights = grouped((weight for weight in weights(inputs.model) if weight.layer), blocks)
         self.costs = {block: self._ladder(block, members) for block, members in self.weights.items()}
         self.budget = self._bytes(budget)
         self.uniform = self._uniform()
@@ -60,25 +60,17 @@ class Formats(Levels):
         return {weight.name: self._rounded(weight, self.options[option]) for weight in self.weights[block]}
 
     def facts(self) -> dict[str, Any]:
-        model = self.inputs.model
-        covered = {weight.name for members in self.weights.values() for weight in members}
-        left = {weight.name: weight.numel for weight in weights(model) if weight.name not in covered}
-        return BitsFacts(
-            model=self.inputs.name,
-            model_sha256=self.inputs.sha256,
-            architecture=type(model).__name__,
-            weights={block: tuple(members) for block, members in self.weights.items()},
-            others={**left, **others(model)},
-            head=head_of(model),
-            runtime=None,
-        ).model_dump(mode="json")
+        inputs = self.inputs
+        return facts_of(inputs.model, self.weights, model=inputs.name, model_sha256=inputs.sha256).model_dump(
+            mode="json"
+        )
 
     def _ladder(self, block: str, members: Sequence[Weight]) -> dict[str, int]:
         for label, quantizer in self.options.items():
             for weight in members:
                 if why := quantizer.obstacle(weight.rows, weight.columns):
                     raise SpecError(f"options: {label} cannot store {weight.name!r}: {why}; give other options")
-        sizes = {label: sum(w.count * q.size(w.rows, w.columns) for w in members) for label, q in self.options.items()}
+        sizes = {label: size(quantizer, members) for label, quantizer in self.options.items()}
         return dict(sorted(sizes.items(), key=lambda item: item[1]))
 
     def _bytes(self, budget: str) -> int:
@@ -107,7 +99,7 @@ class Formats(Levels):
     def _rounded(self, weight: Weight, quantizer: Quantizer) -> Tensor:
         if not quantizer.calibrated:
             return self._stored(weight, quantizer, None)
-        gram = self.inputs.observed("X'X", lambda inputs: inputs.mT @ inputs).get(weight.module)
+        gram = self.inputs.observed("X'X", gram_of).get(weight.module)
         facts = {"format": quantizer.label, "weight": weight.name}
         return self.inputs.kept(facts, lambda: {"weight": self._stored(weight, quantizer, gram)})["weight"]
 
@@ -115,4 +107,4 @@ class Formats(Levels):
         parts = matrices(self.inputs.model, weight)
         rounded = torch.stack([quantizer.rounded(part, gram if weight.count == 1 else None) for part in parts])
         parameter = self.inputs.model.get_parameter(weight.name)
-        return (rounded.mT if weight.transposed else rounded).reshape(parameter.shape).to(parameter.dtype)
+        return in_place(weight, rounded).reshape(parameter.shape).to(parameter.dtype)
