@@ -148,6 +148,12 @@ def test_the_budget_is_kept_to_the_unit(share: float, step: str) -> None:
     )
 
 
+def test_a_share_in_percent_is_the_share() -> None:
+    plans = [refined("magnitude", tiny_llama(layers=3), budget=b, step=s) for b, s in ((0.4, "0.05"), ("40%", "5%"))]
+    assert plans[0].taken == plans[1].taken
+    assert plans[0].request == plans[1].request
+
+
 @pytest.mark.parametrize("method", ["wanda", "gptq", "drop"])
 def test_the_same_arguments_give_the_same_plan_with_and_without_a_cache(method: str, tmp_path: Path) -> None:
     plain, first, again = (content(refined(method, cache=cache)) for cache in (False, tmp_path, tmp_path))

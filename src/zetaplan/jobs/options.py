@@ -164,7 +164,7 @@ class RefineOptions(Record):
     )
     budget: str = Field(
         "0.5",
-        description="Share of the weights to remove; stored bits per weight, or a format; number of layers to drop.",
+        description="Share of the weights to remove, such as 50%; stored bits per weight, or a format; layers to drop.",
     )
     evaluations: int = Field(120, description="Largest number of evaluations of a plan on a text.")
     blocks: Literal["layers", "modules"] = Field(

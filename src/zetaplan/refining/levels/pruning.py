@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
+from zetaplan import _quantities
 from zetaplan.errors import ScoringError, SpecError, shown
 from zetaplan.menus.sparsity import SparsityFacts
 from zetaplan.models.apply import divided, pruned, statistic_of
@@ -123,8 +124,8 @@ def _label(share: Decimal) -> str:
 
 def _share(argument: str, text: object) -> Decimal:
     try:
-        share = Decimal(str(text))
-    except InvalidOperation:
+        share = Decimal(str(_quantities.share(text)))
+    except (ValueError, InvalidOperation):
         share = Decimal("NaN")
     least = Decimal(0) if argument.startswith("plan") else Decimal("1e-6")
     if not (share.is_finite() and least <= share < 1):
