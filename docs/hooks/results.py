@@ -1,23 +1,22 @@
 """Tables from the committed results and the declared programs.
 
-`{{ name }}` on a page is replaced by the function of that name in this file.
+`{{ name }}` on a page is replaced by the function of that name in this file, or in one that it imports.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import sympy as sp
+from architecture_tables import architectures, models  # noqa: F401  marks of pages
+from result_tables import load, table
 
 from zetaplan.spec.derivation import Derivation, derive
 from zetaplan.spec.programs import programs as declared
 from zetaplan.verification.proofs.proof import latex
 
-RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 MARK = re.compile(r"\{\{ (\w+) \}\}")
 
 
@@ -34,7 +33,7 @@ def programs() -> str:
         for name, program in declared().items()
         for d in derive(program)
     ]
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def _combined(d: Derivation) -> sp.Expr:
@@ -48,7 +47,7 @@ def _combined(d: Derivation) -> sp.Expr:
 
 def enclosures() -> str:
     """Coverage in one clause."""
-    found = _load("enclosures")
+    found = load("enclosures")
     names = dict.fromkeys(row["surrogate"] for row in found["table"])
     low, high = found["damping"]
     return (
@@ -60,29 +59,29 @@ def enclosures() -> str:
 
 def regret() -> str:
     """Bound over the worst regret found, per program and kind."""
-    rows = _load("regret")["table"]
+    rows = load("regret")["table"]
     programs = list(dict.fromkeys(row["program"] for row in rows))
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     cells = {(row["program"], row["kind"]): _spread(row) for row in rows}
-    return _table(("program", *kinds), [(name, *(cells[name, kind] for kind in kinds)) for name in programs])
+    return table(("program", *kinds), [(name, *(cells[name, kind] for kind in kinds)) for name in programs])
 
 
 def drifts() -> str:
     """How many drifts were tried, and how many exceeded a bound."""
-    found = _load("regret")
+    found = load("regret")
     tried = f"{found['drifts']:,} random drifts in {found['boxes']} boxes, {found['moved']:,} of which"
     return f"{tried} move a layer to a bound or off it: {found['violations']} exceed any of the four bounds"
 
 
 def regret_against() -> str:
     """Bound over the worst regret found, by layers, width of the box and condition number."""
-    rows = _load("regret")["against"]
+    rows = load("regret")["against"]
     words = {"layers": "{:g} layers", "width": "boxes of ±{:.0%}", "condition": "L / mu from {:,.0f} on"}
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     cells: dict[str, list[str]] = {}
     for row in rows:
         cells.setdefault(words[row["against"]].format(row["value"]), []).append(_spread(row))
-    return _table(("", *kinds), [(name, *of) for name, of in cells.items()])
+    return table(("", *kinds), [(name, *of) for name, of in cells.items()])
 
 
 def linear_term() -> str:
@@ -96,24 +95,24 @@ def linear_term() -> str:
     )
     rows = [
         (row["program"], f"{row['drifts']:,}", f"{row['largest']:.1%}", f"{row['present']:,}", f"{row['fails']:,}")
-        for row in _load("regret")["proof_step"]
+        for row in load("regret")["proof_step"]
     ]
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def agreement_text() -> str:
     """What was measured."""
-    return str(_load("agreement")["text"])
+    return str(load("agreement")["text"])
 
 
 def agreement() -> str:
     """Every method against a few."""
-    found = _load("agreement")
+    found = load("agreement")
     names, matrix = found["names"], found["rank_correlation"]
     heads = [name for name in ("block-fisher", "mc-fisher", "ggn", "gradient", "layer ablation") if name in names]
     columns = [names.index(head) for head in heads]
     rows = [(name, *(f"{row[j]:.2f}" for j in columns)) for name, row in zip(names, matrix, strict=True)]
-    return _table(("method", *heads), rows)
+    return table(("method", *heads), rows)
 
 
 def prediction() -> str:
@@ -128,16 +127,16 @@ def prediction() -> str:
             _number(row.get("rank_correlation")),
             _number(row.get("rank_correlation_held_out")),
         )
-        for name, row in _load("prediction")["rows"].items()
+        for name, row in load("prediction")["rows"].items()
         if "refused" not in row
     ]
     heads = ("surrogate and text", "tau", "loss fell", "fell on held-out text", "share of the promise (median)")
-    return _table((*heads, "rank correlation", "held out"), rows)
+    return table((*heads, "rank correlation", "held out"), rows)
 
 
 def menus() -> str:
     """Choices: bound, optimum, check, and HiGHS beside them."""
-    found = _load("menus")
+    found = load("menus")
     model, names = found["252 x 6"]["summary"], {"gap ms": "certified gap", "optimum ms": "proved optimum"}
     names |= {"check ms": "check of the proof", "HiGHS ms": "HiGHS, no gap", "HiGHS, defaults ms": "HiGHS, defaults"}
     wanted = {"gap ms": "5", "optimum ms": "200", "check ms": "200"}
@@ -153,23 +152,23 @@ def menus() -> str:
     ):
         row = found[size][key]
         rows.append((f"{size}, {key} (gap {row['gap']:.1e})", f"{row['ms']:,.0f}", "", goal))
-    return _table(("what", "median ms", "largest ms", "wanted"), rows)
+    return table(("what", "median ms", "largest ms", "wanted"), rows)
 
 
 def menus_audit() -> str:
     """Every contestant, over all families."""
     rows = []
-    for name, families in _load("menus_audit")["tallies"].items():
+    for name, families in load("menus_audit")["tallies"].items():
         asked, claimed, wrong, worse = (
             sum(row[key] for row in families.values()) for key in ("asked", "claimed", "wrong", "suboptimal")
         )
         rows.append((name, f"{asked:,}", f"{claimed:,}", f"{wrong:,}", f"{worse:,}"))
-    return _table(("solver", "asked", 'says "optimal"', "of these wrong", "not optimal"), rows)
+    return table(("solver", "asked", 'says "optimal"', "of these wrong", "not optimal"), rows)
 
 
 def menus_drift() -> str:
     """What was tried, and what came out."""
-    found = _load("menus_drift")
+    found = load("menus_drift")
     exact = found["exact worst regret over the bound"][2]
     return (
         f"{found['drifts']:,} drifts of the losses of {found['instances']:,} instances. The regret was above the bound "
@@ -179,13 +178,13 @@ def menus_drift() -> str:
 
 def surrogates() -> str:
     """Processor time and memory of every surrogate that was run."""
-    found = _load("surrogates")
+    found = load("surrogates")
     rows = [
         (name, f"{cost['seconds']:.1f}", f"{found['times_plain'][name]:.2f} x", f"{cost['bytes'] / 1e9:.2f} GB")
         for name, cost in found["cost"].items()
         if "seconds" in cost
     ]
-    return _table(("surrogate", "seconds", "times plain", "peak memory beyond the model"), rows)
+    return table(("surrogate", "seconds", "times plain", "peak memory beyond the model"), rows)
 
 
 def side_by_side() -> str:
@@ -198,21 +197,21 @@ def side_by_side() -> str:
             f"{row['median_ratio_to_zetaplan']:.2f} x",
             "" if row["largest_relative_error"] is None else f"{row['largest_relative_error']:.1e}",
         )
-        for quantity, found in _load("side_by_side")["quantities"].items()
+        for quantity, found in load("side_by_side")["quantities"].items()
         for name, row in found.items()
     ]
-    return _table(("quantity", "by", "processor seconds", "to zetaplan", "relative error"), rows)
+    return table(("quantity", "by", "processor seconds", "to zetaplan", "relative error"), rows)
 
 
 def ranks() -> str:
     """How far the scores of several processes are from those of one."""
-    found = _load("distributed")["largest_relative_difference_to_one_rank"]
+    found = load("distributed")["largest_relative_difference_to_one_rank"]
     return ", ".join(f"{size} ranks {_number(difference)}" for size, difference in found.items())
 
 
 def joint() -> str:
     """Pruning and LoRA under one budget, by method."""
-    found = _load("joint")
+    found = load("joint")
     rows = []
     for name, row in found["methods"].items():
         plan, over = found["plans"][name], row["over_uniform"]
@@ -220,12 +219,12 @@ def joint() -> str:
         shape = (f"{plan['sparsity']:.2%}", f"{plan['mean_rank']:.2f}", f"{row['before']:.3f}", f"{row['loss']:.3f}")
         rows.append((name, *shape, *(("", "", "") if name == "uniform" else (f"{over['mean']:+.3f}", *ends))))
     heads = ("method", "sparsity", "mean rank", "loss before training", "after", "over uniform")
-    return _table((*heads, "interval over seeds", "interval over windows"), rows)
+    return table((*heads, "interval over seeds", "interval over windows"), rows)
 
 
 def exponents() -> str:
     """Plans of sparsity by surrogate and exponent: the loss over the uniform plan."""
-    cells = _load("pruning")["cells"]
+    cells = load("pruning")["cells"]
     names = (
         "block-fisher, kappa 0.25",
         "block-fisher, measured exponent",
@@ -237,35 +236,22 @@ def exponents() -> str:
         (name if "," in name else f"{name}, kappa 1", *(_interval(of[f"zeta2 {name}"]) for of in cells.values()))
         for name in names
     ]
-    return _table(("gain and exponent", *cells), rows)
+    return table(("gain and exponent", *cells), rows)
 
 
 def _interval(cell: dict[str, Any]) -> str:
     over = cell["loss_over_uniform"]
-    return f"{over['mean']:+.3f} ({over['low']:+.3f} to {over['high']:+.3f})"
-
-
-#: Columns of the table of architectures: a head, and the checks that it stands for.
-CHECKS = {
-    "scores": ("score, layers", "score, modules"),
-    "products with H": ("product with ggn",),
-    "pruning": ("magnitude", "wanda", "sparsegpt"),
-    "rounding": ("rounding",),
-    "PEFT, axolotl": ("peft", "axolotl"),
-    "llm-compressor": ("llm-compressor",),
-    "AlphaPruning": ("alphapruning",),
-    "torch-prune": ("torch-prune",),
-}
+    return _from_to((over["mean"], over["low"], over["high"]), 3)
 
 
 def bits() -> str:
     """Plans of formats and the rules that they are compared with, one table for the bytes of each rule."""
-    found = _load("bits")["rows"]
+    found = load("bits")["rows"]
     heads = ("plan", "bytes of all tensors", "perplexity", "difference of the loss", "divergence", "promised")
     tables = []
     for rule in dict.fromkeys(row["at the bytes of"] for row in found):
         rows = [_bits_row(row) for row in found if row["at the bytes of"] == rule]
-        tables.append(f"### At the bytes of {rule}\n\n{_table(heads, rows)}")
+        tables.append(f"### At the bytes of {rule}\n\n{table(heads, rows)}")
     return "\n\n".join(tables)
 
 
@@ -282,43 +268,9 @@ def _bits_row(row: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _from_to(values: Sequence[float]) -> str:
-    mean, low, high = values
-    return f"{mean:+.4f} ({low:+.4f} to {high:+.4f})"
-
-
-def models() -> str:
-    """Every architecture by what works, one table for each kind."""
-    found = _load("models")
-    notes = _reasons(found["table"])
-    tables = []
-    for kind, names in found["kinds"].items():
-        rows = [(f"`{n}`", *(_cell(found["table"][n], checks, notes) for checks in CHECKS.values())) for n in names]
-        tables.append(f"## {kind.capitalize()}\n\n{_table(('architecture', *CHECKS), rows)}")
-    listed = "\n".join(f"{number}. {reason}" for reason, number in notes.items())
-    return "\n\n".join((*tables, f"## Reasons\n\n{listed}"))
-
-
-def architectures() -> str:
-    """How many architectures the tables have."""
-    return str(len(_load("models")["table"]))
-
-
-def _cell(row: dict[str, str], checks: Sequence[str], notes: dict[str, int]) -> str:
-    refused = dict.fromkeys(notes[_reason(row[check])] for check in checks if row[check] != "yes")
-    return ", ".join(f"({number})" for number in refused) or "yes"
-
-
-def _reasons(table: dict[str, dict[str, str]]) -> dict[str, int]:
-    """The reasons of all refusals, numbered in the order in which they first appear."""
-    messages = (message for row in table.values() for message in row.values() if message != "yes")
-    return {reason: number for number, reason in enumerate(dict.fromkeys(map(_reason, messages)), 1)}
-
-
-def _reason(message: str) -> str:
-    """The message without the names of the model's modules, and without the text of other errors."""
-    named = re.sub(r"'?\b(?:\w+\.)+\d+\.[\w.]+'?", "a module", re.sub(r"^(axolotl|peft): ", "", message))
-    return re.sub(r"model_type='\w+'", "this model_type", named).split(" Incompatible")[0].replace("|", "/")
+def _from_to(values: Sequence[float], digits: int = 4) -> str:
+    mean, low, high = (f"{value:+.{digits}f}" for value in values)
+    return f"{mean} ({low} to {high})"
 
 
 def _spread(row: dict[str, Any]) -> str:
@@ -332,17 +284,3 @@ def _of(count: int | None, row: dict[str, Any]) -> str:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3g}"
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table. Raises ValueError for a cell that Markdown would take for two, or a row of another length."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    for line in lines:
-        if len(line) != len(heads) or any("|" in cell for cell in line):
-            raise ValueError(f"{line}: expected {len(heads)} cells without '|'; write \\vert in mathematics")
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _load(name: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
-    return loaded
