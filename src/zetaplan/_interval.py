@@ -13,9 +13,10 @@ from zetaplan.errors import ScoringError
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its two-sided confidence interval by Student's t over independent values."""
+    """A mean with its standard error, and its two-sided confidence interval by Student's t over independent values."""
 
     mean: float
+    standard_error: float
     low: float
     high: float
     level: float
@@ -28,8 +29,14 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
     v = np.asarray(values, np.float64)
     if v.ndim != 1 or len(v) < 2:
         raise ScoringError(f"values: an interval needs at least two numbers, got shape {v.shape}; take more text")
-    half = float(t.ppf((1 + level) / 2, len(v) - 1)) * float(v.std(ddof=1)) / math.sqrt(len(v))
-    return Interval(float(v.mean()), float(v.mean()) - half, float(v.mean()) + half, level)
+    mean, error = float(v.mean()), float(v.std(ddof=1)) / math.sqrt(len(v))
+    half = float(t.ppf((1 + level) / 2, len(v) - 1)) * error
+    return Interval(mean, error, mean - half, mean + half, level)
+
+
+def compared(low: float, high: float, unclear: str = "not measurably better than") -> str:
+    """What the interval of a difference of losses says of a plan beside another. unclear : if it holds zero."""
+    return "better than" if high < 0 else "worse than" if low > 0 else unclear
 
 
 def interval_facts(values: ArrayLike) -> dict[str, float | None]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from zetaplan._interval import interval_facts, per_token
+from zetaplan._interval import compared, interval_facts, per_token
 from zetaplan.documents.verify import load_plan
 from zetaplan.errors import SpecError
 from zetaplan.jobs import pipelines
@@ -62,7 +62,7 @@ def _sentence(difference: dict[str, float | None], windows: int) -> str:
             f"the plan was not measurably better than uniform on the held-out text: loss {mean:+.4f} nats per token, "
             "one window, which gives no interval; give a longer text"
         )
-    verdict = "better than" if high < 0 else "worse than" if low > 0 else "not measurably better than"
+    verdict = compared(low, high)
     return (
         f"the plan was {verdict} uniform at the same budget on the held-out text: loss {mean:+.4f} nats per token "
         f"(95% interval {low:+.4f} to {high:+.4f}, {windows:,} windows)"

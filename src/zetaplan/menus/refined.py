@@ -7,16 +7,17 @@ selects the moves within the budget and within a number of changed blocks. Other
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field, ValidationError
 
+from zetaplan._interval import Interval, compared, mean_interval
 from zetaplan._records import Record, Vector, Whole, first_error
 from zetaplan.errors import SpecError
-from zetaplan.menus.menu import Menu
+from zetaplan.menus.menu import Column, Menu
 from zetaplan.menus.proof import ChoiceProof
 
 if TYPE_CHECKING:
@@ -123,18 +124,18 @@ def menu_of(
     at: Point, base: Vector, moves: tuple[Move, ...], costs: Mapping[str, Mapping[str, float]], resource: str, unit: str
 ) -> Menu:
     """The menu of a round: for every block its present option, with loss 0, and the measured moves."""
-    rows = {block: [(option, (0.0, 0.0))] for block, option in at.items()}
+    rows = {block: [(option, Interval(0.0, 0.0, 0.0, 0.0, LEVEL))] for block, option in at.items()}
     for move in moves:
         rows[move.block].append((move.option, paired(base, move.divergence)))
     options = tuple(tuple(option for option, _ in row) for row in rows.values())
-    means = tuple(tuple(mean for _, (mean, _) in row) for row in rows.values())
-    errors = tuple(tuple(error for _, (_, error) in row) for row in rows.values())
-    half = quantile(len(base))
-    pairs = [list(zip(*columns, strict=True)) for columns in zip(means, errors, strict=True)]
+
+    def column(of: Callable[[Interval], float]) -> Column:
+        return tuple(tuple(of(loss) for _, loss in row) for row in rows.values())
+
     return Menu(
         names=tuple(at),
         options=options,
-        losses=means,
+        losses=column(attrgetter("mean")),
         costs=tuple(
             tuple((float(costs[block][option]), float(option != at[block])) for option in row)
             for block, row in zip(at, options, strict=True)
@@ -142,46 +143,36 @@ def menu_of(
         budgets=(resource, CHANGED),
         units=(unit, "blocks"),
         loss_unit="nats per token",
-        low=tuple(tuple(mean - half * error for mean, error in row) for row in pairs),
-        high=tuple(tuple(mean + half * error for mean, error in row) for row in pairs),
-        standard_error=errors,
+        low=column(attrgetter("low")),
+        high=column(attrgetter("high")),
+        standard_error=column(attrgetter("standard_error")),
         estimator="operating point",
     )
 
 
-def paired(before: Vector, after: Vector) -> tuple[float, float]:
-    """Mean and standard error of the differences after - before of n >= 2 sequences."""
+def paired(before: Vector, after: Vector) -> Interval:
+    """The mean of the differences after - before of n >= 2 sequences, with its interval."""
     if len(before) != len(after):
         raise SpecError(f"divergence: expected {len(before)} sequences, got {len(after)}")
-    differences = np.asarray(after) - np.asarray(before)
-    return float(differences.mean()), float(differences.std(ddof=1)) / math.sqrt(len(differences))
-
-
-def quantile(n: int) -> float:
-    """Half the width of the two-sided interval of `LEVEL` over n sequences, in standard errors (Student's t)."""
-    from scipy.stats import t
-
-    return float(t.ppf((1 + LEVEL) / 2, n - 1))
+    return mean_interval(np.asarray(after) - np.asarray(before), LEVEL)
 
 
 def significant(before: Vector, after: Vector) -> bool:
     """Whether the divergence falls: its whole interval lies below zero."""
-    mean, error = paired(before, after)
-    return mean + quantile(len(before)) * error < 0
+    return paired(before, after).high < 0
 
 
 def comparison(text: str, uniform: Vector, refined: Vector) -> HeldOut:
     """The comparison of two plans, from the loss of every sequence."""
-    mean, error = paired(uniform, refined)
-    half = quantile(len(uniform)) * error
+    found = paired(uniform, refined)
     return HeldOut(
         text=text,
         sequences=len(uniform),
         uniform=uniform,
         refined=refined,
-        difference=mean,
-        low=mean - half,
-        high=mean + half,
+        difference=found.mean,
+        low=found.low,
+        high=found.high,
     )
 
 
@@ -191,7 +182,7 @@ def sentence(plan: ChoicePlan) -> str:
     if facts is None or facts.held_out is None:
         return ""
     found = facts.held_out
-    verdict = "better than" if found.high < 0 else "worse than" if found.low > 0 else "not significantly better than"
+    verdict = compared(found.low, found.high, "not significantly better than")
     return (
         f"held-out text: the plan is {verdict} uniform at the same budget: loss {found.difference:+.4f} nats per token "
         f"(95% interval {found.low:+.4f} to {found.high:+.4f}, {found.sequences} sequences)"

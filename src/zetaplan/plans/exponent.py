@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, ValidationError
 
 from zetaplan._digits import percent
+from zetaplan._interval import compared
 from zetaplan._records import Record, first_error
 from zetaplan.errors import SpecError
 
@@ -110,7 +111,7 @@ def _tried(plan: Plan) -> tuple[Exponent, Tried] | None:
 
 
 def _verdict(measured: Exponent, tried: Tried) -> str:
-    verdict = "better than" if tried.high < 0 else "worse than" if tried.low > 0 else "not measurably better than"
+    verdict = compared(tried.low, tried.high)
     return (
         f"at {percent(measured.sparsity)} by {measured.method}, the plan with kappa = {tried.kappa:g} was {verdict} "
         f"uniform: {tried.difference:+.4f} nats per token (95% interval {tried.low:+.4f} to {tried.high:+.4f})"
