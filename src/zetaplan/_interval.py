@@ -34,11 +34,6 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
     return Interval(mean, error, mean - half, mean + half, level)
 
 
-def compared(low: float, high: float, unclear: str = "not measurably better than") -> str:
-    """What the interval of a difference of losses says of a plan beside another. unclear : if it holds zero."""
-    return "better than" if high < 0 else "worse than" if low > 0 else unclear
-
-
 def interval_facts(values: ArrayLike) -> dict[str, float | None]:
     """The mean and its interval for a file. A single value has a mean, but no interval."""
     v = np.asarray(values, np.float64)

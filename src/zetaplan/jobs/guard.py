@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from zetaplan._interval import compared, interval_facts, per_token
+from zetaplan._comparison import compared
+from zetaplan._interval import interval_facts, per_token
 from zetaplan.documents.verify import load_plan
 from zetaplan.errors import SpecError
 from zetaplan.jobs import pipelines

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field, ValidationError
 
-from zetaplan._interval import Interval, compared, mean_interval
+from zetaplan._comparison import compared
+from zetaplan._interval import Interval, mean_interval
 from zetaplan._records import Record, Vector, Whole, first_error
 from zetaplan.errors import SpecError
 from zetaplan.menus.menu import Column, Menu

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, ValidationError
 
+from zetaplan._comparison import compared
 from zetaplan._digits import percent
-from zetaplan._interval import compared
 from zetaplan._records import Record, first_error
 from zetaplan.errors import SpecError
 
