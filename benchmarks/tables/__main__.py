@@ -1,0 +1,71 @@
+"""`python -m benchmarks.tables --model smollm2 --task wanda-50 --text wiki.valid.raw`: one JSON file per cell.
+
+A cell that is there is not run again, and evaluations are kept in a journal, so that a run that was stopped continues.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from benchmarks import common
+from benchmarks.tables.rows import dropping, formats, measured, sparsity
+from benchmarks.tables.setting import TASKS, Planned, Setting
+from zetaplan._files import write
+from zetaplan.scoring import load_model
+from zetaplan.scoring.model.gguf import cache_folder
+
+
+def rows_of(method: str) -> dict[str, object]:
+    """The rows of a method, in the order in which they are run: those that measure last."""
+    own = {"drop": dropping, "rtn": formats, "gptq": formats, "gguf": formats}.get(method, sparsity)
+    return {"uniform": measured.ROWS["uniform"], **own.ROWS, **measured.ROWS}
+
+
+def cell(setting: Setting, row: str) -> dict[str, object]:
+    started = time.monotonic()
+    planned: Planned = rows_of(setting.task.method)[row](setting)  # type: ignore[operator]
+    took = time.monotonic() - started
+    levels, found = setting.levels(planned.blocks), setting.reported(planned)
+    costs = (levels.costs[block].get(option) for block, option in planned.point.items())
+    return {
+        "row": row,
+        "blocks": planned.blocks,
+        "point": planned.point,
+        "spent": sum(c for c in costs if c) if row != "dense" else 0,
+        "budget": levels.budget,
+        "evaluations": planned.evaluations,
+        "tokens": planned.tokens,
+        "seconds": round(planned.seconds or took, 1),
+        "facts": dict(planned.facts),
+        "divergence": found.divergence.tolist(),
+        "loss": found.loss.tolist(),
+        "machine": common.processor(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="smollm2")
+    parser.add_argument("--task", choices=tuple(TASKS), required=True)
+    parser.add_argument("--text", type=Path, required=True)
+    parser.add_argument("--rows", nargs="+")
+    parser.add_argument("--cells", type=Path, default=common.RESULTS / "tables")
+    options = parser.parse_args()
+    setting: Setting | None = None
+    task = TASKS[options.task]
+    folder = options.cells / Path(options.model).stem / options.task
+    for row in options.rows or rows_of(task.method):
+        file = folder / f"{row.replace('^', '').replace(',', '').replace(' ', '-')}.json"
+        if file.exists():
+            continue
+        setting = setting or Setting(load_model(options.model), task, options.text, cache_folder())
+        found = cell(setting, row)
+        write(file, json.dumps(found) + "\n")
+        print(row, sum(found["loss"]) / len(found["loss"]), found["evaluations"], found["seconds"], flush=True)  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Plans from measurements of the model itself, for every kind of decision."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from benchmarks.tables.search import search
+from benchmarks.tables.setting import LENGTH, PORTION, UNIT, Planned, Setting, chosen
+from zetaplan.menus.refined import refined_facts
+from zetaplan.refining.refine import refine
+
+
+def uniform(setting: Setting) -> Planned:
+    return Planned(dict(setting.levels().uniform))
+
+
+def from_dense(setting: Setting) -> Planned:
+    """Every option of every layer alone, all others unchanged; the choice program adds the losses up."""
+    levels, text = setting.levels(), setting.portions[0]
+    with setting.measuring() as measuring:
+        losses = {
+            block: {option: measuring.divergence(text, {block: option}, near={}) for option in _options(setting, block)}
+            for block in levels.costs
+        }
+        point, promised = chosen(levels, losses)
+        return measuring.planned(point, promised=promised)
+
+
+def _options(setting: Setting, block: str) -> list[str]:
+    """All options; of sparsity four levels around the budget, the budget among them."""
+    costs = setting.levels().costs[block]
+    if setting.levels().resource != "weights kept":
+        return list(costs)
+    ladder, at = list(costs), list(costs).index(setting.levels().uniform[block])
+    return ladder[at - 4 : at + 5 : 2]
+
+
+def refined(setting: Setting, start: Planned | None = None, evaluations: int | None = None) -> Planned:
+    plan = refine(
+        setting.loaded,
+        setting.task.method,
+        setting.task.budget,
+        setting.rows["propose"],
+        setting.rows["accept"],
+        calibration=setting.rows["calibrate"],
+        start=start.point if start else None,
+        evaluations=evaluations or setting.task.evaluations,
+        sequences=PORTION,
+        options=setting.task.options,
+        cache=str(setting.folder) if setting.folder else True,
+        progress=True,
+    )
+    facts = refined_facts(plan.menu.provenance)
+    assert facts is not None
+    accepting = len(setting.rows["accept"]) * LENGTH
+    tokens = sum(
+        (1 + len(found.moves)) * PORTION * LENGTH + (len(found.trials) + bool(found.trials)) * accepting
+        for found in facts.rounds
+    )
+    accepted = sum(found.accepted is not None for found in facts.rounds)
+    return Planned(
+        plan.taken, "layers", facts.evaluations, tokens, facts.seconds, {"accepted": accepted, "stopped": facts.stopped}
+    )
+
+
+def searched(setting: Setting, times: int = 1) -> Planned:
+    """Evolutionary search with so many times the tokens of the refinement at full length: a unit per evaluation."""
+    return search(setting, times * setting.task.evaluations * UNIT)
+
+
+ROWS = {
+    "uniform": uniform,
+    "measured from the dense model": from_dense,
+    "refine": refined,
+    "refine, twice the evaluations": lambda setting: refined(setting, evaluations=2 * setting.task.evaluations),
+    "search, as many evaluations": searched,
+    "search, ten times as many": partial(searched, times=10),
+}

@@ -1,0 +1,198 @@
+"""A task on a model, the texts of its plans, and what every plan cost and reached."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+
+from zetaplan.menus.menu import Menu
+from zetaplan.menus.planner import choose
+from zetaplan.models.operating_point import OperatingPoint, Reading
+from zetaplan.refining.inputs import Inputs
+from zetaplan.refining.journal import Journal, journal
+from zetaplan.refining.levels import Levels, find_levels
+from zetaplan.refining.meter import Meter
+from zetaplan.refining.texts import Text, portions, text_of
+from zetaplan.scoring import LoadedModel, Scores, Sequences, read_sequences, score
+from zetaplan.scoring.model.blocks import layer_blocks
+from zetaplan.scoring.text.sequences import checked_batches, digest
+
+Point = dict[str, str]
+
+#: Tokens of a sequence, and of the unit in which costs are stated.
+LENGTH, UNIT = 128, 1024
+
+#: First and last sequence of the text for every purpose; none is in two of them.
+PLACES = {"calibrate": (0, 32), "propose": (100, 164), "accept": (300, 332), "report": (1000, 1064)}
+PORTION, SEQUENCES = 8, 2000
+
+
+@dataclass(frozen=True)
+class Task:
+    """method, budget, options : of `zetaplan.refine`. evaluations : of the refinement."""
+
+    method: str
+    budget: str
+    options: tuple[str, ...] = ()
+    evaluations: int = 126
+
+
+def symmetric(*bits: int) -> tuple[str, ...]:
+    return tuple(f"int{b}-g64" for b in bits)
+
+
+#: By the name in the tables. The budget of formats is that of one format everywhere: its bytes.
+TASKS: Mapping[str, Task] = {
+    "wanda-50": Task("wanda", "0.5"),
+    "wanda-60": Task("wanda", "0.6"),
+    "magnitude-50": Task("magnitude", "0.5"),
+    "sparsegpt-50": Task("sparsegpt", "0.5"),
+    "rtn-4.25": Task("rtn", "int4-g64", symmetric(2, 3, 4, 5, 6, 8)),
+    "rtn-3.25": Task("rtn", "int3-g64", symmetric(2, 3, 4, 5, 6, 8)),
+    "rtn-3.5": Task("rtn", "int3-g64-asym"),
+    "rtn-4.5": Task("rtn", "int4-g64-asym"),
+    "gptq-3.5": Task("gptq", "gptq3-g64-asym"),
+    "gguf-4.5": Task("gguf", "q4_0"),
+    "drop-fifth": Task("drop", "0.2"),
+}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan over blocks of a kind, and what finding it cost. tokens : of all evaluations. seconds : of these or of scoring."""
+
+    point: Point
+    blocks: str = "layers"
+    evaluations: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Setting:
+    """One task on one model. text : the file of all texts. folder : of journals and weights."""
+
+    def __init__(self, loaded: LoadedModel, task: Task, text: Path, folder: Path | None = None) -> None:
+        self.loaded, self.folder = loaded, folder
+        count = len(layer_blocks(loaded.model))
+        self.task = task if task.method != "drop" else Task("drop", str(round(float(task.budget) * count)))
+        rows = read_sequences([str(text)], loaded.tokenizer, sequences=SEQUENCES, length=LENGTH)
+        self.rows = {name: rows.input_ids[first:last] for name, (first, last) in PLACES.items()}
+        self.inputs = Inputs(
+            loaded.model,
+            checked_batches(self.rows["calibrate"], model=loaded.model),
+            folder,
+            name=loaded.name,
+            sha256=loaded.sha256,
+        )
+        self._levels: dict[str, Levels] = {}
+
+    def levels(self, blocks: str = "layers") -> Levels:
+        if blocks not in self._levels:
+            self._levels[blocks] = find_levels(
+                self.task.method,
+                inputs=self.inputs,
+                budget=self.task.budget,
+                blocks=blocks,
+                step="0.05",
+                options=self.task.options,
+                start=None,
+            )
+        return self._levels[blocks]
+
+    @cached_property
+    def portions(self) -> list[Text]:
+        return portions(self.rows["propose"], self.loaded.model, PORTION)
+
+    @cached_property
+    def accepting(self) -> Text:
+        return text_of(self.rows["accept"], self.loaded.model)
+
+    @cached_property
+    def scored(self) -> Sequences:
+        """The calibration text, for scores and for peers."""
+        return sequences_of(self.rows["calibrate"])
+
+    @cached_property
+    def scores(self) -> tuple[Scores, float]:
+        """Scores of the layers by the block Fisher, and the seconds they took."""
+        started = time.monotonic()
+        return score(self.loaded, self.scored, curvature="block-fisher"), time.monotonic() - started
+
+    @cached_property
+    def _reporting(self) -> OperatingPoint:
+        return OperatingPoint(self.loaded.model, text_of(self.rows["report"], self.loaded.model).batches, resume=False)
+
+    def reported(self, planned: Planned) -> Reading:
+        """The plan on the text that nothing was chosen on."""
+        levels = self.levels(planned.blocks)
+        changes = {
+            name: value
+            for block, option in planned.point.items()
+            for name, value in levels.values(block, option).items()
+        }
+        return self._reporting.reading(changes)
+
+    def dense(self) -> Reading:
+        return self._reporting.reading({})
+
+    def measuring(self) -> Measuring:
+        return Measuring(self.levels(), self.folder, {**self.inputs.facts, "tables": self.task.method})
+
+
+class Measuring:
+    """Evaluations of plans by layers, kept in a journal, with their cost."""
+
+    def __init__(self, levels: Levels, folder: Path | None, facts: Mapping[str, object]) -> None:
+        self.levels, self._context = levels, journal(folder, facts)
+        self.tokens = 0
+
+    def __enter__(self) -> Measuring:
+        book: Journal = self._context.__enter__()
+        self.meter = Meter(self.levels, book, tqdm(disable=True))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._context.__exit__(None, None, None)
+
+    def divergence(self, text: Text, plan: Point, near: Point | None = None) -> float:
+        before = self.meter.evaluations
+        found = self.meter.reading(text, plan, near)
+        if self.meter.evaluations > before:
+            self.tokens += tokens_of(text)
+        return float(found.divergence.mean())
+
+    def planned(self, point: Point, **facts: object) -> Planned:
+        return Planned(dict(point), "layers", self.meter.evaluations, self.tokens, self.meter.seconds, facts)
+
+
+def tokens_of(text: Text) -> int:
+    return sum(batch["labels"].numel() for batch in text.batches)
+
+
+def chosen(levels: Levels, losses: Mapping[str, Mapping[str, float]]) -> tuple[Point, float]:
+    """The best choice of these options within the budget of the levels, and the sum of its losses."""
+    names = tuple(losses)
+    menu = Menu(
+        names=names,
+        options=tuple(tuple(losses[name]) for name in names),
+        losses=tuple(tuple(losses[name].values()) for name in names),
+        costs=tuple(tuple((float(levels.costs[name][option]),) for option in losses[name]) for name in names),
+        budgets=(levels.resource,),
+        units=(levels.unit,),
+    )
+    plan = choose(menu, float(levels.budget))
+    return plan.taken, plan.loss
+
+
+def sequences_of(rows: torch.Tensor) -> Sequences:
+    """Rows of ids as text."""
+    batch = checked_batches(rows)
+    return Sequences(rows, torch.ones_like(rows), rows, digest(batch), (), "rows of the text")
