@@ -1,21 +1,25 @@
-"""One run on several processes: every rank passes its own batches, then every block is assigned to one rank.
+"""One run on several processes. Scores: every rank passes its own batches, then every block is assigned to one rank.
 
 Sequences do not interact, so rank r passes the batches r, r + size, ... alone. Products between sequences need the
 pairs of all batches. Each module's pairs are sent to the rank of its block (block k to rank k mod size). That rank
 orders the pairs by batch and computes exactly what a single process computes from the same batches. The few numbers
 per block are then summed over the ranks; all ranks but the block's own hold zeros.
 
+Measurements of single blocks, and evaluations of different plans, are independent: each is made by one rank, exactly as
+a single process makes it, and all ranks receive its numbers.
+
 `joined` reads the environment that `torchrun` sets. gloo sends tensors on the CPU, nccl tensors on CUDA.
 """
 
 import gc
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import zip_longest
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -84,6 +88,22 @@ class Ranks:
         """Whether `yes` is true on every rank."""
         return int(self.total(torch.tensor([int(yes)]))) == self.size
 
+    def shared(self, value: Any) -> list[Any]:
+        """The JSON-serialisable values of all ranks, in the order of the ranks; floating-point numbers are exact.
+
+        Every rank calls it with its own value.
+        """
+        if self.alone:
+            return [value]
+        own = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
+        sizes = torch.zeros(self.size, dtype=torch.int64)
+        sizes[self.rank] = len(own)
+        sizes = self.total(sizes)
+        rows = torch.zeros(self.size, int(sizes.max()), dtype=torch.uint8)
+        rows[self.rank, : len(own)] = own
+        found = zip(self.total(rows), sizes.tolist(), strict=True)
+        return [json.loads(row[:size].numpy().tobytes()) for row, size in found]
+
     def collected(self, owner: int, pairs: Pairs, batches: int) -> Pairs:
         """The pairs of all batches in batch order on the rank `owner`, and [] on the other ranks.
 
@@ -142,7 +162,7 @@ def joined(distributed: bool, device: torch.device) -> Iterator[Ranks]:
     """The ranks of this run, from torchrun's environment; a single rank without it, or if `distributed` is false.
 
     Raises:
-        ScoringError: another rank is lost or does not respond. With a cache, batches that this rank finished are kept.
+        ScoringError: another rank is lost or does not respond. With a cache, what this rank finished is kept.
     """
     if not distributed or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Ranks()
@@ -158,7 +178,7 @@ def joined(distributed: bool, device: torch.device) -> Iterator[Ranks]:
             raise
         raise ScoringError(
             f"rank {os.environ.get('RANK')}: another process of the run is lost or silent ({str(error)[:200]}); "
-            "start the same command again: with a cache, finished batches are not computed again"
+            "start the same command again: with a cache, finished parts are not computed again"
         ) from error
     finally:
         if own and dist.is_initialized():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -56,7 +56,10 @@ class World:
     def evaluations(self) -> int:
         return len({(text, tuple(plan.items())) for text, plan in self.asked})
 
-    def reading(self, text: Text, plan: Point, near: Point | None = None) -> Reading:
+    def readings(self, text: Text, plans: Sequence[Point], near: Point | None = None) -> list[Reading]:
+        return [self.reading(text, plan) for plan in plans]
+
+    def reading(self, text: Text, plan: Point) -> Reading:
         self.asked.append((text.sha256, dict(plan)))
         seed = list(f"{text.sha256} {sorted(plan.items())}".encode())
         drawn = np.random.default_rng(seed).normal(size=self.sequences)

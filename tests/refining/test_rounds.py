@@ -66,8 +66,8 @@ def test_a_rejected_choice_is_halved() -> None:
     names = list(levels.costs)
 
     class Misled(World):
-        def reading(self, text, plan, near=None):  # type: ignore[no-untyped-def]
-            found = super().reading(text, plan, near)
+        def reading(self, text, plan):  # type: ignore[no-untyped-def]
+            found = super().reading(text, plan)
             moved = [name for name in names if plan[name] != "1"]
             true = sum((-4.0 if name in names[:2] else 5.0) for name in moved)
             seen = sum((-4.0 if name in names[:2] else -1.0) for name in moved)

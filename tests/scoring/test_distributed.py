@@ -1,23 +1,17 @@
 """Several processes, joined by gloo as torchrun joins them: the scores of one, and a clear word when one is lost."""
 
-import json
-import os
 import signal
-import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from tests.ranks import results, started
 from tests.tiny_models import tiny_llama
 from zetaplan.errors import ScoringError
 from zetaplan.scoring import Sequences, score_each
 from zetaplan.scoring.distributed import Ranks
 
-ROOT = Path(__file__).parents[2]
 SURROGATES = ["block-fisher", "diagonal-fisher", "mc-fisher"]
 
 RANK = """
@@ -49,35 +43,6 @@ print(json.dumps({"loss": next(iter(found.values())).loss, "threads": threads, *
 """
 
 
-def free_port():
-    with socket.socket() as listening:
-        listening.bind(("localhost", 0))
-        return listening.getsockname()[1]
-
-
-def started(size, options, **environment):
-    """The processes, with the environment that torchrun would set."""
-    shared = {"WORLD_SIZE": str(size), "MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port()), **environment}
-    return [
-        subprocess.Popen(
-            [sys.executable, "-c", RANK, json.dumps(options)],
-            cwd=ROOT,
-            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(size)
-    ]
-
-
-def results(processes):
-    ended = [process.communicate(timeout=120) for process in processes]
-    for process, (_, errors) in zip(processes, ended, strict=True):
-        assert process.returncode == 0, errors[-2000:]
-    return [json.loads(output.splitlines()[-1]) for output, _ in ended]
-
-
 def assert_no_thread_is_left(found):
     """A thread of the group that outlives it may let go of a tensor while the interpreter ends, which aborts."""
     assert not [name for name in found["threads"] if "gloo" in name or "tcpstore" in name]
@@ -100,7 +65,7 @@ def close(found, expected, rtol):
 def test_every_rank_returns_the_scores_of_one_process(size):
     options = {"curvatures": SURROGATES, "batch_size": 2}
     expected = alone(**options)
-    for found in results(started(size, options)):
+    for found in results(started(RANK, options, size)):
         close(found, expected, rtol=1e-6)  # float32 has 6e-8 per operation
 
 
@@ -108,7 +73,7 @@ def test_every_rank_returns_the_scores_of_one_process(size):
 @pytest.mark.parametrize("options", [{"shard": True}, {"sketch": 3}])
 def test_shared_weights_and_sketches_change_nothing(options):
     expected = alone(curvatures=["block-fisher"], batch_size=2, **options)  # alone, shard has no effect
-    for found in results(started(2, {"curvatures": ["block-fisher"], "batch_size": 2, **options})):
+    for found in results(started(RANK, {"curvatures": ["block-fisher"], "batch_size": 2, **options}, 2)):
         close(found, expected, rtol=1e-5)
         assert_no_thread_is_left(found)
 
@@ -117,7 +82,7 @@ def test_shared_weights_and_sketches_change_nothing(options):
 def test_a_lost_rank_is_named_and_the_run_goes_on(tmp_path):
     options = {"curvatures": ["block-fisher"], "batch_size": 1, "cache": True}
     where = {"ZETAPLAN_CACHE": str(tmp_path)}
-    first, second = started(2, {**options, "announce": True}, **where)
+    first, second = started(RANK, {**options, "announce": True}, 2, **where)
     for line in second.stdout:
         if line.startswith("finished 1"):
             second.send_signal(signal.SIGKILL)
@@ -131,7 +96,7 @@ def test_a_lost_rank_is_named_and_the_run_goes_on(tmp_path):
     kept = {path.name for path in run.iterdir() if path.name.startswith("batch-")}
     assert kept == {f"batch-{n:06d}" for n in (0, 1, 2, 4, 6)}
     expected = alone(curvatures=["block-fisher"], batch_size=1)
-    for found in results(started(2, options, **where)):
+    for found in results(started(RANK, options, 2, **where)):
         close(found, expected, rtol=1e-6)
     assert not any((tmp_path / "runs").iterdir())
 

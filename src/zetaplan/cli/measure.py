@@ -33,6 +33,8 @@ def measure(
 
     claim([Output(out, of_schema("menu"))], [model, *options.data, *options.calibration], force=force)
     menu = pipelines.measure(model, options, progress=not (quiet or as_json))
+    if menu is None:
+        return
     save_menu(menu, out)
     show(menu_document(menu).text(), menu_table(menu), as_json, quiet)
     tell("\n".join([*_notes(menu), f"written: {out}"]), quiet or as_json)

@@ -34,6 +34,8 @@ def refine(
     inputs = [model, plan, *options.data, *options.held_out]
     claim([Output(out, of_choice)], inputs, force=force)
     found = pipelines.refine(model, plan, options, progress=not (quiet or as_json))
+    if found is None:
+        return
     save_choice(found, out)
     tell(sentence(found), quiet or as_json)
     show(choice_document(found).text(), choice_table(found), as_json, quiet)

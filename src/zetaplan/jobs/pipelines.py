@@ -124,16 +124,20 @@ def apply_uniform(
 
 
 @_hushed
-def refine(model: str, plan: Path | None, options: RefineOptions, *, progress: bool) -> ChoicePlan:
-    """A plan improved by measurements, from a plan file or from uniform."""
+def refine(model: str, plan: Path | None, options: RefineOptions, *, progress: bool) -> ChoicePlan | None:
+    """A plan improved by measurements, from a plan file or uniform; None on a rank of torchrun that writes no file."""
     from zetaplan.jobs import refining
+    from zetaplan.scoring.distributed import place_of_this_process
 
     require_texts("data", options.data, _as_given)
     require_texts("held_out", options.held_out, _as_given)
     start = refining.start_of(plan) if plan else None
     refining.require_options(options)
+    device, writes = place_of_this_process(options.device)
+    options, progress = options.model_copy(update={"device": device}), progress and writes
     loaded = loaded_model(model, options, progress, _as_given)
-    return refining.refined(loaded, start, options, progress=progress)
+    found = refining.refined(loaded, start, options, progress=progress)
+    return found if writes else None
 
 
 @_hushed
@@ -183,17 +187,20 @@ def calibrate_scores(model: str, scores: Scores, options: CalibrateOptions, *, p
 
 
 @_hushed
-def measure(model: str, options: MeasureOptions, *, progress: bool) -> Menu:
-    """The menu of a model."""
+def measure(model: str, options: MeasureOptions, *, progress: bool) -> Menu | None:
+    """The menu of a model; None on a rank of torchrun that writes no file."""
     from zetaplan.measuring.measure import measure as measured
     from zetaplan.measuring.options import require_formats
+    from zetaplan.scoring.distributed import place_of_this_process
 
     formats = [label.strip() for label in options.formats.split(",") if label.strip()]
     require_formats(formats, options.estimator)
     require_texts("data", (*options.data, *options.calibration), _as_given)
     require_sizes(options.sequences, options.length)
+    device, writes = place_of_this_process(options.device)
+    options, progress = options.model_copy(update={"device": device}), progress and writes
     loaded = loaded_model(model, options, progress, _as_given)
-    return measured(
+    menu = measured(
         loaded,
         formats,
         text_of(loaded, options.data, options, _as_given),
@@ -203,8 +210,10 @@ def measure(model: str, options: MeasureOptions, *, progress: bool) -> Menu:
         check=options.check,
         seed=options.seed,
         cache=options.cache,
+        distributed=True,
         progress=progress,
     )
+    return menu if writes else None
 
 
 @_hushed

@@ -71,6 +71,7 @@ def refined(loaded: LoadedModel, start: dict[str, str] | None, options: RefineOp
         step=options.step,
         options=options.option,
         cache=options.cache,
+        distributed=True,
         progress=progress,
     )
 

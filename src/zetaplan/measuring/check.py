@@ -16,6 +16,7 @@ from zetaplan.measuring.source import Cell, Source
 from zetaplan.menus.bits import WholeData
 from zetaplan.models.operating_point import OperatingPoint
 from zetaplan.models.quantizers import find_quantizer
+from zetaplan.scoring.distributed import Ranks
 from zetaplan.scoring.text.sequences import Batch
 
 #: A menu is validated if promised and measured divergence of every whole differ by at most this factor.
@@ -37,17 +38,19 @@ def checked_wholes(
     losses: Mapping[Cell, float],
     formats: Sequence[str],
     journal: Journal,
+    ranks: Ranks,
 ) -> tuple[WholeData, ...]:
     """One comparison for every format that zetaplan can round to. Other blocks take their largest format."""
-    whole = _Whole(model, data, source)
-    found = []
-    for label in dict.fromkeys(formats):
+    whole, labels = _Whole(model, data, source), list(dict.fromkeys(formats))
+    own = []
+    for label in ranks.share(labels):
         plan = {block: _nearest(label, [q.label for q in options]) for block, options in source.options.of.items()}
         if all(find_quantizer(taken).rounds for taken in plan.values()):
             promised = math.fsum(losses[cell] for cell in plan.items())
             measured = journal.whole(plan, partial(whole.measured, plan))
-            found.append(WholeData(format=label, promised=promised, **measured))
-    return tuple(found)
+            own.append({"format": label, "promised": promised, **measured})
+    found = [WholeData(**each) for part in ranks.shared(own) for each in part]
+    return tuple(sorted(found, key=lambda each: labels.index(each.format)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from os import PathLike
 from typing import Any
@@ -25,6 +26,7 @@ from zetaplan.models.weights import facts_of, weights
 from zetaplan.scoring import LoadedModel
 from zetaplan.scoring.arguments import network_of, require_path, require_switch
 from zetaplan.scoring.cache import Run
+from zetaplan.scoring.distributed import Ranks, joined
 from zetaplan.scoring.measure import Batches
 from zetaplan.scoring.model.eval_mode import eval_mode
 from zetaplan.scoring.text.sequences import checked_batches, digest
@@ -44,6 +46,7 @@ def measure(
     check: bool = False,
     seed: int = 0,
     cache: bool | str | PathLike[str] = True,
+    distributed: bool = False,
     progress: bool = False,
 ) -> Menu:
     """The menu of the formats of every block: bytes, and loss in nats per token. The model is not changed.
@@ -60,6 +63,7 @@ def measure(
         seed: of the random draws of the estimator, >= 0.
         cache: True, or a folder: finished options are stored by content, so that a killed run continues after the last
             of them, and a menu with more formats measures only these.
+        distributed: divide the blocks among the processes started by torchrun; no effect outside torchrun.
         progress: show a progress bar.
 
     Raises:
@@ -72,20 +76,21 @@ def measure(
         True
     """
     network = network_of(model)
-    require_switch(check=check, progress=progress)
+    require_switch(check=check, distributed=distributed, progress=progress)
     if not isinstance(cache, bool):
         require_path("cache", cache)
     members, options = _checked(network, formats, blocks, estimator, seed)
     kind = find_estimator(estimator)
-    with eval_mode(network), torch.no_grad():
+    device = next(network.parameters()).device
+    with joined(distributed, device) as ranks, eval_mode(network), torch.no_grad():
         data = checked_batches(text, TOGETHER, network)
         calibrated = data if calibration is None else checked_batches(calibration, TOGETHER, network)
         source = Source(network, members, options, calibrated)
         run = Run.of(cache, network, data, estimator=estimator, seed=seed)
         journal = Journal(run, members, digest(calibrated))
-        found = _estimates(lambda: kind(network, data, members, seed), source, journal, estimator, progress)
+        found = _estimates(lambda own: kind(network, data, own, seed), source, journal, ranks, estimator, progress)
         losses = {cell: estimate.loss for cell, estimate in found.items()}
-        wholes = checked_wholes(network, data, source, losses, formats, journal) if check else ()
+        wholes = checked_wholes(network, data, source, losses, formats, journal, ranks) if check else ()
     measured = MeasuredData(
         text_sha256=digest(data),
         calibration_sha256=digest(calibrated) if _calibrates(options) else "",
@@ -120,19 +125,30 @@ def _checked(
 
 
 def _estimates(
-    judge: Callable[[], Estimator], source: Source, journal: Journal, estimator: str, progress: bool
+    judge: Callable[[Blocks], Estimator], source: Source, journal: Journal, ranks: Ranks, estimator: str, progress: bool
 ) -> dict[Cell, Estimate]:
-    """The losses of all options in the order of the menu; those in the journal are not computed again."""
+    """The losses of all options in the order of the menu; those in a journal are not computed again."""
     cells = [(block, quantizer.label) for block, own in source.options.of.items() for quantizer in own]
-    found = {cell: estimate for cell in cells if (estimate := journal.known(*cell))}
-    missing = set(cells) - found.keys()
-    if missing:
-        judging = judge()
-        with tqdm(total=len(cells), initial=len(found), desc=estimator, unit="option", disable=not progress) as bar:
-            for cell, rounding in source.roundings(missing):
-                found[cell] = journal.estimate(*cell, partial(judging.estimate, cell[0], rounding))
+    found = _everywhere({cell: estimate for cell in cells if (estimate := journal.known(*cell))}, ranks)
+    missing = dict.fromkeys(block for block, label in cells if (block, label) not in found)
+    mine = {block: source.blocks[block] for block in ranks.share(list(missing))}
+    wanted = {cell for cell in cells if cell[0] in mine and cell not in found}
+    own: dict[Cell, Estimate] = {}
+    if wanted:
+        judging = judge(mine)
+        total = len(wanted) + len(found)
+        with tqdm(total=total, initial=len(found), desc=estimator, unit="option", disable=not progress) as bar:
+            for cell, rounding in source.roundings(wanted):
+                own[cell] = journal.estimate(*cell, partial(judging.estimate, cell[0], rounding))
                 bar.update()
+    found |= _everywhere(own, ranks)
     return {cell: found[cell] for cell in cells}
+
+
+def _everywhere(own: Mapping[Cell, Estimate], ranks: Ranks) -> dict[Cell, Estimate]:
+    """The losses that any rank has, on every rank."""
+    parts = ranks.shared([(*cell, asdict(estimate)) for cell, estimate in own.items()])
+    return {(block, label): Estimate(**facts) for part in parts for block, label, facts in part}
 
 
 def _calibrates(options: Options) -> bool:

@@ -12,12 +12,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
 
 from zetaplan.models.operating_point import Reading
 from zetaplan.scoring.cache import key_of
+from zetaplan.scoring.distributed import Ranks
 from zetaplan.scoring.folders import writing
 
 
@@ -27,6 +29,21 @@ class Entry:
 
     reading: Reading
     seconds: float
+
+    def content(self, key: str) -> dict[str, Any]:
+        """The entry under its key in plain values; `of` makes it again."""
+        return {
+            "key": key,
+            "divergence": self.reading.divergence.tolist(),
+            "loss": self.reading.loss.tolist(),
+            "seconds": self.seconds,
+        }
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> tuple[str, Entry]:
+        """The key and the entry from plain values."""
+        divergence, loss = (np.array(content[name], np.float64) for name in ("divergence", "loss"))
+        return content["key"], cls(Reading(divergence, loss), float(content["seconds"]))
 
 
 class Journal:
@@ -44,12 +61,7 @@ class Journal:
         self.entries[key] = entry
         if self.file is None:
             return
-        content = {
-            "key": key,
-            "divergence": entry.reading.divergence.tolist(),
-            "loss": entry.reading.loss.tolist(),
-            "seconds": entry.seconds,
-        }
+        content = entry.content(key)
         line = json.dumps({"sha256": key_of(content), "content": content})
         with writing(self.file.parent), open(self.file, "a", encoding="utf-8") as stream:
             stream.write(line + "\n")
@@ -58,8 +70,19 @@ class Journal:
 
 
 @contextmanager
-def journal(folder: Path | None, facts: Mapping[str, object]) -> Iterator[Journal]:
-    """The journal of the run with these facts. Another process with the same facts waits until this one ends."""
+def journal(folder: Path | None, facts: Mapping[str, object], ranks: Ranks) -> Iterator[Journal]:
+    """The journal of the run with these facts. Another run with the same facts waits until this one ends.
+
+    Rank 0 alone reads and writes the file; the other ranks receive its entries.
+    """
+    with _opened(folder if ranks.rank == 0 else None, facts) as book:
+        known = [entry.content(key) for key, entry in book.entries.items()]
+        book.entries = dict(map(Entry.of, ranks.shared(known)[0]))
+        yield book
+
+
+@contextmanager
+def _opened(folder: Path | None, facts: Mapping[str, object]) -> Iterator[Journal]:
     if folder is None:
         yield Journal(None)
         return
@@ -87,9 +110,6 @@ def _entry(line: str) -> tuple[str, Entry] | None:
     try:
         stored = json.loads(line)
         content = stored["content"]
-        if stored["sha256"] != key_of(content):
-            return None
-        divergence, loss = (np.array(content[name], np.float64) for name in ("divergence", "loss"))
-        return content["key"], Entry(Reading(divergence, loss), float(content["seconds"]))
+        return Entry.of(content) if stored["sha256"] == key_of(content) else None
     except (ValueError, TypeError, KeyError, RecursionError):
         return None

@@ -1,8 +1,13 @@
-"""Evaluations of plans on texts: taken from the journal, or measured and added to it."""
+"""Evaluations of plans on texts: taken from the journal, or measured and added to it.
+
+On several ranks every rank measures one of the plans at a time, and all ranks receive its reading. A reading depends on
+text and plan alone, so that it is the same on every rank.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +19,7 @@ from zetaplan.refining.journal import Entry, Journal
 from zetaplan.refining.levels import Levels
 from zetaplan.refining.texts import Text
 from zetaplan.scoring.cache import key_of
+from zetaplan.scoring.distributed import Ranks
 
 
 class Meter:
@@ -22,8 +28,8 @@ class Meter:
     Values of up to two options of every block are in memory, beside the model.
     """
 
-    def __init__(self, levels: Levels, journal: Journal, bar: tqdm[Any]) -> None:
-        self.levels, self.journal, self.bar = levels, journal, bar
+    def __init__(self, levels: Levels, journal: Journal, ranks: Ranks, bar: tqdm[Any]) -> None:
+        self.levels, self.journal, self.ranks, self.bar = levels, journal, ranks, bar
         self.seconds = 0.0
         self._seen: set[str] = set()
         self._values = lru_cache(2 * len(levels.costs))(levels.values)
@@ -35,13 +41,27 @@ class Meter:
         """Plans evaluated on a text, each once."""
         return len(self._seen)
 
-    def reading(self, text: Text, plan: Point, near: Point | None = None) -> Reading:
-        """The reading of a plan on a text. near : an operating point that differs from it in few blocks, if any."""
-        key = key_of({"text": text.sha256, "plan": plan})
-        if key not in self.journal.entries:
-            start = time.monotonic()
-            found = self._measured(text, plan, near)
-            self.journal.add(key, Entry(found, time.monotonic() - start))
+    def readings(self, text: Text, plans: Sequence[Point], near: Point | None = None) -> list[Reading]:
+        """The readings of plans on a text. near : an operating point that differs from them in few blocks, if any."""
+        keys = [key_of({"text": text.sha256, "plan": plan}) for plan in plans]
+        missing = {key: plan for key, plan in zip(keys, plans, strict=True) if key not in self.journal.entries}
+        order = list(missing)
+        for start in range(0, len(order), self.ranks.size):
+            self._together(text, {key: missing[key] for key in order[start : start + self.ranks.size]}, near)
+        return [self._counted(key) for key in keys]
+
+    def _together(self, text: Text, plans: Mapping[str, Point], near: Point | None) -> None:
+        """Measure one plan on every rank, and add all of them to the journal of every rank."""
+        start, own = time.monotonic(), None
+        settled = self._settle(text, near)  # on all ranks, those without a plan too, so that none has to wait later
+        for key, plan in self.ranks.share(list(plans.items())):
+            found = self._measured(text, plan, near, settled)
+            own = Entry(found, time.monotonic() - start).content(key)
+        for content in filter(None, self.ranks.shared(own)):
+            self.journal.add(*Entry.of(content))
+            self._counted(content["key"])
+
+    def _counted(self, key: str) -> Reading:
         entry = self.journal.entries[key]
         if key not in self._seen:
             self._seen.add(key)
@@ -49,13 +69,20 @@ class Meter:
             self.bar.update()
         return entry.reading
 
-    def _measured(self, text: Text, plan: Point, near: Point | None) -> Reading:
-        engine = self._engine(text, resume=near is not None)
-        if near is not None and near != self._settled:
-            self._settled, settled = near, engine.settle(self._changes(near))
-            if plan == near:
-                return settled
-        return engine.reading(self._changes(plan))
+    def _settle(self, text: Text, near: Point | None) -> Reading | None:
+        """Make a plan the operating point, and read it; None if it is that already, or none is given."""
+        if near is None:
+            return None
+        engine = self._engine(text, resume=True)
+        if near == self._settled:
+            return None
+        self._settled = near
+        return engine.settle(self._changes(near))
+
+    def _measured(self, text: Text, plan: Point, near: Point | None, settled: Reading | None) -> Reading:
+        if settled and plan == near:
+            return settled
+        return self._engine(text, resume=near is not None).reading(self._changes(plan))
 
     def _engine(self, text: Text, resume: bool) -> OperatingPoint:
         """The engine of the text; one that resumes passes and one that does not are in memory."""

@@ -21,6 +21,8 @@ from zetaplan.refining.meter import Meter
 from zetaplan.refining.rounds import FIXED, Search, Step
 from zetaplan.refining.texts import Text, portions, require_disjoint, text_of
 from zetaplan.scoring import LoadedModel
+from zetaplan.scoring.arguments import require_switch
+from zetaplan.scoring.distributed import joined
 from zetaplan.scoring.measure import Batches
 from zetaplan.scoring.model.gguf import cache_folder
 from zetaplan.scoring.text.sequences import checked_batches
@@ -42,6 +44,7 @@ def refine(
     step: float | str = "0.05",
     options: Sequence[str] = (),
     cache: bool | str | os.PathLike[str] = True,
+    distributed: bool = False,
     progress: bool = False,
 ) -> ChoicePlan:
     """Improve a plan by measured moves of single blocks. The model is not changed.
@@ -65,6 +68,7 @@ def refine(
         options: the formats to choose from.
         cache: whether, or in which folder, statistics, weights and the journal of evaluations are kept. A run that was
             killed continues from its journal.
+        distributed: divide the evaluations of a round among the processes started by torchrun; no effect outside it.
         progress: show a progress bar.
 
     Raises:
@@ -79,6 +83,7 @@ def refine(
         ('weights kept', 'blocks changed')
     """
     require_arguments(method, evaluations)
+    require_switch(distributed=distributed, progress=progress)
     network, name, sha256 = _parts(model)
     texts = {"propose": portions(propose, network, sequences), "accept": [text_of(accept, network)]}
     texts |= {} if held_out is None else {"held_out": [text_of(held_out, network)]}
@@ -92,10 +97,11 @@ def refine(
     first = _start(levels, start)
     facts = {**inputs.facts, "method": method, "costs": levels.costs}
     with (
-        journal(folder, facts) as book,
+        joined(distributed, next(network.parameters()).device) as ranks,
+        journal(folder, facts, ranks) as book,
         tqdm(total=evaluations, desc="refine", unit="eval", disable=not progress) as bar,
     ):
-        return _refined(method, Meter(levels, book, bar), texts, first, evaluations)
+        return _refined(method, Meter(levels, book, ranks, bar), texts, first, evaluations)
 
 
 def _refined(method: str, meter: Meter, texts: Mapping[str, list[Text]], start: Point, evaluations: int) -> ChoicePlan:
@@ -136,8 +142,8 @@ def _compared(meter: Meter, texts: Sequence[Text] | None, plan: Point) -> HeldOu
     if not texts:
         return None
     [text] = texts
-    uniform, refined = (tuple(meter.reading(text, point).loss.tolist()) for point in (dict(meter.levels.uniform), plan))
-    return comparison(text.sha256, uniform, refined)
+    uniform, refined = meter.readings(text, [dict(meter.levels.uniform), plan])
+    return comparison(text.sha256, tuple(uniform.loss.tolist()), tuple(refined.loss.tolist()))
 
 
 def _start(levels: Levels, start: Mapping[str, str] | None) -> Point:

@@ -62,16 +62,14 @@ class Search:
 
     def _step(self, at: Point, text: Text) -> Step:
         before, seconds = self.meter.evaluations, self.meter.seconds
-        base = self.meter.reading(text, at, near=at).divergence
+        [base] = self.meter.readings(text, [at], near=at)
+        proposed = self._moves(at)
+        readings = self.meter.readings(text, [{**at, block: option} for block, option in proposed], near=at)
         moves = tuple(
-            Move(
-                block=block,
-                option=option,
-                divergence=tuple(self.meter.reading(text, {**at, block: option}, near=at).divergence.tolist()),
-            )
-            for block, option in self._moves(at)
+            Move(block=block, option=option, divergence=tuple(reading.divergence.tolist()))
+            for (block, option), reading in zip(proposed, readings, strict=True)
         )
-        divergence = tuple(base.tolist())
+        divergence = tuple(base.divergence.tolist())
         menu = menu_of(at, divergence, moves, self.levels.costs, self.levels.resource, self.levels.unit)
         tried = list(self._trials(menu, at))
         found = Round(
@@ -99,9 +97,8 @@ class Search:
             changed = {block: option for block, option in plan.taken.items() if option != at[block]}
             if not changed or self.left < 1:
                 return
-            before, after = (
-                tuple(self.meter.reading(self.accepting, point).divergence.tolist()) for point in (at, plan.taken)
-            )
+            readings = self.meter.readings(self.accepting, [at, plan.taken])
+            before, after = (tuple(reading.divergence.tolist()) for reading in readings)
             accepted = significant(before, after)
             trial = Trial(most=most, changed=changed, proof=plan.proof, before=before, after=after, accepted=accepted)
             yield trial, plan

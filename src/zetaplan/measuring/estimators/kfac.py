@@ -84,6 +84,8 @@ def _factors(model: nn.Module, data: Sequence[Batch], linears: Sequence[Weight])
         )
         for weight in linears
     }
+    if not linears:
+        return {}
     parameters = [model.get_parameter(weight.name) for weight in linears]
     with _requiring(parameters), torch.enable_grad():
         for batch in singles(data):

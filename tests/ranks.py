@@ -1,0 +1,48 @@
+"""Processes that are joined by gloo, with the environment that torchrun sets."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+
+
+def free_port() -> int:
+    """A port of this machine that is free now."""
+    with socket.socket() as listening:
+        listening.bind(("localhost", 0))
+        port: int = listening.getsockname()[1]
+        return port
+
+
+def started(
+    script: str, options: Mapping[str, Any], size: int, **environment: str
+) -> list[subprocess.Popen[str]]:
+    """So many processes that run the script, with the options as JSON in its first argument."""
+    shared = {"WORLD_SIZE": str(size), "MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port()), **environment}
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", script, json.dumps(options)],
+            cwd=ROOT,
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(size)
+    ]
+
+
+def results(processes: Sequence[subprocess.Popen[str]]) -> list[Any]:
+    """The JSON in the last line that every process prints."""
+    ended = [process.communicate(timeout=300) for process in processes]
+    for process, (_, errors) in zip(processes, ended, strict=True):
+        assert process.returncode == 0, errors[-2000:]
+    return [json.loads(output.splitlines()[-1]) for output, _ in ended]
