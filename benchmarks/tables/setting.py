@@ -21,6 +21,7 @@ from zetaplan.refining.levels import Levels, find_levels
 from zetaplan.refining.meter import Meter
 from zetaplan.refining.texts import Text, portions, text_of
 from zetaplan.scoring import LoadedModel, Scores, Sequences, read_sequences, score
+from zetaplan.scoring.distributed import Ranks
 from zetaplan.scoring.model.blocks import layer_blocks
 from zetaplan.scoring.text.sequences import checked_batches, digest
 
@@ -66,7 +67,10 @@ TASKS: Mapping[str, Task] = {
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan over blocks of a kind, and what finding it cost. tokens : of all evaluations. seconds : of these or of scoring."""
+    """A plan over blocks of a kind, and what finding it cost.
+
+    tokens : of all evaluations. seconds : of these or of scoring.
+    """
 
     point: Point
     blocks: str = "layers"
@@ -151,12 +155,12 @@ class Measuring:
     """Evaluations of plans by layers, kept in a journal, with their cost."""
 
     def __init__(self, levels: Levels, folder: Path | None, facts: Mapping[str, object]) -> None:
-        self.levels, self._context = levels, journal(folder, facts)
+        self.levels, self._context = levels, journal(folder, facts, Ranks())
         self.tokens = 0
 
     def __enter__(self) -> Measuring:
         book: Journal = self._context.__enter__()
-        self.meter = Meter(self.levels, book, tqdm(disable=True))
+        self.meter = Meter(self.levels, book, Ranks(), tqdm(disable=True))
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -164,7 +168,7 @@ class Measuring:
 
     def divergence(self, text: Text, plan: Point, near: Point | None = None) -> float:
         before = self.meter.evaluations
-        found = self.meter.reading(text, plan, near)
+        [found] = self.meter.readings(text, [plan], near)
         if self.meter.evaluations > before:
             self.tokens += tokens_of(text)
         return float(found.divergence.mean())

@@ -67,6 +67,29 @@ class World:
         return Reading(found, found)
 
 
+@dataclass
+class Curved(World):
+    """A world whose slopes are known: the divergence is their sum plus `curvature` times the squares of the levels."""
+
+    curvature: float = 0.0
+    slope: dict[str, float] = field(default_factory=dict)
+
+    def slopes(self, text: Text, at: Point, moves: list[tuple[str, str]]) -> list[tuple[float, ...]]:
+        [base] = self.readings(text, [at])
+        after = (base.divergence + self.slope[block] * (int(option) - int(at[block])) for block, option in moves)
+        return [tuple(values.tolist()) for values in (base.divergence, *after)]
+
+
+def curved(levels: Levels, slope: dict[str, float], curvature: float) -> Curved:
+    """Levels count from 1, where the world is uniform."""
+
+    def divergence(plan: Point) -> float:
+        moved = {block: int(level) - 1 for block, level in plan.items()}
+        return sum(slope[block] * t + curvature * t**2 for block, t in moved.items())
+
+    return Curved(levels, divergence, curvature=curvature, slope=slope)
+
+
 def text(name: str) -> Text:
     return Text(({"input_ids": torch.zeros(2, 2)},), name)
 

@@ -24,7 +24,7 @@ from zetaplan.documents.choices import choice_document, load_choice
 from zetaplan.errors import InfeasibleError, ScoringError, SpecError
 from zetaplan.menus.bits import formats_of
 from zetaplan.menus.plan import ChoicePlan
-from zetaplan.menus.refined import Refined, menus, refined_facts, sentence
+from zetaplan.menus.refined import Refined, refined_facts, round_menu, sentence
 from zetaplan.menus.sparsity import removed_by, sparsity_facts
 from zetaplan.models.operating_point import OperatingPoint
 from zetaplan.refining.apply import apply_refined
@@ -46,7 +46,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def refined(method: str, model: Any = None, cache: Any = False, evaluations: int = 30, **more: Any) -> ChoicePlan:
-    settings_of = {**CASES[method], **more}
+    settings_of = {"moves": "measured", **CASES[method], **more}
     return zp.refine(
         tiny_llama(layers=3, hidden=32) if model is None else model,
         method,
@@ -55,7 +55,7 @@ def refined(method: str, model: Any = None, cache: Any = False, evaluations: int
         ACCEPT,
         held_out=HELD_OUT,
         calibration=CALIBRATION,
-        sequences=4,
+        sequences=settings_of.pop("sequences", 4),
         evaluations=evaluations,
         cache=cache,
         **settings_of,
@@ -118,8 +118,9 @@ def test_the_record_is_that_of_whole_passes() -> None:
 
 def test_each_round_chooses_the_best_of_all_combinations_of_its_moves() -> None:
     facts = facts_of(refined("magnitude"))
-    for found, menu in menus(facts):
+    for found in facts.rounds:
         for trial in found.trials:
+            menu = round_menu(facts, found, trial.charge)
             feasible = [
                 sum(menu.losses[k][j] for k, j in enumerate(choice))
                 for choice in itertools.product(*map(range, map(len, menu.options)))
@@ -267,8 +268,8 @@ def test_formats_are_read_by_the_parameters(tmp_path: Path) -> None:
         ({"budget": "nan"}, "expected a share"),
         ({"step": 0}, "step = 0: expected a share"),
         ({"blocks": "heads"}, "blocks: expected one of"),
-        ({"evaluations": 3}, "evaluations = 3: expected a whole number of at least 4"),
-        ({"sequences": 9}, "sequences = 9: expected from 2 to the 8"),
+        ({"evaluations": 3}, "evaluations = 3: expected a whole number of at least 5"),
+        ({"sequences": 9, "moves": "measured"}, "sequences = 9: expected from 2 to the 8"),
         ({"accept": PROPOSE}, "accept: a sequence is also in propose"),
         ({"held_out": ACCEPT[:2]}, "held_out: a sequence is also in accept"),
         ({"start": {"model.layers.0": "0.5"}}, "is in only one of the start and the model"),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.refining.planted import LEVELS, Ladder, World, additive, best, spent, text
 from zetaplan.menus.refined import Point, significant
-from zetaplan.refining.rounds import FIXED, PATIENCE, TRIALS, Search, Step
+from zetaplan.refining.rounds import LEAST, PATIENCE, TRIALS, Search, Step
 
 PORTIONS = [text("first"), text("second")]
 OTHER = text("other")
@@ -81,7 +81,7 @@ def test_a_rejected_choice_is_halved() -> None:
     assert {name for name, level in steps[0].round.after.items() if level != "1"} == set(names[:2])
 
 
-@pytest.mark.parametrize("evaluations", range(FIXED + 1, 40))
+@pytest.mark.parametrize("evaluations", range(LEAST, 40))
 def test_no_more_is_evaluated_than_allowed(evaluations: int) -> None:
     world = World(Ladder(blocks=5), additive({f"layer {k}": (9.0 - k, 4.0, float(k)) for k in range(5)}), noise=0.1)
     steps, search = searched(world, evaluations)

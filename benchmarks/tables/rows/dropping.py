@@ -36,7 +36,7 @@ def run(setting: Setting) -> Planned:
 def zeta(setting: Setting) -> Planned:
     """The layers with the least zeta^2 go; no exponent changes their order."""
     scores, seconds = setting.scores
-    return Planned(_least(setting, scores.zeta2), seconds=seconds)
+    return Planned(_least(setting, scores.gain), seconds=seconds)
 
 
 ROWS = {"LIM": lim, "best contiguous run": run, "zeta^2": zeta}

@@ -41,7 +41,7 @@ def zd(setting: Setting) -> Planned:
 def zeta(setting: Setting, kappa: float) -> Planned:
     """The declared program of precision: sum of zeta^(2 kappa) 4^-b over stored bits b."""
     scores, seconds = setting.scores
-    levels, gains = setting.levels(), dict(zip(scores.names, scores.zeta2, strict=True))
+    levels, gains = setting.levels(), dict(zip(scores.names, scores.gain, strict=True))
     bits = {
         name: {o: 8 * cost / int(size) for o, cost in levels.costs[name].items()}
         for name, size in zip(scores.names, scores.linear_parameters, strict=True)

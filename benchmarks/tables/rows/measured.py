@@ -7,6 +7,7 @@ from functools import partial
 from benchmarks.tables.search import search
 from benchmarks.tables.setting import LENGTH, PORTION, UNIT, Planned, Setting, chosen
 from zetaplan.menus.refined import refined_facts
+from zetaplan.refining.meter import PASSES
 from zetaplan.refining.refine import refine
 
 
@@ -35,7 +36,7 @@ def _options(setting: Setting, block: str) -> list[str]:
     return ladder[at - 4 : at + 5 : 2]
 
 
-def refined(setting: Setting, start: Planned | None = None, evaluations: int | None = None) -> Planned:
+def refined(setting: Setting, start: Planned | None = None, moves: str = "slopes") -> Planned:
     plan = refine(
         setting.loaded,
         setting.task.method,
@@ -44,7 +45,8 @@ def refined(setting: Setting, start: Planned | None = None, evaluations: int | N
         setting.rows["accept"],
         calibration=setting.rows["calibrate"],
         start=start.point if start else None,
-        evaluations=evaluations or setting.task.evaluations,
+        evaluations=setting.task.evaluations,
+        moves=moves,
         sequences=PORTION,
         options=setting.task.options,
         cache=str(setting.folder) if setting.folder else True,
@@ -52,11 +54,13 @@ def refined(setting: Setting, start: Planned | None = None, evaluations: int | N
     )
     facts = refined_facts(plan.menu.provenance)
     assert facts is not None
-    accepting = len(setting.rows["accept"]) * LENGTH
-    tokens = sum(
-        (1 + len(found.moves)) * PORTION * LENGTH + (len(found.trials) + bool(found.trials)) * accepting
+    accepting, proposing = (len(setting.rows[name]) * LENGTH for name in ("accept", "propose"))
+    moved = (
+        PASSES * proposing if facts.moves == "slopes" else (1 + len(found.moves)) * PORTION * LENGTH
         for found in facts.rounds
     )
+    tested = (len(found.trials) + (not number) for number, found in enumerate(facts.rounds))
+    tokens = sum(moved) + accepting * sum(tested)
     accepted = sum(found.accepted is not None for found in facts.rounds)
     return Planned(
         plan.taken, "layers", facts.evaluations, tokens, facts.seconds, {"accepted": accepted, "stopped": facts.stopped}
@@ -72,7 +76,7 @@ ROWS = {
     "uniform": uniform,
     "measured from the dense model": from_dense,
     "refine": refined,
-    "refine, twice the evaluations": lambda setting: refined(setting, evaluations=2 * setting.task.evaluations),
+    "refine, measured moves": partial(refined, moves="measured"),
     "search, as many evaluations": searched,
     "search, ten times as many": partial(searched, times=10),
 }

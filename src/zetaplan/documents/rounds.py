@@ -8,7 +8,7 @@ from zetaplan.documents.verify import Check, check_certificate
 from zetaplan.errors import CertificateError, SpecError
 from zetaplan.menus.menu import Menu
 from zetaplan.menus.plan import ChoicePlan
-from zetaplan.menus.refined import Refined, Round, Trial, comparison, menus, refined_facts, significant
+from zetaplan.menus.refined import Refined, Round, Trial, comparison, refined_facts, round_menu, significant
 from zetaplan.verification.menus.proof import statement
 
 #: Fields of a menu that its measurements determine.
@@ -21,8 +21,8 @@ def check_rounds(plan: ChoicePlan) -> Iterator[Check]:
     if facts is None:
         return
     yield _check("sequence", "every round begins with the plan of the round before", _chained(facts))
-    wrong = (_trial(trial, found, menu, facts) for found, menu in menus(facts) for trial in found.trials)
-    yield _check("rounds", "every round's choice is proved, in fractions, for its menu", wrong)
+    wrong = (_trial(trial, found, facts) for found in facts.rounds for trial in found.trials)
+    yield _check("rounds", "every choice is proved, in fractions, for the menu of its round", wrong)
     yield _check("tests", "every choice was accepted exactly if its test is significant", _tests(facts))
     yield _check("last round", "the plan is the last accepted choice, with its menu", _last(plan, facts))
     yield _check("held-out", "the difference to uniform follows from the losses of the sequences", _held_out(facts))
@@ -39,16 +39,15 @@ def _chained(facts: Refined) -> Iterator[str]:
     for number, found in enumerate(facts.rounds, 1):
         if found.at != at:
             yield f"round {number} does not begin with the plan of the round before"
-        if any(trial.accepted for trial in found.trials[:-1]):
-            yield f"round {number} tests a choice after it accepted one"
         at = found.after
 
 
-def _trial(trial: Trial, found: Round, menu: Menu, facts: Refined) -> str:
+def _trial(trial: Trial, found: Round, facts: Refined) -> str:
     """What is wrong with a choice; "" if it is proved for the menu, the budget and the number of changed blocks."""
     try:
-        instance = menu.choice((facts.budget, float(trial.most)))
-        places = _places({**found.at, **trial.changed}, menu)
+        charged = round_menu(facts, found, trial.charge)
+        instance = charged.choice((facts.budget, float(trial.most)))
+        places = _places({**found.at, **trial.changed}, charged)
         stated = trial.proof.model_dump(mode="json")
         if any(stated[name] != value for name, value in statement(instance, places).items()):
             return "a proof is not about the menu and the choice of its round"
@@ -73,19 +72,19 @@ def _tests(facts: Refined) -> Iterator[str]:
 
 
 def _last(plan: ChoicePlan, facts: Refined) -> Iterator[str]:
-    pairs = list(menus(facts))
-    accepted = [(found, menu, trial) for found, menu in pairs for trial in found.trials if trial.accepted]
-    if not pairs:
+    if not facts.rounds:
         yield "the refinement has no round"
         return
-    found, menu = accepted[-1][:2] if accepted else pairs[0]
-    taken = found.after if accepted else facts.start
-    most = accepted[-1][2].most if accepted else 0
-    if any(getattr(plan.menu, name) != getattr(menu, name) for name in FIELDS):
+    accepted = [(found, found.accepted) for found in facts.rounds if found.accepted]
+    found, trial = accepted[-1] if accepted else (facts.rounds[0], None)
+    taken = found.after if trial else facts.start
+    most = trial.most if trial else 0
+    own = round_menu(facts, found, trial.charge if trial else 0.0)
+    if any(getattr(plan.menu, name) != getattr(own, name) for name in FIELDS):
         yield "the menu of the plan is not that of its round"
     if plan.taken != taken or plan.request.budgets != (facts.budget, float(most)):
         yield "the plan is not the last accepted choice"
-    if accepted and plan.proof != accepted[-1][2].proof:
+    if trial and plan.proof != trial.proof:
         yield "the proof of the plan is not that of its round"
 
 

@@ -167,6 +167,9 @@ class RefineOptions(Record):
         description="Share of the weights to remove, such as 50%; stored bits per weight, or a format; layers to drop.",
     )
     evaluations: int = Field(120, description="Largest number of evaluations of a plan on a text.")
+    moves: Literal["slopes", "measured"] = Field(
+        "slopes", description="Moves by one backward pass, or measured one by one; layers left out are always measured."
+    )
     blocks: Literal["layers", "modules"] = Field(
         "layers", description="Blocks that get an option: decoder layers, or single linear modules."
     )

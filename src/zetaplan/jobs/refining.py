@@ -41,7 +41,7 @@ def start_of(path: Path) -> dict[str, str]:
 
 def require_options(options: RefineOptions) -> None:
     """Raise SpecError or ScoringError for options that no model allows, before one is loaded."""
-    require_arguments(options.method, options.evaluations)
+    require_arguments(options.method, options.evaluations, options.moves)
     for name in ("calibration", "sequences", "accept", "compare"):
         if getattr(options, name) < 2:
             raise ScoringError(f"{name} = {getattr(options, name)}: expected at least 2 sequences")
@@ -67,6 +67,7 @@ def refined(loaded: LoadedModel, start: dict[str, str] | None, options: RefineOp
         start=start,
         evaluations=options.evaluations,
         sequences=options.sequences,
+        moves=options.moves,
         blocks=options.blocks,
         step=options.step,
         options=options.option,

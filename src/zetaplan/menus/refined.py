@@ -7,9 +7,10 @@ selects the moves within the budget and within a number of changed blocks. Other
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field, ValidationError
@@ -29,6 +30,7 @@ LEVEL = 0.95
 
 CHANGED = "blocks changed"
 Point = dict[str, str]
+Costs = Mapping[str, Mapping[str, float]]
 
 
 class Move(Record):
@@ -42,11 +44,13 @@ class Move(Record):
 class Trial(Record):
     """A choice of moves, and its test on the accepting text.
 
-    most : the largest number of changed blocks. changed : the new option of every block that changes. before, after :
+    most : the largest number of changed blocks. charge : what is added to the loss of a move of t levels, times t^2, as
+    a curvature adds. changed : the new option of every block that changes. before, after :
     (n,) divergence at the operating point and at the choice.
     """
 
     most: Whole
+    charge: float = Field(0.0, ge=0)
     changed: Point
     proof: ChoiceProof
     before: Vector = Field(min_length=2)
@@ -67,8 +71,16 @@ class Round(Record):
 
     @property
     def accepted(self) -> Trial | None:
-        """The choice that was accepted, if any."""
-        return next((trial for trial in self.trials if trial.accepted), None)
+        """Of the choices that were accepted, the one with the least divergence; None if there are none."""
+        accepted = (trial for trial in self.trials if trial.accepted)
+        return min(accepted, key=lambda trial: sum(trial.after), default=None)
+
+    def shortfall(self, trial: Trial, costs: Costs) -> float:
+        """The charge with which the moves would have promised the divergence of the test; at least 0."""
+        made = [move for move in self.moves if trial.changed.get(move.block) == move.option]
+        promised = sum(paired(self.divergence, move.divergence).mean for move in made)
+        squares = sum(levels_between(costs[move.block], self.at[move.block], move.option) ** 2 for move in made)
+        return max(0.0, (paired(trial.before, trial.after).mean - promised) / squares)
 
     @property
     def after(self) -> Point:
@@ -91,11 +103,14 @@ class HeldOut(Record):
 class Refined(Record):
     """A refinement of a plan.
 
-    costs : of the options of every block, in `unit`, at most `budget` in total. uniform : the plan of the comparison.
-    start : the first operating point. accepting : sha256 of the text that decides. stopped : why no round follows.
+    moves : "measured", or "slopes": the divergence after a move is that at the operating point and the derivative
+    along the move. costs : of the options of every block, level by level, in `unit`; at most `budget` in total.
+    uniform : the plan of the comparison. start : the first operating point. accepting : sha256 of the text that
+    decides. stopped : why no round follows.
     """
 
     method: str
+    moves: Literal["measured", "slopes"] = "measured"
     resource: str
     unit: str
     budget: float
@@ -122,12 +137,19 @@ def refined_facts(provenance: Mapping[str, object]) -> Refined | None:
 
 
 def menu_of(
-    at: Point, base: Vector, moves: tuple[Move, ...], costs: Mapping[str, Mapping[str, float]], resource: str, unit: str
+    at: Point,
+    base: Vector,
+    moves: tuple[Move, ...],
+    costs: Costs,
+    resource: str,
+    unit: str,
+    charge: float = 0.0,
 ) -> Menu:
-    """The menu of a round: for every block its present option, with loss 0, and the measured moves."""
+    """The menu of a round: for every block its present option, with loss 0, and the moves with their charge."""
     rows = {block: [(option, Interval(0.0, 0.0, 0.0, 0.0, LEVEL))] for block, option in at.items()}
     for move in moves:
-        rows[move.block].append((move.option, paired(base, move.divergence)))
+        levels = levels_between(costs[move.block], at[move.block], move.option)
+        rows[move.block].append((move.option, _charged(paired(base, move.divergence), charge * levels**2)))
     options = tuple(tuple(option for option, _ in row) for row in rows.values())
 
     def column(of: Callable[[Interval], float]) -> Column:
@@ -149,6 +171,16 @@ def menu_of(
         standard_error=column(attrgetter("standard_error")),
         estimator="operating point",
     )
+
+
+def levels_between(costs: Mapping[str, float], one: str, other: str) -> int:
+    """The number of levels between two options of a block; costs : of all its options, level by level."""
+    ladder = list(costs)
+    return abs(ladder.index(one) - ladder.index(other))
+
+
+def _charged(loss: Interval, charge: float) -> Interval:
+    return replace(loss, mean=loss.mean + charge, low=loss.low + charge, high=loss.high + charge)
 
 
 def paired(before: Vector, after: Vector) -> Interval:
@@ -190,7 +222,6 @@ def sentence(plan: ChoicePlan) -> str:
     )
 
 
-def menus(facts: Refined) -> Iterator[tuple[Round, Menu]]:
-    """Every round with the menu that follows from its measurements."""
-    for found in facts.rounds:
-        yield found, menu_of(found.at, found.divergence, found.moves, facts.costs, facts.resource, facts.unit)
+def round_menu(facts: Refined, found: Round, charge: float = 0.0) -> Menu:
+    """The menu that follows from the measurements of a round, with a charge for every move."""
+    return menu_of(found.at, found.divergence, found.moves, facts.costs, facts.resource, facts.unit, charge)

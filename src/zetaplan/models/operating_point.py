@@ -117,8 +117,12 @@ def _compared(logits: Tensor, dense: Tensor, labels: Tensor) -> Tensor:
 def _of_sequence(logits: Tensor, dense: Tensor, labels: Tensor) -> tuple[float, float]:
     known = labels != IGNORED
     logs, reference = functional.log_softmax(logits[known], -1), dense[known]
-    divergence = (reference.exp() * (reference - logs)).sum(-1)
-    return float(divergence.double().mean()), float(functional.nll_loss(logs, labels[known]).double())
+    return float(mean_divergence(logs, reference)), float(functional.nll_loss(logs, labels[known]).double())
+
+
+def mean_divergence(logs: Tensor, reference: Tensor) -> Tensor:
+    """The divergence of log-probabilities (T, V) from the reference, the mean over the tokens."""
+    return (reference.exp() * (reference - logs)).sum(-1).double().mean()
 
 
 @contextmanager

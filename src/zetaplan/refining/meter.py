@@ -11,15 +11,21 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 from tqdm.auto import tqdm
 
 from zetaplan.menus.refined import Point
 from zetaplan.models.operating_point import Changes, OperatingPoint, Reading
+from zetaplan.models.slopes import slopes
 from zetaplan.refining.journal import Entry, Journal
 from zetaplan.refining.levels import Levels
 from zetaplan.refining.texts import Text
 from zetaplan.scoring.cache import key_of
 from zetaplan.scoring.distributed import Ranks
+from zetaplan.scoring.text.sequences import Batch
+
+#: Evaluations that a pass with derivatives counts as: a pass, and a backward pass of twice its cost.
+PASSES = 3
 
 
 class Meter:
@@ -31,15 +37,15 @@ class Meter:
     def __init__(self, levels: Levels, journal: Journal, ranks: Ranks, bar: tqdm[Any]) -> None:
         self.levels, self.journal, self.ranks, self.bar = levels, journal, ranks, bar
         self.seconds = 0.0
-        self._seen: set[str] = set()
+        self._seen: dict[str, int] = {}
         self._values = lru_cache(2 * len(levels.costs))(levels.values)
         self._engines: dict[bool, tuple[str, OperatingPoint]] = {}
         self._settled: Point | None = None
 
     @property
     def evaluations(self) -> int:
-        """Plans evaluated on a text, each once."""
-        return len(self._seen)
+        """Plans evaluated on a text, each once; a pass with derivatives counts as `PASSES` of them."""
+        return sum(self._seen.values())
 
     def readings(self, text: Text, plans: Sequence[Point], near: Point | None = None) -> list[Reading]:
         """The readings of plans on a text. near : an operating point that differs from them in few blocks, if any."""
@@ -61,13 +67,47 @@ class Meter:
             self.journal.add(*Entry.of(content))
             self._counted(content["key"])
 
+    def slopes(self, text: Text, at: Point, moves: Sequence[tuple[str, str]]) -> list[tuple[float, ...]]:
+        """The divergence of every sequence at an operating point; then, for every move, with its derivative added."""
+        rows = text.rows
+        keys = [key_of({"text": text.sha256, "plan": at, "slopes": moves, "sequence": k}) for k in range(len(rows))]
+        missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in self.journal.entries}
+        changes = self._moved(at, moves) if missing else []
+        order = list(missing)
+        for start in range(0, len(order), self.ranks.size):
+            self._sloped({key: missing[key] for key in order[start : start + self.ranks.size]}, changes)
+        for number, key in enumerate(keys):
+            self._count(key, 0 if number else PASSES)
+        columns = (self.journal.entries[key].reading.divergence.tolist() for key in keys)
+        return list(zip(*columns, strict=True))
+
+    def _sloped(self, rows: Mapping[str, Batch], changes: Sequence[Changes]) -> None:
+        """Pass one sequence on every rank, and add all of them to the journal of every rank."""
+        start, own, [at, *moved] = time.monotonic(), None, changes
+        for key, row in self.ranks.share(list(rows.items())):
+            [(base, found)] = slopes(self.levels.inputs.model, [row], at, dict(enumerate(moved)))
+            after = np.array([base, *(base + found[place] for place in range(len(moved)))])
+            own = Entry(Reading(after, np.empty(0)), time.monotonic() - start).content(key)
+        for content in filter(None, self.ranks.shared(own)):
+            self.journal.add(*Entry.of(content))
+
+    def _moved(self, at: Point, moves: Sequence[tuple[str, str]]) -> list[Changes]:
+        """The changes at the operating point and after every move; what a move keeps is the same tensor in all."""
+        values = {block: self.levels.values(block, option) for block, option in at.items()}
+        after = ({**values, block: self.levels.values(block, option)} for block, option in moves)
+        return [
+            {name: value for changes in plan.values() for name, value in changes.items()} for plan in (values, *after)
+        ]
+
     def _counted(self, key: str) -> Reading:
-        entry = self.journal.entries[key]
+        self._count(key, 1)
+        return self.journal.entries[key].reading
+
+    def _count(self, key: str, passes: int) -> None:
         if key not in self._seen:
-            self._seen.add(key)
-            self.seconds += entry.seconds
-            self.bar.update()
-        return entry.reading
+            self._seen[key] = passes
+            self.seconds += self.journal.entries[key].seconds
+            self.bar.update(passes)
 
     def _settle(self, text: Text, near: Point | None) -> Reading | None:
         """Make a plan the operating point, and read it; None if it is that already, or none is given."""

@@ -18,7 +18,7 @@ from zetaplan.refining.inputs import Inputs
 from zetaplan.refining.journal import journal
 from zetaplan.refining.levels import Levels, find_levels, methods
 from zetaplan.refining.meter import Meter
-from zetaplan.refining.rounds import FIXED, Search, Step
+from zetaplan.refining.rounds import LEAST, Search, Step
 from zetaplan.refining.texts import Text, portions, require_disjoint, text_of
 from zetaplan.scoring import LoadedModel
 from zetaplan.scoring.arguments import require_switch
@@ -26,6 +26,9 @@ from zetaplan.scoring.distributed import joined
 from zetaplan.scoring.measure import Batches
 from zetaplan.scoring.model.gguf import cache_folder
 from zetaplan.scoring.text.sequences import checked_batches
+
+#: How the moves of a round are known.
+MOVES = ("slopes", "measured")
 
 
 def refine(
@@ -40,6 +43,7 @@ def refine(
     start: Mapping[str, str] | None = None,
     evaluations: int = 120,
     sequences: int = 8,
+    moves: str = "slopes",
     blocks: str = "layers",
     step: float | str = "0.05",
     options: Sequence[str] = (),
@@ -47,22 +51,26 @@ def refine(
     distributed: bool = False,
     progress: bool = False,
 ) -> ChoicePlan:
-    """Improve a plan by measured moves of single blocks. The model is not changed.
+    """Improve a plan by moves of single blocks to neighbouring levels. The model is not changed.
 
-    Every round measures the divergence from the unchanged model after a move of one block, one level up or down. The
-    choice program selects the best moves within the budget, with proof. They are made if they reduce the divergence
-    significantly on the accepting text. The record of all rounds is in the plan's `menu.provenance`.
+    In every round, one backward pass gives the slope of the divergence from the unchanged model along every move, or
+    every move is measured. The choice program selects the best moves within the budget, with proof. They are made if
+    they reduce the divergence significantly on the accepting text. The record of all rounds is in the plan's
+    `menu.provenance`.
 
     Args:
         model: a decoder-only transformers model.
         method: "wanda", "sparsegpt" or "magnitude" (sparsity); "rtn", "gptq" or "gguf" (formats); "drop" (layers).
         budget: the share of weights to remove; stored bits per weight or a format; the number of layers to leave out.
-        propose: the text of the menus; each round uses the next `sequences` sequences of it.
+        propose: the text of the menus. Slopes use all of it; for measured moves each round uses the next `sequences`
+            sequences.
         accept: the text of the tests.
         held_out: the text of the comparison with uniform at the same budget.
         calibration: the text of the input statistics, if the method needs them.
         start: the first option of every block; by default uniform.
-        evaluations: the largest number of evaluated pairs of plan and text.
+        evaluations: the largest number of evaluated pairs of plan and text; a backward pass counts as two.
+        moves: "slopes" (derivatives along all moves from one backward pass) or "measured" (one by one). Moves of layers
+            that are left out are always measured.
         blocks: "layers" or "modules".
         step: difference of neighbouring levels of sparsity.
         options: the formats to choose from.
@@ -82,12 +90,9 @@ def refine(
         >>> plan.menu.budgets
         ('weights kept', 'blocks changed')
     """
-    require_arguments(method, evaluations)
+    require_arguments(method, evaluations, moves)
     require_switch(distributed=distributed, progress=progress)
     network, name, sha256 = _parts(model)
-    texts = {"propose": portions(propose, network, sequences), "accept": [text_of(accept, network)]}
-    texts |= {} if held_out is None else {"held_out": [text_of(held_out, network)]}
-    require_disjoint(texts)
     folder = cache_folder() if cache is True else None if cache is False else Path(cache)
     data = None if calibration is None else checked_batches(calibration, model=network)
     inputs = Inputs(network, data, folder, name=name, sha256=sha256)
@@ -95,23 +100,36 @@ def refine(
         method, inputs=inputs, budget=str(budget), blocks=blocks, step=step, options=options, start=start
     )
     first = _start(levels, start)
+    sloped = moves == "slopes" and levels.smooth
+    proposing = [text_of(propose, network)] if sloped else portions(propose, network, sequences)
+    texts = {"propose": proposing, "accept": [text_of(accept, network)]}
+    texts |= {} if held_out is None else {"held_out": [text_of(held_out, network)]}
+    require_disjoint(texts)
     facts = {**inputs.facts, "method": method, "costs": levels.costs}
     with (
         joined(distributed, next(network.parameters()).device) as ranks,
         journal(folder, facts, ranks) as book,
         tqdm(total=evaluations, desc="refine", unit="eval", disable=not progress) as bar,
     ):
-        return _refined(method, Meter(levels, book, ranks, bar), texts, first, evaluations)
+        return _refined(method, Meter(levels, book, ranks, bar), texts, first, evaluations, sloped)
 
 
-def _refined(method: str, meter: Meter, texts: Mapping[str, list[Text]], start: Point, evaluations: int) -> ChoicePlan:
+def _refined(
+    method: str,
+    meter: Meter,
+    texts: Mapping[str, list[Text]],
+    start: Point,
+    evaluations: int,
+    slopes: bool = False,
+) -> ChoicePlan:
     levels, [accepting] = meter.levels, texts["accept"]
-    search = Search(meter, texts["propose"], accepting, evaluations)
+    search = Search(meter, texts["propose"], accepting, evaluations, slopes)
     steps = list(search.steps(start))
     plan = _last(levels, steps)
     compared = _compared(meter, texts.get("held_out"), plan.taken)
     record = Refined(
         method=method,
+        moves="slopes" if slopes else "measured",
         resource=levels.resource,
         unit=levels.unit,
         budget=levels.budget,
@@ -161,12 +179,14 @@ def _start(levels: Levels, start: Mapping[str, str] | None) -> Point:
     return {block: point[block] for block in levels.costs}
 
 
-def require_arguments(method: str, evaluations: int) -> None:
-    """Raise SpecError for an unknown method, or for too few evaluations for a round."""
+def require_arguments(method: str, evaluations: int, moves: str) -> None:
+    """Raise SpecError for an unknown method or kind of moves, or for too few evaluations for a round."""
+    if moves not in MOVES:
+        raise SpecError(f"moves = {shown(moves)}: expected {' or '.join(MOVES)}")
     if method not in methods():
         raise SpecError(f"method = {shown(method)}: expected one of {', '.join(methods())}")
-    if isinstance(evaluations, bool) or not isinstance(evaluations, int) or evaluations <= FIXED:
-        raise SpecError(f"evaluations = {shown(evaluations)}: expected a whole number of at least {FIXED + 1}")
+    if isinstance(evaluations, bool) or not isinstance(evaluations, int) or evaluations < LEAST:
+        raise SpecError(f"evaluations = {shown(evaluations)}: expected a whole number of at least {LEAST}")
 
 
 def _parts(model: LoadedModel | nn.Module) -> tuple[nn.Module, str, str]:

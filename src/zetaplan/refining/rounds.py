@@ -1,4 +1,9 @@
-"""The rounds of a refinement: measure the moves, choose among them with proof, accept the choice by a test."""
+"""The rounds of a refinement: the moves of single blocks, a choice among them with proof, a test of the choice.
+
+Measured moves are evaluated one by one. Slopes take the derivatives along all moves from one backward pass, which costs
+little enough to use all the proposing text in every round; what they leave out, and the luck of the moves that look
+best, shows in the test as a shortfall of the promise. It is charged for every move when the choice is made again.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
+from zetaplan._records import Vector
 from zetaplan.menus.menu import Menu
 from zetaplan.menus.plan import ChoicePlan
 from zetaplan.menus.planner import choose
@@ -13,7 +19,8 @@ from zetaplan.menus.refined import Move, Point, Round, Trial, menu_of, significa
 from zetaplan.refining.meter import Meter
 from zetaplan.refining.texts import Text
 
-#: Choices that a round tests at most; each may change half as many blocks as the one before.
+#: Choices that a round tests at most. After a rejected one at most half as many blocks may change; after an accepted
+#: one the charge for every move is its shortfall.
 TRIALS = 3
 
 #: Rounds without an accepted choice after which the refinement stops.
@@ -21,6 +28,12 @@ PATIENCE = 2
 
 #: Evaluations of a round beside its moves: the operating point on both texts, and one choice.
 FIXED = 3
+
+#: Levels that a block moves at most in a round, if one pass gives the slopes of all moves.
+REACH = 2
+
+#: Evaluations of the smallest round.
+LEAST = 5
 
 
 @dataclass(frozen=True)
@@ -35,22 +48,27 @@ class Search:
     """The rounds from a start. stopped : why the last round was the last.
 
     proposing : the text of each round, used in turn. accepting : the text of every test. evaluations : their largest
-    number.
+    number. slopes : take the derivatives along the moves, not measured moves.
     """
 
-    def __init__(self, meter: Meter, proposing: Sequence[Text], accepting: Text, evaluations: int) -> None:
+    def __init__(
+        self, meter: Meter, proposing: Sequence[Text], accepting: Text, evaluations: int, slopes: bool = False
+    ) -> None:
         self.meter, self.proposing, self.accepting, self.evaluations = meter, proposing, accepting, evaluations
+        self.slopes = slopes
         self.levels = meter.levels
         self.stopped = ""
 
     def steps(self, start: Point) -> Iterator[Step]:
-        at, rejected = start, 0
+        at, rejected, charge = start, 0, 0.0
         for number in count():
-            if self.left <= FIXED:
+            if self.left < LEAST:
                 self.stopped = "the evaluations are spent"
                 return
-            step = self._step(at, self.proposing[number % len(self.proposing)])
+            step = self._step(at, self.proposing[number % len(self.proposing)], charge)
             yield step
+            if trial := step.round.accepted:
+                charge = step.round.shortfall(trial, self.levels.costs)
             at, rejected = step.round.after, 0 if step.plan else rejected + 1
             if rejected == PATIENCE:
                 self.stopped = f"no choice was significantly better in {PATIENCE} rounds"
@@ -60,48 +78,64 @@ class Search:
     def left(self) -> int:
         return self.evaluations - self.meter.evaluations
 
-    def _step(self, at: Point, text: Text) -> Step:
+    def _step(self, at: Point, text: Text, charge: float) -> Step:
         before, seconds = self.meter.evaluations, self.meter.seconds
-        [base] = self.meter.readings(text, [at], near=at)
-        proposed = self._moves(at)
-        readings = self.meter.readings(text, [{**at, block: option} for block, option in proposed], near=at)
-        moves = tuple(
-            Move(block=block, option=option, divergence=tuple(reading.divergence.tolist()))
-            for (block, option), reading in zip(proposed, readings, strict=True)
-        )
-        divergence = tuple(base.divergence.tolist())
-        menu = menu_of(at, divergence, moves, self.levels.costs, self.levels.resource, self.levels.unit)
-        tried = list(self._trials(menu, at))
-        found = Round(
+        moves = self._moves(at)
+        divergence, *moved = self.meter.slopes(text, at, moves) if self.slopes else self._measured(text, at, moves)
+        proposed = Round(
             text=text.sha256,
             at=at,
             divergence=divergence,
-            moves=moves,
-            trials=tuple(trial for trial, _ in tried),
-            evaluations=self.meter.evaluations - before,
-            seconds=self.meter.seconds - seconds,
+            moves=tuple(
+                Move(block=block, option=option, divergence=values)
+                for (block, option), values in zip(moves, moved, strict=True)
+            ),
+            evaluations=0,
+            seconds=0.0,
         )
-        return Step(found, next((plan for trial, plan in tried if trial.accepted), None))
+        tried = list(self._trials(proposed, charge))
+        counted = {"evaluations": self.meter.evaluations - before, "seconds": self.meter.seconds - seconds}
+        found = proposed.model_copy(update={"trials": tuple(trial for trial, _ in tried), **counted})
+        return Step(found, next((plan for trial, plan in tried if trial is found.accepted), None))
+
+    def _measured(self, text: Text, at: Point, moves: Sequence[tuple[str, str]]) -> list[Vector]:
+        """The divergence at the operating point and after every move."""
+        readings = self.meter.readings(text, [at, *({**at, block: option} for block, option in moves)], near=at)
+        return [tuple(reading.divergence.tolist()) for reading in readings]
 
     def _moves(self, at: Point) -> list[tuple[str, str]]:
-        """The moves to measure: all, or as many as the evaluations allow, evenly spread over the blocks."""
-        moves = [(block, option) for block in at for option in self.levels.neighbours(block, at[block])]
-        room = min(len(moves), self.left - FIXED + 1)
+        """The moves to look at: all, or as many as the evaluations allow, evenly spread over the blocks."""
+        reach = REACH if self.slopes else 1
+        moves = [(block, option) for block in at for option in self.levels.neighbours(block, at[block], reach)]
+        room = len(moves) if self.slopes else min(len(moves), self.left - FIXED)
         return [moves[place * len(moves) // room] for place in range(room)]
 
-    def _trials(self, menu: Menu, at: Point) -> Iterator[tuple[Trial, ChoicePlan]]:
-        """Choices of fewer and fewer blocks, up to the first that is accepted."""
-        most = len(at)
+    def _trials(self, found: Round, charge: float) -> Iterator[tuple[Trial, ChoicePlan]]:
+        """Choices with their tests, until one comes again."""
+        most, tried = len(found.at), list[Point]()
         for _ in range(TRIALS):
-            plan = choose(menu, (self.levels.budget, most))
-            changed = {block: option for block, option in plan.taken.items() if option != at[block]}
-            if not changed or self.left < 1:
+            plan = choose(self._menu(found, charge), (self.levels.budget, most))
+            changed = {block: option for block, option in plan.taken.items() if option != found.at[block]}
+            if not changed or changed in tried or self.left < 1:
                 return
-            readings = self.meter.readings(self.accepting, [at, plan.taken])
+            readings = self.meter.readings(self.accepting, [found.at, plan.taken])
             before, after = (tuple(reading.divergence.tolist()) for reading in readings)
-            accepted = significant(before, after)
-            trial = Trial(most=most, changed=changed, proof=plan.proof, before=before, after=after, accepted=accepted)
+            trial = Trial(
+                most=most,
+                charge=charge,
+                changed=changed,
+                proof=plan.proof,
+                before=before,
+                after=after,
+                accepted=significant(before, after),
+            )
             yield trial, plan
-            most = len(changed) // 2
-            if accepted:
-                return
+            tried.append(changed)
+            if trial.accepted:
+                charge = found.shortfall(trial, self.levels.costs)
+            else:
+                most = len(changed) // 2
+
+    def _menu(self, found: Round, charge: float) -> Menu:
+        levels = self.levels
+        return menu_of(found.at, found.divergence, found.moves, levels.costs, levels.resource, levels.unit, charge)

@@ -23,6 +23,11 @@ class Text:
     batches: tuple[Batch, ...]
     sha256: str
 
+    @property
+    def rows(self) -> list[Batch]:
+        """Batches of one sequence."""
+        return [row for batch in self.batches for row in rows_of(batch)]
+
 
 def text_of(batches: Batches, model: nn.Module) -> Text:
     """The text, in batches of at most `SIZE` sequences. Raises ScoringError as `checked_batches`."""
@@ -32,11 +37,7 @@ def text_of(batches: Batches, model: nn.Module) -> Text:
 
 def portions(batches: Batches, model: nn.Module, sequences: int) -> list[Text]:
     """The text in portions of so many sequences, one for each round; sequences that are left over are not used."""
-    rows = [
-        {name: value[i : i + 1] for name, value in batch.items()}
-        for batch in checked_batches(batches, model=model)
-        for i in range(len(batch["labels"]))
-    ]
+    rows = [row for batch in checked_batches(batches, model=model) for row in rows_of(batch)]
     if not 2 <= sequences <= len(rows):
         raise SpecError(f"sequences = {sequences}: expected from 2 to the {len(rows)} sequences of the proposing text")
     return [_joined(rows[i : i + sequences]) for i in range(0, len(rows) - sequences + 1, sequences)]
@@ -46,9 +47,14 @@ def require_disjoint(texts: Mapping[str, list[Text]]) -> None:
     """Raise SpecError if a sequence is in two of the texts, by the name of their argument."""
     owner: dict[str, str] = {}
     for name, parts in texts.items():
-        for row in {row for part in parts for batch in part.batches for row in _rows(batch)}:
+        for row in {row for part in parts for batch in part.batches for row in _digests(batch)}:
             if owner.setdefault(row, name) != name:
                 raise SpecError(f"{name}: a sequence is also in {owner[row]}; give text that has nothing in common")
+
+
+def rows_of(batch: Batch) -> list[Batch]:
+    """The sequences of a batch, each in a batch of its own."""
+    return [{name: value[i : i + 1] for name, value in batch.items()} for i in range(len(batch["labels"]))]
 
 
 def _joined(rows: list[Batch]) -> Text:
@@ -62,5 +68,5 @@ def _joined(rows: list[Batch]) -> Text:
     return Text(data, digest(data))
 
 
-def _rows(batch: Batch) -> list[str]:
-    return [digest([{name: value[i : i + 1] for name, value in batch.items()}]) for i in range(len(batch["labels"]))]
+def _digests(batch: Batch) -> list[str]:
+    return [digest([row]) for row in rows_of(batch)]

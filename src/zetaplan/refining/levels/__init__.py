@@ -20,9 +20,11 @@ class Levels(ABC):
         costs: by block and option, ascending; whole numbers in `unit`.
         budget: the largest total cost.
         uniform: the plan that treats all blocks alike within the budget.
+        smooth: whether options differ by small changes of parameters, so that derivatives predict a move.
         resource, unit: what an option costs.
     """
 
+    smooth: ClassVar[bool] = True
     resource: ClassVar[str]
     unit: ClassVar[str]
     inputs: Inputs
@@ -38,11 +40,11 @@ class Levels(ABC):
     def facts(self) -> dict[str, Any]:
         """The provenance of a menu of these options."""
 
-    def neighbours(self, block: str, option: str) -> tuple[str, ...]:
-        """The options one level below and above, in the order of their cost."""
+    def neighbours(self, block: str, option: str, reach: int = 1) -> tuple[str, ...]:
+        """The options up to so many levels below and above, in the order of their cost."""
         ladder = list(self.costs[block])
         at = ladder.index(option)
-        return tuple(ladder[place] for place in (at - 1, at + 1) if 0 <= place < len(ladder))
+        return (*ladder[max(0, at - reach) : at], *ladder[at + 1 : at + reach + 1])
 
 
 def methods() -> tuple[str, ...]:

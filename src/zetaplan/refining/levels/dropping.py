@@ -29,6 +29,7 @@ def levels(method: str, *, inputs: Inputs, budget: str, blocks: str = "layers", 
 class Dropping(Levels):
     """uniform : layers evenly spaced over the depth are left out."""
 
+    smooth = False
     resource, unit = "layers kept", "layers"
 
     def __init__(self, inputs: Inputs, names: list[str], count: int) -> None:

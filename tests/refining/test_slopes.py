@@ -1,0 +1,89 @@
+"""Refinement by slopes: the plan is proved and tested as with measured moves, and curvature is charged for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.menus.test_plan import failing
+from tests.refining.planted import Ladder, best, curved, spent, text
+from tests.refining.test_refine import CASES, PROPOSE, content, facts_of, refined
+from tests.tiny_models import tiny_llama
+from zetaplan.documents.choices import choice_document
+from zetaplan.models.operating_point import OperatingPoint
+from zetaplan.refining.inputs import Inputs
+from zetaplan.refining.levels import find_levels
+from zetaplan.refining.meter import PASSES
+from zetaplan.refining.rounds import LEAST, Search
+from zetaplan.scoring.text.sequences import checked_batches
+
+SMOOTH = tuple(method for method in CASES if method != "drop")
+
+
+@pytest.mark.parametrize("method", SMOOTH)
+def test_every_plan_is_within_its_budget_and_verifies(method: str) -> None:
+    plan = refined(method, moves="slopes")
+    facts = facts_of(plan)
+    assert facts.moves == "slopes"
+    assert sum(facts.costs[block][option] for block, option in plan.taken.items()) <= facts.budget
+    assert failing(json.loads(choice_document(plan).text())) == set()
+
+
+def test_layers_that_are_left_out_are_measured() -> None:
+    assert facts_of(refined("drop", moves="slopes")).moves == "measured"
+
+
+def test_a_move_is_the_divergence_and_the_slope_along_it() -> None:
+    """Against difference quotients of whole passes along the step from the values of one level to those of another."""
+    model = tiny_llama(layers=3, hidden=32)
+    facts = facts_of(refined("magnitude", model, moves="slopes"))
+    first, point = facts.rounds[0], OperatingPoint(model, checked_batches(PROPOSE), resume=False)
+    levels = find_levels("magnitude", inputs=Inputs(model, None, None), budget="0.5")
+    at = {name: value for block in first.at for name, value in levels.values(block, first.at[block]).items()}
+    assert point.reading(at).divergence == pytest.approx(first.divergence, rel=1e-4)
+    for move in first.moves[::3]:
+        own = {name: levels.values(move.block, move.option)[name] - at[name] for name in at if move.block in name}
+        ends = [
+            point.reading({**at, **{name: at[name] + t * step for name, step in own.items()}}).divergence
+            for t in (-0.02, 0.02)
+        ]
+        slope = np.array(move.divergence) - first.divergence
+        assert slope == pytest.approx((ends[1] - ends[0]) / 0.04, rel=0.02, abs=2e-3)
+
+
+def test_a_run_continues_from_its_journal(tmp_path: Path) -> None:
+    whole = content(refined("wanda", moves="slopes", cache=tmp_path))
+    [file] = tmp_path.rglob("*.jsonl")
+    lines = file.read_bytes().splitlines(keepends=True)
+    for kept in (0, 3, len(lines) - 1):
+        file.write_bytes(b"".join(lines[:kept]))
+        assert content(refined("wanda", moves="slopes", cache=tmp_path)) == whole
+
+
+@settings(max_examples=25)
+@given(st.lists(st.integers(-40, 40), min_size=4, max_size=4), st.integers(1, 12))
+def test_the_curvature_is_charged_and_the_best_plan_is_reached(falls: list[int], curvature: int) -> None:
+    levels = Ladder(blocks=4)
+    world = curved(levels, dict(zip(levels.costs, map(float, falls), strict=True)), float(curvature))
+    search = Search(world, [text("first")], text("other"), 200, slopes=True)  # type: ignore[arg-type]
+    steps = list(search.steps(dict(levels.uniform)))
+    trials = [trial for step in steps for trial in step.round.trials]
+    charged = [trial.charge for trial in trials[1:]]
+    first = trials[0] if trials else None
+    if first and first.accepted:
+        assert charged == pytest.approx([curvature] * len(charged))
+        assert world.divergence(steps[-1].round.after) == pytest.approx(best(levels, world.divergence))
+    assert all(spent(levels, step.round.after) <= levels.budget for step in steps)
+
+
+@pytest.mark.parametrize("evaluations", range(LEAST, 20))
+def test_no_more_is_evaluated_than_allowed(evaluations: int) -> None:
+    facts = facts_of(refined("magnitude", moves="slopes", evaluations=evaluations))
+    assert facts.evaluations <= evaluations + 2  # and the comparison on held-out text
+    assert sum(found.evaluations for found in facts.rounds) <= evaluations
+    assert facts.rounds[0].evaluations >= PASSES
