@@ -20,7 +20,7 @@ CHILDREN, FINALISTS, FEW = 8, 2, 2
 
 def search(setting: Setting, tokens: int, seed: int = 0) -> Planned:
     """The parent after evaluations of so many tokens, from the uniform plan."""
-    random, levels = Random(seed), setting.levels()
+    random, levels = Random(seed), setting.levels()  # noqa: S311  a seeded draw
     small = [_head(setting, text) for text in setting.portions]
     with setting.measuring() as measuring:
         parent = dict(levels.uniform)

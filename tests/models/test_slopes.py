@@ -10,7 +10,7 @@ import torch
 from tests.decoders import tiny_decoder
 from tests.tiny_models import tiny_gpt2, tiny_llama
 from zetaplan.models.operating_point import OperatingPoint
-from zetaplan.models.slopes import slopes
+from zetaplan.models.slopes import Slopes
 from zetaplan.refining.texts import rows_of
 from zetaplan.scoring.text.sequences import checked_batches
 
@@ -43,7 +43,7 @@ def test_a_slope_is_the_limit_of_difference_quotients(kind: str) -> None:
     one, every = next(iter(at)), drawn(model, 0.03, seed=1)
     moves = {"one": {**at, one: every[one]}, "every": every, "none": at, "back": {}}
     rows = [row for batch in checked_batches(IDS) for row in rows_of(batch)]
-    found = slopes(model, rows, at, moves)
+    found = [Slopes(model, at, moves).of(row) for row in rows]
 
     def reading(changes: dict[str, torch.Tensor]) -> Any:
         return OperatingPoint(model, checked_batches(IDS), resume=False).reading(changes).divergence

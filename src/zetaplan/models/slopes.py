@@ -7,7 +7,7 @@ derivative g'(v - w), with g its gradient at w. What is left out is the curvatur
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,50 +21,49 @@ from zetaplan.scoring.text.sequences import IGNORED, Batch
 Key = TypeVar("Key")
 
 
-def slopes(
-    model: nn.Module, rows: Sequence[Batch], at: Changes, moves: Mapping[Key, Changes]
-) -> list[tuple[float, dict[Key, float]]]:
-    """For every sequence its divergence at an operating point, nats per token, and the derivative along every move.
+class Slopes(Generic[Key]):
+    """The moves from an operating point. The model is unchanged after every sequence.
 
-    rows : batches of one sequence each. at, moves : the changes at the operating point, and after each move; a value
-    that a move keeps is the same tensor in both. The model is unchanged afterwards.
+    at, moves : the changes at the operating point, and after each move; a value that a move keeps is the same tensor in
+    both.
     """
-    with eval_mode(model):
-        steps = {key: _step(model, at, changes) for key, changes in moves.items()}
-        return [_of_sequence(model, row, at, steps) for row in rows]
+
+    def __init__(self, model: nn.Module, at: Changes, moves: Mapping[Key, Changes]) -> None:
+        self.model, self.at, self.moves = model, at, tuple(moves)
+        found: dict[str, tuple[list[Key], list[Tensor]]] = {}
+        for key, moved in moves.items():
+            for name, step in _step(model, at, moved).items():
+                keys, steps = found.setdefault(name, ([], []))
+                keys.append(key)
+                steps.append(step)
+        self._steps = {name: (keys, torch.stack(steps)) for name, (keys, steps) in found.items()}
+
+    def of(self, row: Batch) -> tuple[float, dict[Key, float]]:
+        """The divergence of one sequence at the operating point, nats per token, and its derivative along each move."""
+        divergence, gradients = self._gradients(row)
+        found = dict.fromkeys(self.moves, 0.0)
+        for (keys, steps), gradient in zip(self._steps.values(), gradients, strict=True):
+            if gradient is not None:  # None for one that the sequence did not use, such as that of an expert
+                for key, along in zip(keys, (steps @ gradient.flatten().float()).tolist(), strict=True):
+                    found[key] += along
+        return divergence, found
+
+    def _gradients(self, row: Batch) -> tuple[float, Sequence[Tensor | None]]:
+        device = next(self.model.parameters()).device
+        with eval_mode(self.model):
+            with torch.no_grad():
+                reference = functional.log_softmax(shifted_logits(self.model, row, device)[0], -1)
+            with replaced(self.model, self.at):
+                parameters = [self.model.get_parameter(name).requires_grad_(True) for name in self._steps]
+                logits, labels = shifted_logits(self.model, row, device)
+                known = labels != IGNORED
+                divergence = mean_divergence(functional.log_softmax(logits[known], -1), reference[known])
+                gradients = torch.autograd.grad(divergence, parameters, allow_unused=True) if parameters else ()
+        return divergence.item(), gradients
 
 
 def _step(model: nn.Module, at: Changes, moved: Changes) -> dict[str, Tensor]:
-    """v - w by the name of the parameter, without those that the move keeps."""
+    """v - w by the name of the parameter, flat and float32, without those that the move keeps."""
     own = {name: model.get_parameter(name).data for name in {**at, **moved}}
     pairs = {name: (at.get(name, value), moved.get(name, value)) for name, value in own.items()}
-    return {name: v - w for name, (w, v) in pairs.items() if w is not v}  # type: ignore[operator]
-
-
-def _of_sequence(
-    model: nn.Module, row: Batch, at: Changes, steps: Mapping[Key, Mapping[str, Tensor]]
-) -> tuple[float, dict[Key, float]]:
-    device = next(model.parameters()).device
-    with torch.no_grad():
-        reference = functional.log_softmax(shifted_logits(model, row, device)[0], -1)
-    parameters = {name: model.get_parameter(name) for step in steps.values() for name in step}
-    with replaced(model, at):
-        for parameter in parameters.values():
-            parameter.requires_grad_(True)
-        logits, labels = shifted_logits(model, row, device)
-        known = labels != IGNORED
-        divergence = mean_divergence(functional.log_softmax(logits[known], -1), reference[known])
-        found = torch.autograd.grad(divergence, list(parameters.values()), allow_unused=True)
-        for parameter in parameters.values():
-            parameter.requires_grad_(False)
-    gradients = {name: gradient for name, gradient in zip(parameters, found, strict=True) if gradient is not None}
-    return float(divergence), {key: _along(step, gradients) for key, step in steps.items()}
-
-
-def _along(step: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> float:
-    """g'(v - w) over the parameters that the sequence used; rows are summed in float32, the rows in float64."""
-    return sum(
-        float((gradients[name].float() * value.float()).sum(-1).double().sum())
-        for name, value in step.items()
-        if name in gradients
-    )
+    return {name: (v - w).flatten().float() for name, (w, v) in pairs.items() if w is not v}  # type: ignore[operator]

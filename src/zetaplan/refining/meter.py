@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from zetaplan.menus.refined import Point
 from zetaplan.models.operating_point import Changes, OperatingPoint, Reading
-from zetaplan.models.slopes import slopes
+from zetaplan.models.slopes import Slopes
 from zetaplan.refining.journal import Entry, Journal
 from zetaplan.refining.levels import Levels
 from zetaplan.refining.texts import Text
@@ -72,24 +72,24 @@ class Meter:
         rows = text.rows
         keys = [key_of({"text": text.sha256, "plan": at, "slopes": moves, "sequence": k}) for k in range(len(rows))]
         missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in self.journal.entries}
-        changes = self._moved(at, moves) if missing else []
-        order = list(missing)
-        for start in range(0, len(order), self.ranks.size):
-            self._sloped({key: missing[key] for key in order[start : start + self.ranks.size]}, changes)
+        if missing:
+            self._sloped(missing, *self._moved(at, moves))
         for number, key in enumerate(keys):
             self._count(key, 0 if number else PASSES)
         columns = (self.journal.entries[key].reading.divergence.tolist() for key in keys)
         return list(zip(*columns, strict=True))
 
-    def _sloped(self, rows: Mapping[str, Batch], changes: Sequence[Changes]) -> None:
-        """Pass one sequence on every rank, and add all of them to the journal of every rank."""
-        start, own, [at, *moved] = time.monotonic(), None, changes
-        for key, row in self.ranks.share(list(rows.items())):
-            [(base, found)] = slopes(self.levels.inputs.model, [row], at, dict(enumerate(moved)))
-            after = np.array([base, *(base + found[place] for place in range(len(moved)))])
-            own = Entry(Reading(after, np.empty(0)), time.monotonic() - start).content(key)
-        for content in filter(None, self.ranks.shared(own)):
-            self.journal.add(*Entry.of(content))
+    def _sloped(self, rows: Mapping[str, Batch], at: Changes, *moved: Changes) -> None:
+        """Pass every sequence on one rank, and add all of them to the journal of every rank."""
+        engine, order = Slopes(self.levels.inputs.model, at, dict(enumerate(moved))), list(rows)
+        for place in range(0, len(order), self.ranks.size):
+            start, own = time.monotonic(), None
+            for key in self.ranks.share(order[place : place + self.ranks.size]):
+                base, found = engine.of(rows[key])
+                after = np.array([base, *(base + slope for slope in found.values())])
+                own = Entry(Reading(after, np.empty(0)), time.monotonic() - start).content(key)
+            for content in filter(None, self.ranks.shared(own)):
+                self.journal.add(*Entry.of(content))
 
     def _moved(self, at: Point, moves: Sequence[tuple[str, str]]) -> list[Changes]:
         """The changes at the operating point and after every move; what a move keeps is the same tensor in all."""
