@@ -22,9 +22,7 @@ def free_port() -> int:
         return port
 
 
-def started(
-    script: str, options: Mapping[str, Any], size: int, **environment: str
-) -> list[subprocess.Popen[str]]:
+def started(script: str, options: Mapping[str, Any], size: int, **environment: str) -> list[subprocess.Popen[str]]:
     """So many processes that run the script, with the options as JSON in its first argument."""
     shared = {"WORLD_SIZE": str(size), "MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port()), **environment}
     return [

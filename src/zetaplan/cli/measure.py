@@ -53,6 +53,9 @@ def _notes(menu: Menu) -> list[str]:
         lines.append(f"note: the file is quantised already, as {stored}; its own formats lose nothing")
     pairs = facts.measured.left_out.items()
     lines += [f"note: left out in {counted(number, 'block')}: {reason}" for reason, number in pairs]
+    if pooled := facts.measured.pooled:
+        where = f"{counted(sum(pooled.values()), 'expert')} in {counted(len(pooled), 'block')}"
+        lines.append(f"note: few tokens reached {where}; GPTQ rounded by the inputs of all experts of their stack")
     if not facts.measured.wholes:
         return [*lines, "note: sums of losses were not compared with measurements of whole models; --check does that"]
     return [*lines, *(_check(whole) for whole in facts.measured.wholes)]
