@@ -75,7 +75,7 @@ def plain(model: nn.Module, ids: Tensor) -> Numbers:
     loss = model.requires_grad_(True)(input_ids=placed, labels=placed, use_cache=False).loss
     loss.backward()
     model.zero_grad(set_to_none=True)
-    return np.array([float(loss)])
+    return np.array([float(loss.detach())])
 
 
 def score(model: nn.Module, ids: Tensor, curvature: str) -> Numbers:

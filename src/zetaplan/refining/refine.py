@@ -84,7 +84,7 @@ def refine(
     """
     require_arguments(method, evaluations)
     require_switch(distributed=distributed, progress=progress)
-    network, name, sha256 = _parts(model)
+    network, name, sha256 = parts_of(model)
     texts = {"propose": portions(propose, network, sequences), "accept": [text_of(accept, network)]}
     texts |= {} if held_out is None else {"held_out": [text_of(held_out, network)]}
     require_disjoint(texts)
@@ -169,5 +169,6 @@ def require_arguments(method: str, evaluations: int) -> None:
         raise SpecError(f"evaluations = {shown(evaluations)}: expected a whole number of at least {FIXED + 1}")
 
 
-def _parts(model: LoadedModel | nn.Module) -> tuple[nn.Module, str, str]:
+def parts_of(model: LoadedModel | nn.Module) -> tuple[nn.Module, str, str]:
+    """The network, its name and the sha256 of its weights; "" where they are unknown."""
     return (model.model, model.name, model.sha256) if isinstance(model, LoadedModel) else (model, "", "")
