@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ def free_port() -> int:
         return port
 
 
-def started(script: str, options: Mapping[str, Any], size: int, **environment: str) -> list[subprocess.Popen[str]]:
+def started(script: str, options: Any, size: int, **environment: str) -> list[subprocess.Popen[str]]:
     """So many processes that run the script, with the options as JSON in its first argument."""
     shared = {"WORLD_SIZE": str(size), "MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port()), **environment}
     return [

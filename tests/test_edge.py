@@ -124,7 +124,7 @@ def wrong(call: Callable[..., Any], given: dict[str, Any]) -> Iterator[tuple[str
 
 #: Public functions that need a model; their arguments are tried with the models.
 MODELS = {"adapter", "apply_pruning", "divergence", "load_model", "loss_curves", "mixture", "multiple_choice"}
-MODELS |= {"calibrated", "measure", "perplexity", "read_sequences", "refine", "score"}
+MODELS |= {"calibrated", "measure", "measure_levels", "perplexity", "read_sequences", "refine", "score"}
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import sympy as sp
 from architecture_tables import architectures, models  # noqa: F401  marks of pages
-from result_tables import load, table
+from result_tables import RESULTS, load, table
 
 from zetaplan.spec.derivation import Derivation, derive
 from zetaplan.spec.programs import programs as declared
@@ -207,6 +207,24 @@ def ranks() -> str:
     """How far the scores of several processes are from those of one."""
     found = load("distributed")["largest_relative_difference_to_one_rank"]
     return ", ".join(f"{size} ranks {_number(difference)}" for size, difference in found.items())
+
+
+def gpu() -> str:
+    """What was measured on a GPU, if anything was."""
+    if not (RESULTS / "gpu.json").exists():
+        return "Not measured on a GPU."
+    found = load("gpu")
+    rows = [
+        (
+            name,
+            f"{step['seconds']:.2f} s",
+            f"{step['bytes'] / 2**30:.1f} GiB",
+            _number(step["difference_to_the_cpu"]),
+        )
+        for name, step in found["steps"].items()
+    ]
+    facts = f"{found['device']}; {found['parameters']:,} parameters in bfloat16, {found['tokens']:,} tokens."
+    return facts + "\n\n" + table(("step", "time", "memory", "difference to the CPU in float32"), rows)
 
 
 def joint() -> str:

@@ -45,6 +45,7 @@ from .plans.plan import Plan as Plan
 from .plans.planner import allocate as allocate
 from .plans.planner import plan as plan
 from .plans.planner import prune as prune
+from .refining.menu import measure_levels as measure_levels
 from .refining.refine import refine as refine
 from .reports.report import write_report as write_report
 from .scoring import Damping as Damping
@@ -145,6 +146,7 @@ __all__ = [
     "load_scores",
     "loss_curves",
     "measure",
+    "measure_levels",
     "mixture",
     "multiple_choice",
     "perplexity",

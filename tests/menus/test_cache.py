@@ -41,10 +41,26 @@ def test_the_cache_holds_what_transformers_store(kind: str) -> None:
     assert counted(model) == filled(model)
 
 
-@pytest.mark.parametrize("kind", ["mistral", "gemma4_text", "deepseek_v3"])
+@pytest.mark.parametrize("kind", ["mistral", "gemma4_text"])
 def test_what_is_counted_as_plain_attention_is_not_too_small(kind: str) -> None:
     model = tiny_decoder(kind)
     assert counted(model) >= filled(model)
+
+
+@pytest.mark.parametrize("kind", ["deepseek_v2", "deepseek_v3", "glm4_moe_lite", "kimi_linear"])
+def test_latent_attention_keeps_the_outputs_of_one_projection(kind: str) -> None:
+    """The latent vector and the rotated key are what `kv_a_proj_with_mqa` returns; transformers stores all heads."""
+    model = tiny_decoder(kind)
+    widths = [m.out_features for name, m in model.named_modules() if name.endswith("kv_a_proj_with_mqa")]
+    assert [layer.numbers for layer in cache_layers(model)] == widths != []
+    assert counted(model) == TOKENS * sum(widths)
+
+
+def test_the_keys_of_an_indexer_are_counted() -> None:
+    model = tiny_decoder("deepseek_v32")
+    config = model.config
+    expected = config.kv_lora_rank + config.qk_rope_head_dim + config.index_head_dim
+    assert {layer.numbers for layer in cache_layers(model)} == {expected}
 
 
 def test_wider_heads_of_full_attention_are_counted() -> None:

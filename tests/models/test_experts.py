@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from tests.decoders import tiny_decoder
-from zetaplan.models import apply
+from zetaplan.models import statistic
 from zetaplan.models.apply import prune_blocks
 from zetaplan.models.calibrate import loss_curves
 from zetaplan.models.layer_pass import layer_pass
@@ -95,7 +95,7 @@ def test_experts_are_pruned_to_the_count(kind: str, method: str) -> None:
 
 def test_an_expert_is_pruned_as_a_linear_with_its_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every expert that enough tokens reached: SparseGPT on its own matrix with its own X'X."""
-    monkeypatch.setattr(apply, "FEW", 8)
+    monkeypatch.setattr(statistic, "FEW", 8)
     model = tiny_decoder("mixtral")
     name = "model.layers.0.mlp.experts.gate_up_proj"
     with torch.no_grad():

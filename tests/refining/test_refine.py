@@ -27,6 +27,7 @@ from zetaplan.menus.plan import ChoicePlan
 from zetaplan.menus.refined import Refined, refined_facts, round_menu, sentence
 from zetaplan.menus.sparsity import removed_by, sparsity_facts
 from zetaplan.models.operating_point import OperatingPoint
+from zetaplan.refining import inputs
 from zetaplan.refining.apply import apply_refined
 from zetaplan.refining.levels import methods
 from zetaplan.scoring.text.sequences import checked_batches
@@ -297,3 +298,17 @@ def test_what_cannot_be_refined_is_refused_in_one_line(more: dict[str, Any], sai
     with pytest.raises((SpecError, ScoringError), match=said) as raised:
         zp.refine(**{**given, **more})
     assert "\n" not in str(raised.value)
+
+
+def test_what_the_cache_holds_is_read_to_the_device_of_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pruner multiplies weights by stored statistics, so both have to be on one device."""
+    asked = []
+    read = inputs.load_file
+    monkeypatch.setattr(inputs, "load_file", lambda file, device: asked.append(device) or read(file, device))
+    for _ in range(2):
+        refined("wanda", cache=tmp_path, evaluations=8)
+        for file in tmp_path.rglob("*.jsonl"):
+            file.unlink()
+    assert set(asked) == {str(next(tiny_llama().parameters()).device)}

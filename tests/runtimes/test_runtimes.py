@@ -121,6 +121,13 @@ def test_vllm_ties_what_it_stores_in_one_tensor() -> None:
     assert fused(find_runtime("llama.cpp"), linears(*names)) == []
 
 
+def test_vllm_ties_the_down_projections_of_latent_attention() -> None:
+    names = ("self_attn.q_a_proj", "self_attn.kv_a_proj_with_mqa", "self_attn.q_b_proj", "self_attn.kv_b_proj")
+    found = fused(find_runtime("vllm"), linears(*names))
+    assert found == [tuple(f"layers.{layer}.{name}.weight" for name in names[:2]) for layer in range(2)]
+    assert fused(find_runtime("vllm"), linears("self_attn.q_proj", "self_attn.kv_a_proj_with_mqa")) == []
+
+
 def test_linears_of_one_name_under_two_parents_are_apart() -> None:
     """Two experts with w1 and w3 are two pairs."""
     found = fused(find_runtime("vllm"), linears("experts.0.w1", "experts.0.w3", "experts.1.w1", "experts.1.w3"))

@@ -26,7 +26,7 @@ def measure(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure what every format of every block costs: bytes, and divergence from the model as it is."""
+    """Measure what every format, sparsity or omission of every block costs: divergence from the model as it is."""
     from zetaplan.documents.choices import menu_document, save_menu
     from zetaplan.jobs import pipelines
     from zetaplan.reports.tables import menu_table
@@ -44,15 +44,20 @@ def _notes(menu: Menu) -> list[str]:
     """What the formats leave out, how the source is stored, and whether the losses were checked."""
     from zetaplan.menus.bits import bits_facts
 
-    facts = bits_facts(menu)
-    assert facts.measured  # noqa: S101  a menu that was measured just now
     options = sum(map(len, menu.options))
     lines = [f"menu: {counted(len(menu.names), 'block')}, {counted(options, 'option')}, estimator {menu.estimator}"]
+    if menu.provenance["decides"] != "bits":
+        return [*lines, "note: sums of losses were not compared with a measurement; `zetaplan refine` measures plans"]
+    facts = bits_facts(menu)
+    assert facts.measured  # noqa: S101  a menu that was measured just now
     if facts.stored_as:
         stored = ", ".join(f"{name} ({counted(number, 'tensor')})" for name, number in facts.stored_as.items())
         lines.append(f"note: the file is quantised already, as {stored}; its own formats lose nothing")
     pairs = facts.measured.left_out.items()
     lines += [f"note: left out in {counted(number, 'block')}: {reason}" for reason, number in pairs]
+    if pooled := facts.measured.pooled:
+        where = f"{counted(sum(pooled.values()), 'expert')} in {counted(len(pooled), 'block')}"
+        lines.append(f"note: few tokens reached {where}; GPTQ rounded by the inputs of all experts of their stack")
     if not facts.measured.wholes:
         return [*lines, "note: sums of losses were not compared with measurements of whole models; --check does that"]
     return [*lines, *(_check(whole) for whole in facts.measured.wholes)]

@@ -102,7 +102,13 @@ class CalibrateOptions(Record):
 class MeasureOptions(Record):
     """Options of measuring a menu on a model."""
 
-    decides: Literal["bits"] = Field("bits", description="What the options of the menu are: bits, formats of weights.")
+    decides: Literal["bits", "sparsity", "drop"] = Field(
+        "bits",
+        description="What the options of the menu are: formats of weights, shares of weights to remove, or whether a "
+        "layer is left out.",
+    )
+    method: str = Field("wanda", description="With --for sparsity, the pruning method; see `zetaplan list pruners`.")
+    step: str = Field("0.1", description="With --for sparsity, the difference of neighbouring levels.")
     formats: str = Field("q4_0,q5_0,q8_0", description="Formats, separated by commas; see `zetaplan list quantizers`.")
     blocks: Literal["layers", "fused", "modules"] = Field(
         "layers", description="Blocks: decoder layers, linears that are stored together, or single linears."
@@ -115,7 +121,7 @@ class MeasureOptions(Record):
     sequences: int = Field(8, description="Number of sequences of the text.")
     length: int = Field(128, description="Tokens per sequence.")
     calibration: tuple[str, ...] = Field(
-        (), description="Calibration text of GPTQ; the text for the losses if not given. Repeatable."
+        (), description="Calibration text of GPTQ or the method; the text for the losses if not given. Repeatable."
     )
     check: bool = Field(False, description="Measure whole models too, and compare them with the sums of the losses.")
     seed: int = Field(0, ge=0, description="Seed of random draws.")

@@ -189,30 +189,16 @@ def calibrate_scores(model: str, scores: Scores, options: CalibrateOptions, *, p
 @_hushed
 def measure(model: str, options: MeasureOptions, *, progress: bool) -> Menu | None:
     """The menu of a model; None on a rank of torchrun that writes no file."""
-    from zetaplan.measuring.measure import measure as measured
-    from zetaplan.measuring.options import require_formats
+    from zetaplan.jobs import measuring
     from zetaplan.scoring.distributed import place_of_this_process
 
-    formats = [label.strip() for label in options.formats.split(",") if label.strip()]
-    require_formats(formats, options.estimator)
+    measuring.require_options(options)
     require_texts("data", (*options.data, *options.calibration), _as_given)
     require_sizes(options.sequences, options.length)
     device, writes = place_of_this_process(options.device)
     options, progress = options.model_copy(update={"device": device}), progress and writes
     loaded = loaded_model(model, options, progress, _as_given)
-    menu = measured(
-        loaded,
-        formats,
-        text_of(loaded, options.data, options, _as_given),
-        blocks=options.blocks,
-        estimator=options.estimator,
-        calibration=text_of(loaded, options.calibration, options, _as_given) if options.calibration else None,
-        check=options.check,
-        seed=options.seed,
-        cache=options.cache,
-        distributed=True,
-        progress=progress,
-    )
+    menu = measuring.measured(loaded, options, progress)
     return menu if writes else None
 
 

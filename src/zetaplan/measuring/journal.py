@@ -13,6 +13,7 @@ from typing import Any
 from zetaplan.measuring.blocks import Blocks
 from zetaplan.measuring.estimators import Estimate
 from zetaplan.models.quantizers import find_quantizer
+from zetaplan.models.statistic import FEW
 from zetaplan.scoring.cache import Run
 
 
@@ -40,6 +41,7 @@ class Journal:
         return found
 
     def _facts(self, block: str, label: str) -> dict[str, Any]:
-        calibrated = find_quantizer(label).calibrated
-        names = [weight.name for weight in self.blocks[block]]
-        return {"matrices": names, "format": label, "calibration": self.calibration if calibrated else None}
+        calibrated, members = find_quantizer(label).calibrated, self.blocks[block]
+        few = {"few": FEW} if calibrated and any(weight.count > 1 for weight in members) else {}
+        names = [weight.name for weight in members]
+        return {"matrices": names, "format": label, "calibration": self.calibration if calibrated else None, **few}

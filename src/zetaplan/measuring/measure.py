@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from os import PathLike
 from typing import Any
@@ -16,11 +16,11 @@ from tqdm.auto import tqdm
 from zetaplan.errors import ScoringError, SpecError, shown
 from zetaplan.measuring.blocks import Blocks, grouped
 from zetaplan.measuring.check import checked_wholes, validated
-from zetaplan.measuring.estimators import Estimate, Estimator, find_estimator
+from zetaplan.measuring.estimators import Estimate, Estimator, Rounding, find_estimator
 from zetaplan.measuring.journal import Journal
 from zetaplan.measuring.options import Options, options_of, require_formats, size
 from zetaplan.measuring.source import Cell, Source
-from zetaplan.menus.bits import BitsFacts, MeasuredData
+from zetaplan.menus.bits import POOLED, BitsFacts, MeasuredData
 from zetaplan.menus.menu import Menu
 from zetaplan.models.weights import facts_of, weights
 from zetaplan.scoring import LoadedModel
@@ -139,10 +139,16 @@ def _estimates(
         total = len(wanted) + len(found)
         with tqdm(total=total, initial=len(found), desc=estimator, unit="option", disable=not progress) as bar:
             for cell, rounding in source.roundings(wanted):
-                own[cell] = journal.estimate(*cell, partial(judging.estimate, cell[0], rounding))
+                own[cell] = journal.estimate(*cell, partial(_judged, judging, rounding))
                 bar.update()
     found |= _everywhere(own, ranks)
     return {cell: found[cell] for cell in cells}
+
+
+def _judged(judging: Estimator, rounding: Rounding) -> Estimate:
+    """The loss of an option. Its facts tell how many of its experts few tokens reached, if the format uses inputs."""
+    found = judging.estimate(rounding.block, rounding)
+    return replace(found, facts={**(found.facts or {}), POOLED: rounding.pooled}) if rounding.pooled else found
 
 
 def _everywhere(own: Mapping[Cell, Estimate], ranks: Ranks) -> dict[Cell, Estimate]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from torch import Tensor, nn
+from torch import nn
 
 from zetaplan.measuring.blocks import Blocks
 from zetaplan.measuring.estimators import Rounding
 from zetaplan.measuring.options import Options
 from zetaplan.models.inverse_hessian import gram_of
-from zetaplan.models.layer_pass import layer_pass
+from zetaplan.models.layer_pass import Observed, layer_pass
+from zetaplan.models.quantizers import find_quantizer
+from zetaplan.models.statistic import statistics_of
 from zetaplan.models.weights import matrices
 from zetaplan.scoring.text.sequences import Batch
 
@@ -36,24 +38,18 @@ class Source:
                 for quantizer in self.options.of[block]:
                     if (block, quantizer.label) in wanted:
                         exact = {weight.name: matrices(self.model, weight).float() for weight in members}
-                        own = {w.name: grams[w.module] for w in members if w.module in grams}
-                        yield (block, quantizer.label), Rounding(block, members, quantizer, exact, own)
+                        inputs = {weight.name: statistics_of(weight, grams) for weight in members}
+                        yield (block, quantizer.label), Rounding(block, members, quantizer, exact, inputs)
 
-    def _visits(self, wanted: Collection[Cell]) -> Iterator[tuple[list[str], Mapping[str, Tensor]]]:
-        """Names of blocks with X'X of their linears, by name of the module; X'X only if a wanted format uses it."""
-        yield [name for name, members in self.blocks.items() if not members[0].layer], {}
-        calibrated = {q.label for options in self.options.of.values() for q in options if q.calibrated}
-        if not any(label in calibrated for _, label in wanted):
-            yield from ((names, {}) for names in self._by_layer.values())
+    def _visits(self, wanted: Collection[Cell]) -> Iterator[tuple[list[str], Observed]]:
+        """Names of blocks with X'X of the matrices of which a wanted format uses it."""
+        yield [name for name, members in self.blocks.items() if not members[0].layer], Observed()
+        calibrated = {block for block, label in wanted if find_quantizer(label).calibrated}
+        if not (used := {w.name for block in calibrated for w in self.blocks[block] if w.layer}):
+            yield from ((names, Observed()) for names in self._by_layer.values())
             return
-        for layer, grams in layer_pass(self.model, self.calibration, gram_of, self._linears):
+        for layer, grams in layer_pass(self.model, self.calibration, gram_of, used):
             yield self._by_layer.get(layer.name, []), grams
-
-    @cached_property
-    def _linears(self) -> Mapping[str, object]:
-        """Modules whose inputs are those of their matrix; a module of experts gives each of them other tokens."""
-        inside = (weight for members in self.blocks.values() for weight in members if weight.layer)
-        return {weight.module: weight for weight in inside if weight.count == 1}
 
     @cached_property
     def _by_layer(self) -> dict[str, list[str]]:

@@ -51,13 +51,17 @@ class WholeData(Record):
     rise: float
 
 
+#: Among the details of an option: its experts that too few tokens reached, rounded by the inputs of all of their stack.
+POOLED = "pooled_experts"
+
+
 class MeasuredData(Record):
     """How the losses were measured.
 
     text_sha256, sequences : of the text. calibration_sha256 : of the text that calibrated formats are rounded on, if
     there are any. seed : of random draws. wholes : the check of whole models, if it was made; validated : whether
     promised and measured divergence agree to a factor of 2. left_out : why formats are missing, and in how many blocks.
-    details : further numbers of the estimator by "block: format".
+    details : further numbers of the estimator by "block: format", and `POOLED`.
     """
 
     text_sha256: str
@@ -68,6 +72,16 @@ class MeasuredData(Record):
     wholes: tuple[WholeData, ...] = ()
     left_out: dict[str, Whole] = Field(default_factory=dict)
     details: dict[str, dict[str, float]] = Field(default_factory=dict)
+
+    @property
+    def pooled(self) -> dict[str, int]:
+        """The largest number of such experts, by block."""
+        found: dict[str, int] = {}
+        for option, facts in self.details.items():
+            if POOLED in facts:
+                block = option.rpartition(": ")[0]
+                found[block] = max(found.get(block, 0), int(facts[POOLED]))
+        return found
 
 
 class BitsFacts(Record):

@@ -35,7 +35,8 @@ def cache_bytes(layers: tuple[CacheLayer, ...], context: int, kind: str) -> int:
 def cache_layers(model: nn.Module) -> tuple[CacheLayer, ...]:
     """The layers of a transformers model that cache keys and values; sliding windows hold fewer tokens.
 
-    Layers that share keys and values with another, and latent attention, are counted as plain attention.
+    Multi-head latent attention (DeepSeek) keeps one latent vector and the rotated part of one key for a token, and the
+    key of its indexer if it has one. Layers that share keys and values with another are counted as plain attention.
     """
     config = getattr(model, "config", None)
     text: Any = config.get_text_config() if config is not None else None
@@ -43,13 +44,21 @@ def cache_layers(model: nn.Module) -> tuple[CacheLayer, ...]:
         return ()
     width = getattr(text, "head_dim", None) or text.hidden_size // heads
     both = 2 * (getattr(text, "num_key_value_heads", None) or heads)
+    latent = _latent(text)
     window, wider = (getattr(text, name, None) for name in ("sliding_window", "global_head_dim"))
     kinds = getattr(text, "layer_types", None) or ["full_attention"] * text.num_hidden_layers
     attending = [kind for kind in kinds if kind == "hybrid" or ("attention" in kind and "linear" not in kind)]
     return tuple(
         CacheLayer(numbers=both * width, window=window)
         if "sliding" in kind
-        else CacheLayer(numbers=both * (wider or width))
+        else CacheLayer(numbers=latent or both * (wider or width))
         for kind in attending
         if width
     )
+
+
+def _latent(config: Any) -> int:
+    """The numbers for every token and layer of latent attention; 0 for plain attention."""
+    if not (rank := getattr(config, "kv_lora_rank", None)):
+        return 0
+    return int(rank + config.qk_rope_head_dim + (getattr(config, "index_head_dim", None) or 0))

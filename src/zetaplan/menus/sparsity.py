@@ -18,7 +18,8 @@ class SparsityFacts(Record):
 
     blocks : "layers" or "modules". method : the pruning method that the losses were measured with.
     calibration_sha256 : the text of its input statistics, which are those of the unchanged model. sizes : linear
-    weights by block. refined : the record of a refinement.
+    weights by block. text_sha256 : the text of losses that were measured from the unchanged model. refined : the record
+    of a refinement.
     """
 
     decides: Literal["sparsity"] = "sparsity"
@@ -28,6 +29,7 @@ class SparsityFacts(Record):
     method: str
     calibration_sha256: str | None = None
     sizes: dict[str, Whole]
+    text_sha256: str | None = None
     refined: dict[str, JsonValue] | None = None
 
 
@@ -40,7 +42,10 @@ def sparsity_facts(plan: ChoicePlan) -> SparsityFacts:
     """The facts of a plan of sparsity. Raises SpecError if the plan decides something else."""
     provenance = plan.menu.provenance
     if not decides_sparsity(plan):
-        raise SpecError("plan: it decides no sparsity; make one with `zetaplan prune` or `zetaplan refine`")
+        raise SpecError(
+            "plan: it decides no sparsity; make one with `zetaplan prune`, `zetaplan refine`, or "
+            "`zetaplan measure --for sparsity` and `zetaplan choose`"
+        )
     try:
         facts = SparsityFacts.model_validate(dict(provenance), strict=False)
     except ValidationError as error:

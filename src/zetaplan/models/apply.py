@@ -22,6 +22,7 @@ from zetaplan.models.layer_pass import Observed, layer_pass
 from zetaplan.models.matrices import Matrix, matrices_of
 from zetaplan.models.pruners import GROUP, Pruner, find_pruner
 from zetaplan.models.pruners.magnitude import Magnitude
+from zetaplan.models.statistic import FEW, Statistic, statistic_of
 from zetaplan.plans.divide import divide
 from zetaplan.scoring import LoadedModel
 from zetaplan.scoring.measure import Batches
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from zetaplan.plans.plan import Plan
 
 Structure = Literal["unstructured", "2:4"]
-
-#: Tokens from which |X_j| of an expert is known to about one part in eight: sqrt(1 / (2 FEW)) for normal inputs.
-FEW = 32
 
 
 @dataclass(frozen=True)
@@ -163,31 +161,6 @@ def prune_blocks(
             bar.update()
     records = tuple(_removal(block, counts[block.name], removed) for block in parts)
     return Applied(method, structure, records, _notes(pruner, treated) if pruner.calibrated else ())
-
-
-@dataclass(frozen=True, eq=False)
-class Statistic:
-    """The input statistic of a matrix; None if no input of it, nor of another expert of its stack, was observed.
-
-    rows : how many inputs the matrix itself received. pooled : whether it is that of all experts of the stack together.
-    """
-
-    value: Tensor | None
-    rows: int = 0
-    pooled: bool = False
-
-
-def statistic_of(matrix: Matrix, observed: Observed) -> Statistic:
-    """The statistic of a matrix. An expert that fewer than `FEW` tokens reached gets that of all experts together."""
-    name = matrix.stack.name
-    if name not in observed:
-        return Statistic(None)
-    if matrix.stack.single:
-        return Statistic(observed[name])
-    rows = int(observed.rows[name][matrix.place])
-    if rows >= FEW:
-        return Statistic(observed[name][matrix.place], rows)
-    return Statistic(observed[name].sum(0), rows, pooled=True)
 
 
 def _notes(pruner: Pruner, treated: Mapping[str, Statistic]) -> tuple[str, ...]:

@@ -25,10 +25,11 @@ from tqdm.auto import tqdm
 from zetaplan._display import ByName, Columns, Picture
 from zetaplan._plural import counted
 from zetaplan.errors import ScoringError, SpecError, shown
-from zetaplan.models.apply import observed_layers, prune_matrix, statistic_of
+from zetaplan.models.apply import observed_layers, prune_matrix
 from zetaplan.models.layer_pass import Observed
 from zetaplan.models.matrices import matrices_of
 from zetaplan.models.pruners import Pruner, find_pruner
+from zetaplan.models.statistic import statistic_of
 from zetaplan.scoring import LoadedModel
 from zetaplan.scoring.measure import Batches
 from zetaplan.scoring.model.blocks import Block, partition

@@ -3,6 +3,7 @@
 Every planned matrix is replaced by the values that a reader of its stored form gets. Embedding and head come first.
 Where a format uses the inputs (GPTQ), the layers follow in the order of the model: a layer is calibrated on the outputs
 of its rounded predecessors, and within a layer all linears are observed before the first is rounded, as in SparseGPT.
+Every expert is rounded by the inputs that reached it.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from zetaplan.errors import ScoringError, SpecError, ZetaplanError
 from zetaplan.menus.bits import BitsFacts, Weight, bits_facts, formats_of
 from zetaplan.menus.plan import ChoicePlan
 from zetaplan.models.inverse_hessian import gram_of
-from zetaplan.models.layer_pass import layer_pass
+from zetaplan.models.layer_pass import Observed, layer_pass
 from zetaplan.models.quantizers import Quantizer, find_quantizer
 from zetaplan.models.quantizers._integers import Codes, Integer
+from zetaplan.models.statistic import Statistic, pooled_names, statistics_of
 from zetaplan.models.weights import matrices, weights
 from zetaplan.scoring.measure import Batches
 from zetaplan.scoring.model.eval_mode import eval_mode
@@ -56,13 +58,15 @@ class Rounded:
     """A matrix, or a stack of `weight.count` matrices, that was rounded.
 
     codes : what is stored of each matrix, where the format is one of integers. blind : its format uses the inputs, and
-    they were unknown, so that it was rounded to nearest.
+    they were unknown, so that it was rounded to nearest. pooled : experts that few tokens reached, with their tokens,
+    which were rounded by the inputs of all experts of their stack.
     """
 
     weight: Weight
     quantizer: Quantizer
     codes: tuple[Codes, ...]
     blind: bool
+    pooled: tuple[str, ...] = ()
 
 
 def planned_formats(plan: ChoicePlan) -> Formats:
@@ -112,41 +116,40 @@ def rounded_matrices(model: nn.Module, formats: Formats, batches: Batches | None
     with eval_mode(model):
         for members, grams in _steps(model, formats, batches):
             for weight in members:
-                yield _rounded(model, weight, formats.quantizers[weight.name], grams.get(weight.module))
+                yield _rounded(model, weight, formats.quantizers[weight.name], statistics_of(weight, grams))
 
 
-def _steps(
-    model: nn.Module, formats: Formats, batches: Batches | None
-) -> Iterator[tuple[Sequence[Weight], Mapping[str, Tensor]]]:
-    """The matrices that are rounded together, with X'X of their inputs by module."""
+def _steps(model: nn.Module, formats: Formats, batches: Batches | None) -> Iterator[tuple[Sequence[Weight], Observed]]:
+    """The matrices that are rounded together, with X'X of their inputs."""
     if not formats.calibrated:
-        yield formats.weights, {}
+        yield formats.weights, Observed()
         return
     if batches is None:
         raise ScoringError("batches: a format of the plan uses the inputs (gptq); give a calibration text")
-    yield [weight for weight in formats.weights if not weight.layer], {}
-    observed = {w.module: w for w in formats.weights if _uses_inputs(w, formats.quantizers[w.name])}
+    yield [weight for weight in formats.weights if not weight.layer], Observed()
+    observed = {w.name for w in formats.weights if _uses_inputs(w, formats.quantizers[w.name])}
     for block, grams in layer_pass(model, checked_batches(batches, model=model), gram_of, observed):
         yield [weight for weight in formats.weights if weight.module in block.modules], grams
 
 
 def _uses_inputs(weight: Weight, quantizer: Quantizer) -> bool:
-    return quantizer.calibrated and bool(weight.layer) and weight.count == 1
+    return quantizer.calibrated and bool(weight.layer)
 
 
 @torch.no_grad()
-def _rounded(model: nn.Module, weight: Weight, quantizer: Quantizer, gram: Tensor | None) -> Rounded:
+def _rounded(model: nn.Module, weight: Weight, quantizer: Quantizer, seen: Sequence[Statistic]) -> Rounded:
     stored = matrices(model, weight)
     if not stored.isfinite().all():
         raise ScoringError(f"model: {weight.name!r} has entries that are not finite; download or convert it again")
     try:
-        found = [_one(quantizer, matrix, gram) for matrix in stored]
+        found = [_one(quantizer, matrix, own.value) for matrix, own in zip(stored, seen, strict=True)]
     except ZetaplanError as error:
         raise ScoringError(f"{weight.name}: {error}") from error
     for matrix, (values, _) in zip(stored, found, strict=True):
         matrix.copy_(values)
     codes = tuple(code for _, code in found if code is not None)
-    return Rounded(weight, quantizer, codes, quantizer.calibrated and gram is None)
+    blind = quantizer.calibrated and seen[0].value is None
+    return Rounded(weight, quantizer, codes, blind, tuple(pooled_names({weight.name: seen})))
 
 
 def _one(quantizer: Quantizer, matrix: Tensor, gram: Tensor | None) -> tuple[Tensor, Codes | None]:

@@ -71,7 +71,7 @@ class Inputs:
             return dict(compute())
         file = self.folder / "levels" / f"{key_of({**self.facts, **facts})}.safetensors"
         with suppress(OSError, SafetensorError):
-            return load_file(file)
+            return load_file(file, device=str(next(self.model.parameters()).device))
         found = {name: tensor.contiguous() for name, tensor in compute().items()}
         _store(found, file)
         return found

@@ -92,7 +92,7 @@ def refine(
     """
     require_arguments(method, evaluations, moves)
     require_switch(distributed=distributed, progress=progress)
-    network, name, sha256 = _parts(model)
+    network, name, sha256 = parts_of(model)
     folder = cache_folder() if cache is True else None if cache is False else Path(cache)
     data = None if calibration is None else checked_batches(calibration, model=network)
     inputs = Inputs(network, data, folder, name=name, sha256=sha256)
@@ -189,5 +189,6 @@ def require_arguments(method: str, evaluations: int, moves: str) -> None:
         raise SpecError(f"evaluations = {shown(evaluations)}: expected a whole number of at least {LEAST}")
 
 
-def _parts(model: LoadedModel | nn.Module) -> tuple[nn.Module, str, str]:
+def parts_of(model: LoadedModel | nn.Module) -> tuple[nn.Module, str, str]:
+    """The network, its name and the sha256 of its weights; "" where they are unknown."""
     return (model.model, model.name, model.sha256) if isinstance(model, LoadedModel) else (model, "", "")

@@ -1,7 +1,7 @@
 """vLLM, by checkpoints of compressed-tensors: integers with groups; embedding and head stay in bfloat16.
 
-vLLM stores q, k and v in one tensor, and gate and up in another; parts with different formats are refused when the
-model is loaded.
+vLLM stores q, k and v in one tensor, gate and up in another, and the down projections of latent attention in a third;
+parts with different formats are refused when the model is loaded.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ FUSED = (
     ("q_proj", "k_proj", "v_proj"),
     ("gate_proj", "up_proj"),
     ("w1", "w3"),
+    ("q_a_proj", "kv_a_proj_with_mqa"),
     ("in_proj_qkv", "in_proj_z"),
     ("in_proj_a", "in_proj_b"),
 )

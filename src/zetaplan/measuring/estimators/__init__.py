@@ -20,6 +20,7 @@ from zetaplan import _found
 from zetaplan.errors import ScoringError, require
 from zetaplan.menus.bits import Weight
 from zetaplan.models.quantizers import Quantizer
+from zetaplan.models.statistic import Statistic
 from zetaplan.models.weights import in_place
 from zetaplan.scoring.text.sequences import Batch
 
@@ -39,26 +40,37 @@ class Estimate:
 class Rounding:
     """The matrices of a block in one format. The rounded values are computed when they are first used.
 
-    exact : the values (count, rows, columns) of the model, float32, by the name of the parameter. grams : X'X of the
-    inputs X of every matrix whose inputs are known, by name.
+    exact : the values (count, rows, columns) of the model, float32, by the name of the parameter. inputs : X'X of the
+    inputs X of each of the count matrices, by the same name.
     """
 
     block: str
     members: Sequence[Weight]
     quantizer: Quantizer
     exact: Mapping[str, Tensor]
-    grams: Mapping[str, Tensor]
+    inputs: Mapping[str, Sequence[Statistic]]
 
     @cached_property
     def values(self) -> Mapping[str, Tensor]:
         """The rounded values (count, rows, columns), float32, by the name of the parameter."""
         try:
             return {
-                name: torch.stack([self.quantizer.rounded(matrix, self.grams.get(name)) for matrix in stack])
+                name: torch.stack(
+                    [
+                        self.quantizer.rounded(matrix, seen.value)
+                        for matrix, seen in zip(stack, self.inputs[name], strict=True)
+                    ]
+                )
                 for name, stack in self.exact.items()
             }
         except ScoringError as error:
             raise ScoringError(f"block {self.block!r}: {error}") from error
+
+    @property
+    def pooled(self) -> int:
+        """The number of matrices that are rounded by the inputs of all experts, because few tokens reached theirs."""
+        used = self.inputs.values() if self.quantizer.calibrated else ()
+        return sum(seen.pooled for statistics in used for seen in statistics)
 
     @property
     def stored(self) -> dict[str, Tensor]:

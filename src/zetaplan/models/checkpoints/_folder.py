@@ -55,10 +55,11 @@ def write_folder(
     if wrong := mismatches(loaded.model, formats.facts):
         raise SpecError(f"plan: {wrong[0]}" + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""))
     text = source.text(loaded) if formats.calibrated else None
-    blind = []
+    blind, pooled = list[str](), list[str]()
     for rounded in rounded_matrices(loaded.model, formats, text):
         keep(rounded)
         blind += [rounded.weight.name] * rounded.blind
+        pooled += rounded.pooled
     tensors = finish(loaded.model)
     with new_folder(out) as temporary:
         loaded.model.save_pretrained(temporary, state_dict=tensors)  # type: ignore[operator]
@@ -68,9 +69,8 @@ def write_folder(
         stored = {
             name: found for file in sorted(temporary.glob("*.safetensors")) for name, found in _stored(file, formats)
         }
-        facts = manifest(
-            to, formats, (loaded.name, loaded.sha256), stored, files, text=text, notes=(*notes_on(blind), *notes)
-        )
+        said = (*notes_on(blind, pooled), *notes)
+        facts = manifest(to, formats, (loaded.name, loaded.sha256), stored, files, text=text, notes=said)
         (temporary / RECORD).write_text(text_of(facts), encoding="utf-8")
     return facts
 

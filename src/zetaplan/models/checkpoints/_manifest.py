@@ -10,6 +10,7 @@ from typing import Any
 
 from zetaplan._files import canonical, file_digest
 from zetaplan.models.quantize import Formats
+from zetaplan.models.statistic import FEW
 from zetaplan.scoring import Sequences
 
 SCHEMA = "zetaplan.quantized/1"
@@ -65,7 +66,11 @@ def text_of(facts: Mapping[str, Any]) -> str:
     return canonical(facts)
 
 
-def notes_on(blind: Sequence[str]) -> list[str]:
-    """A note on matrices that a format with inputs rounded without them, by name."""
+def notes_on(blind: Sequence[str], pooled: Sequence[str]) -> list[str]:
+    """Notes on matrices that a format with inputs rounded without them, or by those of all experts, by name."""
     names = ", ".join(map(repr, blind))
-    return [f"rounded to nearest, because the text gave no inputs: {names}"] * bool(blind)
+    few = f"experts that fewer than {FEW} tokens reached (tokens), rounded by the inputs of all experts of their stack"
+    return [
+        *[f"rounded to nearest, because the text gave no inputs: {names}"] * bool(blind),
+        *[f"{few}: {', '.join(pooled)}"] * bool(pooled),
+    ]

@@ -17,8 +17,10 @@ from zetaplan.measuring.blocks import grouped
 from zetaplan.measuring.options import size
 from zetaplan.menus.bits import Weight
 from zetaplan.models.inverse_hessian import gram_of
+from zetaplan.models.layer_pass import Observed
 from zetaplan.models.operating_point import Changes
 from zetaplan.models.quantizers import Quantizer, find_quantizer
+from zetaplan.models.statistic import FEW, statistics_of
 from zetaplan.models.weights import facts_of, in_place, matrices, weights
 from zetaplan.refining.inputs import Inputs
 from zetaplan.refining.levels import Levels
@@ -98,13 +100,13 @@ class Formats(Levels):
 
     def _rounded(self, weight: Weight, quantizer: Quantizer) -> Tensor:
         if not quantizer.calibrated:
-            return self._stored(weight, quantizer, None)
-        gram = self.inputs.observed("X'X", gram_of).get(weight.module)
-        facts = {"format": quantizer.label, "weight": weight.name}
-        return self.inputs.kept(facts, lambda: {"weight": self._stored(weight, quantizer, gram)})["weight"]
+            return self._stored(weight, quantizer, Observed())
+        observed = self.inputs.observed("X'X", gram_of)
+        facts = {"format": quantizer.label, "weight": weight.name, **({"few": FEW} if weight.count > 1 else {})}
+        return self.inputs.kept(facts, lambda: {"weight": self._stored(weight, quantizer, observed)})["weight"]
 
-    def _stored(self, weight: Weight, quantizer: Quantizer, gram: Tensor | None) -> Tensor:
-        parts = matrices(self.inputs.model, weight)
-        rounded = torch.stack([quantizer.rounded(part, gram if weight.count == 1 else None) for part in parts])
+    def _stored(self, weight: Weight, quantizer: Quantizer, observed: Observed) -> Tensor:
+        parts = zip(matrices(self.inputs.model, weight), statistics_of(weight, observed), strict=True)
+        rounded = torch.stack([quantizer.rounded(part, seen.value) for part, seen in parts])
         parameter = self.inputs.model.get_parameter(weight.name)
         return in_place(weight, rounded).reshape(parameter.shape).to(parameter.dtype)

@@ -16,11 +16,12 @@ from torch import Tensor
 from zetaplan import _quantities
 from zetaplan.errors import ScoringError, SpecError, shown
 from zetaplan.menus.sparsity import SparsityFacts
-from zetaplan.models.apply import divided, pruned, statistic_of
+from zetaplan.models.apply import divided, pruned
 from zetaplan.models.layer_pass import Observed
 from zetaplan.models.matrices import Matrix, matrices_of
 from zetaplan.models.operating_point import Changes
 from zetaplan.models.pruners import find_pruner, pruner_names
+from zetaplan.models.statistic import statistic_of
 from zetaplan.refining.inputs import Inputs
 from zetaplan.refining.levels import Levels
 from zetaplan.scoring.model.blocks import Block, partition
