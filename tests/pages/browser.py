@@ -85,9 +85,10 @@ class Browser:
         return answer["result"].get("value")
 
     def show(self, width: int, scheme: str) -> None:
-        """Give the page this width, and the reader's system this colour scheme."""
+        """Give the page this width, the reader's system this colour scheme, and every transition its end."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.evaluate("document.getAnimations().filter(a => a.transitionProperty).forEach(a => a.finish())")
 
     def until(self, condition: str, seconds: float = 60.0) -> None:
         """Wait until a condition holds on the page."""
