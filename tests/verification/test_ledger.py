@@ -247,7 +247,9 @@ def test_the_page_holds_every_claim_and_the_day() -> None:
     page = ledger_page("2001-02-03")
     assert page.count("| <time>2001-02-03</time> |") == len(claims())
     assert all(row.count("|") == 7 for row in page.splitlines() if row.startswith("| [C"))  # six cells
-    assert all(f"\n## {name}\n" in page for name in claims())
+    assert all(f"\n## {name}: {title} {{#{name.lower()}}}\n" in page for name, title in titles().items())
+    assert titles()["C5"] == "uniqueness"
+    assert page.count('<span class="verdict ') == 2 * len(claims()) == 2 * len(titles())
     for formula in re.findall(r"\$([^$]+)\$", page):
         assert "\\" not in convert(formula), formula  # a command that the converter does not know stays as it is
     assert r"the decrease of the step $-\tfrac14$ is **1/4**" in page
