@@ -31,7 +31,7 @@ from zetaplan.spec.programs.pruning import pruning
 from zetaplan.spec.rational import Equation
 from zetaplan.spec.solution import Solution
 from zetaplan.verification.audit.published import audit_plan
-from zetaplan.verification.ledger import c02_gradient_norm, c24_published_plans, claims
+from zetaplan.verification.ledger import c02_gradient_norm, c24_published_plans, claims, titles
 from zetaplan.verification.ledger.claim import Claim, Fact, Value
 from zetaplan.verification.ledger.optimum import evaluations, multiplier, objective, optimum, plan_at
 from zetaplan.verification.ledger.page import OWN_TEST, ledger_page
