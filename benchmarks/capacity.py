@@ -294,15 +294,16 @@ def draw(cells: Mapping[str, Mapping[str, Mapping[str, object]]], path: Path) ->
     for axis, (title, rows) in zip(axes[:, 0], cells.items(), strict=True):
         gaps = {method: rows[method]["over_uniform"] for method in METHODS if "over_uniform" in rows.get(method, {})}
         places = np.arange(len(gaps))
-        axis.hlines(places, *np.transpose([gap["over_windows"] for gap in gaps.values()]), linewidth=2)
-        axis.plot([gap["mean"] for gap in gaps.values()], places, "o", label="mean, and interval over windows")
+        colours = common.row_colours(gaps)
+        axis.hlines(places, *np.transpose([gap["over_windows"] for gap in gaps.values()]), colors=colours, linewidth=2)
+        axis.scatter([gap["mean"] for gap in gaps.values()], places, c=colours, zorder=3)
         seeds = np.array([gap["seeds"] for gap in gaps.values()])
-        axis.plot(seeds.ravel(), places.repeat(seeds.shape[1]), "|", markersize=11, label="one seed")
+        (seed,) = axis.plot(seeds.ravel(), places.repeat(seeds.shape[1]), "|", color="#76818e", markersize=11)
         axis.axvline(0, color="#76818e", linewidth=1)
         axis.set(title=title, yticks=places, yticklabels=gaps)
         axis.invert_yaxis()
-    axes[-1, 0].set_xlabel("loss over uniform, nats per token")
-    figure.legend(*axes[-1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    axes[-1, 0].set_xlabel("loss over uniform, nats per token; left of 0 is better")
+    common.colour_key(figure, handles=[seed], labels=["one seed"])
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -67,3 +67,21 @@ def styled_pyplot(settings: Mapping[str, Any] | None = None) -> Any:
     pyplot.style.use(Path(__file__).with_name("house.mplstyle"))
     pyplot.rcParams.update(settings or {})
     return pyplot
+
+
+#: Colours of the rows of a figure: plans by zeta^2, and those of other rules.
+OURS, OTHERS = "#2a93a8", "#d9672b"
+
+
+def row_colours(names: Iterable[str]) -> list[str]:
+    """The colour of every row by its name."""
+    return [OURS if name.startswith("zeta2") else OTHERS for name in names]
+
+
+def colour_key(figure: Any, **options: Any) -> None:
+    """The legend of `row_colours`, below a figure, with handles of its own."""
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], color=OURS, marker="o"), Line2D([], [], color=OTHERS, marker="o")]
+    handles, labels = [*handles, *options.get("handles", [])], ["zeta²", "others", *options.get("labels", [])]
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))

@@ -18,7 +18,8 @@ matplotlib.use("svg")
 from matplotlib import pyplot as plt
 
 ROOT = Path(__file__).parents[1]
-WATER, GROUND, MARK = "#2a93a8", "#a9b3bd", "#d9672b"
+WATER, GROUND, MARK, CLIP = "#2a93a8", "#a9b3bd", "#d9672b", "#8c6bb1"
+CAP = 16  # of the ranks in the picture of water-filling
 WEIGHTS, RANK = 3_538_944, 22_656  # linear weights of a layer of SmolLM2-135M, and parameters of a unit of rank
 
 
@@ -36,16 +37,18 @@ def saved(figure, name):
 
 
 def water_filling(gains):
-    """c_k / w_k is the ground of layer k, t = 1 / (alpha + lambda) the level; the depth times w_k / c_k is its rank."""
-    instance = zp.allocation(gains, RANK, 0.25 * len(gains) * RANK, beta=2.0)
+    """c_k / w_k is the ground of layer k, t = 1 / (alpha + lambda) the level; the depth over the ground is its rank."""
+    instance = zp.allocation(gains, RANK, 8.0 * len(gains) * RANK, beta=2.0, upper=CAP)
     plan = zp.solve(instance)
-    ground = instance.resource / instance.weight
-    level, k = 1 / plan.multiplier, np.arange(len(gains))
-    figure, drawn = axes("Water-filling over 30 layers: a budget of a quarter of a rank each", "layer", "c / w")
-    drawn.bar(k, ground, color=GROUND, width=0.86, label="ground c / w")
-    drawn.bar(k, np.maximum(level - ground, 0), bottom=ground, color=WATER, width=0.86, label="water")
-    drawn.axhline(level, color=MARK, linewidth=1.5, label="level 1 / (alpha + lambda)")
-    drawn.set_ylim(0, 1.5 * level)
+    ground = instance.resource / instance.weight / 1e6
+    level, k, capped = 1e-6 / plan.multiplier, np.arange(len(gains)), plan.x >= CAP
+    surface = np.where(capped, (1 + CAP) * ground, np.maximum(level, ground))
+    title = f"Rank 8 on average, at most {CAP}: water over the ground is rank"
+    figure, drawn = axes(title, "layer of SmolLM2-135M", "c / w, millions of parameters")
+    drawn.bar(k, ground, color=GROUND, width=0.86, label="ground, c / w")
+    drawn.bar(k, surface - ground, bottom=ground, color=WATER, width=0.86, label="rank, times c / w")
+    drawn.axhline(level, color=MARK, linewidth=1.5, label="level, 1 / λ")
+    drawn.plot(k[capped], surface[capped], "v", color=CLIP, markersize=5, label=f"clipped at rank {CAP}")
     saved(figure, "water-filling")
 
 
@@ -54,16 +57,18 @@ def dual(gains):
     instance = zp.pruning(gains, WEIGHTS, sparsity=0.5, upper=0.8)
     plan = zp.solve(instance)
     top = 2 * float((instance.weight / instance.resource).max())  # max_k 2 eta w_k / n_k - b
-    prices = np.linspace(0, 1.05 * top, 300)
+    multipliers = np.linspace(0, 1.05 * top, 300)
     values = [
-        zp.Solution(instance, x, 0.0).objective + price * (instance.limit - float(instance.resource @ x))
-        for price in prices
-        for x in (plan_at(instance, price),)
+        zp.Solution(instance, x, 0.0).objective + multiplier * (instance.limit - float(instance.resource @ x))
+        for multiplier in multipliers
+        for x in (plan_at(instance, multiplier),)
     ]
-    figure, drawn = axes("The dual of a 50 % pruning: each price bounds the optimum", "price lambda", "dual")
-    drawn.plot(prices, values, color=WATER, linewidth=2)
-    drawn.axvspan(0, top, color=GROUND, alpha=0.2, linewidth=0, label="bracket")
-    drawn.plot([plan.multiplier], [plan.objective], "o", color=MARK, label="optimum of both programs")
+    title = "50% pruning: every multiplier bounds the objective from below"
+    figure, drawn = axes(title, "multiplier λ, objective per billion parameters", "bound, gain share × sparsity²")
+    drawn.plot(1e9 * multipliers, values, color=WATER, linewidth=2, label="dual function")
+    drawn.axvspan(0, 1e9 * top, color=GROUND, alpha=0.2, linewidth=0, label="bracket")
+    best = f"optimum, {plan.objective:.3f}"
+    drawn.plot([1e9 * plan.multiplier], [plan.objective], "o", color=MARK, label=best)
     saved(figure, "dual")
 
 
@@ -71,11 +76,14 @@ def frontier(gains):
     instance = zp.pruning(gains, WEIGHTS, sparsity=0.5, upper=0.8)
     path, total = zp.frontier(instance), float(instance.resource.sum())
     shares = np.linspace(0.01, 0.799, 200)
-    figure, drawn = axes("The whole trade-off of a pruning, and its breakpoints", "sparsity", "best objective")
-    drawn.plot(shares, [path.at(s * total).objective for s in shares], color=WATER, linewidth=2)
+    title = "The best plan of every sparsity, and uniform"
+    figure, drawn = axes(title, "weights removed, % of all", "objective, gain share × sparsity²")
+    drawn.plot(100 * shares, [path.at(s * total).objective for s in shares], color=WATER, linewidth=2, label="best")
+    even = float(instance.weight.sum()) * shares**2
+    drawn.plot(100 * shares, even, "--", color=GROUND, linewidth=1.5, label="uniform")
     bends = [b for b in path.breakpoints if 0 < b < 0.799 * total]
     heights = [path.at(b).objective for b in bends]
-    drawn.plot([b / total for b in bends], heights, "o", color=MARK, markersize=4, label="a layer reaches its cap")
+    drawn.plot([100 * b / total for b in bends], heights, "o", color=MARK, markersize=4, label="a layer reaches 80%")
     saved(figure, "frontier")
 
 

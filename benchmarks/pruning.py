@@ -294,13 +294,15 @@ def draw(cells: Cells, path: Path) -> None:
     for axis, (method, row) in zip(axes[:, 0], cells.items(), strict=True):
         gaps = {ratio: found["loss_over_uniform"] for ratio, found in row.items() if "loss_over_uniform" in found}
         places = [shown.index(ratio) for ratio in gaps]
-        axis.hlines(places, [gap["low"] for gap in gaps.values()], [gap["high"] for gap in gaps.values()], linewidth=2)
-        axis.plot([gap["mean"] for gap in gaps.values()], places, "o", markersize=4)
+        low, mean, high = ([gap[end] for gap in gaps.values()] for end in ("low", "mean", "high"))
+        axis.hlines(places, low, high, colors=(colours := common.row_colours(gaps)), linewidth=2)
+        axis.scatter(mean, places, s=16, c=colours, zorder=3)
         axis.axvline(0, color="#76818e", linewidth=1)
         axis.set(title=method, yticks=range(len(shown)))
         axis.set_yticklabels(shown, fontsize=8)
         axis.invert_yaxis()
-    axes[-1, 0].set_xlabel("loss over uniform, nats per token")
+    axes[-1, 0].set_xlabel("loss over uniform, nats per token; left of 0 is better")
+    common.colour_key(figure)
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
 

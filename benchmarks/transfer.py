@@ -190,10 +190,11 @@ def heat_maps(names: list[str], found: dict[str, Table]) -> Figure:
         cells = [[cell["regret"] for cell in row] for row in table] + [[cell["uniform"] for cell in table[0]]]
         percent = 100 * np.array(cells)
         scale = LogNorm(max(percent.min(), 1e-2), percent.max())
-        axis.imshow(percent, cmap="viridis_r", norm=scale)
+        drawn = axis.imshow(percent, cmap="viridis_r", norm=scale)
+        figure.colorbar(drawn, ax=axis, label="regret, % of the best objective", format="%g", shrink=0.8)
         axis.set_xticks(range(len(names)), names, rotation=45, ha="right")
         axis.set_yticks(range(len(cells)), [*names, "uniform plan"])
-        axis.set(title=f"{program}: regret, % of the best objective", xlabel="judged by", ylabel="planned on")
+        axis.set(title=program, xlabel="text that judges the plan", ylabel="text of the plan")
         for (i, j), share in np.ndenumerate(percent):
             colour = "white" if scale(share) > 0.5 else "black"
             axis.text(j, i, f"{share:.2g}", ha="center", va="center", size=7, color=colour)
@@ -210,9 +211,9 @@ def scatter(found: dict[str, Table]) -> Figure:
             points = [cell["regret"] for cell in cells], [cell[name] for cell in cells]
             axis.loglog(*points, mark, ms=4, alpha=0.6, label=BOUNDS[name])
         axis.loglog(regret, regret, "-", color="#76818e", lw=1, label="the regret itself")
-        axis.set(title=program, ylabel="bound / best objective")
+        axis.set(title=program, ylabel="bound, share of the best objective")
         axis.xaxis.set_minor_formatter(NullFormatter())
-    axes[-1].set_xlabel("exact regret / best objective")
+    axes[-1].set_xlabel("exact regret, share of the best objective")
     figure.legend(*axes[-1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import json
 import re
 import shlex
 import textwrap
@@ -139,6 +140,24 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         optimiser.step()
         optimiser.zero_grad()
     return write_llama(tmp_path_factory.mktemp("model") / "tiny.gguf", llama, "F16")
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_and_its_outputs_are_those_of_the_page() -> None:
+    """Every cell in its order; numbers may differ by what another processor changes, words may not."""
+    cells = json.loads((ROOT / "docs" / "tutorial.ipynb").read_text())["cells"]
+    names: dict[str, Any] = {}
+    for cell in (cell for cell in cells if cell["cell_type"] == "code"):
+        with redirect_stdout(io.StringIO()) as said:
+            exec(compile("".join(cell["source"]), "cell", "exec"), names)  # noqa: S102 our own page
+        shown = "".join(text for output in cell["outputs"] for text in output["text"])
+        assert NUMBER.sub("#", said.getvalue()) == NUMBER.sub("#", shown)
+        found, known = (list(map(float, NUMBER.findall(text))) for text in (said.getvalue(), shown))
+        assert found == pytest.approx(known, rel=0.15, abs=0.02)
+    assert len(names) > 10
+
+
+NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?")
 
 
 @pytest.mark.slow

@@ -69,6 +69,25 @@ def test_definitions_become_a_list() -> None:
     assert listed("As x : y says.") == "As x : y says."
 
 
+def test_formulas_of_docstrings_are_shown_in_signs() -> None:
+    pytest.importorskip("griffe")
+    written = hook("docstrings").written
+    assert written("zeta^2 = g'(H + tau I)^-1 g, zeta^2 / 2") == "ζ² = gᵀ(H + τ I)⁻¹ g, ζ² / 2"
+    assert written("tau : the damping. its own 'g'") == "tau : the damping. its own 'g'"
+    assert written(">>> x^2") == ">>> x^2"
+
+
+def test_the_page_of_messages_has_those_of_the_code(tmp_path: Path) -> None:
+    messages = hook("messages")
+    path = tmp_path / "code.py"
+    path.write_text('raise SpecError(f"x = {x}: expected " f"a | b")\nraise ValueError("no")\nraise SpecError(text)\n')
+    assert list(messages.messages(path)) == ["x = …: expected a | b"]
+    page = messages.on_page_markdown("{{ messages }}")
+    assert page.count("\n- ") > 500
+    assert "\n- … = …: expected the name of a file\n" in page
+    assert messages._rows({"…: …", "x = …: expected a | b"}) == ["- x = …: expected a \\| b"]
+
+
 def hook(name: str) -> ModuleType:
     """A file of docs/hooks, which is no package."""
     spec = importlib.util.spec_from_file_location(f"hook_{name}", ROOT / "docs" / "hooks" / f"{name}.py")

@@ -15,4 +15,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     pages = {f"proofs/{name}": text for name, text in proof_pages().items()}
     for path, text in (pages | {"ledger.md": ledger_page(get_build_date())}).items():
         files.append(File.generated(config, path, content=text))
+    listed = next(entry["Proofs"] for entry in config.nav or () if "Proofs" in entry)
+    listed += sorted(path for path in pages if path not in listed)
     return files

@@ -139,20 +139,19 @@ def menus() -> str:
     found = load("menus")
     model, names = found["252 x 6"]["summary"], {"gap ms": "certified gap", "optimum ms": "proved optimum"}
     names |= {"check ms": "check of the proof", "HiGHS ms": "HiGHS, no gap", "HiGHS, defaults ms": "HiGHS, defaults"}
-    wanted = {"gap ms": "5", "optimum ms": "200", "check ms": "200"}
     rows = [
-        (f"252 x 6, {name}", f"{model[key]['median']:.1f}", f"{model[key]['largest']:.1f}", wanted.get(key, "-"))
+        (f"252 x 6, {name}", f"{model[key]['median']:.1f}", f"{model[key]['largest']:.1f}")
         for key, name in names.items()
     ]
-    for size, key, goal in (
-        ("10,000 x 8, fine costs", "gap below 1e-6", "100"),
-        ("10,000 x 8, fine costs", "optimum", "-"),
-        ("10,000 x 8, coarse costs", "gap below 1e-6", "100"),
-        ("125,000 x 8", "first choice", "1,000"),
+    for size, key in (
+        ("10,000 x 8, fine costs", "gap below 1e-6"),
+        ("10,000 x 8, fine costs", "optimum"),
+        ("10,000 x 8, coarse costs", "gap below 1e-6"),
+        ("125,000 x 8", "first choice"),
     ):
         row = found[size][key]
-        rows.append((f"{size}, {key} (gap {row['gap']:.1e})", f"{row['ms']:,.0f}", "", goal))
-    return table(("what", "median ms", "largest ms", "wanted"), rows)
+        rows.append((f"{size}, {key} (gap {row['gap']:.1e})", f"{row['ms']:,.0f}", ""))
+    return table(("task", "median ms", "largest ms"), rows)
 
 
 def menus_audit() -> str:
@@ -163,7 +162,7 @@ def menus_audit() -> str:
             sum(row[key] for row in families.values()) for key in ("asked", "claimed", "wrong", "suboptimal")
         )
         rows.append((name, f"{asked:,}", f"{claimed:,}", f"{wrong:,}", f"{worse:,}"))
-    return table(("solver", "asked", 'says "optimal"', "of these wrong", "not optimal"), rows)
+    return table(("solver", "instances", 'answers "optimal"', "of these wrong", "not optimal"), rows)
 
 
 def menus_drift() -> str:

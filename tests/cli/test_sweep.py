@@ -57,6 +57,16 @@ def test_the_files_hold_what_was_found(scores: Scores, tmp_path: Path) -> None:
         found.save(tmp_path / "s.png")
 
 
+def test_the_sweep_marks_the_plan_that_was_asked_for_and_draws_uniform(scores_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "sweep.html"
+    arguments = ["sweep", str(scores_file), "--from", "2", "--to", "20", "--at", "5", "--out", str(out)]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    page = out.read_text()
+    assert "LoRA rank 5 on every layer" in page
+    assert page.count('<line class="uniform"') == 59
+    assert "parameters</text>" in page
+
+
 def test_bad_ranges_are_refused(scores: Scores) -> None:
     plan = allocate(scores, mean_rank=5, lower=2)
     with pytest.raises(SpecError, match="expected 0 <= from < to"):

@@ -55,6 +55,7 @@ class Browser:
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
+        self.call("Emulation.setScrollbarsHidden", hidden=True)  # so that a width is the width of the page
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """The result of a command; events that come meanwhile are kept."""
@@ -78,12 +79,18 @@ class Browser:
         self.call("Runtime.evaluate", expression="new Promise(r => setTimeout(r, 150))", awaitPromise=True)
 
     def evaluate(self, expression: str) -> Any:
-        """The value of an expression on the page."""
-        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        """The value of an expression on the page, as if the reader had asked for it."""
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, userGesture=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    def until(self, condition: str, seconds: float = 20.0) -> None:
+    def show(self, width: int, scheme: str) -> None:
+        """Give the page this width, the reader's system this colour scheme, and every transition its end."""
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.evaluate("document.getAnimations().filter(a => a.transitionProperty).forEach(a => a.finish())")
+
+    def until(self, condition: str, seconds: float = 60.0) -> None:
         """Wait until a condition holds on the page."""
         end = time.monotonic() + seconds
         while not self.evaluate(condition):

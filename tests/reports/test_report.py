@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,6 +13,7 @@ import pytest
 
 import zetaplan as zp
 from tests.made import LAYERS, made_scores
+from tests.reports.reading import Page, heights, html, markdown
 from zetaplan._digits import at_most
 from zetaplan.drift.cost import drift_sentence
 from zetaplan.errors import SpecError
@@ -31,32 +31,6 @@ HOSTILE = (
     "x\n\n# y",
     "</pre><b>",
 )
-
-
-class Page(HTMLParser):
-    """The tags, attributes and visible text of a page."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.text: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data)
-
-
-def html(plan: Plan) -> str:
-    return render(Report(plan, "plan.json"), "report.html")
-
-
-def markdown(plan: Plan) -> str:
-    return render(Report(plan, "plan.json"), "report.md")
 
 
 @pytest.mark.parametrize("program", ["allocation", "pruning"])
@@ -123,16 +97,7 @@ def test_hostile_names_stay_text() -> None:
     table = text.split("## The plan")[1].split("## Comparison")[0]
     rows = [line for line in table.splitlines() if line.startswith("|")]
     assert len(rows) == LAYERS + 3
-    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {11}
-
-
-def bars(chart: str, kind: str) -> list[ElementTree.Element]:
-    root = ElementTree.fromstring(chart)  # noqa: S314  our own drawing
-    return [rect for rect in root.iter("rect") if rect.get("class") == kind]
-
-
-def heights(chart: str, kind: str) -> np.ndarray:
-    return np.array([float(str(rect.get("height")).rstrip("%")) for rect in bars(chart, kind)])
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {12}
 
 
 def test_bars_are_as_high_as_their_numbers() -> None:

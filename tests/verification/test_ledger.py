@@ -31,7 +31,7 @@ from zetaplan.spec.programs.pruning import pruning
 from zetaplan.spec.rational import Equation
 from zetaplan.spec.solution import Solution
 from zetaplan.verification.audit.published import audit_plan
-from zetaplan.verification.ledger import c02_gradient_norm, c24_published_plans, claims
+from zetaplan.verification.ledger import c02_gradient_norm, c24_published_plans, claims, titles
 from zetaplan.verification.ledger.claim import Claim, Fact, Value
 from zetaplan.verification.ledger.optimum import evaluations, multiplier, objective, optimum, plan_at
 from zetaplan.verification.ledger.page import OWN_TEST, ledger_page
@@ -247,7 +247,9 @@ def test_the_page_holds_every_claim_and_the_day() -> None:
     page = ledger_page("2001-02-03")
     assert page.count("| <time>2001-02-03</time> |") == len(claims())
     assert all(row.count("|") == 7 for row in page.splitlines() if row.startswith("| [C"))  # six cells
-    assert all(f"\n## {name}\n" in page for name in claims())
+    assert all(f"\n## {name}: {title} {{#{name.lower()}}}\n" in page for name, title in titles().items())
+    assert titles()["C5"] == "uniqueness"
+    assert page.count('<span class="verdict ') == 2 * len(claims()) == 2 * len(titles())
     for formula in re.findall(r"\$([^$]+)\$", page):
         assert "\\" not in convert(formula), formula  # a command that the converter does not know stays as it is
     assert r"the decrease of the step $-\tfrac14$ is **1/4**" in page

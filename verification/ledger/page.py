@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from fractions import Fraction
 
-from zetaplan.verification.ledger import claims
+from zetaplan.verification.ledger import claims, titles
 from zetaplan.verification.ledger.claim import Claim, Fact, Value, Verdict
 from zetaplan.verification.proofs import proofs
 
@@ -19,7 +19,7 @@ def ledger_page(day: str) -> str:
     count = Counter(claim.verdict for claim in claims().values())
     verdicts = ", ".join(f"{count[verdict]} {verdict.value}" for verdict in Verdict if count[verdict])
     rows = "\n".join(
-        f"| [{name}](#{name.lower()}) | {claim.verdict.value} | {claim.claim} | {_short(claim)} | "
+        f"| [{name}](#{name.lower()}) | {_badge(claim)} | {claim.claim} | {_short(claim)} | "
         f"[{1 + len(claim.tests)}](#{name.lower()}) | <time>{day}</time> |"
         for name, claim in claims().items()
     )
@@ -43,8 +43,13 @@ proofs](proofs/index.md), which name the checker of every step.
 def _section(name: str, claim: Claim) -> str:
     tests = ", ".join(f"`{test}`" for test in (OWN_TEST.format(name), *claim.tests))
     facts = "\n".join(f"- {_fact(fact)}" for fact in claim.facts)
-    head = f"## {name}\n\n*{claim.claim}*\n\n**{claim.verdict.value.capitalize()}.** {' '.join(claim.finding.split())}"
+    title = f"## {name}: {titles()[name]} {{#{name.lower()}}}"
+    head = f"{title}\n\n*{claim.claim}*\n\n{_badge(claim)} {' '.join(claim.finding.split())}"
     return f"{head}\n\n{facts}\n\nProofs: {_proofs(claim) or 'none beyond the numbers'}. Tests: {tests}."
+
+
+def _badge(claim: Claim) -> str:
+    return f'<span class="verdict {claim.verdict.name.lower()}">{claim.verdict.value}</span>'
 
 
 def _proofs(claim: Claim) -> str:

@@ -20,6 +20,9 @@ def sweep(
     scores: ScoresPath,
     low: Annotated[str, typer.Option("--from", metavar="AMOUNT", help="First limit, a uniform rank or share removed.")],
     high: Annotated[str, typer.Option("--to", metavar="AMOUNT", help="Last limit, a uniform rank or share removed.")],
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="AMOUNT", help="Limit of the plan to mark; the middle if not given.")
+    ] = None,
     kind: Annotated[str, typer.Option("--kind", "--program", help="Kind of plan; see `zetaplan list kinds`.")] = "rank",
     points: Annotated[int, typer.Option(help="Number of plans.")] = 60,
     lower: Annotated[str, typer.Option(metavar="AMOUNT", help="Smallest amount of every layer.")] = "0",
@@ -41,9 +44,10 @@ def sweep(
     chosen = kind_of(kind) if kind in kind_names() else kind_for(kind)
     amount = partial(read, kind=share if chosen.whole.shares else count)
     first, last = amount("from", low), amount("to", high)
-    middle: dict[str, Any] = {chosen.options.default.kind: (first + last) / 2, "lower": amount("lower", lower)}
-    middle["upper"] = None if upper is None else amount("upper", upper)
-    found = tradeoff(plan(load_scores(scores), kind=chosen.name, **middle), first, last, points)
+    marked = (first + last) / 2 if at is None else amount("at", at)
+    options: dict[str, Any] = {chosen.options.default.kind: marked, "lower": amount("lower", lower)}
+    options["upper"] = None if upper is None else amount("upper", upper)
+    found = tradeoff(plan(load_scores(scores), kind=chosen.name, **options), first, last, points)
     file = found.save(out)
     limits = found.limits.tolist()
     show({"file": str(file), "limits": limits, "objectives": found.objectives.tolist()}, None, as_json, quiet)

@@ -8,7 +8,7 @@ better model.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from zetaplan.spec.instance import Array, Arrayish, with_quality
 
 if TYPE_CHECKING:
     from zetaplan.plans.plan import Plan
+    from zetaplan.spec.solution import Solution
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +58,14 @@ class Baseline:
 def baselines(plan: Plan) -> tuple[Baseline, ...]:
     """The uniform plan first, then the gradient norm and MoLA's depth rule, if the scores have the required columns."""
     return tuple(_baselines(plan))
+
+
+def uniform_objectives(points: Sequence[Solution]) -> list[float]:
+    """The objectives of the uniform plans that use the limits of the points, without floors and caps."""
+    return [
+        replace(point, x=np.full(len(point.x), point.instance.limit / float(point.instance.resource.sum()))).objective
+        for point in points
+    ]
 
 
 def _baselines(plan: Plan) -> Iterator[Baseline]:

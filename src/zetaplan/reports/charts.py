@@ -15,24 +15,26 @@ from markupsafe import Markup
 
 Values = Sequence[float]
 
-LEFT, RIGHT, TOP, BOTTOM = 7.0, 99.5, 6.0, 88.0  # the plotting area, in percent of the drawing
+LEFT, RIGHT, TOP, BOTTOM = 7.0, 99.5, 9.0, 85.0  # the plotting area, in percent of the drawing
 HEAT_LEFT = 12.0  # left edge of the cells of a heat map, in percent; row names are to the left
 FILL = 0.72  # width of a bar as a share of its slot
 TICKS = 4  # approximate number of grid lines
+OUTLIER = 3.0  # a value that is so many times as large as nine in ten of the others does not set the scale
 
 
 def gain_chart(names: Sequence[str], gain: Values, noise_floor: Values, error: Values | None) -> Markup:
     """Gains of K layers: the part up to the noise floor is pale, the part above it has the full colour."""
     errors = error if error is not None else [0.0] * len(gain)
-    frame = _Frame(len(gain), max(map(sum, zip(gain, errors, strict=True))))
+    frame = _Frame(len(gain), ceiling([sum(pair) for pair in zip(gain, errors, strict=True)]), "gain")
     columns = [
-        Markup("<g><title>{}: gain {:.4g}, noise floor {:.4g}</title>{}{}{}</g>").format(
+        Markup("<g><title>{}: gain {:.4g}, noise floor {:.4g}</title>{}{}{}{}</g>").format(
             name,
             value,
             floor,
             frame.bar(k, 0.0, min(value, floor), "floor"),
             frame.bar(k, min(value, floor), value, "bar"),
             frame.whisker(k, value - spread, value + spread) if spread > 0 else "",
+            frame.beyond(k, value),
         )
         for k, (name, value, floor, spread) in enumerate(zip(names, gain, noise_floor, errors, strict=True))
     ]
@@ -45,17 +47,19 @@ def plan_chart(
     uniform: float,
     upper: Sequence[float | None],
     baselines: Mapping[str, Values] = MappingProxyType({}),
+    unit: str = "",
 ) -> Markup:
     """The plan of K layers against the uniform plan (dashed), the caps inside the chart (ticks), and the baselines.
 
-    baselines : (K,) values by CSS class, drawn as points.
+    baselines : (K,) values by CSS class, drawn as points. unit : the name of the vertical axis.
     """
-    frame = _Frame(len(x), max(*x, uniform, *(value for values in baselines.values() for value in values)))
+    frame = _Frame(len(x), max(uniform, ceiling([*x, *(v for values in baselines.values() for v in values)])), unit)
     columns = [
-        Markup("<g><title>{}: {:.4g}</title>{}{}{}</g>").format(
+        Markup("<g><title>{}: {:.4g}</title>{}{}{}{}</g>").format(
             name,
             value,
             frame.bar(k, 0.0, value, "bar"),
+            frame.beyond(k, value),
             frame.cap(k, cap) if cap is not None and cap <= frame.top else "",
             Markup("").join(frame.point(k, values[k], kind) for kind, values in baselines.items()),
         )
@@ -70,26 +74,35 @@ def curve_chart(
     y: Values,
     chosen: tuple[float, float],
     others: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+    *,
+    axes: tuple[str, str],
+    uniform: Values = (),
 ) -> Markup:
-    """A curve through the points, with a mark at the chosen point and at other named points."""
+    """A curve through the points, with a mark at the chosen point and at other named points.
+
+    axes : the names of both axes, with units. uniform : the values of a dashed curve at the same places, if any.
+    """
     points = [chosen, *others.values()]
-    plane = _Plane([*x, *(a for a, _ in points)], [*y, *(b for _, b in points)])
+    plane = _Plane([*x, *(a for a, _ in points)], [*y, *uniform, *(b for _, b in points)], axes)
     title = Markup("<title>{:.6g} at {:.6g}</title>").format(chosen[1], chosen[0])
     marks = [
         plane.dot(a, b, "other", Markup("<title>{}: {:.6g} at {:.6g}</title>").format(name, b, a))
         + _text(plane.x(a), plane.y(b), "middle", name, "-0.8em")
         for name, (a, b) in others.items()
     ]
-    return plane.draw(label, [*plane.path(x, y), *marks, plane.dot(*chosen, "chosen", title)])
+    even = plane.path(x, uniform, "uniform") if uniform else []
+    return plane.draw(label, [*even, *plane.path(x, y), *marks, plane.dot(*chosen, "chosen", title)])
 
 
 def scatter_chart(label: str, names: Sequence[str], x: Values, series: Mapping[str, Values]) -> Markup:
-    """Points of K layers per series, and the line y = x; values far below zero are drawn at the lower edge."""
-    top = max(x)
-    shown = {kind: [max(value, -top) for value in values] for kind, values in series.items()}
-    plane = _Plane([0.0, top], [0.0, top, *(value for values in shown.values() for value in values)])
+    """Points of K layers per series, and the line y = x; values far outside are drawn at the edge of the chart."""
+    top = ceiling(x)
+    shown = {kind: [min(max(value, -top), 2 * top) for value in values] for kind, values in series.items()}
+    axes = ("predicted decrease, nats", "measured decrease, nats")
+    title = Markup("<title>{}: predicted {:.3g}, measured {:.3g}</title>")
+    plane = _Plane([0.0, top], [0.0, top, *(value for values in shown.values() for value in values)], axes)
     dots = [
-        plane.dot(a, b, kind, Markup("<title>{}: predicted {:.3g}, measured {:.3g}</title>").format(name, a, real))
+        plane.dot(min(a, top), b, kind, title.format(name, a, real))
         for kind, values in shown.items()
         for name, a, b, real in zip(names, x, values, series[kind], strict=True)
         if not math.isnan(real)
@@ -100,9 +113,9 @@ def scatter_chart(label: str, names: Sequence[str], x: Values, series: Mapping[s
 def heat_chart(
     label: str, rows: Sequence[str], columns: Sequence[str], cells: Mapping[tuple[str, str], float]
 ) -> Markup:
-    """A heat map: the opacity of each cell is proportional to its value; a cell without a value is empty."""
+    """A heat map: the opacity of each cell is proportional to its value up to the ceiling; one without is empty."""
     width, height = (RIGHT - HEAT_LEFT) / len(columns), 100.0 / (len(rows) + 1)
-    highest = max(cells.values()) or 1.0
+    highest = ceiling(list(cells.values())) or 1.0
     squares = [
         Markup(
             '<rect class="bar" x="{:.3f}%" y="{:.3f}%" width="{:.3f}%" height="{:.3f}%" fill-opacity="{:.3f}">'
@@ -112,7 +125,7 @@ def heat_chart(
             (1 + rows.index(row)) * height,
             width * 0.96,
             height * 0.92,
-            max(value, 0.0) / highest,
+            min(max(value, 0.0) / highest, 1.0),
             row,
             column,
             value,
@@ -129,7 +142,8 @@ def heat_chart(
 class _Plane:
     """The scales of a chart of points: x and y to positions, in percent of the drawing."""
 
-    def __init__(self, x: Values, y: Values) -> None:
+    def __init__(self, x: Values, y: Values, axes: tuple[str, str]) -> None:
+        self.axes = axes
         self.left, self.right = min(x), max(x)
         self.low, self.high = min(y), max(y)
 
@@ -154,15 +168,15 @@ class _Plane:
         sides = [_text(LEFT - 1, self.y(level), "end", _compact(level), "0.32em") for level in levels]
         feet = [_text(self.x(place), BOTTOM, "middle", _compact(place), "1.5em") for place in places]
         return Markup('<svg class="chart" role="img" aria-label="{}">{}</svg>').format(
-            label, Markup("").join([*rules, *sides, *feet, *content])
+            label, Markup("").join([*rules, *sides, *feet, _axis_names(*self.axes), *content])
         )
 
 
 class _Frame:
     """The scales of one chart: layer k to a horizontal position, a value to a height."""
 
-    def __init__(self, layers: int, highest: float) -> None:
-        self.layers = layers
+    def __init__(self, layers: int, highest: float, name: str) -> None:
+        self.layers, self.name = layers, name
         self.step = _nice(highest / TICKS) if highest > 0 else 1.0
         self.top = self.step * max(1, math.ceil(highest / self.step - 1e-9))
 
@@ -189,13 +203,16 @@ class _Frame:
             kind, self.x(k + 0.5), self.y(value)
         )
 
+    def beyond(self, k: int, value: float) -> Markup:
+        """The number of a bar that leaves the chart."""
+        return _text(self.x(k + 0.5), TOP, "middle", f"↑ {value:.3g}", "-0.3em") if value > self.top else Markup("")
+
     def rule(self, value: float) -> Markup:
         return _line("uniform", LEFT, self.y(value), RIGHT, self.y(value))
 
     def draw(self, label: str, columns: Sequence[Markup]) -> Markup:
-        return Markup('<svg class="chart" role="img" aria-label="{}">{}{}{}</svg>').format(
-            label, self._grid(), Markup("").join(columns), self._layer_numbers()
-        )
+        inside = Markup("").join([self._grid(), *columns, self._layer_numbers(), _axis_names("layer", self.name)])
+        return Markup('<svg class="chart" role="img" aria-label="{}">{}</svg>').format(label, inside)
 
     def _grid(self) -> Markup:
         levels = [self.step * i for i in range(round(self.top / self.step) + 1)]
@@ -210,6 +227,17 @@ class _Frame:
         return Markup("").join(
             _text(self.x(k + 0.5), BOTTOM, "middle", str(k), "1.5em") for k in range(0, self.layers, every)
         )
+
+
+def ceiling(values: Values) -> float:
+    """The largest of the values that is no outlier; an outlier would press all others to the ground."""
+    usual = sorted(values)[int(0.9 * (len(values) - 1))]
+    return max((value for value in values if value <= OUTLIER * usual), default=0.0) if usual > 0 else max(values)
+
+
+def _axis_names(x: str, y: str) -> Markup:
+    """The names of the horizontal axis, below its right end, and of the vertical axis, above its upper end."""
+    return _text(RIGHT, BOTTOM, "end", x, "2.7em") + _text(0.0, TOP, "start", y, "-0.9em")
 
 
 def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> Markup:

@@ -15,6 +15,7 @@ from zetaplan.menus.plan import ChoicePlan
 from zetaplan.menus.refined import sentence
 from zetaplan.reports.charts import curve_chart
 from zetaplan.reports.pages import write_pages
+from zetaplan.reports.summary import HEX
 from zetaplan.reports.tables import with_unit
 from zetaplan.solvers.menus.frontier import choice_frontier
 
@@ -42,9 +43,18 @@ class ChoiceReport:
 
     @property
     def quality(self) -> str:
-        """The comparison of a refined plan with uniform; "" for other plans."""
+        """The comparison of a refined plan with uniform, or that the quality was not measured."""
         found = sentence(self.plan)
-        return f"Measured on {found}" if found else ""
+        return f"Measured on {found}" if found else "Quality not measured on this model"
+
+    @property
+    def sources(self) -> str:
+        """Date, model and estimator, with the beginning of the model's sha256."""
+        menu, digest = self.plan.menu, self.plan.menu.provenance.get("model_sha256")
+        model = menu.provenance.get("model")
+        named = f"model {model}" + (f" (sha256 {str(digest)[:HEX]}…)" if digest else "") if model else ""
+        estimator = f"losses by {menu.estimator}" if menu.estimator else ""
+        return " · ".join(filter(None, (self.plan.created[:10], named, estimator)))
 
     @property
     def proved(self) -> str:
@@ -99,7 +109,12 @@ class ChoiceReport:
         chosen = (self.plan.solution.spent[0], self.plan.loss)
         label = f"Least loss over the {self.plan.menu.budgets[0]}, and the plan's"
         presets = {p.name: (p.bytes, p.loss) for p in self.formats.presets} if self.formats else {}
-        return curve_chart(label, path.budgets.tolist(), path.losses.tolist(), chosen, presets)
+        axes = tuple(
+            f"{name}, {unit}" if unit else name
+            for name, unit in ((self.plan.menu.budgets[0], self.plan.menu.units[0]), ("loss", self.plan.menu.loss_unit))
+        )
+        curve = path.budgets.tolist(), path.losses.tolist()
+        return curve_chart(label, *curve, chosen, presets, axes=(axes[0], axes[1]))
 
 
 def write_choice_report(plan: ChoicePlan, path: str | os.PathLike[str], *, file: str) -> tuple[Path, Path]:

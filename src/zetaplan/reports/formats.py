@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +14,7 @@ from zetaplan.bits.sizes import bits_by_matrix, sizes_of
 from zetaplan.menus.bits import BitsFacts, WholeData, bits_facts
 from zetaplan.menus.plan import ChoicePlan
 from zetaplan.reports.charts import heat_chart
+from zetaplan.reports.summary import HALF
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +32,22 @@ class Formats:
         """The runtime, all bytes and both averages."""
         sizes = sizes_of(self.plan)
         return (
-            f"made for {self.facts.runtime}: {sizes.tensors:,} bytes of tensors",
+            f"made for {self.facts.runtime}: {sizes.tensors:,} bytes of tensors, {self._before:,} in 16 bits before",
             f"{sizes.bits_quantised:.4g} bits per weight that can be quantised, {sizes.bits_all:.4g} per parameter",
+        )
+
+    @property
+    def _before(self) -> int:
+        """The bytes of all parameters in 16 bits."""
+        return HALF * (self.facts.numel + sum(self.facts.others.values()))
+
+    def next_steps(self, file: str) -> tuple[str, ...]:
+        """The commands that write the model, where zetaplan can, and measure it."""
+        model = shlex.quote(self.facts.model)
+        target, out = {"llama.cpp": ("gguf", "mixed.gguf")}.get(str(self.facts.runtime), ("safetensors", "values"))
+        return (
+            f"zetaplan apply {model} {file} --to {target} -o {out}",
+            f"zetaplan evaluate {out} --text HELD_OUT --against {model}",
         )
 
     @property

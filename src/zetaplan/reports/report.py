@@ -19,8 +19,8 @@ from zetaplan.errors import require
 from zetaplan.plans.amounts import in_total, per_layer, shown
 from zetaplan.plans.exponent import measured_quality
 from zetaplan.plans.plan import Plan
-from zetaplan.reports import words
-from zetaplan.reports.baselines import Baseline, baselines
+from zetaplan.reports import summary, words
+from zetaplan.reports.baselines import Baseline, baselines, uniform_objectives
 from zetaplan.reports.charts import curve_chart, gain_chart, heat_chart, plan_chart, scatter_chart
 from zetaplan.reports.pages import rendered, write_pages
 from zetaplan.solvers.frontier import frontier
@@ -39,7 +39,9 @@ class Row:
     gain: float
     error: float | None
     floor: float | None
+    interval: tuple[float, float] | None
     value: float
+    whole: str
     resource: float
     amounts: tuple[str, str, str, str]
 
@@ -97,14 +99,16 @@ class Report:
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
-        scores = self.plan.scores
+        scores, found = self.plan.scores, summary.intervals(self.plan)
         unknown = [None] * len(scores.names)
         columns = (
             self.plan.names,
             scores.gain.tolist(),
             unknown if scores.standard_error is None else scores.standard_error.tolist(),
             unknown if scores.noise_floor is None else scores.noise_floor.tolist(),
+            unknown if found is None else list(zip(found.low.tolist(), found.high.tolist(), strict=True)),
             self.plan.solution.x.tolist(),
+            [summary.whole(self.plan, k) for k in range(len(scores.names))],
             self.plan.instance.resource.tolist(),
             [shown(self.plan, amounts) for amounts in per_layer(self.plan).values()],
         )
@@ -121,7 +125,13 @@ class Report:
     def plan_chart(self) -> Markup:
         caps = [None if cap == math.inf else cap for cap in self.plan.instance.upper.tolist()]
         drawn = {baseline.kind: baseline.x.tolist() for baseline in self.baselines[1:]} if self.draws_baselines else {}
-        return plan_chart(self.plan.names, [row.value for row in self.rows], self.plan.uniform, caps, drawn)
+        x = [row.value for row in self.rows]
+        return plan_chart(self.plan.names, x, self.plan.uniform, caps, drawn, self.plan.unit)
+
+    @property
+    def draws_caps(self) -> bool:
+        """Whether a cap lies inside the chart."""
+        return 'class="cap"' in self.plan_chart
 
     @property
     def draws_baselines(self) -> bool:
@@ -138,7 +148,10 @@ class Report:
         path = frontier(instance)
         chosen = (instance.limit, self.plan.solution.objective)
         label = f"Best objective over the {instance.program.limit_argument}, and the plan's"
-        return curve_chart(label, limits, [path.at(limit).objective for limit in limits], chosen)
+        points = [path.at(limit) for limit in limits]
+        axes = (f"{instance.program.limit_argument}, {self.plan.resource_unit}", "objective")
+        best, even = [point.objective for point in points], uniform_objectives(points)
+        return curve_chart(label, limits, best, chosen, axes=axes, uniform=even)
 
     @property
     def prediction_chart(self) -> Markup | None:
@@ -188,9 +201,9 @@ def write_report(plan: Plan, path: str | os.PathLike[str], *, file: str = "plan.
         ('report.html', 'report.md')
     """
     require(plan, Plan, "plan", "give what zetaplan.allocate or zetaplan.prune returns")
-    return write_pages(path, "report", report=Report(plan, file), plan=plan, words=words)
+    return write_pages(path, "report", report=Report(plan, file), plan=plan, words=words, summary=summary)
 
 
 def render(report: Report, template: str) -> str:
     """The text of the report from one of its templates."""
-    return rendered(template, report=report, plan=report.plan, words=words)
+    return rendered(template, report=report, plan=report.plan, words=words, summary=summary)

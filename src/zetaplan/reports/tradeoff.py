@@ -10,7 +10,7 @@ import csv
 import io
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from zetaplan._files import canonical, write
 from zetaplan.errors import SpecError
 from zetaplan.plans.plan import Plan
+from zetaplan.reports.baselines import uniform_objectives
 from zetaplan.reports.charts import curve_chart
 from zetaplan.reports.pages import rendered
 from zetaplan.solvers.frontier import frontier
@@ -26,7 +27,7 @@ from zetaplan.spec.solution import Solution
 
 STYLE = (
     "svg{font:11px sans-serif;background:#fff}text{fill:#5b6575}.grid{stroke:#e3e1da}.curve{stroke:#1f6f8b;"
-    "stroke-width:2}.chosen{fill:#c2410c}"
+    "stroke-width:2}.uniform{stroke:#c2410c;stroke-width:2;stroke-dasharray:6 4}.chosen{fill:#c2410c}"
 )
 
 
@@ -59,17 +60,16 @@ class Tradeoff:
     @property
     def uniform(self) -> Array:
         """(N,) objectives of the uniform plans of the same resource, without floors and caps."""
-        flat = np.ones(len(self.plan.names))
-        return np.array(
-            [replace(p, x=share * flat).objective for p, share in zip(self.points, self.shares, strict=True)]
-        )
+        return np.array(uniform_objectives(self.points))
 
     @property
     def chart(self) -> str:
         """The curve as SVG, with CSS classes that the enclosing page defines."""
         chosen = self.instance.limit, self.plan.solution.objective
-        label = f"Best objective over the {self.instance.program.limit_argument}"
-        return curve_chart(label, self.limits.tolist(), self.objectives.tolist(), chosen)
+        label = f"Best objective over the {self.instance.program.limit_argument}, with uniform"
+        axes = (f"{self.instance.program.limit_argument}, {self.plan.resource_unit}", "objective")
+        uniform = self.uniform.tolist()
+        return curve_chart(label, self.limits.tolist(), self.objectives.tolist(), chosen, axes=axes, uniform=uniform)
 
     def svg(self) -> str:
         """The curve as the text of a separate SVG file."""
