@@ -18,7 +18,6 @@ from torch import nn
 from zetaplan._signature import takes
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.arguments import as_device, network_of
-from zetaplan.scoring.backward.activations import bytes_per_token
 from zetaplan.scoring.backward.footprint import as_bytes
 from zetaplan.scoring.backward.pass_result import (
     Statistics,
@@ -30,6 +29,7 @@ from zetaplan.scoring.backward.pass_result import (
     require_sketchable,
 )
 from zetaplan.scoring.backward.sketch import Sketch
+from zetaplan.scoring.backward.way import Way, way_of
 from zetaplan.scoring.cache import VERSIONS, Run
 from zetaplan.scoring.curvature import Curvature
 from zetaplan.scoring.curvature._damping import Damping
@@ -142,9 +142,9 @@ def _scored(task: _Task, ranks: Ranks) -> dict[str, Scores]:
     network, size = task.network, task.settings.batch_size
     data = checked_batches(task.batches, size or _even_share(task.batches, ranks), network)
     parts = partition(network, task.settings.blocks)
-    carried = 0.0 if task.shard else bytes_per_token(network, parts, data)
+    way = Way() if task.shard else way_of(network, parts, data)
     if size is None and ranks.alone:
-        size = fitting_batch(network, parts, data, task.surrogates.values(), task.sketch, carried)
+        size = fitting_batch(network, parts, data, task.surrogates.values(), task.sketch, way)
         data = checked_batches(task.batches, size, network) if size else data
     fresh = None if task.settings.held_out is None else checked_batches(task.settings.held_out, size, network)
     names, sketch = sorted(task.surrogates), task.sketch and asdict(task.sketch)
@@ -160,7 +160,7 @@ def _scored(task: _Task, ranks: Ranks) -> dict[str, Scores]:
     if found := kept():
         return found
     with run.taken(ranks.rank == 0):
-        found = kept() or _measured(task, data, fresh, run, ranks, carried)
+        found = kept() or _measured(task, data, fresh, run, ranks, way)
         for scores in found.values():
             run.keep(scores, **asked)
         return found
@@ -172,7 +172,7 @@ def _measured(
     held_out: Sequence[Batch] | None,
     run: Run,
     ranks: Ranks,
-    carried: float,
+    way: Way,
 ) -> dict[str, Scores]:
     network, parts = task.network, partition(task.network, task.settings.blocks)
     ranks.require(len(parts), len(data), task.shard)
@@ -186,7 +186,7 @@ def _measured(
         parts = without(partition(network, task.settings.blocks), missed)
     surrogates = task.surrogates.values()
     result = measured_pass(
-        network, parts, data, surrogates, run, task.memory, task.sketch, ranks, task.settings.progress, carried
+        network, parts, data, surrogates, run, task.memory, task.sketch, ranks, task.settings.progress, way
     )
     names = tuple(part.name for part in parts)
     common: dict[str, Any] = {
