@@ -25,7 +25,7 @@ from zetaplan.scoring.backward.pass_result import (
     found_surrogates,
     measured_pass,
     require_for_experts,
-    require_shardable,
+    require_one_pass,
     require_sketchable,
 )
 from zetaplan.scoring.backward.sketch import Sketch
@@ -39,6 +39,7 @@ from zetaplan.scoring.model.blocks import left_out, partition
 from zetaplan.scoring.model.coverage import covered, without
 from zetaplan.scoring.model.eval_mode import placed
 from zetaplan.scoring.model.load import LoadedModel, as_dtype
+from zetaplan.scoring.model.streamed import streamed
 from zetaplan.scoring.provenance import data_provenance, model_provenance
 from zetaplan.scoring.scores import Scores, Vector
 from zetaplan.scoring.settings import ScoreSettings
@@ -100,8 +101,10 @@ def score_each(
     if asked.sketch is not None:
         require_sketchable(surrogates.values(), asked.held_out is not None)
     shard = asked.shard and asked.distributed
+    if streamed(given):
+        require_one_pass("stream", surrogates, asked.held_out is not None)
     if shard:
-        require_shardable(surrogates, asked.held_out is not None)
+        require_one_pass("shard", surrogates, asked.held_out is not None)
     target = as_device(asked.device if asked.device is not None else next(given.parameters()).device)
     task = _Task(
         model=model,
@@ -176,8 +179,9 @@ def _measured(
 ) -> dict[str, Scores]:
     network, parts = task.network, partition(task.network, task.settings.blocks)
     ranks.require(len(parts), len(data), task.shard)
-    parts = covered(network, parts, data[0])
-    if task.shard:  # a rank has no whole gradients
+    whole = not task.shard and not streamed(network)
+    parts = covered(network, parts, data[0], None if whole else way.passes)
+    if not whole:  # a rank has no whole gradients, and a streamed model none either
         parts = without(parts, {name for part in parts for name in part.alone})
     unplaced = left_out(network, parts)
     if task.shard:

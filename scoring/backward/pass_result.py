@@ -89,15 +89,16 @@ def require_sketchable(surrogates: Iterable[type[Curvature]], held_out: bool) ->
         raise ScoringError("sketch: held_out needs the full gradients for the steps; give only one of the two")
 
 
-def require_shardable(surrogates: Mapping[str, type[Curvature]], held_out: bool) -> None:
-    """Raise ScoringError if a surrogate, or `held_out`, needs unsharded weights."""
+def require_one_pass(argument: str, surrogates: Mapping[str, type[Curvature]], held_out: bool) -> None:
+    """Raise ScoringError if a surrogate, or `held_out`, needs whole weights. argument : the one that divides them."""
     for name, surrogate in surrogates.items():
         if issubclass(surrogate, MatrixFree):
             raise ScoringError(
-                f"shard: {name} needs unsharded weights for products with H; use a one-pass surrogate, or no shard"
+                f"{argument}: {name} needs all weights at once for products with H; use a one-pass surrogate, or no "
+                f"{argument}"
             )
     if held_out:
-        raise ScoringError("shard: held_out takes steps in unsharded weights; give only one of the two")
+        raise ScoringError(f"{argument}: held_out takes steps in whole weights; give only one of the two")
 
 
 def require_for_experts(surrogates: Mapping[str, type[Curvature]], held_out: bool, ranks: int) -> None:

@@ -85,7 +85,7 @@ def joined_sequences(pairs: Pairs) -> Pair:
 
 def _joined_side(sides: Sequence[Tensors]) -> Tensors:
     if all(isinstance(side, Tensor) for side in sides):
-        return torch.cat(cast(Sequence[Tensor], sides))
+        return torch.cat(cast(list[Tensor], [*sides]))
     return tuple(map(torch.cat, zip(*sides, strict=True)))
 
 

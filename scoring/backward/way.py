@@ -27,6 +27,7 @@ from zetaplan.scoring.model.eval_mode import eval_mode
 from zetaplan.scoring.model.layer_calls import given
 from zetaplan.scoring.model.losses import PORTION
 from zetaplan.scoring.model.passes import Passes
+from zetaplan.scoring.model.streamed import REMEDY, streamed
 from zetaplan.scoring.text.sequences import Batch
 
 #: Bytes up to which a pass on the CPU goes as a whole.
@@ -54,7 +55,14 @@ class Way:
 
 
 def way_of(model: nn.Module, parts: Sequence[Block], data: Sequence[Batch]) -> Way:
-    """The way in which the batches pass through the model."""
+    """The way in which the batches pass through the model.
+
+    Raises ScoringError for a streamed model that cannot be passed by layer.
+    """
+    if streamed(model):
+        if (passes := passes_by_layer(model, data[0])) is None:
+            raise ScoringError(f"stream: the layers of {type(model).__name__} share more than hidden states; {REMEDY}")
+        return _by_layer(passes, parts, data, 0.0)
     whole, device = bytes_per_token(model, parts, data), next(model.parameters()).device
     limit = SMALL if device.type in ("cpu", "mps") else room_on(device)
     if limit is None or whole * max(batch["labels"].numel() for batch in data) <= limit:

@@ -55,7 +55,7 @@ def mean_loss(model: nn.Module, data: Sequence[Batch]) -> float:
 def portions_of(batch: Batch) -> list[Batch]:
     """The batch in portions of `PORTION` tokens, or of one sequence."""
     size = max(1, PORTION // batch["labels"].shape[1])
-    cuts = zip(*(value.split(size) for value in batch.values()), strict=True)
+    cuts = zip(*(torch.split(value, size) for value in batch.values()), strict=True)
     return [dict(zip(batch, cut, strict=True)) for cut in cuts]
 
 

@@ -39,6 +39,7 @@ class Passes:
 
     Attributes:
         calls: the decoder layers, by name, in the order in which a pass calls them.
+    layers: the modules of the calls.
     vocabulary: the number of logits of a token.
         resumable: whether a pass that begins at any later call gives the logits of a whole pass, tried on `batch`.
     """
@@ -51,6 +52,8 @@ class Passes:
         with torch.no_grad(), told(model), self._intercepted(NONE, (), results) as order:
             expected, _ = shifted_logits(model, tried, self._device)
         self.calls, self.vocabulary = tuple(order), expected.shape[-1]
+        by_name = {name: layer for layer, name in self.names.items()}
+        self.layers = tuple(by_name[name] for name in order)
         self._several = {name: len(found) for name, found in zip(order, results, strict=True) if _is_several(found)}
         self.resumable = self._resumes(tried, results, expected)
 

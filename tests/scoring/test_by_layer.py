@@ -91,7 +91,7 @@ def test_weights_that_are_not_finite_are_named(sparing):
     model = tiny_llama(vocabulary=23)
     with torch.no_grad():
         model.model.layers[0].mlp.up_proj.weight[0, 0] = float("nan")
-    with pytest.raises(ScoringError, match="parameter 'model.layers.0.mlp.up_proj.weight' holds non-finite values"):
+    with pytest.raises(ScoringError, match=r"parameter .*layers\.0\.mlp\.up_proj\.weight' holds non-finite values"):
         score(model, TEXT)
 
 
