@@ -24,6 +24,7 @@ from torch import nn
 
 from zetaplan.scoring.folders import writing
 from zetaplan.scoring.model.gguf import cache_folder
+from zetaplan.scoring.model.streamed import streamed
 from zetaplan.scoring.scores import Scores
 from zetaplan.scoring.text.sequences import Batch, digest
 
@@ -111,10 +112,13 @@ class Run:
 
 
 def fingerprint(model: nn.Module) -> str:
-    """sha256 of the architecture and of every parameter and buffer as held in memory."""
+    """sha256 of the architecture and of every parameter and buffer in memory; of a streamed model, as stored."""
     config: Any = getattr(model, "config", None)
     sha = hashlib.sha256(f"{type(model).__qualname__} {getattr(config, '_attn_implementation', None)}".encode())
     sha.update((config.to_json_string() if hasattr(config, "to_json_string") else repr(model)).encode())
+    if stored := streamed(model):
+        sha.update(f"{stored.sha256} {next(model.parameters()).dtype}".encode())
+        return sha.hexdigest()
     for name, value in (*model.named_parameters(), *model.named_buffers()):
         sha.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         sha.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)

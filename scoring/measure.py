@@ -18,7 +18,6 @@ from torch import nn
 from zetaplan._signature import takes
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.arguments import as_device, network_of
-from zetaplan.scoring.backward.activations import bytes_per_token
 from zetaplan.scoring.backward.footprint import as_bytes
 from zetaplan.scoring.backward.pass_result import (
     Statistics,
@@ -26,10 +25,11 @@ from zetaplan.scoring.backward.pass_result import (
     found_surrogates,
     measured_pass,
     require_for_experts,
-    require_shardable,
+    require_one_pass,
     require_sketchable,
 )
 from zetaplan.scoring.backward.sketch import Sketch
+from zetaplan.scoring.backward.way import Way, way_of
 from zetaplan.scoring.cache import VERSIONS, Run
 from zetaplan.scoring.curvature import Curvature
 from zetaplan.scoring.curvature._damping import Damping
@@ -39,6 +39,7 @@ from zetaplan.scoring.model.blocks import left_out, partition
 from zetaplan.scoring.model.coverage import covered, without
 from zetaplan.scoring.model.eval_mode import placed
 from zetaplan.scoring.model.load import LoadedModel, as_dtype
+from zetaplan.scoring.model.streamed import streamed
 from zetaplan.scoring.provenance import data_provenance, model_provenance
 from zetaplan.scoring.scores import Scores, Vector
 from zetaplan.scoring.settings import ScoreSettings
@@ -100,8 +101,10 @@ def score_each(
     if asked.sketch is not None:
         require_sketchable(surrogates.values(), asked.held_out is not None)
     shard = asked.shard and asked.distributed
+    if streamed(given):
+        require_one_pass("stream", surrogates, asked.held_out is not None)
     if shard:
-        require_shardable(surrogates, asked.held_out is not None)
+        require_one_pass("shard", surrogates, asked.held_out is not None)
     target = as_device(asked.device if asked.device is not None else next(given.parameters()).device)
     task = _Task(
         model=model,
@@ -142,9 +145,9 @@ def _scored(task: _Task, ranks: Ranks) -> dict[str, Scores]:
     network, size = task.network, task.settings.batch_size
     data = checked_batches(task.batches, size or _even_share(task.batches, ranks), network)
     parts = partition(network, task.settings.blocks)
-    carried = 0.0 if task.shard else bytes_per_token(network, parts, data)
+    way = Way() if task.shard else way_of(network, parts, data)
     if size is None and ranks.alone:
-        size = fitting_batch(network, parts, data, task.surrogates.values(), task.sketch, carried)
+        size = fitting_batch(network, parts, data, task.surrogates.values(), task.sketch, way)
         data = checked_batches(task.batches, size, network) if size else data
     fresh = None if task.settings.held_out is None else checked_batches(task.settings.held_out, size, network)
     names, sketch = sorted(task.surrogates), task.sketch and asdict(task.sketch)
@@ -160,7 +163,7 @@ def _scored(task: _Task, ranks: Ranks) -> dict[str, Scores]:
     if found := kept():
         return found
     with run.taken(ranks.rank == 0):
-        found = kept() or _measured(task, data, fresh, run, ranks, carried)
+        found = kept() or _measured(task, data, fresh, run, ranks, way)
         for scores in found.values():
             run.keep(scores, **asked)
         return found
@@ -172,12 +175,13 @@ def _measured(
     held_out: Sequence[Batch] | None,
     run: Run,
     ranks: Ranks,
-    carried: float,
+    way: Way,
 ) -> dict[str, Scores]:
     network, parts = task.network, partition(task.network, task.settings.blocks)
     ranks.require(len(parts), len(data), task.shard)
-    parts = covered(network, parts, data[0])
-    if task.shard:  # a rank has no whole gradients
+    whole = not task.shard and not streamed(network)
+    parts = covered(network, parts, data[0], None if whole else way.passes)
+    if not whole:  # a rank has no whole gradients, and a streamed model none either
         parts = without(parts, {name for part in parts for name in part.alone})
     unplaced = left_out(network, parts)
     if task.shard:
@@ -186,7 +190,7 @@ def _measured(
         parts = without(partition(network, task.settings.blocks), missed)
     surrogates = task.surrogates.values()
     result = measured_pass(
-        network, parts, data, surrogates, run, task.memory, task.sketch, ranks, task.settings.progress, carried
+        network, parts, data, surrogates, run, task.memory, task.sketch, ranks, task.settings.progress, way
     )
     names = tuple(part.name for part in parts)
     common: dict[str, Any] = {

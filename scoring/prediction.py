@@ -17,6 +17,7 @@ from zetaplan.scoring.backward.per_sequence import Pairs
 from zetaplan.scoring.curvature import Curvature, MatrixFree, OnePass
 from zetaplan.scoring.model.blocks import Block
 from zetaplan.scoring.model.losses import mean_loss
+from zetaplan.scoring.model.passes import Passes
 from zetaplan.scoring.scores import Vector
 from zetaplan.scoring.text.sampling import rows
 from zetaplan.scoring.text.sequences import Batch
@@ -32,12 +33,13 @@ def decreases(
     data: Sequence[Batch],
     held_out: Sequence[Batch],
     store: PairStore | None = None,
+    passes: Passes | None = None,
 ) -> tuple[Vector, Vector]:
     """The decrease of the loss of `data`, and of `held_out`, when each block alone takes its step; (K,) each, nats.
 
-    A store that still has the pairs of the data saves the second pass.
+    A store that still has the pairs of the data saves the second pass. passes : see `backward_pass`.
     """
-    steps = _steps(model, parts, curvatures, taus, data, store)
+    steps = _steps(model, parts, curvatures, taus, data, store, passes)
     before = [mean_loss(model, text) for text in (data, held_out)]
     falls = np.array([_fall(model, step, before, (data, held_out)) for step in steps])
     falls[~np.isfinite(falls)] = np.nan
@@ -65,9 +67,10 @@ def _steps(
     taus: Sequence[float],
     data: Sequence[Batch],
     store: PairStore | None,
+    passes: Passes | None,
 ) -> list[Step]:
     if all(isinstance(curvature, OnePass) for curvature in curvatures):
-        return _one_pass_steps(model, parts, curvatures, taus, data, store)
+        return _one_pass_steps(model, parts, curvatures, taus, data, store, passes)
     return [
         _unflattened(part.named_parameters, curvature.step(tau))
         for part, curvature, tau in zip(parts, curvatures, taus, strict=True)
@@ -82,6 +85,7 @@ def _one_pass_steps(
     taus: Sequence[float],
     data: Sequence[Batch],
     store: PairStore | None,
+    passes: Passes | None,
 ) -> list[Step]:
     rules = [c.step(tau) for c, tau in zip(curvatures, taus, strict=True) if isinstance(c, OnePass)]
     steps: list[dict[str, Tensor]] = [{} for _ in parts]
@@ -95,7 +99,7 @@ def _one_pass_steps(
 
     drawn = any(c.statistic.drawn for c in curvatures if isinstance(c, OnePass))
     batches, weights = rows(model, data, drawn)
-    backward_pass(model, parts, batches, consume, weights, store=store)
+    backward_pass(model, parts, batches, consume, weights, store=store, passes=passes)
     return list(steps)
 
 

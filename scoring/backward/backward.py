@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.backward.alone import gradients_alone
+from zetaplan.scoring.backward.by_layer import losses_by_layer
 from zetaplan.scoring.backward.hooks import PairHook, hooked
 from zetaplan.scoring.backward.pair_store import MemoryStore, PairStore
 from zetaplan.scoring.backward.per_sequence import Pair, Pairs, moved
@@ -20,6 +21,7 @@ from zetaplan.scoring.distributed import Ranks
 from zetaplan.scoring.model.blocks import Block
 from zetaplan.scoring.model.causal import require_no_leak, told
 from zetaplan.scoring.model.losses import require_finite, sequence_losses
+from zetaplan.scoring.model.passes import Passes
 from zetaplan.scoring.text.sequences import Batch
 
 
@@ -33,6 +35,7 @@ def backward_pass(
     store: PairStore | None = None,
     sketch: Sketch | None = None,
     ranks: Ranks = Ranks(),  # noqa: B008  a frozen value
+    passes: Passes | None = None,
 ) -> Tensor:
     """The losses (N,) in float64. `consume(block, name, module, pairs)` is called once per module with all sequences.
 
@@ -46,6 +49,7 @@ def backward_pass(
         store: the store of the pairs; batches that it already holds are not passed again. None: in memory.
         sketch: the projection applied to a pair before it is stored.
         ranks: the assignment of batches to ranks, and of `consume` calls to ranks.
+        passes: if given, a batch is passed layer by layer, which takes one more forward pass and less memory.
 
     Raises:
         ScoringError: a loss or a gradient is not finite, or a module's pairs cannot be recorded.
@@ -85,8 +89,8 @@ def backward_pass(
     own = ranks.share(range(len(data)))
     with tqdm(total=len(hooks + alone) * len(own), desc="scoring", unit="modules", disable=not progress) as bar:
         _probe(model, data[0])
-        with hooked(model, hooks), torch.enable_grad():
-            found = {n: _losses(model, n, data, weights, hooks, store, partial(differentiate, n)) for n in own}
+        with hooked(model, () if passes else hooks), torch.enable_grad():
+            found = {n: _losses(model, n, data, weights, hooks, store, partial(differentiate, n), passes) for n in own}
     for items in ranks.rounds([[item for item in block if item[1] not in consumed] for block in modules]):
         met = [
             (item, ranks.collected(owner, store.take(item[1]), len(data)))
@@ -108,6 +112,7 @@ def _losses(
     hooks: Sequence[PairHook],
     store: PairStore,
     differentiate: Callable[[], None],
+    passes: Passes | None,
 ) -> Tensor:
     """The losses of one batch, read from the store or computed by a pass through the model.
 
@@ -117,10 +122,13 @@ def _losses(
         return known
     for hook in hooks:
         hook.begin((data[number]["labels"].shape[0], data[number]["labels"].shape[1]))
+    check = partial(require_finite, model=model, done=sum(len(batch["labels"]) for batch in data[:number]))
     with told(model):
-        losses = sequence_losses(model, data[number])
-        require_finite(losses, model, sum(len(batch["labels"]) for batch in data[:number]))
-        (losses @ weights[number].to(losses)).backward()  # type: ignore[no-untyped-call]
+        if passes:
+            losses = losses_by_layer(passes, data[number], weights[number], hooks, check)
+        else:
+            check(losses := sequence_losses(model, data[number]))
+            (losses @ weights[number].to(losses)).backward()  # type: ignore[no-untyped-call]
     for hook in hooks:
         hook.require()
     with told(model):

@@ -1,9 +1,8 @@
 """Memory of a run, estimated before its start, and the choice of the batch size and of the store of the pairs.
 
-With w = in + out of a module, T tokens in all, a bytes per token that a pass holds (see `activations`), and b bytes per
-number:
+With w = in + out of a module, T tokens in all, a bytes per token that a pass holds (see `way`), and b bytes per number:
 
-    passing   a (tokens of the largest batch)                       the plain pass of one batch
+    passing   a (tokens of the largest batch) + fixed               the pass of one batch
     held      b sum_modules w (T - tokens of the last batch)        pairs stored in memory
     turn      max_modules w T (b + wide bytes) + 2 chunks           one module's pairs while its gradients are computed
               (for a module whose gradients come from passes of single sequences, held and turn count its N gradients)
@@ -121,17 +120,18 @@ def footprint(
     sketch: Sketch | None,
     ranks: Ranks,
     carried: float = 0.0,
+    fixed: int = 0,
     drawn: int = 0,
 ) -> Footprint:
     """The memory of a pass over these batches, and of the products after it, on this rank.
 
-    carried : bytes per token of the plain pass. drawn : the number of batches at the end that repeat others with drawn
-    labels.
+    carried : bytes per token of a pass. fixed : bytes of a pass beside these. drawn : the number of batches at the end
+    that repeat others with drawn labels.
     """
     first = next(model.parameters())
     dtype = first.dtype
     paired = {name: m for part in parts for name, m in part.modules.items() if name not in part.alone}
-    widths = [_width(module, sketch) for module in paired.values()] or [0]
+    widths = [width(module, sketch) for module in paired.values()] or [0]
     alone = [_own(module) for module in {name: part.modules[name] for part in parts for name in part.alone}.values()]
     tokens = [batch["labels"].numel() for batch in data]
     size, wide = dtype.itemsize, torch.promote_types(dtype, torch.float32).itemsize
@@ -140,12 +140,12 @@ def footprint(
     sequences = sum(len(batch["labels"]) for batch in data)
     total, own = sum(widths) * size, sum(tokens[: len(tokens) - drawn])
     return Footprint(
-        passing=round(carried * max(tokens)),
+        passing=round(carried * max(tokens)) + fixed,
         held=total * sum(tokens[:-1] if ranks.alone else ranks.share(tokens)) + sum(alone) * size * sequences,
         turn=max(max(widths) * sum(tokens), max(alone, default=0) * sequences) * (size + wide) + 2 * CHUNK * wide,
         kept=sum(kind.numbers * wide for kind in kinds) * sum(part.parameters for part in ranks.share(parts)),
         later=max((_vectors(model, parts, surrogate.numbers * wide) for surrogate in matrix_free), default=0),
-        whole=round(carried * own) + total * sum(tokens[len(tokens) - drawn :]),
+        whole=round(carried * own) + fixed + total * sum(tokens[len(tokens) - drawn :]),
         apart=first.device.type not in ("cpu", "mps"),
     )
 
@@ -155,8 +155,10 @@ def fitting_size(carried: float, data: Sequence[Batch], needed: Footprint, room:
     left = None if room is None else room - needed.turn - (0 if needed.apart else needed.kept)
     if left is None or needed.passing <= left:
         return None
+    tokens = max(batch["labels"].numel() for batch in data)
+    fixed = needed.passing - round(carried * tokens)
     longest = max(batch["labels"].shape[1] for batch in data)
-    return max(1, int(left // (carried * longest)))
+    return max(1, int((left - fixed) // (carried * longest)))
 
 
 def _gb(size: int) -> str:
@@ -173,7 +175,7 @@ def _own(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters(recurse=False))
 
 
-def _width(module: nn.Module, sketch: Sketch | None) -> int:
+def width(module: nn.Module, sketch: Sketch | None = None) -> int:
     """in + out of a linear; twice the width of a norm."""
     if not isinstance(module, LINEAR):
         return max(sum(p.shape[-2:]) if p.ndim > 1 else 2 * len(p) for p in module.parameters(recurse=False))

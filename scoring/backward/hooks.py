@@ -52,8 +52,8 @@ class PairHook:
 
     def forward(self, module: nn.Module, args: tuple[object, ...], kwargs: object, output: object) -> object:
         """Forward hook: record the inputs, and register hooks for the gradients of the outputs."""
-        if self.met:
-            return None  # a call by `per_sequence` while it computes a gradient
+        if self.met or not torch.is_grad_enabled():
+            return None  # a call by `per_sequence` while it computes a gradient, or the forward half of a pass by layer
         outputs = output if isinstance(output, tuple) else (output,)
         if kwargs or not all(isinstance(value, Tensor) for value in (*args, *outputs)):
             raise ScoringError(

@@ -23,10 +23,12 @@ from zetaplan.scoring.backward.pair_store import CPU, DiskStore, MemoryStore, Pa
 from zetaplan.scoring.backward.per_sequence import Pairs
 from zetaplan.scoring.backward.sketch import Sketch, mean_products
 from zetaplan.scoring.backward.statistics import Columnwise, Gram, Statistic, take_in, take_in_by_expert
+from zetaplan.scoring.backward.way import Way
 from zetaplan.scoring.cache import Run
 from zetaplan.scoring.curvature import Curvature, MatrixFree, OnePass, find_curvature
 from zetaplan.scoring.distributed import Ranks
 from zetaplan.scoring.model.blocks import Block
+from zetaplan.scoring.model.passes import Passes
 from zetaplan.scoring.text.sampling import rows
 from zetaplan.scoring.text.sequences import Batch, labelled_places
 
@@ -42,6 +44,7 @@ class PassResult:
         repeats: the statistics from each sketch alone; empty without a sketch.
         losses: (N,) in float64.
         store: the store of the pairs, not yet closed.
+        passes: of a pass by layer; None after a pass as a whole.
         alone: whether this is the only rank, so that the store has every batch.
         memory: the limit, the estimate and the measured peaks, in bytes.
     """
@@ -50,6 +53,7 @@ class PassResult:
     repeats: tuple[Statistics, ...]
     losses: Tensor
     store: PairStore
+    passes: Passes | None
     alone: bool
     memory: dict[str, Any]
 
@@ -85,15 +89,16 @@ def require_sketchable(surrogates: Iterable[type[Curvature]], held_out: bool) ->
         raise ScoringError("sketch: held_out needs the full gradients for the steps; give only one of the two")
 
 
-def require_shardable(surrogates: Mapping[str, type[Curvature]], held_out: bool) -> None:
-    """Raise ScoringError if a surrogate, or `held_out`, needs unsharded weights."""
+def require_one_pass(argument: str, surrogates: Mapping[str, type[Curvature]], held_out: bool) -> None:
+    """Raise ScoringError if a surrogate, or `held_out`, needs whole weights. argument : the one that divides them."""
     for name, surrogate in surrogates.items():
         if issubclass(surrogate, MatrixFree):
             raise ScoringError(
-                f"shard: {name} needs unsharded weights for products with H; use a one-pass surrogate, or no shard"
+                f"{argument}: {name} needs all weights at once for products with H; use a one-pass surrogate, or no "
+                f"{argument}"
             )
     if held_out:
-        raise ScoringError("shard: held_out takes steps in unsharded weights; give only one of the two")
+        raise ScoringError(f"{argument}: held_out takes steps in whole weights; give only one of the two")
 
 
 def require_for_experts(surrogates: Mapping[str, type[Curvature]], held_out: bool, ranks: int) -> None:
@@ -120,14 +125,15 @@ def fitting_batch(
     data: Sequence[Batch],
     surrogates: Collection[type[Curvature]],
     sketch: Sketch | None,
-    carried: float,
+    way: Way,
 ) -> int | None:
     """The largest number of sequences per batch that fits in the free memory; None if the batches fit as given."""
     first = next(model.parameters())
     products = [surrogate for surrogate in surrogates if issubclass(surrogate, MatrixFree)]
+    carried = way.per_token
     if products:  # with tangents, and in float64
-        carried *= PRODUCT * 8 / first.dtype.itemsize
-    needed = footprint(model, parts, data, kinds_of(surrogates), products, sketch, Ranks(), carried)
+        carried = max(carried, way.whole * PRODUCT * 8 / first.dtype.itemsize)
+    needed = footprint(model, parts, data, kinds_of(surrogates), products, sketch, Ranks(), carried, way.fixed)
     return fitting_size(carried, data, needed, room_on(first.device))
 
 
@@ -141,17 +147,15 @@ def measured_pass(
     sketch: Sketch | None,
     ranks: Ranks,
     progress: bool,
-    carried: float = 0.0,
+    way: Way = Way(),  # noqa: B008  a frozen value
 ) -> PassResult:
-    """One pass over the data. Arguments and errors are those of `score`.
-
-    carried : bytes per token of the pass, see `activations`.
-    """
+    """One pass over the data. Arguments and errors are those of `score`."""
     sequences, kinds = sum(len(batch["labels"]) for batch in data), kinds_of(surrogates)
     places = [labelled_places(batch) for batch in data]
     batches, weights = rows(model, data, any(kind.drawn for kind in kinds), ranks)
     matrix_free = [surrogate for surrogate in surrogates if issubclass(surrogate, MatrixFree)]
-    needed = footprint(model, parts, batches, kinds, matrix_free, sketch, ranks, carried, len(batches) - len(data))
+    drawn = len(batches) - len(data)
+    needed = footprint(model, parts, batches, kinds, matrix_free, sketch, ranks, way.per_token, way.fixed, drawn)
     free = free_memory(CPU)
     store = _store(parts, batches, run, needed, memory, ranks)
     if progress:
@@ -171,16 +175,18 @@ def measured_pass(
             by_expert = [[of_blocks[k] for of_blocks in statistics.values()] for k in sharing]
             take_in_by_expert(by_expert, places, module, own)
 
-    losses = backward_pass(model, parts, batches, consume, weights, progress, store, sketch, ranks)[:sequences]
+    losses = backward_pass(model, parts, batches, consume, weights, progress, store, sketch, ranks, way.passes)
     return PassResult(
         statistics=_means(filled, parts) if sketch else filled[0],
         repeats=tuple(filled) if sketch else (),
-        losses=losses,
+        losses=losses[:sequences],
+        passes=way.passes,
         store=store,
         alone=ranks.alone,
         memory={
             "limit": memory,
             "free": free,
+            "by_layer": way.passes is not None,
             "pairs": "disk" if isinstance(store, DiskStore) else "memory",
             "estimate": {
                 "pass": needed.passing,

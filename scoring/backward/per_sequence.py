@@ -6,7 +6,8 @@ product, one sequence at a time if it maps several tensors. A module whose use n
 place of a pair, computed by passes of single sequences (see `alone`).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +73,20 @@ def joined_calls(calls: Pairs) -> Pair:
         *((tokens(x), tokens(d)) for x, d in calls if isinstance(x, Tensor) and isinstance(d, Tensor)), strict=True
     )
     return torch.cat(xs, dim=1), torch.cat(ds, dim=1)
+
+
+def joined_sequences(pairs: Pairs) -> Pair:
+    """The pair of all sequences of several pairs."""
+    if len(pairs) == 1:
+        return pairs[0]
+    x, d = (_joined_side(side) for side in zip(*pairs, strict=True))
+    return x, d
+
+
+def _joined_side(sides: Sequence[Tensors]) -> Tensors:
+    if all(isinstance(side, Tensor) for side in sides):
+        return torch.cat(cast(list[Tensor], [*sides]))
+    return tuple(map(torch.cat, zip(*sides, strict=True)))
 
 
 def _linear(module: nn.Module, pairs: list[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:

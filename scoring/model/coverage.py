@@ -17,12 +17,14 @@ from torch import Tensor, nn
 from torch.linalg import vector_norm
 
 from zetaplan.errors import ScoringError
+from zetaplan.scoring.backward.by_layer import backward_by_layer
 from zetaplan.scoring.backward.hooks import PairHook, hooked
 from zetaplan.scoring.backward.per_sequence import LINEAR, Pair, in_wide, per_sequence_gradients, tokens
 from zetaplan.scoring.model.blocks import Block
 from zetaplan.scoring.model.causal import told
 from zetaplan.scoring.model.experts import has_parameters_below
 from zetaplan.scoring.model.losses import sequence_losses
+from zetaplan.scoring.model.passes import Passes
 from zetaplan.scoring.text.sequences import Batch
 
 #: Sequences and tokens of the short pass.
@@ -85,8 +87,8 @@ class Differentiated:
         return sum(found) ** 0.5 if found else None
 
 
-def covered(model: nn.Module, parts: Sequence[Block], batch: Batch) -> tuple[Block, ...]:
-    """The blocks with the way in which the gradients of every module are found."""
+def covered(model: nn.Module, parts: Sequence[Block], batch: Batch, passes: Passes | None = None) -> tuple[Block, ...]:
+    """The blocks with the way in which the gradients of every module are found. passes : for passes by layer."""
     short = {name: value[:SEQUENCES, :TOKENS].clone() for name, value in batch.items()}
     short = {**short, "attention_mask": torch.ones_like(short["input_ids"]), "labels": short["input_ids"]}
     modules = {name: module for part in parts for name, module in part.modules.items()}
@@ -95,8 +97,8 @@ def covered(model: nn.Module, parts: Sequence[Block], batch: Batch) -> tuple[Blo
     for trial in trials.values():
         trial.begin((short["labels"].shape[0], short["labels"].shape[1]))
     with hooked(model, trials.values()), torch.enable_grad(), told(model):
-        sequence_losses(model, short).sum().backward()  # type: ignore[no-untyped-call]
-    truth = _differentiated(model, parts, {name: value[:1] for name, value in short.items()})
+        _backward(model, short, passes)
+    truth = _differentiated(model, parts, {name: value[:1] for name, value in short.items()}, passes)
     tolerance = torch.finfo(next(model.parameters()).dtype).eps ** 0.5
     norms = {name: truth.norm(module) for name, module in modules.items()}
     lost = {name for name, norm in norms.items() if norm is None}
@@ -127,13 +129,20 @@ def _trial(name: str, part: Block) -> Trial:
     return trial
 
 
-def _differentiated(model: nn.Module, parts: Sequence[Block], batch: Batch) -> Differentiated:
+def _backward(model: nn.Module, batch: Batch, passes: Passes | None) -> None:
+    if passes:
+        backward_by_layer(passes, batch, torch.ones(len(batch["labels"])))
+    else:
+        sequence_losses(model, batch).sum().backward()  # type: ignore[no-untyped-call]
+
+
+def _differentiated(model: nn.Module, parts: Sequence[Block], batch: Batch, passes: Passes | None) -> Differentiated:
     found = Differentiated()
     with hooked(model, ()), torch.enable_grad(), told(model), ExitStack() as undo:
         for parameter in {id(p): p for part in parts for p in part.named_parameters.values()}.values():
             parameter.requires_grad_(True)
             undo.callback(parameter.register_post_accumulate_grad_hook(found).remove)  # type: ignore[no-untyped-call]
-        sequence_losses(model, batch).sum().backward()  # type: ignore[no-untyped-call]
+        _backward(model, batch, passes)
     return found
 
 

@@ -28,6 +28,7 @@ from zetaplan.scoring.arguments import as_device, require_path, require_switch
 from zetaplan.scoring.model.blocks import decoder_layers
 from zetaplan.scoring.model.causal import REMEDY, auto_class, few, one_line, require_causal_config
 from zetaplan.scoring.model.gguf import converted, sha256_of
+from zetaplan.scoring.model.streamed import streamed_model
 
 SMOLLM2 = "smollm2"
 Kind = Literal["directory", "gguf", "hub"]
@@ -62,6 +63,7 @@ def load_model(
     dtype: str | torch.dtype | None = None,
     cache: str | PathLike[str] | None = None,
     progress: bool = False,
+    stream: bool = False,
 ) -> LoadedModel:
     """Load a causal language model without network.
 
@@ -72,6 +74,7 @@ def load_model(
         dtype: "float32", "bfloat16", "float64" or a torch dtype; None: as stored (GGUF: float32).
         cache: folder for converted GGUF files; default: environment ZETAPLAN_CACHE, else ~/.cache/zetaplan.
         progress: show the progress bars of transformers; useful for the first use of a GGUF file.
+        stream: read the weights of a decoder layer whenever it computes, for models larger than memory; on the CPU.
 
     Raises:
         ScoringError: the source does not exist, or is no causal language model, or an adapter that is not merged; the
@@ -83,13 +86,15 @@ def load_model(
         'tiny'
     """
     require_path("model", source)
-    require_switch(progress=progress)
+    require_switch(progress=progress, stream=stream)
     if cache is not None:
         require_path("cache", cache)
     place, number = as_device(device), as_dtype(dtype)
+    if stream and place.type != "cpu":
+        raise ScoringError(f"stream: the weights are mapped into main memory; use device cpu, not {place}")
     with _progress_bars(progress):
         folder, name, sha256, kind = _locate(source, cache)
-        model = _read_model(folder, source, number)
+        model = _streamed(folder, source, number, sha256) if stream else _read_model(folder, source, number)
         tokenizer = _read_tokenizer(folder, source)
     return LoadedModel(model.to(place).eval(), tokenizer, name, sha256, str(source), kind)
 
@@ -203,6 +208,12 @@ def _read_model(folder: Path, source: object, dtype: torch.dtype | None) -> Any:
                 f"model: the weights of {source} do not fit its config: {problem} {few(report[problem])}"
             )
     _require_all_used(model, report["unexpected_keys"], folder, source)
+    return model
+
+
+def _streamed(folder: Path, source: object, dtype: torch.dtype | None, sha256: str) -> Any:
+    model, unused = streamed_model(folder, source, dtype, sha256)
+    _require_all_used(model, unused, folder, source)
     return model
 
 

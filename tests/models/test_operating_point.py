@@ -15,8 +15,8 @@ from tests.tiny_models import EXPERTS, SHIPPED, shipped, tiny_llama
 from zetaplan.errors import ScoringError
 from zetaplan.models import operating_point
 from zetaplan.models.operating_point import OperatingPoint, Reading, replaced
-from zetaplan.models.passes import Passes
 from zetaplan.scoring.model.blocks import decoder_layers, partition
+from zetaplan.scoring.model.passes import Passes
 from zetaplan.scoring.text.sequences import IGNORED, Batch, checked_batches
 
 IDS = torch.randint(0, 22, (5, 12), generator=torch.Generator().manual_seed(3))

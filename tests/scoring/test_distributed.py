@@ -122,7 +122,7 @@ def test_too_many_ranks_are_refused(blocks, batches, shard, message):
 
 @pytest.mark.parametrize("curvature", ["ggn"])
 def test_matrix_free_surrogates_need_whole_weights(curvature):
-    with pytest.raises(ScoringError, match="shard: ggn needs unsharded weights for products with H"):
+    with pytest.raises(ScoringError, match="shard: ggn needs all weights at once for products with H"):
         alone(curvatures=[curvature], distributed=True, shard=True)
 
 

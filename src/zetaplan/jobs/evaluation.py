@@ -54,7 +54,13 @@ def on_text(loaded: LoadedModel, text: Path, options: EvaluateOptions, progress:
         measured = perplexity.perplexity(loaded, ids, length=options.length, stride=stride, progress=progress)
         return {"perplexity": perplexity.perplexity_facts(measured) | {"text": text.name}}
     with _as_against():
-        dense = load_model(seen(options.against), device=options.device, dtype=options.dtype, progress=progress)
+        dense = load_model(
+            seen(options.against),
+            device=options.device,
+            dtype=options.dtype,
+            progress=progress,
+            stream=options.stream,
+        )
     found = divergence.divergence(loaded, dense, ids, length=options.length, stride=stride, progress=progress)
     return {
         "perplexity": perplexity.perplexity_facts(found.model_perplexity) | {"text": text.name},

@@ -60,11 +60,12 @@ def loaded_model(
     options: ApplyOptions | CalibrateOptions | EvaluateOptions | MeasureOptions | RefineOptions,
     progress: bool,
     seen: Place,
+    stream: bool = False,
 ) -> LoadedModel:
     from zetaplan.scoring import load_model
 
     require_device(options.device)
-    return load_model(seen(model), device=options.device, dtype=options.dtype, progress=progress)
+    return load_model(seen(model), device=options.device, dtype=options.dtype, progress=progress, stream=stream)
 
 
 def text_of(

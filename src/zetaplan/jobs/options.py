@@ -51,6 +51,7 @@ class ScoreOptions(Record):
     )
     cache: bool = Field(True, description="Cache scores by content, and batches so that a killed run can continue.")
     shard: bool = Field(False, description="Divide the weights among the ranks of torchrun.")
+    stream: bool = Field(False, description="Read the weights layer by layer, for a model larger than memory.")
     check: bool = Field(False, description="Take each block's step, and measure the loss on scored and held-out text.")
     held_out: tuple[str, ...] = Field(
         (), description="Held-out text; sequences between the scored ones if not given. Repeatable."
@@ -224,6 +225,7 @@ class EvaluateOptions(Record):
     lm_eval: str | None = Field(
         None, description="Folder for a local lm-eval task; if given, lm-eval (an extra) measures the items too."
     )
+    stream: bool = Field(False, description="Read the weights layer by layer, for a model larger than memory.")
     device: str = Field("cpu", description=DEVICE)
     dtype: str | None = Field(None, description=DTYPE)
 

@@ -77,7 +77,11 @@ def score(model: str, options: ScoreOptions, *, progress: bool, seen: Place = _a
     require_device(device)
     progress &= writes
     loaded = scoring.load_model(
-        seen(model), device="cpu" if options.shard else device, dtype=options.dtype, progress=progress
+        seen(model),
+        device="cpu" if options.shard else device,
+        dtype=options.dtype,
+        progress=progress,
+        stream=options.stream,
     )
     scores = scoring.score(
         loaded,
@@ -211,7 +215,7 @@ def evaluate(model: str, options: EvaluateOptions, *, progress: bool, seen: Plac
     items = evaluation.items(options, seen)
     require_texts("text", [options.text] if options.text else [], seen)
     evaluation.dense_id(options, seen)
-    loaded = loaded_model(model, options, progress, seen)
+    loaded = loaded_model(model, options, progress, seen, options.stream)
     facts: dict[str, Any] = {
         "schema": "zetaplan.evaluation/1",
         "model": loaded.name,

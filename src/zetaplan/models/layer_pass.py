@@ -9,10 +9,9 @@ are passed without padding, those of one length together.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -25,6 +24,7 @@ from zetaplan.models.product_inputs import ProductInputs
 from zetaplan.scoring.model.blocks import Block, decoder_layers, partition
 from zetaplan.scoring.model.causal import told
 from zetaplan.scoring.model.experts import plain_experts
+from zetaplan.scoring.model.layer_calls import Call, given, last_place
 from zetaplan.scoring.text.sequences import Batch
 
 Observe = Callable[[Tensor], Tensor]
@@ -42,21 +42,6 @@ REMEDY = "this model cannot be calibrated layer by layer; use the method magnitu
 
 #: Sequences of the first batch on which the replay is compared with the pass itself.
 COMPARED = 2
-
-
-@dataclass(frozen=True, eq=False)
-class Call:
-    """One call of a decoder layer: its hidden states, if stored, and its other arguments."""
-
-    layer: nn.Module
-    hidden: Tensor | None
-    others: tuple[Any, ...]
-    options: dict[str, Any]
-
-    def replayed(self, hidden: Tensor) -> Tensor:
-        """The hidden states that the layer returns."""
-        found = self.layer(hidden, *self.others, **self.options)
-        return found[0] if isinstance(found, tuple | list) else found  # type: ignore[no-any-return]
 
 
 class Observed(dict[str, Tensor]):
@@ -117,7 +102,7 @@ def layer_pass(
         _require_replay(model, names, {name: value[:COMPARED] for name, value in batches[0].items()})
         traces = [_recorded(model, names, batch) for batch in batches]
         _require_one_order(names, traces)
-        hidden = [_given(trace[0]) for trace in traces]
+        hidden = [given(trace[0]) for trace in traces]
         for step, call in enumerate(traces[0]):
             if block := blocks.pop(names[call.layer], None):
                 own, observed = _chosen(block, chosen), Observed()
@@ -164,7 +149,7 @@ def _require_replay(model: nn.Module, names: Mapping[nn.Module, str], batch: Bat
     if absent := [name for layer, name in names.items() if layer not in called]:
         raise ScoringError(f"model: layer {absent[-1]!r} is not called in a pass; {REMEDY}")
     for before, after in pairwise(trace):
-        found, expected = before.replayed(_given(before)), _given(after)
+        found, expected = before.replayed(given(before)), given(after)
         if not expected.isfinite().all():
             raise ScoringError(f"model: the input of layer {names[after.layer]!r} is not finite; try dtype float32")
         if difference := _difference(found, expected):
@@ -195,47 +180,22 @@ def _recorded(model: nn.Module, names: Mapping[nn.Module, str], batch: Batch, ev
     trace: list[Call] = []
 
     def keep(layer: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> None:
-        first = next(iter(inspect.signature(layer.forward).parameters))
-        others = dict(options)
-        hidden = args[0] if args else others.pop(first, None)
-        if not isinstance(hidden, Tensor):
+        if (call := Call.of(layer, layer.forward, args, options)) is None:
             raise ScoringError(f"model: layer {names[layer]!r} does not get hidden states first; {REMEDY}")
-        trace.append(Call(layer, hidden if every or not trace else None, args[1:], others))
+        trace.append(call if every or not trace else replace(call, hidden=None))
 
     with ExitStack() as undo:
         for layer in names:
             undo.callback(layer.register_forward_pre_hook(keep, with_kwargs=True).remove)
-        if head := _head(model):
-            undo.callback(head.register_forward_pre_hook(_last_place).remove)
-        with told(model):
+        with last_place(model), told(model):
             model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False)
     return trace
-
-
-def _head(model: nn.Module) -> nn.Module | None:
-    head = getattr(model, "get_output_embeddings", lambda: None)()
-    return head if isinstance(head, nn.Module) else None
-
-
-def _last_place(head: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    """The arguments of the head, reduced to the last place: logits of all places would be the largest tensor.
-
-    Asking the model for fewer logits is no alternative: some models then also cut the hidden states of their last
-        layers.
-    """
-    return (args[0][:, -1:], *args[1:]) if args and isinstance(args[0], Tensor) and args[0].ndim == 3 else None
 
 
 def _last_use(trace: Sequence[Call], step: int, modules: Collection[nn.Module]) -> int:
     """The last call that uses one of these modules; the call itself, unless weights are shared."""
     own = set(modules)
     return max(i for i in range(step, len(trace)) if i == step or not own.isdisjoint(trace[i].layer.modules()))
-
-
-def _given(call: Call) -> Tensor:
-    if call.hidden is None:
-        raise AssertionError("the hidden states of this call are not stored")
-    return call.hidden
 
 
 def _observing(stacks: Iterable[Stack], observed: Observed, observe: Observe) -> ProductInputs:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from zetaplan.models.passes import Passes
 from zetaplan.scoring.model.eval_mode import eval_mode
+from zetaplan.scoring.model.passes import Passes
 from zetaplan.scoring.text.sequences import IGNORED, Batch
 
 #: Largest number of log-probabilities of the unchanged model that are kept, 4 bytes each; more are computed when used.

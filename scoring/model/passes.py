@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from types import MappingProxyType
@@ -20,7 +21,8 @@ from torch import Tensor, nn
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.model.blocks import decoder_layers
 from zetaplan.scoring.model.causal import told
-from zetaplan.scoring.model.losses import shifted_logits
+from zetaplan.scoring.model.layer_calls import Call, given, hidden_of, last_place
+from zetaplan.scoring.model.losses import logits_of, shifted_logits
 from zetaplan.scoring.text.sequences import Batch
 
 #: Tolerance of the logits of a pass that begins later, in machine epsilons of their norm: sums may have another order.
@@ -37,17 +39,21 @@ class Passes:
 
     Attributes:
         calls: the decoder layers, by name, in the order in which a pass calls them.
+    layers: the modules of the calls.
+    vocabulary: the number of logits of a token.
         resumable: whether a pass that begins at any later call gives the logits of a whole pass, tried on `batch`.
     """
 
     def __init__(self, model: nn.Module, batch: Batch) -> None:
         self.model = model
         self.names = {layer: name for name, layer in reversed(decoder_layers(model))}
-        tried = {name: value[: COMPARED[0], : COMPARED[1]] for name, value in batch.items()}
+        tried = _short(batch)
         results: list[Any] = []
         with torch.no_grad(), told(model), self._intercepted(NONE, (), results) as order:
             expected, _ = shifted_logits(model, tried, self._device)
-        self.calls = tuple(order)
+        self.calls, self.vocabulary = tuple(order), expected.shape[-1]
+        by_name = {name: layer for layer, name in self.names.items()}
+        self.layers = tuple(by_name[name] for name in order)
         self._several = {name: len(found) for name, found in zip(order, results, strict=True) if _is_several(found)}
         self.resumable = self._resumes(tried, results, expected)
 
@@ -66,6 +72,47 @@ class Passes:
         """
         with told(self.model), self._intercepted(known, without, [] if kept is None else kept):
             return shifted_logits(self.model, batch, self._device)
+
+    @torch.no_grad()
+    def trace(self, batch: Batch) -> list[Call]:
+        """The calls of the layers on a batch, with the hidden states of the first. No layer is computed.
+
+        Every layer returns the hidden states that it receives; the other arguments (masks, positions) are the model's.
+        """
+        calls: list[Call] = []
+        with told(self.model), last_place(self.model), self._intercepted(NONE, set(self.calls), [], calls):
+            shifted_logits(self.model, batch, self._device)
+        return calls
+
+    def rest(self, ids: Tensor, hidden: Tensor) -> Tensor:
+        """Logits (B, t, V) of tokens (B, t) with the hidden states (B, t, h) that the last layer returns for them."""
+        count = self._several.get(self.calls[-1])
+        found = hidden if count is None else (hidden, *[None] * (count - 1))
+        known = dict.fromkeys(range(len(self.calls)), found)
+        with told(self.model), self._intercepted(known, (), []):
+            return logits_of(self.model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+
+    def by_layer(self, batch: Batch) -> bool:
+        """Whether the calls of `trace`, one after another, and `rest` on a part of the tokens give a whole pass."""
+        if not self.resumable or set(self.calls) != set(self.names.values()):
+            return False
+        try:
+            return self._chains(_short(batch))
+        except Exception:  # the model's own code, called in another way
+            return False
+
+    @torch.no_grad()
+    def _chains(self, batch: Batch) -> bool:
+        results: list[Any] = []
+        expected, _ = self.logits(batch, kept=results)
+        calls = self.trace(batch)
+        hidden = [given(calls[0])]
+        for call in calls:
+            hidden.append(call.replayed(hidden[-1].clone()))
+        part = slice(expected.shape[1] // 3, None)
+        logits = self.rest(batch["input_ids"][:, part].to(self._device), hidden[-1][:, part])
+        layers = zip(hidden[1:], map(hidden_of, results), strict=True)
+        return all(_same(*states) for states in layers) and _same(logits, expected[:, part])
 
     def first_use(self, name: str) -> int:
         """The first call that depends on the parameter, or the layer, of this name; the number of calls for the head.
@@ -94,7 +141,7 @@ class Passes:
         known = dict(enumerate(results))
         try:
             self.logits({**batch, "input_ids": batch["input_ids"].flip(1)})
-            alone = all(_same(self._alone(batch, place, known), _hidden(known[place])) for place in reversed(known))
+            alone = all(_same(self._alone(batch, place, known), hidden_of(known[place])) for place in reversed(known))
             last = dict.fromkeys(known, results[-1])
             return alone and _same(self.logits(batch, last)[0], expected)
         except ScoringError:
@@ -103,12 +150,18 @@ class Passes:
     def _alone(self, batch: Batch, place: int, known: Mapping[int, Any]) -> Tensor:
         """The hidden states that a call returns if no call before it is computed."""
         kept: list[Any] = []
-        self.logits(batch, {other: found for other, found in known.items() if other != place}, kept=kept)
-        return _hidden(kept[place])
+        with last_place(self.model):
+            self.logits(batch, {other: found for other, found in known.items() if other != place}, kept=kept)
+        return hidden_of(kept[place])
 
     @contextmanager
-    def _intercepted(self, known: Mapping[int, Any], without: Collection[str], kept: list[Any]) -> Iterator[list[str]]:
-        """The layers with intercepted calls; the value is the list of the names called so far."""
+    def _intercepted(
+        self, known: Mapping[int, Any], without: Collection[str], kept: list[Any], calls: list[Call] | None = None
+    ) -> Iterator[list[str]]:
+        """The layers with intercepted calls; the value is the list of the names called so far.
+
+        kept : receives the result of every call. calls : receives every call, the first with its hidden states.
+        """
         number, order = count(), list[str]()
 
         def result(layer: nn.Module, own: Any, *args: Any, **options: Any) -> Any:
@@ -119,6 +172,8 @@ class Passes:
                 found = self._unchanged(name, (*args, *options.values())[0])
             else:
                 found = own(*args, **options)
+            if calls is not None:
+                calls.append(self._call(layer, own, args, options, first=not calls))
             order.append(name)
             kept.append(found)
             return found
@@ -127,6 +182,11 @@ class Passes:
             for layer in self.names:
                 undo.enter_context(_forward(layer, partial(result, layer, layer.forward)))
             yield order
+
+    def _call(self, layer: nn.Module, own: Any, args: Any, options: Any, first: bool) -> Call:
+        if (call := Call.of(layer, own, args, options)) is None:
+            raise ScoringError(f"model: layer {self.names[layer]!r} does not get hidden states first")
+        return call if first else replace(call, hidden=None)
 
     def _unchanged(self, name: str, hidden: Tensor) -> Any:
         """The result of a layer that returns its hidden states; whatever else the layer returns is None."""
@@ -146,12 +206,12 @@ def _forward(layer: nn.Module, other: Any) -> Iterator[None]:
             layer.forward = own
 
 
+def _short(batch: Batch) -> Batch:
+    return {name: value[: COMPARED[0], : COMPARED[1]] for name, value in batch.items()}
+
+
 def _is_several(found: Any) -> bool:
     return isinstance(found, tuple | list)
-
-
-def _hidden(found: Any) -> Tensor:
-    return found[0] if _is_several(found) else found  # type: ignore[no-any-return]
 
 
 def _holds(module: Any, parameter: nn.Parameter) -> bool:

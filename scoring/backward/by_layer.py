@@ -1,0 +1,179 @@
+"""One batch passed forwards and backwards layer by layer, in little memory.
+
+Forwards, only the hidden states between the decoder layers are stored. The losses are computed on a few tokens at a
+time, so that the logits of all places never exist at once. Backwards, every layer is computed again from its stored
+input, on a portion of the sequences at a time, and hands over the pairs of its modules before the layer before it
+begins. The whole costs one more forward pass. `Passes.by_layer` tells whether a model allows it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from zetaplan.scoring.backward.hooks import PairHook, hooked
+from zetaplan.scoring.backward.per_sequence import Pair, joined_calls, joined_sequences
+from zetaplan.scoring.model.causal import told
+from zetaplan.scoring.model.layer_calls import Call, given
+from zetaplan.scoring.model.losses import portions_of, shifted_labels
+from zetaplan.scoring.model.passes import Passes
+from zetaplan.scoring.model.streamed import in_memory
+from zetaplan.scoring.text.sequences import IGNORED, Batch
+
+#: Logits that exist at once, at least those of one token per sequence.
+LOGITS = 1 << 23
+
+Check = Callable[[Tensor], None]
+
+
+@dataclass(eq=False)
+class Gathered:
+    """The pairs of one module: of every portion of the batch one pair per call of a layer that uses the module."""
+
+    hook: PairHook
+    portions: defaultdict[int, list[Pair]] = field(default_factory=lambda: defaultdict(list))
+    watch: PairHook = field(init=False)
+    _now: int = 0
+
+    def __post_init__(self) -> None:
+        self.watch = PairHook(self.hook.name, self.hook.modules, self._put)
+
+    def _put(self, name: str, module: nn.Module, pair: Pair) -> None:
+        self.portions[self._now].append(pair)
+
+    def begin(self, portion: int, shape: tuple[int, int]) -> None:
+        """Start the call of a layer on a portion (B, T)."""
+        self._now = portion
+        self.watch.begin(shape)
+
+    def is_used_in(self, layer: nn.Module) -> bool:
+        """Whether a call of the layer can use the module."""
+        return any(module in self.hook.modules for module in layer.modules())
+
+    def hand_over(self, portions: int) -> None:
+        """Hand over the pair of the batch, whose last call is done."""
+        self.hook.met = len(self.portions) == portions
+        self.hook.require()
+        pair = joined_sequences([joined_calls(self.portions[number]) for number in range(portions)])
+        self.portions.clear()
+        self.hook.take(self.hook.name, self.hook.module, pair)
+
+
+class Watch:
+    """Told of every call of a layer in the backward half."""
+
+    def begin(self, place: int, portion: int, shape: tuple[int, int]) -> None:
+        """Start a call on a portion (B, T)."""
+
+    def end(self, place: int, portions: int) -> None:
+        """End the call on all portions, while the layer's weights are in memory."""
+
+
+class Gathering(Watch):
+    """Hands over the pair of every hook after the last backward call of a layer that uses its module."""
+
+    def __init__(self, passes: Passes, hooks: Sequence[PairHook]) -> None:
+        gathered = [Gathered(hook) for hook in hooks]
+        self.hooks = [one.watch for one in gathered]
+        self._calls = [[one for one in gathered if one.is_used_in(layer)] for layer in passes.layers]
+        self._last = {one: place for place, own in reversed([*enumerate(self._calls)]) for one in own}
+
+    def begin(self, place: int, portion: int, shape: tuple[int, int]) -> None:
+        for one in self._calls[place]:
+            one.begin(portion, shape)
+
+    def end(self, place: int, portions: int) -> None:
+        for one in self._calls[place]:
+            if self._last[one] == place:
+                one.hand_over(portions)
+
+
+def losses_by_layer(
+    passes: Passes, batch: Batch, weights: Tensor, hooks: Sequence[PairHook], check: Check | None = None
+) -> Tensor:
+    """The losses (B,) of a batch, of which every hook has taken its pair. The model is in evaluation mode.
+
+    passes : of a model that can be passed by layer. weights : (B,), of each loss in the backward pass. check : called
+    with the losses before the backward half.
+    """
+    gathering = Gathering(passes, hooks)
+    with hooked(passes.model, gathering.hooks):
+        return backward_by_layer(passes, batch, weights, gathering, check)
+
+
+def backward_by_layer(
+    passes: Passes, batch: Batch, weights: Tensor, watch: Watch | None = None, check: Check | None = None
+) -> Tensor:
+    """The losses (B,) of a batch, after a backward pass of their weighted sum. See `losses_by_layer`."""
+    device = next(passes.model.parameters()).device
+    portions = portions_of({name: value.to(device) for name, value in batch.items()})
+    shares = torch.split(weights.to(device), [len(portion["labels"]) for portion in portions])
+    traces = [passes.trace(portion) for portion in portions]
+    states = _forwards(passes, traces)
+    last = [known.pop() for known in states]
+    losses, slopes = zip(*(_end(passes, *each) for each in zip(portions, last, shares, strict=True)), strict=True)
+    if check:
+        check(torch.cat(losses))
+    last.clear()
+    _backwards(passes, traces, states, list(slopes), watch or Watch())
+    return torch.cat(losses)
+
+
+@torch.no_grad()
+def _forwards(passes: Passes, traces: Sequence[Sequence[Call]]) -> list[list[Tensor]]:
+    """The hidden states of every portion: the input of each call, and the output of the last."""
+    states = [[given(trace[0])] for trace in traces]
+    for layer, *calls in zip(passes.layers, *traces, strict=True):
+        with in_memory(passes.model, layer), told(passes.model):
+            for call, known in zip(calls, states, strict=True):
+                known.append(call.replayed(known[-1].clone()))  # a layer may change its input in place
+    return states
+
+
+def _end(passes: Passes, portion: Batch, hidden: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """The losses (B,) of a portion, and the gradient of their weighted sum in the last hidden states (B, T, h)."""
+    labels = shifted_labels(portion["labels"])
+    share = 1 / (labels != IGNORED).sum(1)  # (B,), float32
+    tokens = max(1, LOGITS // (len(labels) * passes.vocabulary))
+    sums, slopes = torch.zeros_like(share), []
+    pieces = (torch.split(value, tokens, 1) for value in (portion["input_ids"], hidden, labels))
+    for ids, known, own in zip(*pieces, strict=True):
+        known = known.detach().requires_grad_(True)
+        with torch.enable_grad():
+            logits = passes.rest(ids, known)
+            each = functional.cross_entropy(logits.flatten(0, 1), own.flatten(), reduction="none", ignore_index=IGNORED)
+            found = each.view_as(own).sum(1)
+            slopes += torch.autograd.grad(found @ (weights.to(found) * share), known)
+        sums += found.detach()
+    return sums * share, torch.cat(slopes, 1)
+
+
+def _backwards(
+    passes: Passes,
+    traces: Sequence[Sequence[Call]],
+    states: Sequence[list[Tensor]],
+    slopes: list[Tensor],
+    watch: Watch,
+) -> None:
+    """Pass the gradients of the last hidden states backwards. The stored states are dropped on the way."""
+    for place, layer in reversed([*enumerate(passes.layers)]):
+        with in_memory(passes.model, layer):
+            for portion, trace in enumerate(traces):
+                watch.begin(place, portion, (slopes[portion].shape[0], slopes[portion].shape[1]))
+                slopes[portion] = _slope(trace[place], states[portion].pop(), slopes[portion])
+            watch.end(place, len(traces))
+
+
+def _slope(call: Call, hidden: Tensor, slope: Tensor) -> Tensor:
+    """The gradient in the input of a call, from the gradient in its output."""
+    known = hidden.detach().requires_grad_(True)
+    with torch.enable_grad():
+        found = call.replayed(known.clone())
+    torch.autograd.backward(found, slope)
+    assert known.grad is not None  # noqa: S101  the output depends on the input
+    return known.grad

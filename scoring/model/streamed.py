@@ -1,0 +1,167 @@
+"""Models larger than memory: the weights of a decoder layer are in memory only while the layer computes.
+
+A streamed model is the transformers model itself. Its embeddings, final norm and head are loaded; the files are mapped
+into memory, so that only the rows that are used are read. The parameters of its decoder layers hold no values until the
+layer is called, and none after the call. What holds no values is not a number, so that no code mistakes it for weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+from transformers import AutoConfig
+from transformers.initialization import no_init_weights
+
+from zetaplan.errors import ScoringError
+from zetaplan.scoring.model.blocks import decoder_layers
+from zetaplan.scoring.model.causal import auto_class, few, one_line
+
+REMEDY = "load it whole, without stream"
+
+ATTRIBUTE = "streamed_weights"
+
+
+class Streamed:
+    """The stored weights of the decoder layers of a model.
+
+    sha256 : of the stored weights.
+    """
+
+    def __init__(self, own: Mapping[nn.Module, Mapping[str, Tensor]], stored: Stored, sha256: str) -> None:
+        self._own, self._stored, self.sha256 = own, stored, sha256
+        for layer, values in own.items():
+            for value in values.values():
+                value.data = _blank(value)
+            layer.forward = self._reading(layer, layer.forward)
+
+    @contextmanager
+    def in_memory(self, layer: nn.Module) -> Iterator[None]:
+        """The layer with its weights. Values that are there already, replaced ones too, stay as they are."""
+        read = {name: value for name, value in self._own[layer].items() if _is_blank(value)}
+        try:
+            self._stored.read_into(read)
+            yield
+        finally:
+            for value in read.values():
+                value.data = _blank(value)
+
+    def _reading(self, layer: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """The method `forward` with the weights in memory."""
+
+        @wraps(forward)
+        def reading(*args: Any, **options: Any) -> Any:
+            if torch.is_grad_enabled() and any(map(_is_blank, self._own[layer].values())):
+                raise ScoringError(f"stream: this step differentiates the whole model at once; {REMEDY}")
+            with self.in_memory(layer):
+                return forward(*args, **options)
+
+        return reading
+
+
+class Stored:
+    """The tensors in the safetensors files of a folder.
+
+    dtype : of the first of them.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.files: dict[str, Path] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.names: dict[str, str] = {}  # by the name in the model
+        for file in sorted(folder.glob("*.safetensors")):
+            with safe_open(file, "pt") as tensors:
+                for key in tensors.keys():  # noqa: SIM118  no dict
+                    self.files[key] = file
+                    self.shapes[key] = tuple(tensors.get_slice(key).get_shape())
+
+    def assign(self, model: Any, source: object) -> None:
+        """Find the stored tensor of every parameter and buffer. Raises ScoringError if one has none of its shape."""
+        found: dict[int, str] = {}  # tied weights are stored once
+        for name, value in _named(model):
+            for key in _spellings(model, name):
+                if self.shapes.get(key) == tuple(value.shape):
+                    found[id(value)] = key
+        self.names = {name: found[id(value)] for name, value in _named(model) if id(value) in found}
+        if absent := [name for name, _ in _named(model) if name not in self.names]:
+            raise ScoringError(
+                f"stream: {source} does not store {few(absent, 1)} under its name in the model, so the weights cannot "
+                f"be read layer by layer; {REMEDY}"
+            )
+
+    def read_into(self, values: Mapping[str, Tensor]) -> None:
+        """Set the values by their names in the model. The files are mapped into memory, not copied."""
+        by_file: dict[Path, list[str]] = {}
+        for name in values:
+            by_file.setdefault(self.files[self.names[name]], []).append(name)
+        for file, names in by_file.items():
+            with safe_open(file, "pt") as tensors:
+                for name in names:
+                    values[name].data = tensors.get_tensor(self.names[name]).to(values[name].dtype)
+
+    @property
+    def unused(self) -> set[str]:
+        """The names of tensors that the model does not have."""
+        return self.files.keys() - set(self.names.values())
+
+
+def streamed_model(folder: Path, source: object, dtype: torch.dtype | None, sha256: str) -> tuple[Any, set[str]]:
+    """The streamed model of a folder, and the names of stored tensors that it does not use.
+
+    Raises ScoringError if the folder is damaged, or stores the weights under other names than the model has them.
+    """
+    try:
+        stored = Stored(folder)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        with no_init_weights():  # memory that is not written to is not taken
+            model = auto_class(config).from_config(config, dtype=dtype or config.dtype, trust_remote_code=False)
+        model.tie_weights()
+    except Exception as error:  # the library raises bare errors of many kinds for a damaged folder
+        raise ScoringError(f"model: transformers cannot load {source}: {one_line(error)}") from error
+    stored.assign(model, source)
+    names = {id(value): name for name, value in _named(model)}
+    own = {
+        layer: {names[id(value)]: value for value in layer.parameters() if value.numel() > 1}
+        for _, layer in decoder_layers(model)
+    }
+    inside = {name for values in own.values() for name in values}
+    stored.read_into({name: value for name, value in _named(model) if name not in inside})
+    setattr(model, ATTRIBUTE, Streamed(own, stored, sha256))
+    return model.eval(), stored.unused
+
+
+def streamed(model: nn.Module) -> Streamed | None:
+    """The stored weights of a streamed model; None for another model."""
+    return getattr(model, ATTRIBUTE, None)
+
+
+def in_memory(model: nn.Module, layer: nn.Module) -> AbstractContextManager[None]:
+    """A decoder layer with its weights in memory."""
+    found = streamed(model)
+    return found.in_memory(layer) if found else nullcontext()
+
+
+def _named(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """All parameters and persistent buffers under all their names."""
+    return [*model.state_dict(keep_vars=True).items()]
+
+
+def _spellings(model: Any, name: str) -> tuple[str, ...]:
+    """Names under which a tensor may be stored: with or without the prefix of the base model."""
+    prefix = f"{model.base_model_prefix}."
+    return name, name.removeprefix(prefix), f"{prefix}{name}"
+
+
+def _blank(value: Tensor) -> Tensor:
+    """A tensor of the same shape without values, of the size of one number."""
+    return torch.full((), torch.nan, dtype=value.dtype).expand(value.shape)
+
+
+def _is_blank(value: Tensor) -> bool:
+    return value.untyped_storage().nbytes() < value.numel() * value.element_size()
