@@ -6,7 +6,6 @@ Each accepts some false claim, so that Coq must not accept the proof of soundnes
 MUTANTS: list[tuple[str, str, str, str]] = [
     ("negative weights", "Layers", "Qle_bool 0 (weight l) && less", "true && less"),
     ("costs of zero or less", "Layers", "less 0 (cost l) &&", "true &&"),
-    ("sparsity above one", "Layers", "| Pruning, Some h => Qle_bool h 1", "| Pruning, Some h => true"),
     ("barrier at one", "Layers", "| Barrier, Some h => less h 1", "| Barrier, Some h => Qle_bool h 1"),
     ("an interior at no price", "Layers", "need (less 0 total &&", "need (true &&"),
     ("an interior below its floor", "Layers", "Qle_bool (lower l) star &&", "true &&"),
