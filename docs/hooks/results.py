@@ -11,6 +11,19 @@ from typing import Any
 
 import sympy as sp
 from architecture_tables import architectures, models  # noqa: F401  marks of pages
+from audit_tables import (  # noqa: F401  marks of a page
+    audit_answers,
+    audit_checkers,
+    audit_decades,
+    audit_errors,
+    audit_forged,
+    audit_forgeries,
+    audit_machine,
+    audit_size,
+    audit_solvers,
+    checker_mutant_classes,
+    checker_mutants,
+)
 from result_tables import RESULTS, load, table
 
 from zetaplan.spec.derivation import Derivation, derive

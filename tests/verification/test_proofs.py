@@ -220,5 +220,5 @@ def test_rules_rewrite_matrices() -> None:
 
 
 def test_words_are_counted_as_words() -> None:
-    proof = Proof("", "", steps=(Argument("so"), Identity("", x, x)))
+    proof = Proof("", "", steps=(Argument("so", why="it is short"), Identity("", x, x)))
     assert proof.tally == {"words": 1, "sympy": 1}

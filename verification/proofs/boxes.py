@@ -52,7 +52,8 @@ If the sum of the shares is used as well, the two boxes are the halves of the in
     steps=(
         Argument(
             "At a fixed plan $F_w$ is linear in the weights: checked for every declared program as the first steps of "
-            "[regret over a box](drift.md)."
+            "[regret over a box](drift.md).",
+            why="it refers to the page where it is checked for every program",
         ),
         Inequality(
             r"Let $y$ be best for the mixed weights, with objectives $G$, $G_1$, $G_2$ there and at both ends. The "
@@ -121,7 +122,8 @@ If the sum of the shares is used as well, the two boxes are the halves of the in
             "If the sum of the shares is used, the set is the part of the box with that sum, and its corners need "
             "not be "
             "corners of the box. The two halves then are the interval below and above the middle, which needs no "
-            "convexity. In each half divisor and sizes are replaced by the line through their values at the ends."
+            "convexity. In each half divisor and sizes are replaced by the line through their values at the ends.",
+            why="it describes the set of scores, and nothing is computed",
         ),
         Inequality(
             "A concave divisor is at least that line, so the bound with the line is the weaker one.",

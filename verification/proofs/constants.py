@@ -8,7 +8,7 @@ import sympy as sp
 
 from zetaplan.spec.derivation import Derivation, derive
 from zetaplan.spec.programs import programs
-from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, Step, at_least, at_most
+from zetaplan.verification.proofs.proof import Identity, Inequality, Proof, Step, Theorem, at_least, at_most
 from zetaplan.verification.proofs.quotients import rate
 from zetaplan.verification.proofs.signs import sign
 
@@ -59,13 +59,17 @@ $L_k$ the largest rate the slope differs between two scores by at most $L_k |q_T
     assumptions=(r"$w_k = q_k^e$ with an exponent $e > 0$; for $e = 0$ no score enters. All scores are positive.",),
     steps=(
         *(step for program in programs().values() for d in derive(program) for step in _in_the_weight(d)),
-        Argument(
+        Theorem(
             r"So $f'' = w\, \varphi'(x)$, where $\varphi(x)$ is the factor: $f''$ rises with the weight, and the "
             r"factor rises with the decision as $f'' > 0$ ([certificate theorem](certificate.md)). The absolute value "
-            "of a function that rises is largest at an end."
+            "of a function that rises is largest at an end.",
+            names=("Rates.rising", "Rates.largest_at_an_end"),
         ),
         *(step for program in programs().values() for d in derive(program) for step in _in_the_decision(d)),
-        Argument("A function whose rate has one sign is monotone: $f''$ is least and largest at ends of the box."),
+        Theorem(
+            "A function whose rate has one sign is monotone: $f''$ is least and largest at ends of the box.",
+            names=("Rates.ends_of_one_sign",),
+        ),
         Identity("The derivative of the weight in the score", rate(q**e, q), chain),
         Identity("The derivative of that rate", rate(chain, q), e * (e - 1) * q ** (e - 2)),
         Inequality(
@@ -79,9 +83,10 @@ $L_k$ the largest rate the slope differs between two scores by at most $L_k |q_T
             at_most(e * (e - 1) * power, sp.Integer(0)),
             given=(at_most(e, sp.Integer(1)),),
         ),
-        Argument(
+        Theorem(
             r"By the mean value theorem $|w_T - w_S| \le |q_T - q_S|$ times the largest rate between both scores, so "
-            r"the slope differs by at most $|\varphi(x)|$ times that."
+            r"the slope differs by at most $|\varphi(x)|$ times that.",
+            names=("Rates.rate_bounds",),
         ),
         Inequality(
             "A monotone function lies between its values at the ends, so the larger one bounds it.",

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import sympy as sp
 
-from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Numeric, Proof, above, at_least, at_most
+from zetaplan.verification.proofs.proof import (
+    Argument,
+    Identity,
+    Inequality,
+    Numeric,
+    Proof,
+    Theorem,
+    above,
+    at_least,
+    at_most,
+)
 
 tau, s = sp.symbols(r"tau \tau'", positive=True)
 p = sp.Symbol("p", nonnegative=True)
@@ -49,10 +59,11 @@ In particular layers with one and the same eigenvalue keep their order, and in g
             at_most((h + tau) / (h + s), (high + tau) / (high + s)),
             given=(at_most(h, high), above(s, tau)),
         ),
-        Argument(
+        Theorem(
             r"Summed over the directions: $\frac{\lambda_k + \tau}{\lambda_k + \tau'} \zeta_k^2(\tau) \le "
             r"\zeta_k^2(\tau') \le \frac{\Lambda_k + \tau}"
-            r"{\Lambda_k + \tau'} \zeta_k^2(\tau)$, with equality for gradients along one extreme eigenvector."
+            r"{\Lambda_k + \tau'} \zeta_k^2(\tau)$, with equality for gradients along one extreme eigenvector.",
+            names=("Rates.multiples_add_up",),
         ),
         Inequality(
             r"The condition is sufficient ($z_k$ at $\tau$, $z_k'$ at $\tau'$):",
@@ -63,7 +74,10 @@ In particular layers with one and the same eigenvalue keep their order, and in g
                 at_least(z1 * (low1 + tau) / (low1 + s), z2 * (high2 + tau) / (high2 + s)),
             ),
         ),
-        Argument(r"It is necessary: where it fails, the two extreme gradients of step 4 are out of order at $\tau'$."),
+        Argument(
+            r"It is necessary: where it fails, the two extreme gradients of step 4 are out of order at $\tau'$.",
+            why="it reads a conclusion off the steps that it names",
+        ),
         Numeric(
             r"An order that reverses, one parameter each: $g_1^2 = 2$, $h_1 = 0$ against $g_2^2 = 5$, $h_2 = 2$. "
             r"At $\tau = 1$",

@@ -97,7 +97,8 @@ result holds for every choice of $\nu$.
         Argument(
             "Two weights of one layer have an interval each: of one gain raised to two exponents all four corners "
             "count. Shares on the simplex are inside their box, so the bound covers them; as it treats the "
-            "intervals as independent, it may be larger than the worst regret."
+            "intervals as independent, it may be larger than the worst regret.",
+            why="it describes the set of scores, and nothing is computed",
         ),
         Inequality(
             r"Relative to the best objective, where that is positive ($t \ge 0$): from $F_w(x) \le (1 + t) D_w$ "
@@ -130,7 +131,8 @@ result holds for every choice of $\nu$.
         ),
         Argument(
             "With $d$ and $S$ concave in every weight the left side is convex in every weight, so its ends decide "
-            "again ([halving a box](boxes.md))."
+            "again ([halving a box](boxes.md)).",
+            why="it reads a conclusion off the steps that it names",
         ),
         Identity(
             "Gains can replace shares if $F$ is homogeneous of degree $e$ in them: the regret at the shares is "
@@ -148,10 +150,15 @@ result holds for every choice of $\nu$.
             at_most(exponent * (exponent - 1) * power, sp.Integer(0)),
             given=(at_most(exponent, sp.Integer(1)),),
         ),
-        Argument(
+        Theorem(
             r"So $s^e \ge 1 + e (s - 1)$ for $e \ge 1$, the tangent at 1. For $e < 1$ and any $c_k > 0$ that sum to "
             r"1, Jensen gives $s^e = (\sum_k c_k \frac{g_k}{c_k})^e \allowbreak \ge \sum_k c_k (\frac{g_k}{c_k})^e "
-            r"\allowbreak = \sum_k c_k^{1-e} g_k^e$. In the weights $w_k = g_k^e$ both are concave, and serve as $d$."
+            r"\allowbreak = \sum_k c_k^{1-e} g_k^e$.",
+            names=("Tangents.power_convex", "Tangents.power_concave", "Rates.jensen"),
+        ),
+        Argument(
+            r"In the weights $w_k = g_k^e$ both are concave, and serve as $d$.",
+            why="a sum of concave powers, and a sum with constant factors",
         ),
     ),
 )

@@ -57,7 +57,8 @@ On the active set of an allocation:
         ),
         Argument(
             r"So from some $\beta$ on $\gamma q_k^\beta / c_k < \alpha$ for every layer, and the plan is 0 at "
-            r"$\lambda = 0$."
+            r"$\lambda = 0$.",
+            why="it unfolds the limit that the step before checks",
         ),
         Identity(
             r"$\alpha = 0$: for a layer whose share is smaller than the largest by the factor $1 + r$, the ratio of "
@@ -73,7 +74,8 @@ On the active set of an allocation:
             given=(at_most(most, B / c), below(ratio, c / (B + c))),
         ),
         Argument(
-            "So from some exponent on only the layer with the largest share is active, and it gets the whole budget."
+            "So from some exponent on only the layer with the largest share is active, and it gets the whole budget.",
+            why="it unfolds the limit that the step before checks",
         ),
         Identity(
             "The derivative of the capacity in the gain at a fixed multiplier.",

@@ -78,7 +78,10 @@ b$.
             sp.Derivative(ALLOCATION.terms[0].objective.subs(m, capacity), B),
             w / W * (alpha - gamma * W / (B + C)),
         ),
-        Argument(r"The shares sum to 1, so the slope is $-\lambda$, for any number of layers."),
+        Argument(
+            r"The shares sum to 1, so the slope is $-\lambda$, for any number of layers.",
+            why="one division of a sum by itself",
+        ),
         Inequality(
             r"It rises with the budget: the value is convex on the piece.",
             at_most(alpha - gamma * W / (B + C), alpha - gamma * W / (B + rate + C)),
@@ -116,7 +119,8 @@ b$.
         ),
         Argument(
             r"One sort gives all breakpoints, running sums give $W_j$ and $C_j$, and a query is a search among the "
-            r"breakpoints."
+            r"breakpoints.",
+            why="it counts operations, and the theory has no model of computation",
         ),
     ),
 )

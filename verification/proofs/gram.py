@@ -64,7 +64,10 @@ to 1 for every layer with $N$ linearly independent gradients.
             S * G,
             given=((Gt * G * P, N * (1 - tau * P)),),
         ),
-        Argument("By step 1 the two left sides are equal, so $G P = S G$."),
+        Argument(
+            "By step 1 the two left sides are equal, so $G P = S G$.",
+            why="an equation of matrices multiplied by two inverses",
+        ),
         Identity(
             "Insert it into the gain.",
             (et * G / N) * P * (Gt * e / N),
@@ -79,7 +82,8 @@ to 1 for every layer with $N$ linearly independent gradients.
         Argument(
             r"$S$ and $A$ commute and have the eigenvectors of $A$. With $\mathbf{1} / \sqrt{N}$, a vector of length "
             r"1, expanded in them, the gain is a mean of "
-            r"$\frac{a}{a + \tau}$ over the eigenvalues $a \ge 0$ of $A$, weighted by its squared components."
+            r"$\frac{a}{a + \tau}$ over the eigenvalues $a \ge 0$ of $A$, weighted by its squared components.",
+            why="Coq's standard library has no eigenvectors of symmetric matrices",
         ),
         Inequality("Each of these is at least 0.", at_least(eigenvalue / (eigenvalue + tau), sp.Integer(0))),
         Inequality("Each is less than 1, and so is their mean.", below(eigenvalue / (eigenvalue + tau), sp.Integer(1))),
@@ -88,7 +92,11 @@ to 1 for every layer with $N$ linearly independent gradients.
             sp.Limit(a / (a + tau), tau, 0, "+"),
             sp.Integer(1),
         ),
-        Argument("An eigenvalue 0 adds 0 at any damping."),
+        Identity(
+            "An eigenvalue 0 adds 0 at any damping.",
+            sp.Subs(eigenvalue / (eigenvalue + tau), eigenvalue, 0),
+            sp.Integer(0),
+        ),
         Identity(
             r"So linear independence is needed: two opposite gradients have the mean 0, and "
             r"$\mathbf{1}^{\top} A \mathbf{1}$, "

@@ -161,16 +161,22 @@ $\lambda$ is the one positive root of an equation of degree two at most. That ro
             below(v, u),
             given=(equal(used + growth * v, limit), above(used + growth * u, limit)),
         ),
-        Argument(
+        Theorem(
             r"Each step therefore either ends or moves one end of the bracket past the piece it has just solved. (A "
             r"piece with $G = 0$ is left "
-            "through the middle bend of the bracket.) No piece is solved twice, so at most $2K + 1$ are. With the "
-            "bends sorted, halving among them "
-            r"needs $\lceil \log_2 (2K + 1) \rceil$ evaluations of the sum, independent of any tolerance."
+            "through the middle bend of the bracket.) No piece is solved twice, so at most $2K + 1$ are, and the "
+            "search ends.",
+            names=("Search.no_piece_twice", "Search.search_ends"),
+        ),
+        Argument(
+            "With the bends sorted, halving among them "
+            r"needs $\lceil \log_2 (2K + 1) \rceil$ evaluations of the sum, independent of any tolerance.",
+            why="it counts operations, and the theory has no model of computation",
         ),
         Argument(
             r"Two levels. Between two neighbouring bends, now in $\lambda$, the layers inside their boxes use "
-            r"$G_1 / \lambda$ by their capacities and $- G_2 \lambda$ by their sparsities, and the rest is constant."
+            r"$G_1 / \lambda$ by their capacities and $- G_2 \lambda$ by their sparsities, and the rest is constant.",
+            why="it describes the pieces of the two programs with two levels",
         ),
         Inequality(
             "This use falls with the multiplier, also if only one of the two kinds is inside its box. So it has at "
@@ -195,7 +201,7 @@ $\lambda$ is the one positive root of an equation of degree two at most. That ro
             above(capacity.subs(multiplier, IRRATIONAL), sp.Integer(0)),
         ),
         Numeric("Both are below 1.", below(sparsity.subs(multiplier, IRRATIONAL), sp.Integer(1))),
-        Argument(r"$\sqrt3 - 1$ is not a fraction, because $\sqrt3$ is not."),
+        Theorem(r"$\sqrt3 - 1$ is not a fraction, because $\sqrt3$ is not.", names=("Irrational.root_of_three",)),
     ),
     remark=r"""
 The paper's bisection halves an interval of multipliers: $\log_2 (\lambda_{\max} / \varepsilon)$ evaluations of the

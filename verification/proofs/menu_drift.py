@@ -47,7 +47,8 @@ The regret itself is largest at that vertex. The bound is convex in $\lambda$, s
         ),
         Argument(
             "More options change nothing: the least of all others takes the place of the one. The parts and what is "
-            "left of the budget, at its price, add up to the bound."
+            "left of the budget, at its price, add up to the bound.",
+            why="it reads a conclusion off the steps that it names",
         ),
         Inequality(
             r"The regret against one other choice $y$ is a sum of $w_{k,x} - w_{k,y}$ over the blocks in which they "
@@ -57,7 +58,8 @@ The regret itself is largest at that vertex. The bound is convex in $\lambda$, s
         ),
         Argument(
             "and so is its largest value over all choices within the budget: the worst regret is $F(x)$ minus the "
-            "optimum, both at the vertex. One exact solution gives it; the bound above is its relaxation."
+            "optimum, both at the vertex. One exact solution gives it; the bound above is its relaxation.",
+            why="it reads a conclusion off the steps that it names",
         ),
         Inequality(
             r"Convex in $\lambda$: between two multipliers the bound is at most the mixture of the bounds.",

@@ -41,7 +41,8 @@ itself is optimal. With $n$ options the frontier takes $O(n \log n)$, a query $O
         ),
         Argument(
             "So it is the value of the relaxation. At $B = C_j$ the share is 0: no choice of this cost loses less than "
-            "$F_j$."
+            "$F_j$.",
+            why="it reads a conclusion off the steps that it names",
         ),
         Inequality(
             "Convex: beyond the end of a step the curve is above the line of that step, for the rates fall.",
@@ -60,7 +61,8 @@ itself is optimal. With $n$ options the frontier takes $O(n \log n)$, a query $O
         ),
         Argument(
             r"Hulls take $O(n \log n)$ by one sort of each menu, the steps one more sort. Their sums are kept, and a "
-            "budget is found among them by halving."
+            "budget is found among them by halving.",
+            why="it counts operations, and the theory has no model of computation",
         ),
     ),
     remark=r"""

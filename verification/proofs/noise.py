@@ -6,7 +6,7 @@ from itertools import product
 
 import sympy as sp
 
-from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, at_least, below
+from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, Theorem, at_least, below
 
 SAMPLES = 3
 M = sp.Matrix(SAMPLES, SAMPLES, lambda i, j: sp.Symbol(f"M_{min(i, j) + 1}{max(i, j) + 1}", real=True))
@@ -43,12 +43,17 @@ Let $Q(\hat g) = \hat g^{\top} M \hat g$ be a gain estimated from the mean $\hat
             mean_over_signs,
             own,
         ),
-        Argument(
+        Theorem(
             r"For any $N$ $\mathrm{E}\, s_i s_j$ is 1 if $i = j$ and 0 otherwise, so "
-            r"$\mathrm{E}\, s^{\top} M s = \operatorname{tr} M$. Multiplying by signs, "
+            r"$\mathrm{E}\, s^{\top} M s = \operatorname{tr} M$.",
+            names=("Corners.mean_of_signs",),
+        ),
+        Argument(
+            r"Multiplying by signs, "
             r"$G \to \operatorname{diag}(s)\, G$, turns $A$ into $\operatorname{diag}(s) A \operatorname{diag}(s)$ "
             r"and leaves $F$ as it is, so the gain becomes "
-            r"$\tfrac1N s^{\top} A (A + \tau I)^{-1} s$ ([Gram expression](gram.md)), whose mean is the floor."
+            r"$\tfrac1N s^{\top} A (A + \tau I)^{-1} s$ ([Gram expression](gram.md)), whose mean is the floor.",
+            why="products of matrices with a diagonal of signs",
         ),
         Inequality(
             r"The floor is the mean of $\frac{a}{a + \tau} < 1$ over all eigenvalues.",
@@ -64,8 +69,12 @@ Let $Q(\hat g) = \hat g^{\top} M \hat g$ be a gain estimated from the mean $\hat
         Argument(
             r"For any number of parameters the same sum. Two independent samples have $\Sigma = 0$ between them. So "
             r"$\mathrm{E}\, g_i^{\top} M g_j$ is $\theta = g^{\top} M g$ if $i \ne j$, and $\theta + \varsigma$ with "
-            r"$\varsigma = \operatorname{tr}(M \Sigma)$ if $i = j$. There are $N (N - 1)$ pairs of the first kind and "
-            r"$N$ of the second."
+            r"$\varsigma = \operatorname{tr}(M \Sigma)$ if $i = j$.",
+            why="means of products of independent samples; the theory has no probability",
+        ),
+        Theorem(
+            "There are $N (N - 1)$ pairs of the first kind and $N$ of the second.",
+            names=("Corners.sum_over_pairs",),
         ),
         Identity(
             "So the gain of the mean gradient is biased.",

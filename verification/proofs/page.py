@@ -48,12 +48,31 @@ assumes, and builds the checker that is proved to accept only true claims. Theor
 assume nothing. Theorems about real numbers assume the axioms on which Coq's real numbers rest: `sig_forall_dec` and
 `functional_extensionality_dep`, and with logarithms and powers also `sig_not_dec` and `classic`.
 
+`sig_not_dec` comes with the least upper bound, on which roots of continuous functions, exponentials and logarithms of
+Coq's library rest; a theorem that names one of them cannot do without it.
+
 | theorem | {header} |
 |---|{"---:|" * len(KINDS)}
 {rows}
 
+## What stays in words
+
+| step | why no machine checks it |
+|---|---|
+{_words()}
+
 The [claims ledger](../ledger.md) lists the claims of the paper that these theorems prove, correct or refute.
 """
+
+
+def _words() -> str:
+    """The arguments without a machine check, with the reason."""
+    return "\n".join(
+        f"| [{proof.title}]({name}.md), step {number} | {step.why} |"
+        for name, proof in proofs().items()
+        for number, step in enumerate(proof.steps, start=1)
+        if isinstance(step, Argument)
+    )
 
 
 def _counts(proof: Proof) -> str:

@@ -177,7 +177,9 @@ class Theorem(Step):
 
 @dataclass(frozen=True, eq=False)
 class Argument(Step):
-    """An argument in words, without a machine check."""
+    """An argument in words, without a machine check. why : the reason why no machine checks it."""
+
+    why: str
 
     checked_by: ClassVar[str] = "words"
 

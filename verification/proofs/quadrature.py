@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
-from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, above, at_least, at_most
+from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, Theorem, above, at_least, at_most
 
 x, a, t, t1, t2 = sp.symbols(r"x a t t_1 t_2", positive=True)
 n = sp.Symbol("n", integer=True, nonnegative=True)
@@ -50,13 +50,18 @@ $$\zeta^2 - \text{Gauss} = \int \frac{\prod_i (1 - x / t_i)^2}{x}\, d\mu, \qquad
 """,
     steps=(
         Argument(
-            r"Classical, and not checked here: $\zeta^2 = \int x^{-1} d\mu$ with $d\mu \ge 0$ on the eigenvalues of "
-            r"$\tilde H$, weighted by the squared components of $g$; "
-            r"the eigenvalues of the tridiagonal matrix are the nodes $t_i$ of the $n$-point Gauss rule of $\mu$, all "
-            r"positive, the squared first components "
-            r"of its eigenvectors times $|g|^2$ the weights; the rule is exact up to degree $2n - 1$. With one node "
-            r"set to $a$ by changing one entry of "
-            r"the matrix it is exact up to degree $2n$, with positive weights."
+            r"A symmetric matrix has an orthonormal basis of eigenvectors. In that of $\tilde H$ "
+            r"$g^{\top} \tilde H^j g = \int x^j d\mu$, with $d\mu \ge 0$ on the eigenvalues, weighted by the squared "
+            r"components of $g$, and $\zeta^2 = \int x^{-1} d\mu$. In that of the tridiagonal matrix the eigenvalues "
+            r"are nodes $t_i$, all positive, and the squared first components of its eigenvectors times $|g|^2$ their "
+            r"weights. With one node set to $a$ by changing one entry of the matrix the rule is exact for one degree "
+            r"more, with positive weights.",
+            why="Coq's standard library has no eigenvectors of symmetric matrices",
+        ),
+        Theorem(
+            r"Lanczos gives a matrix with the first $2n$ moments of $\tilde H$, so the rule is exact up to degree "
+            r"$2n - 1$.",
+            names=("Quadrature.lanczos_moments", "Quadrature.exact_by_moments"),
         ),
         Identity(
             r"$n = 1$: the remainder of $1 / x$ after the polynomial $p(x) = (1 - (1 - x / t)^2) / x$, which division "
@@ -70,10 +75,13 @@ $$\zeta^2 - \text{Gauss} = \int \frac{\prod_i (1 - x / t_i)^2}{x}\, d\mu, \qquad
         Identity("$n = 2$: the same with a polynomial of degree 3,", 1 / x - interpolant(gauss_2), gauss_2 / x),
         Identity("The value at the first node.", sp.Subs(interpolant(gauss_2), x, t1), 1 / t1),
         Identity("The value at the second node.", sp.Subs(interpolant(gauss_2), x, t2), 1 / t2),
-        Argument(
+        Theorem(
             r"For any $n$: $\prod_i (1 - x / t_i)^2$ is 1 at $x = 0$, so $p(x) = (1 - \prod_i (1 - x / t_i)^2) / x$ "
             r"is a polynomial of degree $2n - 1$; the rule is exact for it, "
-            r"and $p(t_i) = 1 / t_i$. So $\zeta^2$ minus the rule is the integral of $1 / x - p(x)$."
+            r"and $p(t_i) = 1 / t_i$. So $\zeta^2$ minus the rule is the integral of $1 / x - p(x)$, which is not "
+            "negative. A rule with one more node at or below the spectrum, exact for one degree more, is at least "
+            r"$\zeta^2$.",
+            names=("Quadrature.gauss_missed", "Quadrature.gauss_below", "Quadrature.radau_above"),
         ),
         Identity(
             r"Two steps of Lanczos without that theory, for any number of parameters. With the moments $m_j = \int "

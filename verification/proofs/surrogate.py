@@ -46,7 +46,8 @@ and 2.
             r"and $p$ the square of "
             r"the component of $g$, a direction adds $\frac{p}{h + \tau}$ to $\zeta^2$ and $\frac{p}{(h + \tau)^2}$ "
             r"to $|d^{*}|^2$. It is enough "
-            "to bound each direction."
+            "to bound each direction.",
+            why="Coq's standard library has no eigenvectors of symmetric matrices",
         ),
         Inequality(
             r"From above, in every direction:",
@@ -75,7 +76,8 @@ and 2.
         Argument(
             r"So with $g_1$ along an eigenvector of $\Lambda_1$ and $g_2$ along one of $\lambda_2$ the condition "
             r"decides the order: where it "
-            "fails, these two gradients have the opposite order."
+            "fails, these two gradients have the opposite order.",
+            why="it reads a conclusion off the steps that it names",
         ),
         Inequality(
             r"For positive semi-definite curvature the factor stays below 2.",

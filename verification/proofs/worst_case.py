@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
-from zetaplan.verification.proofs.proof import Argument, Identity, Inequality, Proof, above, at_least, at_most, below
+from zetaplan.verification.proofs.proof import Identity, Inequality, Proof, Theorem, above, at_least, at_most, below
 
 chance = sp.Symbol("theta", nonnegative=True)
 share, multiplier, other = sp.symbols("t lambda nu", nonnegative=True)
@@ -13,6 +13,7 @@ objective, dual, excess = sp.symbols("F D_nu s", real=True)
 duals, answers, uses = (sp.symbols(f"{name}_1:3", real=True) for name in ("D", "f", "s"))
 mean_dual, paid, divisor = sp.symbols("D_lambda A d", real=True)
 over, room, drawn = sp.symbols("s r theta", nonnegative=True)
+factor = sp.Symbol("varphi", real=True)
 
 
 def mean(ends: tuple[sp.Expr, ...]) -> sp.Expr:
@@ -44,10 +45,16 @@ So no plan improves on the plan of `robust` by more than the difference, which i
                 at_most(chance, sp.Integer(1)),
             ),
         ),
-        Argument(
+        Theorem(
             r"So the mean of $F_w(x) - D_w(\lambda) - t d_w$ over the corners is at most 0. All three are sums over "
-            "the decisions, so the mean over the corners is a sum of means over two ends; and $F$ is linear in the "
-            "weights ([regret over a box](drift.md)), so its mean is $F$ at the mean weights."
+            "the decisions, so the mean over the corners is a sum of means over two ends.",
+            names=("Corners.mean_at_most", "Corners.mean_of_sum"),
+        ),
+        Identity(
+            "$F$ is linear in the weights ([regret over a box](drift.md)), so its mean is $F$ at the mean weights. For "
+            "a decision with the loss $\\varphi$ per weight:",
+            mean((low * factor, high * factor)),
+            mean((low, high)) * factor,
         ),
         Inequality(
             r"There weak duality holds at $\nu$, as $x$ keeps the limit.",
