@@ -109,6 +109,16 @@ def test_a_broken_record_is_refused_in_one_line(broken: Any) -> None:
     assert failing(sealed(value)) == (set() if broken is None else {"choice"})
 
 
+def test_a_start_that_was_not_the_best_is_refused() -> None:
+    value = json.loads(choice_document(refined("drop", evaluations=12)).text())
+    assert failing(value) == set()
+    starts = record(value)["starts"]
+    assert len(starts) == 4  # evenly spaced, and each of the three layers
+    other = next(start for start in starts if start["plan"] != record(value)["start"])
+    other["divergence"] = [0.0] * len(other["divergence"])
+    assert "sequence" in failing(sealed(value))
+
+
 def test_the_plan_of_an_earlier_round_is_not_that_of_the_record() -> None:
     value = json.loads(_written())
     other = json.loads(choice_document(refined("magnitude", budget=0.4, evaluations=12)).text())

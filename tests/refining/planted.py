@@ -117,4 +117,4 @@ def planted_plan() -> ChoicePlan:
     divergence = additive({name: (2.5, 2.0, k / 2) for k, name in enumerate(levels.costs)})
     world: Any = World(levels, divergence, noise=0.05)
     texts = {"propose": [text("first"), text("second")], "accept": [text("other")], "held_out": [text("held out")]}
-    return _refined("planted", world, texts, dict(levels.uniform), 60)
+    return _refined("planted", world, texts, [dict(levels.uniform)], 60)

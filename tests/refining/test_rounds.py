@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.refining.planted import LEVELS, Ladder, World, additive, best, spent, text
-from zetaplan.menus.refined import Point, significant
+from zetaplan.menus.refined import Point, best_start, significant
 from zetaplan.refining.rounds import LEAST, PATIENCE, TRIALS, Search, Step
 
 PORTIONS = [text("first"), text("second")]
@@ -115,3 +115,14 @@ def test_significance_is_that_of_a_paired_t_test() -> None:
         after = before + shift + 0.5 * draw.normal(size=12)
         expected = ttest_rel(after, before, alternative="less").pvalue < 0.025
         assert significant(tuple(before), tuple(after)) == expected
+
+
+def test_the_best_of_several_starts_is_the_first_operating_point() -> None:
+    """A long way from uniform: the plans between are worse than both."""
+    levels = Ladder(blocks=4)
+    good = dict(zip(levels.costs, ("2", "0", "2", "0"), strict=True))
+    world = World(levels, lambda plan: 0.0 if plan == good else 1.0 + sum(plan[b] != o for b, o in good.items()))
+    search = Search(world, PORTIONS, OTHER, 60)  # type: ignore[arg-type]
+    starts = search.starts([dict(levels.uniform), good])
+    assert best_start(starts) == good
+    assert search.starts([dict(levels.uniform)]) == ()

@@ -8,7 +8,7 @@ from zetaplan.documents.verify import Check, check_certificate
 from zetaplan.errors import CertificateError, SpecError
 from zetaplan.menus.menu import Menu
 from zetaplan.menus.plan import ChoicePlan
-from zetaplan.menus.refined import Refined, Round, Trial, comparison, refined_facts, round_menu, significant
+from zetaplan.menus.refined import Refined, Round, Trial, best_start, comparison, refined_facts, round_menu, significant
 from zetaplan.verification.menus.proof import statement
 
 #: Fields of a menu that its measurements determine.
@@ -36,6 +36,8 @@ def _check(name: str, detail: str, problems: Iterator[str]) -> Check:
 
 def _chained(facts: Refined) -> Iterator[str]:
     at = facts.start
+    if facts.starts and at != best_start(facts.starts):
+        yield "the start is not the one with the least divergence"
     for number, found in enumerate(facts.rounds, 1):
         if found.at != at:
             yield f"round {number} does not begin with the plan of the round before"

@@ -33,6 +33,13 @@ Point = dict[str, str]
 Costs = Mapping[str, Mapping[str, float]]
 
 
+class Start(Record):
+    """A plan that the refinement could begin with. divergence : (n,) of every sequence, nats per token."""
+
+    plan: Point
+    divergence: Vector = Field(min_length=2)
+
+
 class Move(Record):
     """A block with another option. divergence : (n,) of every sequence, nats per token."""
 
@@ -105,8 +112,8 @@ class Refined(Record):
 
     moves : "measured", or "slopes": the divergence after a move is that at the operating point and the derivative
     along the move. costs : of the options of every block, level by level, in `unit`; at most `budget` in total.
-    uniform : the plan of the comparison. start : the first operating point. accepting : sha256 of the text that
-    decides. stopped : why no round follows.
+    uniform : the plan of the comparison. start : the first operating point. starts : the plans from which it was taken,
+    if there were several. accepting : sha256 of the text that decides. stopped : why no round follows.
     """
 
     method: str
@@ -117,6 +124,7 @@ class Refined(Record):
     costs: dict[str, dict[str, float]]
     uniform: Point
     start: Point
+    starts: tuple[Start, ...] = ()
     accepting: str
     rounds: tuple[Round, ...]
     held_out: HeldOut | None = None
@@ -220,6 +228,11 @@ def sentence(plan: ChoicePlan) -> str:
         f"held-out text: the plan is {verdict} uniform at the same budget: loss {found.difference:+.4f} nats per token "
         f"(95% interval {found.low:+.4f} to {found.high:+.4f}, {found.sequences} sequences)"
     )
+
+
+def best_start(starts: tuple[Start, ...]) -> Point:
+    """The plan with the least divergence; of equal ones the first."""
+    return min(starts, key=lambda start: sum(start.divergence)).plan
 
 
 def round_menu(facts: Refined, found: Round, charge: float = 0.0) -> Menu:

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from zetaplan.errors import InfeasibleError, SpecError, shown
 from zetaplan.menus.plan import ChoicePlan
 from zetaplan.menus.planner import choose
-from zetaplan.menus.refined import HeldOut, Point, Refined, comparison, menu_of
+from zetaplan.menus.refined import HeldOut, Point, Refined, best_start, comparison, menu_of
 from zetaplan.refining.inputs import Inputs
 from zetaplan.refining.journal import journal
 from zetaplan.refining.levels import Levels, find_levels, methods
@@ -67,7 +67,8 @@ def refine(
         accept: the text of the tests.
         held_out: the text of the comparison with uniform at the same budget.
         calibration: the text of the input statistics, if the method needs them.
-        start: the first option of every block; by default uniform.
+        start: the first option of every block; by default uniform, or, of layers that are left out, the best of uniform
+            and all contiguous runs.
         evaluations: the largest number of evaluated pairs of plan and text; a backward pass counts as two.
         moves: "slopes" (derivatives along all moves from one backward pass) or "measured" (one by one). Moves of layers
             that are left out are always measured.
@@ -99,7 +100,7 @@ def refine(
     levels = find_levels(
         method, inputs=inputs, budget=str(budget), blocks=blocks, step=step, options=options, start=start
     )
-    first = _start(levels, start)
+    starts = [dict(plan) for plan in levels.starts] if start is None else [_start(levels, start)]
     sloped = moves == "slopes" and levels.smooth
     proposing = [text_of(propose, network)] if sloped else portions(propose, network, sequences)
     texts = {"propose": proposing, "accept": [text_of(accept, network)]}
@@ -111,19 +112,21 @@ def refine(
         journal(folder, facts, ranks) as book,
         tqdm(total=evaluations, desc="refine", unit="eval", disable=not progress) as bar,
     ):
-        return _refined(method, Meter(levels, book, ranks, bar), texts, first, evaluations, sloped)
+        return _refined(method, Meter(levels, book, ranks, bar), texts, starts, evaluations, sloped)
 
 
 def _refined(
     method: str,
     meter: Meter,
     texts: Mapping[str, list[Text]],
-    start: Point,
+    plans: Sequence[Point],
     evaluations: int,
     slopes: bool = False,
 ) -> ChoicePlan:
     levels, [accepting] = meter.levels, texts["accept"]
     search = Search(meter, texts["propose"], accepting, evaluations, slopes)
+    starts = search.starts(plans)
+    start = best_start(starts) if starts else plans[0]
     steps = list(search.steps(start))
     plan = _last(levels, steps)
     compared = _compared(meter, texts.get("held_out"), plan.taken)
@@ -136,6 +139,7 @@ def _refined(
         costs={block: {option: float(cost) for option, cost in row.items()} for block, row in levels.costs.items()},
         uniform=dict(levels.uniform),
         start=start,
+        starts=starts,
         accepting=accepting.sha256,
         rounds=tuple(step.round for step in steps),
         held_out=compared,
@@ -164,9 +168,9 @@ def _compared(meter: Meter, texts: Sequence[Text] | None, plan: Point) -> HeldOu
     return comparison(text.sha256, tuple(uniform.loss.tolist()), tuple(refined.loss.tolist()))
 
 
-def _start(levels: Levels, start: Mapping[str, str] | None) -> Point:
+def _start(levels: Levels, start: Mapping[str, str]) -> Point:
     """The first operating point. Raises SpecError unless it has one option for every block, within the budget."""
-    point = dict(levels.uniform if start is None else start)
+    point = dict(start)
     if set(point) != set(levels.costs):
         wrong = sorted(set(point) ^ set(levels.costs))
         raise SpecError(f"start: {wrong[0]!r} is in only one of the start and the model; give all blocks of the model")

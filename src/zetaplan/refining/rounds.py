@@ -15,7 +15,7 @@ from zetaplan._records import Vector
 from zetaplan.menus.menu import Menu
 from zetaplan.menus.plan import ChoicePlan
 from zetaplan.menus.planner import choose
-from zetaplan.menus.refined import Move, Point, Round, Trial, menu_of, significant
+from zetaplan.menus.refined import Move, Point, Round, Start, Trial, menu_of, significant
 from zetaplan.refining.meter import Meter
 from zetaplan.refining.texts import Text
 
@@ -73,6 +73,15 @@ class Search:
             if rejected == PATIENCE:
                 self.stopped = f"no choice was significantly better in {PATIENCE} rounds"
                 return
+
+    def starts(self, plans: Sequence[Point]) -> tuple[Start, ...]:
+        """The plans with their divergence on the first proposing text; as many as half of the evaluations allow."""
+        plans = plans[: max(1, self.evaluations // 2)]
+        if len(plans) == 1:
+            return ()
+        readings = self.meter.readings(self.proposing[0], plans, near={})
+        pairs = zip(plans, readings, strict=True)
+        return tuple(Start(plan=plan, divergence=tuple(reading.divergence.tolist())) for plan, reading in pairs)
 
     @property
     def left(self) -> int:

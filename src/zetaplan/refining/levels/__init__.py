@@ -20,6 +20,7 @@ class Levels(ABC):
         costs: by block and option, ascending; whole numbers in `unit`.
         budget: the largest total cost.
         uniform: the plan that treats all blocks alike within the budget.
+        starts: plans within the budget that a refinement may begin with, `uniform` first.
         smooth: whether options differ by small changes of parameters, so that derivatives predict a move.
         resource, unit: what an option costs.
     """
@@ -31,6 +32,10 @@ class Levels(ABC):
     costs: Mapping[str, Mapping[str, int]]
     budget: int
     uniform: Mapping[str, str]
+
+    @property
+    def starts(self) -> tuple[Mapping[str, str], ...]:
+        return (self.uniform,)
 
     @abstractmethod
     def values(self, block: str, option: str) -> Changes:

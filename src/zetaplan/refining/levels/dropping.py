@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from zetaplan.errors import SpecError, shown
@@ -36,11 +37,20 @@ class Dropping(Levels):
         self.inputs = inputs
         self.costs = {name: {DROP: 0, KEEP: 1} for name in names}
         self.budget = len(names) - count
-        gone = {(2 * i + 1) * len(names) // (2 * count) for i in range(count)}
-        self.uniform = {name: DROP if place in gone else KEEP for place, name in enumerate(names)}
+        self.uniform = self._without({(2 * i + 1) * len(names) // (2 * count) for i in range(count)})
+
+    @property
+    def starts(self) -> tuple[dict[str, str], ...]:
+        """Uniform, and every contiguous run of layers: good plans are nearer to one of these."""
+        count = len(self.costs) - self.budget
+        runs = (self._without(range(first, first + count)) for first in range(self.budget + 1))
+        return (dict(self.uniform), *runs)
 
     def values(self, block: str, option: str) -> Changes:
         return {block: None} if option == DROP else {}
+
+    def _without(self, places: Collection[int]) -> dict[str, str]:
+        return {name: DROP if place in places else KEEP for place, name in enumerate(self.costs)}
 
     def facts(self) -> dict[str, Any]:
         return {
