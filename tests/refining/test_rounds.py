@@ -126,3 +126,16 @@ def test_the_best_of_several_starts_is_the_first_operating_point() -> None:
     starts = search.starts([dict(levels.uniform), good])
     assert best_start(starts) == good
     assert search.starts([dict(levels.uniform)]) == ()
+
+
+def test_the_step_is_halved_where_nothing_improves() -> None:
+    """A move of two levels is as bad as none is; one level is better."""
+    levels = Ladder(blocks=2)
+    levels.costs = {name: {str(level): level for level in range(5)} for name in levels.costs}
+    levels.budget, levels.uniform, levels.stride = 4, dict.fromkeys(levels.costs, "2"), 2
+    up, down = levels.costs
+    world = World(levels, lambda plan: (int(plan[up]) - 3.0) ** 2 + (int(plan[down]) - 1.0) ** 2)
+    steps, _ = searched(world)
+    assert [len(step.round.trials) for step in steps[:2]] == [0, 1]
+    assert {move.option for move in steps[0].round.moves} == {"0", "4"}
+    assert steps[-1].round.after == {up: "3", down: "1"}

@@ -180,7 +180,7 @@ class RefineOptions(Record):
     blocks: Literal["layers", "modules"] = Field(
         "layers", description="Blocks that get an option: decoder layers, or single linear modules."
     )
-    step: str = Field("0.05", description="Difference of neighbouring levels of sparsity.")
+    step: str = Field("0.05", description="First step between levels of sparsity; halved where nothing improves.")
     option: tuple[str, ...] = Field((), description="Format to choose from; repeatable.")
     data: tuple[str, ...] = Field(("pydoc",), min_length=1, description=TEXTS)
     held_out: tuple[str, ...] = Field(

@@ -27,6 +27,9 @@ from zetaplan.scoring.measure import Batches
 from zetaplan.scoring.model.gguf import cache_folder
 from zetaplan.scoring.text.sequences import checked_batches
 
+#: Levels of sparsity in the first step.
+STRIDE = 2
+
 #: How the moves of a round are known.
 MOVES = ("slopes", "measured")
 
@@ -73,7 +76,7 @@ def refine(
         moves: "slopes" (derivatives along all moves from one backward pass) or "measured" (one by one). Moves of layers
             that are left out are always measured.
         blocks: "layers" or "modules".
-        step: difference of neighbouring levels of sparsity.
+        step: of the first moves between levels of sparsity; it is halved where nothing improves.
         options: the formats to choose from.
         cache: whether, or in which folder, statistics, weights and the journal of evaluations are kept. A run that was
             killed continues from its journal.
@@ -98,7 +101,7 @@ def refine(
     data = None if calibration is None else checked_batches(calibration, model=network)
     inputs = Inputs(network, data, folder, name=name, sha256=sha256)
     levels = find_levels(
-        method, inputs=inputs, budget=str(budget), blocks=blocks, step=step, options=options, start=start
+        method, inputs=inputs, budget=str(budget), blocks=blocks, step=step, options=options, start=start, stride=STRIDE
     )
     starts = [dict(plan) for plan in levels.starts] if start is None else [_start(levels, start)]
     sloped = moves == "slopes" and levels.smooth

@@ -29,7 +29,7 @@ PATIENCE = 2
 #: Evaluations of a round beside its moves: the operating point on both texts, and one choice.
 FIXED = 3
 
-#: Levels that a block moves at most in a round, if one pass gives the slopes of all moves.
+#: Strides that a block moves at most in a round, if one pass gives the slopes of all moves.
 REACH = 2
 
 #: Evaluations of the smallest round.
@@ -60,15 +60,18 @@ class Search:
         self.stopped = ""
 
     def steps(self, start: Point) -> Iterator[Step]:
-        at, rejected, charge = start, 0, 0.0
+        at, rejected, charge, stride = start, 0, 0.0, self.levels.stride
         for number in count():
             if self.left < LEAST:
                 self.stopped = "the evaluations are spent"
                 return
-            step = self._step(at, self.proposing[number % len(self.proposing)], charge)
+            step = self._step(at, self.proposing[number % len(self.proposing)], charge, stride)
             yield step
             if trial := step.round.accepted:
                 charge = step.round.shortfall(trial, self.levels.costs)
+            elif stride > 1:
+                stride //= 2
+                continue
             at, rejected = step.round.after, 0 if step.plan else rejected + 1
             if rejected == PATIENCE:
                 self.stopped = f"no choice was significantly better in {PATIENCE} rounds"
@@ -87,9 +90,9 @@ class Search:
     def left(self) -> int:
         return self.evaluations - self.meter.evaluations
 
-    def _step(self, at: Point, text: Text, charge: float) -> Step:
+    def _step(self, at: Point, text: Text, charge: float, stride: int) -> Step:
         before, seconds = self.meter.evaluations, self.meter.seconds
-        moves = self._moves(at)
+        moves = self._moves(at, stride)
         divergence, *moved = self.meter.slopes(text, at, moves) if self.slopes else self._measured(text, at, moves)
         proposed = Round(
             text=text.sha256,
@@ -112,10 +115,10 @@ class Search:
         readings = self.meter.readings(text, [at, *({**at, block: option} for block, option in moves)], near=at)
         return [tuple(reading.divergence.tolist()) for reading in readings]
 
-    def _moves(self, at: Point) -> list[tuple[str, str]]:
+    def _moves(self, at: Point, stride: int) -> list[tuple[str, str]]:
         """The moves to look at: all, or as many as the evaluations allow, evenly spread over the blocks."""
         reach = REACH if self.slopes else 1
-        moves = [(block, option) for block in at for option in self.levels.neighbours(block, at[block], reach)]
+        moves = [(block, option) for block in at for option in self.levels.neighbours(block, at[block], stride, reach)]
         room = len(moves) if self.slopes else min(len(moves), self.left - FIXED)
         return [moves[place * len(moves) // room] for place in range(room)]
 

@@ -21,10 +21,12 @@ class Levels(ABC):
         budget: the largest total cost.
         uniform: the plan that treats all blocks alike within the budget.
         starts: plans within the budget that a refinement may begin with, `uniform` first.
+        stride: levels that the first moves go up or down; half as many where nothing improves, down to one.
         smooth: whether options differ by small changes of parameters, so that derivatives predict a move.
         resource, unit: what an option costs.
     """
 
+    stride: int = 1
     smooth: ClassVar[bool] = True
     resource: ClassVar[str]
     unit: ClassVar[str]
@@ -45,11 +47,12 @@ class Levels(ABC):
     def facts(self) -> dict[str, Any]:
         """The provenance of a menu of these options."""
 
-    def neighbours(self, block: str, option: str, reach: int = 1) -> tuple[str, ...]:
-        """The options up to so many levels below and above, in the order of their cost."""
+    def neighbours(self, block: str, option: str, stride: int = 1, reach: int = 1) -> tuple[str, ...]:
+        """The options up to `reach` strides of so many levels below and above, in the order of their cost."""
         ladder = list(self.costs[block])
         at = ladder.index(option)
-        return (*ladder[max(0, at - reach) : at], *ladder[at + 1 : at + reach + 1])
+        places = (at + stride * t for t in range(-reach, reach + 1) if t)
+        return tuple(ladder[place] for place in places if 0 <= place < len(ladder))
 
 
 def methods() -> tuple[str, ...]:

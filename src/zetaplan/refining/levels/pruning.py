@@ -34,12 +34,20 @@ def methods() -> tuple[str, ...]:
 
 
 def levels(
-    method: str, *, inputs: Inputs, budget: str, blocks: str = "layers", step: str = STEP, start: Any = None, **_: Any
+    method: str,
+    *,
+    inputs: Inputs,
+    budget: str,
+    blocks: str = "layers",
+    step: str = STEP,
+    start: Any = None,
+    stride: int = 1,
+    **_: Any,
 ) -> Levels:
     share, width = _share("budget", budget), _share("step", step)
     parts = {block.name: block for block in partition(inputs.model, blocks)}
     anchors = {name: _share(f"plan[{name!r}]", start.get(name, share)) if start else share for name in parts}
-    return Sparsity(method, inputs, blocks, parts, share, width, anchors)
+    return Sparsity(method, inputs, blocks, parts, share, width, anchors, stride)
 
 
 class Sparsity(Levels):
@@ -54,13 +62,16 @@ class Sparsity(Levels):
         share: Decimal,
         step: Decimal,
         anchors: Mapping[str, Decimal],
+        stride: int,
     ) -> None:
         self.method, self.inputs, self.kind, self.parts = method, inputs, kind, parts
         self.calibrated = find_pruner(method).calibrated
         if self.calibrated and not inputs.calibration:
             raise ScoringError(f"calibration: {method} needs a calibration text; give one, or use 'magnitude'")
         self.sizes = {name: block.linear_parameters for name, block in parts.items()}
-        self.costs = {name: {label: self.cost(name, label) for label in _ladder(anchors[name], step)} for name in parts}
+        self.stride = stride
+        ladders = {name: _ladder(anchors[name], step / stride) for name in parts}
+        self.costs = {name: {label: self.cost(name, label) for label in ladder} for name, ladder in ladders.items()}
         total = sum(self.sizes.values())
         self.budget = total - ceil(Fraction(share) * total)
         self.uniform = dict.fromkeys(parts, _label(share))

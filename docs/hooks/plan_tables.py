@@ -1,0 +1,73 @@
+"""Tables of measured plans, from the cells of `benchmarks.tables`: one function for every table of a page."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from result_tables import RESULTS, table
+
+from zetaplan._interval import mean_interval
+
+HEADS = (
+    "plan",
+    "perplexity",
+    "difference to uniform, nats per token",
+    "95% interval",
+    "tokens evaluated, thousands",
+    "minutes",
+)
+
+Cell = dict[str, Any]
+
+
+def _cells(model: str, task: str) -> dict[str, Cell]:
+    files = sorted((RESULTS / "tables" / model / task).glob("*.json"))
+    cells = map(json.loads, (file.read_text() for file in files))
+    return {cell["row"]: cell for cell in cells}
+
+
+def _table(model: str, task: str) -> Callable[[], str]:
+    """The rows by their perplexity; plans whose whole interval is below zero are bold."""
+
+    def shown() -> str:
+        cells = _cells(model, task)
+        order = sorted(cells.values(), key=lambda cell: float(np.mean(cell["loss"])))
+        return table(HEADS, [_row(cell, cells["uniform"]) for cell in order])
+
+    return shown
+
+
+def _row(cell: Cell, uniform: Cell) -> tuple[str, ...]:
+    perplexity = f"{math.exp(float(np.mean(cell['loss']))):,.1f}"
+    cost = (f"{cell['tokens'] / 1000:,.0f}" if cell["tokens"] else "–", f"{cell['seconds'] / 60:.1f}")
+    if cell["row"] == "uniform":
+        return "uniform", perplexity, "–", "–", "–", "–"
+    found = mean_interval(np.subtract(cell["loss"], uniform["loss"]))
+    name = f"**{cell['row']}**" if found.high < 0 else cell["row"]
+    return name, perplexity, f"{found.mean:+.3f}", f"{found.low:+.3f} to {found.high:+.3f}", *cost
+
+
+plans_wanda = _table("smollm2", "wanda-50")
+plans_formats = _table("smollm2", "rtn-4.25")
+plans_layers = _table("smollm2", "drop-fifth")
+plans_wanda_gemma = _table("gemma-3-270m-q4_k_m", "wanda-50")
+plans_layers_gemma = _table("gemma-3-270m-q4_k_m", "drop-fifth")
+plans_formats_gemma = _table("gemma-3-270m-q4_k_m", "rtn-4.25")
+
+
+def promised_sums() -> str:
+    """The sum of the losses of single blocks from the dense model, and the divergence of the whole plan."""
+    heads = ("plan", "menu", "sum of single losses", "measured divergence", "measured over sum")
+    bits = json.loads((RESULTS / "bits.json").read_text())["rows"]
+    rows = [(row["at the bytes of"], row["plan"], row["promised"], row["divergence"][0]) for row in bits]
+    for task in ("rtn-4.25", "wanda-50", "drop-fifth"):
+        found = _cells("smollm2", task)
+        rows += [
+            (task, name, cell["facts"].get("promised"), np.mean(cell["divergence"])) for name, cell in found.items()
+        ]
+    shown = [row for row in rows if row[2]]
+    return table(heads, [(a, b, f"{sum_:.3f}", f"{whole:.3f}", f"{whole / sum_:.2f}") for a, b, sum_, whole in shown])
