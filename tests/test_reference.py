@@ -82,7 +82,7 @@ def test_the_page_of_messages_has_those_of_the_code(tmp_path: Path) -> None:
     path = tmp_path / "code.py"
     path.write_text('raise SpecError(f"x = {x}: expected " f"a | b")\nraise ValueError("no")\nraise SpecError(text)\n')
     assert list(messages.messages(path)) == ["x = …: expected a | b"]
-    page = messages.on_page_markdown("{{ messages }}")
+    page = messages.on_page_markdown("{{ all messages }}")
     assert page.count("\n- ") > 500
     assert "\n- … = …: expected the name of a file\n" in page
     assert messages._rows({"…: …", "x = …: expected a | b"}) == ["- x = …: expected a \\| b"]

@@ -1,4 +1,4 @@
-"""Every message of an error: `{{ messages }}` on a page is replaced by the messages in the code, by package."""
+"""Every message of an error: `{{ all messages }}` on a page is replaced by the messages in the code, by package."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-MARK = "{{ messages }}"
+MARK = "{{ all messages }}"
 ROOT = Path(__file__).parents[2]
 PACKAGES = {room: f"zetaplan.{room}" for room in ("spec", "solvers", "scoring", "verification")}
 PACKAGES |= {"src/zetaplan": "zetaplan"}

@@ -1,4 +1,4 @@
-"""The notebook of the tutorial as a page: `{{ tutorial }}` is replaced by its cells and their outputs."""
+"""The notebook of the tutorial as a page: `{{ the tutorial }}` is replaced by its cells and their outputs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-MARK = "{{ tutorial }}"
+MARK = "{{ the tutorial }}"
 NOTEBOOK = Path(__file__).parents[1] / "tutorial.ipynb"
 
 

@@ -162,7 +162,8 @@ def test_a_plan_of_the_gradient_norm_says_that_no_curvature_is_used() -> None:
     assert "no curvature is used" in text
     assert "ranking depends on the damping" not in text
     assert "ranking depends on the damping" in markdown(allocate(made_scores()))
-    assert "ζ² = g′" not in text
+    assert "ζ² = gᵀ" not in text
+    assert "ζ² = gᵀ(H + τI)⁻¹g" in markdown(allocate(made_scores()))
 
 
 def test_the_chosen_point_lies_on_the_frontier(plans: dict[str, Plan]) -> None:
@@ -189,6 +190,7 @@ def test_measured_falls_are_drawn_against_the_promise() -> None:
     assert all(0 <= float((dot.get("cy") or "").rstrip("%")) <= 100 for dot in dots)
     assert "measured -50" in html(plan)
     assert "lowered the loss in 4 of 6 blocks" in markdown(plan)
+    assert "zeta^2" not in html(plan)
     assert Report(allocate(made_scores()), "p").prediction_chart is None
 
 

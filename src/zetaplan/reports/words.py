@@ -83,7 +83,8 @@ def regret(plan: Plan) -> str | None:
 
 
 def prediction(plan: Plan) -> str | None:
-    return prediction_note(plan.scores)
+    note = prediction_note(plan.scores)
+    return note and note.replace("zeta^2", "ζ²")
 
 
 def proof(plan: Plan) -> str:
@@ -123,7 +124,7 @@ def gain_meaning(plan: Plan) -> str:
     if plan.scores.curvature == "gradient":
         return "The gain is |g|², the squared norm of each layer's gradient; no curvature is used."
     return (
-        "The gain is the curvature-adjusted gain ζ² = g′(H + τI)⁻¹g of each layer. It is twice the decrease of the "
+        "The gain is the curvature-adjusted gain ζ² = gᵀ(H + τI)⁻¹g of each layer. It is twice the decrease of the "
         "loss that the damped quadratic model predicts for the best step on this layer alone."
     )
 
