@@ -60,7 +60,8 @@ class _Plain(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            raise SpecError(f"*{self.peek_event().anchor} is an alias, which is not read; write its value in its place")
+            anchor = self.peek_event().anchor  # type: ignore[no-untyped-call]
+            raise SpecError(f"*{anchor} is an alias, which is not read; write its value in its place")
         node: yaml.Node | None = super().compose_node(parent, index)
         return node
 
