@@ -67,12 +67,6 @@ MUTANTS: list[tuple[str, str, str, str]] = [
         "need true",
     ),
     ("two parents", "Tree", "&& negb (PositiveMap.mem (key z) places)", "&& true"),
-    (
-        "children before their parent",
-        "Tree",
-        "need (Pos.ltb number (key z) &&",
-        "need (true &&",
-    ),
     ("budgets unread", "Menus", "need (leb spent (room ++ [entry spent n]))", "need true"),
     (
         "better by two units",

@@ -1,4 +1,4 @@
-"""YAML and JSON of other tools: plain values only, no code execution, and no duplicate keys."""
+"""YAML and JSON: plain values only, no code execution, no duplicate keys, and no aliases."""
 
 from __future__ import annotations
 
@@ -13,14 +13,19 @@ from zetaplan.errors import SpecError
 
 def dumped(value: dict[str, Any]) -> bytes:
     """The value as YAML, keys in their order."""
-    text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=10**6)
+    text: str = yaml.dump(value, Dumper=_Spelled, sort_keys=False, allow_unicode=True, width=10**6)
     return text.encode()
 
 
+def loaded(data: bytes) -> Any:
+    """The value in the text. Raises SpecError for a duplicate key or an alias, and yaml.YAMLError for other text."""
+    return _Plain(data).get_single_data()
+
+
 def parsed(data: bytes) -> dict[str, Any]:
-    """The mapping in the text; empty if the text is not a mapping. Raises SpecError for a duplicate key."""
+    """The mapping in the text; empty if the text is not a mapping. Raises SpecError for a duplicate key or an alias."""
     try:
-        value = _Once(data).get_single_data()
+        value = loaded(data)
     except SpecError:
         raise
     except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: other bytes than UTF-8, or thousands of digits
@@ -39,8 +44,26 @@ def parsed_json(data: bytes) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-class _Once(yaml.SafeLoader):
-    """The safe loader with an error for a duplicate key, because tools would use only its last value."""
+class _Spelled(yaml.SafeDumper):
+    """The safe dumper without aliases: a list that is there twice is written twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+class _Plain(yaml.SafeLoader):
+    """The safe loader with an error for a duplicate key and for an alias.
+
+    Tools would use only the last value of the key. Aliases of aliases make a few lines stand for more values than
+    memory holds.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            anchor = self.peek_event().anchor  # type: ignore[no-untyped-call]
+            raise SpecError(f"*{anchor} is an alias, which is not read; write its value in its place")
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         found: dict[Hashable, Any] = super().construct_mapping(node, deep)

@@ -261,6 +261,8 @@ def test_the_guard_says_which_is_better(rises: list[float], verdict: str) -> Non
         ("a: !!python/object:os.system {}", "is not YAML of plain values"),
         ("model: 2026-01-01", "is not YAML of plain values"),
         ("a: .nan", "is not YAML of plain values"),
+        ("a: &a [1, 1]\nb: [*a, *a]", r"job\.yaml .*\*a is an alias, which is not read; write its value in its place"),
+        ("model: a\nmodel: b", r"job\.yaml .*'model' is in the file twice"),
         ("- 1", "Input should be an object"),
     ],
 )

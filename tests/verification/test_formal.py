@@ -6,6 +6,7 @@ import copy
 import json
 import random
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from typer.testing import CliRunner
 
-from tests import menu_mutants, mutants
+from tests import formal_mutants, menu_mutants, mutants
 from tests.made import made_scores
 from tests.verification import test_checker, test_menu_checker
 from tests.verification.test_menu_soundness import documents
@@ -78,6 +79,41 @@ def test_what_every_theorem_assumes() -> None:
         axioms = set(re.findall(r"^([A-Z][\w.]*\.\w+)\b", text, re.MULTILINE))
         assert axioms <= (set() if name.split(".")[0] in CHOICES else REALS), name
         assert bool(axioms) != text.startswith("Closed"), name
+
+
+WEAKENED = {  # a file with conditions of the checker, and the files after it whose proofs need them
+    "Layers": ["Certified", "Files"],
+    "Sweep": ["Leaf", "Tree", "Menus", "Files"],
+    "Leaf": ["Tree", "Menus", "Files"],
+    "Tree": ["Menus", "Files"],
+    "Menus": ["Files"],
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "instead"), [pytest.param(*change, id=name) for name, *change in formal_mutants.MUTANTS]
+)
+def test_every_mutant_is_a_change_of_the_theory(file: str, text: str, instead: str) -> None:
+    assert (THEORY / f"{file}.v").read_text().count(text) == 1
+    assert text != instead
+
+
+@NEEDS
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("file", "text", "instead"), [pytest.param(*change, id=name) for name, *change in formal_mutants.MUTANTS]
+)
+def test_a_weaker_checker_has_no_proof(file: str, text: str, instead: str, tmp_path: Path) -> None:
+    for path in (*BUILD.glob("*.v"), *BUILD.glob("*.vo")):
+        shutil.copy2(path, tmp_path / path.name)
+    source = tmp_path / f"{file}.v"
+    source.write_text(source.read_text().replace(text, instead))
+    command = ["coqc", "-Q", ".", "Zetaplan"]
+    proved_again = (
+        subprocess.run([*command, f"{name}.v"], cwd=tmp_path, capture_output=True, check=False).returncode == 0
+        for name in (file, *WEAKENED[file])
+    )
+    assert not all(proved_again)
 
 
 def answer(document: Document | str, path: Path) -> tuple[int, str]:

@@ -9,6 +9,9 @@
     report       one HTML file and one JSON file
     published    checks of a published plan without its scores
     menus        the same question of choices from menus: hard families, exact truth, every proof checked and forged
+    planted_rows, planted_menus   instances by the thousand whose optimum is known by construction
+    rows         batches of planted rows: answers judged, and their certificates forged
+    forgeries    classes of false certificates, which every checker must refuse
 
 Only the audit imports solvers; certificates and bounds do not.
 """

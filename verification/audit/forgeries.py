@@ -100,13 +100,10 @@ def _worse(document: Document) -> Document | None:
     return None
 
 
-def _budget(document: Document) -> Document | None:
+def _budget(document: Document) -> Document:
     """The first budget is below what the plan uses."""
-    use = sum((Fraction(row[0]) for row in _taken(document)), Fraction(0))
-    if not use:
-        return None
-    lowered = float(use) * (1.0 - OFF) if use > 0 else float(use) * (1.0 + OFF)
-    return document | {"budgets": [lowered, *document["budgets"][1:]]}
+    use = float(sum((Fraction(row[0]) for row in _taken(document)), Fraction(0)))
+    return document | {"budgets": [use - OFF * abs(use) if use else -1.0, *document["budgets"][1:]]}
 
 
 def _better(document: Document) -> Document | None:
@@ -120,9 +117,14 @@ def _better(document: Document) -> Document | None:
     return None
 
 
+def _no_gap(document: Document) -> Document | None:
+    """No choice is better than the plan, nor as good as it, nor worse by less than 1: the plan itself is."""
+    return document | {"gap": -1.0} if len(document["menus"]) <= FEW else None
+
+
 CHOICES: dict[str, Forge] = {
     "worse choice": _worse,
     "budget below the use": _budget,
     "better option than the one taken": _better,
-    "negative gap": lambda document: document | {"gap": -1.0},
+    "negative gap": _no_gap,
 }

@@ -57,10 +57,10 @@ def plant_menu(seed: int, index: int) -> PlantedChoice:
     largest = int(10 ** rng.uniform(0.5, 2.4 if family.spread else 4.0))  # so that sums over the decades are doubles
     scales = 2.0 ** -np.floor(rng.uniform(0.0, DECADES * np.log2(10.0) * family.spread, len(sizes)))
     blocks = [_block(rng, family, size, multiplier, largest, scale) for size, scale in zip(sizes, scales, strict=True)]
-    losses, costs, best = ([block[i] for block in blocks] for i in range(3))
-    use = np.sum([cost[j] for cost, j in zip(costs, best, strict=True)], axis=0)
+    losses, costs = [loss for loss, _, _ in blocks], [cost for _, cost, _ in blocks]
+    use = np.sum([cost[j] for _, cost, j in blocks], axis=0)
     budgets = use + rng.integers(0, family.unit) * 1.0
-    objective = sum((Fraction(float(loss[j])) for loss, j in zip(losses, best, strict=True)), Fraction(0))
+    objective = sum((Fraction(float(loss[j])) for loss, _, j in blocks), Fraction(0))
     return PlantedChoice(name, choice(losses, costs, budgets), objective)
 
 
@@ -68,8 +68,9 @@ def _block(
     rng: np.random.Generator, family: _Family, size: int, multiplier: Array, largest: int, scale: float
 ) -> tuple[Array, Array, int]:
     """(losses, costs, the planted option) of one block, all multiples of scale / 8."""
-    costs = scale * family.unit * rng.integers(0, largest + 1, (size, family.budgets))
+    costs: Array = scale * family.unit * rng.integers(0, largest + 1, (size, family.budgets)).astype(np.float64)
     best = int(rng.integers(size))
     noise = scale * rng.integers(0, family.noise + 1, size) / 8.0
     noise[best] = 0.0
-    return scale * float(rng.integers(-64, 65)) - costs @ multiplier + noise, costs, best
+    losses: Array = scale * float(rng.integers(-64, 65)) - costs @ multiplier + noise
+    return losses, costs, best

@@ -119,9 +119,24 @@ def _draw(
     kept &= ties | slack | interior.any(1)
     scale = np.where(t > 0.0, 1.0 / share if uses else share, 0.0) + (1.0 if uses else 0.0) * (t > 0.0)
     least, most = (np.where(slack, 0.0, np.maximum(end - declared, 0.0)) for end in (least, most))
-    arrays = (quality, unit_cost, limit, lower, upper, x, scale, interior, least, most)
+    names = (
+        "quality",
+        "unit_cost",
+        "limit",
+        "lower",
+        "upper",
+        "x",
+        "scale",
+        "interior",
+        "least",
+        "most",
+        "slip",
+        "decades",
+    )
+    arrays = (quality, unit_cost, limit, lower, upper, x, scale, interior, least, most, slip, decades)
+    columns: dict[str, Any] = {name: array[kept] for name, array in zip(names, arrays, strict=True)}
     knobs = dict(zip(KNOBS[program.name], (declared, strength, 1.0), strict=True))
-    return Rows(program, knobs, exact, *(a[kept] for a in arrays), declared, slip[kept], decades[kept])
+    return Rows(program, knobs, exact, declared_price=declared, **columns)
 
 
 def _quality(rng: np.random.Generator, decades: Array, shape: tuple[int, int], exact: bool) -> Array:
@@ -142,9 +157,9 @@ def _quality(rng: np.random.Generator, decades: Array, shape: tuple[int, int], e
 def _prices(rng: np.random.Generator, declared: float, rows: int) -> tuple[Array, Array]:
     """(total price, multiplier): powers of two, or a declared price times one; 0 where the limit is slack."""
     if declared == 0.0:
-        price = 2.0 ** rng.integers(-20, 21, rows)
+        price: Array = np.exp2(rng.integers(-20, 21, rows)).astype(np.float64)
         return price, price
-    factor = 2.0 ** rng.integers(0, 12, rows)
+    factor: Array = np.exp2(rng.integers(0, 12, rows)).astype(np.float64)
     return declared * factor, declared * (factor - 1.0)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -113,5 +112,6 @@ def _clear(rows: Rows, most: int) -> NDArray[np.bool_]:
 
 
 def _batch(rows: Rows) -> Batch:
-    data: tuple[Any, ...] = tuple(map(torch.as_tensor, (rows.quality, rows.unit_cost, rows.limit)))
-    return declare_batch(rows.program, *data, torch.as_tensor(rows.lower), torch.as_tensor(rows.upper), rows.knobs)
+    columns = (rows.quality, rows.unit_cost, rows.limit, rows.lower, rows.upper)
+    quality, unit_cost, limit, lower, upper = map(torch.as_tensor, columns)
+    return declare_batch(rows.program, quality, unit_cost, limit, lower, upper, rows.knobs)

@@ -37,7 +37,7 @@ def _sizes(setting: Setting) -> dict[str, int]:
 def _counts(setting: Setting, counts: Sequence[int], **facts: object) -> Planned:
     """A plan of numbers of removed weights; a share has six digits and is rounded up."""
     shares = {
-        name: format((Decimal(count) / size).quantize(Decimal("1e-6"), ROUND_CEILING), "f")
+        name: format((Decimal(count) / size).quantize(Decimal("1e-6"), ROUND_CEILING).normalize(), "f")
         for (name, size), count in zip(_sizes(setting).items(), counts, strict=True)
     }
     return Planned(shares, facts=facts)

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, Field, JsonValue, ValidationError, create_model
 
 from zetaplan._files import contents
+from zetaplan._yaml import loaded
 from zetaplan.documents.schemas.document import Document
 from zetaplan.errors import SpecError
 from zetaplan.jobs.options import ApplyOptions, EvaluateOptions, ExportOptions, ScoreOptions
@@ -76,7 +77,7 @@ def load_config(path: Path) -> Config:
     or a wrong value.
     """
     try:
-        value = yaml.safe_load(contents(path))
+        value = loaded(contents(path))
         text = json.dumps(value, allow_nan=False)
     except (yaml.YAMLError, UnicodeDecodeError, TypeError, ValueError, RecursionError) as error:
         raise SpecError(f"{path} is not YAML of plain values: {' '.join(str(error).split())}") from error
