@@ -39,7 +39,6 @@ SIZES: dict[str, dict[str, int]] = {
     },
 }
 WANTED = {"smollm2": 3.0, "1.3B": 3.0, "8B": 6.0}
-TEXT = ("--sequences", "8", "--length", "64")
 
 #: Runs the command with passes as a whole, whatever their size.
 WHOLE = "from zetaplan.scoring.backward import way; way.SMALL = 1 << 60; from zetaplan.__main__ import main; main()"
@@ -101,29 +100,39 @@ def run(way: str, model: str, *options: str) -> dict[str, Any]:
     }
 
 
-def measured(name: str, ways: list[str]) -> dict[str, Any]:
-    """The runs of one model."""
+def measured(name: str, ways: list[str], folder: Path | None, sequences: int) -> Iterator[dict[str, Any]]:
+    """The runs of one model, one after another."""
     if name == "smollm2":
-        runs = [run(way, name) for way in ways]
-        return {"model": name, "sequences": 32, "length": 128, "wanted_gb": WANTED[name], "runs": runs}
-    with tempfile.TemporaryDirectory() as folder:
-        source = str(written(name, Path(folder)))
-        runs = [run(way, source, *TEXT) for way in ways]
-    return {"model": name, "sequences": 8, "length": 64, "wanted_gb": WANTED[name], "runs": runs}
+        for way in ways:
+            yield {"model": name, "sequences": 32, "length": 128, "wanted_gb": WANTED[name], **run(way, name)}
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        source = folder or written(name, Path(temporary))
+        for way in ways:
+            found = run(way, str(source), "--sequences", str(sequences), "--length", "64")
+            yield {"model": name, "sequences": sequences, "length": 64, "wanted_gb": WANTED[name], **found}
+
+
+def save(found: dict[str, Any]) -> None:
+    """Add a run to the results, in place of an earlier one of this model and way."""
+    file = common.result("memory")
+    known = json.loads(file.read_text())["runs"] if file.exists() else []
+    others = [one for one in known if (one["model"], one["way"]) != (found["model"], found["way"])]
+    environment = common.environment("torch", "transformers")
+    common.save("memory", {"machine": common.machine(), "runs": [*others, {**found, "environment": environment}]})
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("models", nargs="*", default=["smollm2", "1.3B"], help="smollm2, 1.3B, 8B")
     arguments.add_argument("--ways", default="whole,by layer,streamed", help="the runs, separated by commas")
+    arguments.add_argument("--folder", type=Path, help="folder with the weights of an earlier run")
+    arguments.add_argument("--sequences", type=int, default=8, help="sequences of 64 tokens for the random models")
     given = arguments.parse_args()
-    file = common.result("memory")
-    known = json.loads(file.read_text())["models"] if file.exists() else []
     for name in given.models:
-        found = measured(name, given.ways.split(",")) | {"environment": common.environment("torch", "transformers")}
-        known = [*(one for one in known if one["model"] != name), found]
-        common.save("memory", {"machine": common.machine(), "threads": torch.get_num_threads(), "models": known})
-        print(json.dumps(found, indent=1))
+        for found in measured(name, given.ways.split(","), given.folder, given.sequences):
+            print(json.dumps(found))
+            save(found)
 
 
 if __name__ == "__main__":

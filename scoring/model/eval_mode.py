@@ -7,6 +7,9 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from zetaplan.errors import ScoringError
+from zetaplan.scoring.model.streamed import streamed
+
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
@@ -27,6 +30,10 @@ def placed(model: nn.Module, device: torch.device | None, dtype: torch.dtype | N
     """The model on a device and in a dtype, copied unless it is already there; None: unchanged."""
     if all(dtype in (None, p.dtype) and device in (None, p.device) for p in model.parameters()):
         return model
+    if streamed(model):
+        raise ScoringError(
+            "stream: weights that are read layer by layer keep their device and dtype; give the dtype to load_model"
+        )
     placed = copy.deepcopy(model).to(device)  # the caller's model is not changed
     if dtype:
         for value in placed.state_dict(keep_vars=True).values():  # no recomputed buffers (angles)

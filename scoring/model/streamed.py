@@ -141,6 +141,12 @@ def streamed(model: nn.Module) -> Streamed | None:
     return getattr(model, ATTRIBUTE, None)
 
 
+def require_loaded(model: nn.Module) -> None:
+    """Raise ScoringError for a streamed model, before a step that replaces or rounds weights."""
+    if streamed(model):
+        raise ScoringError(f"model: its weights are read layer by layer, and this step changes weights; {REMEDY}")
+
+
 def in_memory(model: nn.Module, layer: nn.Module) -> AbstractContextManager[None]:
     """A decoder layer with its weights in memory."""
     found = streamed(model)

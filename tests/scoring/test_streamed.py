@@ -10,9 +10,12 @@ from tests.scoring.test_by_layer import IDS, MASK
 from tests.tiny_models import byte_tokenizer, tiny_gpt2, tiny_llama
 from zetaplan.errors import ScoringError
 from zetaplan.evaluate.perplexity import perplexity
+from zetaplan.models.apply import prune_blocks
+from zetaplan.models.operating_point import OperatingPoint
 from zetaplan.scoring import load_model, score
 from zetaplan.scoring.model import losses
 from zetaplan.scoring.model.streamed import Stored, _is_blank, in_memory
+from zetaplan.scoring.text.sequences import checked_batches
 
 TEXT = {"input_ids": IDS, "attention_mask": MASK}
 
@@ -51,8 +54,8 @@ def test_logits_are_those_of_the_loaded_model(folder):
 
 def test_perplexity_is_that_of_the_loaded_model(folder):
     tokens = torch.randint(0, 257, (60,), generator=torch.Generator().manual_seed(1))
-    whole, found = (perplexity(load_model(folder, stream=s), tokens, length=20, stride=10).loss for s in (False, True))
-    assert found == whole
+    whole, found = (perplexity(load_model(folder, stream=s), tokens, length=20, stride=10).nll for s in (False, True))
+    np.testing.assert_array_equal(found, whole)
 
 
 def test_one_layer_at_a_time_is_in_memory(folder, monkeypatch):
@@ -96,6 +99,19 @@ def test_an_ordinary_gradient_is_refused_and_not_computed_from_nothing(folder):
 def test_what_needs_all_weights_is_refused(folder, settings, message):
     with pytest.raises(ScoringError, match=message):
         score(load_model(folder, stream=True), TEXT, **settings)
+
+
+def test_a_step_that_changes_weights_is_refused(folder):
+    loaded = load_model(folder, stream=True)
+    for step in (
+        lambda: prune_blocks(loaded.model, "layers", {"model.layers.0": 3}, "magnitude"),
+        lambda: prune_blocks(loaded.model, "layers", {"model.layers.0": 3}, "wanda", TEXT),
+        lambda: OperatingPoint(loaded.model, checked_batches(TEXT)),
+    ):
+        with pytest.raises(ScoringError, match="its weights are read layer by layer, and this step changes weights"):
+            step()
+    with pytest.raises(ScoringError, match="keep their device and dtype; give the dtype to load_model"):
+        score(loaded, TEXT, dtype="float64")
 
 
 def test_layers_that_share_more_than_hidden_states_are_refused(tmp_path):

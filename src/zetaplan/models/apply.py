@@ -28,6 +28,7 @@ from zetaplan.scoring import LoadedModel
 from zetaplan.scoring.measure import Batches
 from zetaplan.scoring.model.blocks import Block, partition
 from zetaplan.scoring.model.eval_mode import eval_mode
+from zetaplan.scoring.model.streamed import require_loaded
 from zetaplan.scoring.text.sequences import checked_batches
 
 if TYPE_CHECKING:
@@ -152,6 +153,7 @@ def prune_blocks(
     removed: dict[str, int] = {}
     treated: dict[str, Statistic] = {}
     layers = len(partition(model, "layers"))
+    require_loaded(model)
     with eval_mode(model), torch.no_grad(), tqdm(total=layers, desc=method, unit="layer", disable=not progress) as bar:
         for layer, observed in observed_layers(model, pruner, stacks, batches):
             for name, matrix in matrices_of(layer).items():

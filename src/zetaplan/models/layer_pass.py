@@ -25,6 +25,7 @@ from zetaplan.scoring.model.blocks import Block, decoder_layers, partition
 from zetaplan.scoring.model.causal import told
 from zetaplan.scoring.model.experts import plain_experts
 from zetaplan.scoring.model.layer_calls import Call, given, last_place
+from zetaplan.scoring.model.streamed import require_loaded
 from zetaplan.scoring.text.sequences import Batch
 
 Observe = Callable[[Tensor], Tensor]
@@ -94,6 +95,7 @@ def layer_pass(
 
     Raises ScoringError if the layers, replayed one by one, do not reproduce the model (see `_require_replay`).
     """
+    require_loaded(model)
     device = next(model.parameters()).device
     batches = [{name: value.to(device) for name, value in part.items()} for batch in data for part in unpadded(batch)]
     names = {layer: name for name, layer in reversed(decoder_layers(model))}

@@ -26,6 +26,7 @@ from zetaplan.models.statistic import Statistic, pooled_names, statistics_of
 from zetaplan.models.weights import matrices, weights
 from zetaplan.scoring.measure import Batches
 from zetaplan.scoring.model.eval_mode import eval_mode
+from zetaplan.scoring.model.streamed import require_loaded
 from zetaplan.scoring.text.sequences import checked_batches
 
 
@@ -113,6 +114,7 @@ def rounded_matrices(model: nn.Module, formats: Formats, batches: Batches | None
     Raises:
         ScoringError: a format needs text and none is given, or cannot hold a matrix; the message names the matrix.
     """
+    require_loaded(model)
     with eval_mode(model):
         for members, grams in _steps(model, formats, batches):
             for weight in members:

@@ -62,7 +62,7 @@ class Inputs:
         name : of what `observe` computes.
         """
         if name not in self._observed:
-            self._observed[name] = Observed.of(self.kept({"observed": name}, lambda: self._pass(observe)))
+            self._observed[name] = Observed.of(self.kept({"sums and rows": name}, lambda: self._pass(observe)))
         return self._observed[name]
 
     def kept(self, facts: Mapping[str, object], compute: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
