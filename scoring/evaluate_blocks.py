@@ -53,7 +53,8 @@ class Subject:
         """The decrease of the loss when each of these blocks alone takes its step; no values without `held_out`."""
         if self.held_out is None:
             return [{"decrease": None, "held_out_decrease": None} for _ in parts]
-        falls = decreases(self.model, parts, curvatures, taus, self.data, self.held_out, self.result.reusable)
+        progress = self.progress and len(parts) > 1
+        falls = decreases(self.model, parts, curvatures, taus, self.data, self.held_out, self.result.reusable, progress)
         return [dict(zip(("decrease", "held_out_decrease"), pair, strict=True)) for pair in zip(*falls, strict=True)]
 
 
