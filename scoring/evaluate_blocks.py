@@ -54,7 +54,8 @@ class Subject:
         if self.held_out is None:
             return [{"decrease": None, "held_out_decrease": None} for _ in parts]
         store, passes = self.result.reusable, self.result.passes
-        falls = decreases(self.model, parts, curvatures, taus, self.data, self.held_out, store, passes)
+        progress = self.progress and len(parts) > 1
+        falls = decreases(self.model, parts, curvatures, taus, self.data, self.held_out, store, passes, progress)
         return [dict(zip(("decrease", "held_out_decrease"), pair, strict=True)) for pair in zip(*falls, strict=True)]
 
 

@@ -18,7 +18,6 @@ from torch import nn
 from zetaplan._signature import takes
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.arguments import as_device, network_of
-from zetaplan.scoring.backward.footprint import as_bytes
 from zetaplan.scoring.backward.pass_result import (
     Statistics,
     fitting_batch,
@@ -43,6 +42,7 @@ from zetaplan.scoring.model.streamed import streamed
 from zetaplan.scoring.provenance import data_provenance, model_provenance
 from zetaplan.scoring.scores import Scores, Vector
 from zetaplan.scoring.settings import ScoreSettings
+from zetaplan.scoring.sizes import as_bytes
 from zetaplan.scoring.text.sequences import Batch, Sequences, checked_batches, digest
 from zetaplan.scoring.text.sequences import Batches as Batches
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 from transformers.pytorch_utils import Conv1D
 
 from zetaplan.scoring.backward.backward import backward_pass
@@ -34,14 +35,17 @@ def decreases(
     held_out: Sequence[Batch],
     store: PairStore | None = None,
     passes: Passes | None = None,
+    progress: bool = False,
 ) -> tuple[Vector, Vector]:
     """The decrease of the loss of `data`, and of `held_out`, when each block alone takes its step; (K,) each, nats.
 
-    A store that still has the pairs of the data saves the second pass. passes : see `backward_pass`.
+    A store that still has the pairs of the data saves the second pass. passes : see `backward_pass`. progress : show a
+    bar of the blocks.
     """
-    steps = _steps(model, parts, curvatures, taus, data, store, passes)
+    steps = _steps(model, parts, curvatures, taus, data, store, passes, progress)
     before = [mean_loss(model, text) for text in (data, held_out)]
-    falls = np.array([_fall(model, step, before, (data, held_out)) for step in steps])
+    shown = tqdm(steps, desc="steps", unit="blocks", disable=not progress)
+    falls = np.array([_fall(model, step, before, (data, held_out)) for step in shown])
     falls[~np.isfinite(falls)] = np.nan
     return falls[:, 0], falls[:, 1]
 
@@ -68,9 +72,10 @@ def _steps(
     data: Sequence[Batch],
     store: PairStore | None,
     passes: Passes | None,
+    progress: bool,
 ) -> list[Step]:
     if all(isinstance(curvature, OnePass) for curvature in curvatures):
-        return _one_pass_steps(model, parts, curvatures, taus, data, store, passes)
+        return _one_pass_steps(model, parts, curvatures, taus, data, store, passes, progress)
     return [
         _unflattened(part.named_parameters, curvature.step(tau))
         for part, curvature, tau in zip(parts, curvatures, taus, strict=True)
@@ -86,6 +91,7 @@ def _one_pass_steps(
     data: Sequence[Batch],
     store: PairStore | None,
     passes: Passes | None,
+    progress: bool,
 ) -> list[Step]:
     rules = [c.step(tau) for c, tau in zip(curvatures, taus, strict=True) if isinstance(c, OnePass)]
     steps: list[dict[str, Tensor]] = [{} for _ in parts]
@@ -99,7 +105,7 @@ def _one_pass_steps(
 
     drawn = any(c.statistic.drawn for c in curvatures if isinstance(c, OnePass))
     batches, weights = rows(model, data, drawn)
-    backward_pass(model, parts, batches, consume, weights, store=store, passes=passes)
+    backward_pass(model, parts, batches, consume, weights, progress, store, passes=passes)
     return list(steps)
 
 

@@ -184,8 +184,12 @@ class Scores(ByName, Picture):
 
 
 def _spearman(first: Vector, second: Vector) -> float | None:
-    from scipy.stats import spearmanr  # slow to import
-
     if (first == first[0]).all() or (second == second[0]).all():
         return None
-    return float(spearmanr(first, second).statistic)
+    return float(np.corrcoef(_ranks(first), _ranks(second))[0, 1])
+
+
+def _ranks(values: Vector) -> Vector:
+    """The ranks of the values; equal values have the mean of their ranks."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(count) - (count - 1) / 2)[place])

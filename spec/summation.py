@@ -60,4 +60,7 @@ def _split(values: Array) -> tuple[Array, Array]:
 
 def rational_dot(a: Array, b: Array) -> Fraction:
     """The inner product in fractions."""
-    return sum((Fraction(x) * Fraction(y) for x, y in zip(a.tolist(), b.tolist(), strict=True)), Fraction(0))
+    pairs = zip(a.tolist(), b.tolist(), strict=True)
+    terms = [(m * n, p * q) for (m, p), (n, q) in ((x.as_integer_ratio(), y.as_integer_ratio()) for x, y in pairs)]
+    below = max((q for _, q in terms), default=1)  # a power of two, as all of them
+    return Fraction(sum(m * (below // q) for m, q in terms), below)

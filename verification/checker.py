@@ -117,7 +117,7 @@ def _parse(document: Any) -> SimpleNamespace:
     _need(isinstance(knobs, dict) and set(knobs) == {declared, strength}, f"parameters: not {declared}, {strength}")
     _need(isinstance(claim, dict) and set(claim) == set(CLAIMS), f"claim: expected {', '.join(CLAIMS)}")
     c = SimpleNamespace(sign=sign, power=power, slope=slope, line=line)
-    c.pi, c.limit = _numbers([knobs[declared], document["limit"]], f"{declared}, limit")
+    c.declared, c.limit = _numbers([knobs[declared], document["limit"]], f"{declared}, limit")
     (c.s,), (c.claimed,) = _numbers([knobs[strength]], strength, TINY), _numbers([document["price"]], "price", -HUGE)
     c.claim = dict(zip(claim, _numbers(list(claim.values()), "claim"), strict=True))
     c.w, c.a, c.l, c.h, c.x = (_numbers(document[v], v, low, v == "upper" and sign > 0) for v, low in VECTORS.items())
@@ -132,20 +132,29 @@ def _parse(document: Any) -> SimpleNamespace:
     fits = short and re.fullmatch("-?0x[0-9a-f]+/0x[1-9a-f][0-9a-f]*", text) is not None
     _need(fits, "multiplier: expected hexadecimal integers like 0x1/0x8, of reasonable length")
     c.multiplier = Fraction(*(int(part, 16) for part in text.split("/")))
-    c.pi += c.multiplier
+    c.pi = c.declared + c.multiplier
+    bits = 2 ** max(0, 256 + c.pi.denominator.bit_length() - c.pi.numerator.bit_length())
+    c.about = Fraction(math.floor(c.pi * bits), bits), Fraction(math.ceil(c.pi * bits), bits)
     c.free = [k for k, w in enumerate(c.w) if w == 0 == c.pi]
     return c
 
 
-def _total(terms: list[Fraction]) -> Fraction:
-    below = math.lcm(*(term.denominator for term in terms))
-    return Fraction(sum(term.numerator * (below // term.denominator) for term in terms), below)
+def _total(terms: list[Fraction]) -> tuple[int, int]:
+    """Numerator and denominator of the sum, by pairs: reducing sums of a thousand fractions would take seconds."""
+    parts = [(term.denominator, term.numerator) for term in terms]
+    while len(parts) > 1:
+        pairs = map(sorted, zip(parts[::2], parts[1::2], strict=False))
+        sums = [(d, a * (d // c) + b) if d % c == 0 else (c * d, a * d + b * c) for (c, a), (d, b) in pairs]
+        parts = sums + parts[2 * len(sums) :]
+    return parts[0][1], parts[0][0]
 
 
 def _sign(c: SimpleNamespace, k: int, x: Fraction) -> int:
-    """An integer with the sign of g_k at x; multiplication alone is faster than reducing fractions as long as pi."""
+    """An integer with the sign of g_k at x, from the bounds on pi if both give the same."""
     f, a = c.slope(x, c.w[k], c.s), c.sign * c.a[k]
-    return int(f.numerator * a.denominator * c.pi.denominator + a.numerator * f.denominator * c.pi.numerator)
+    free, priced = f.numerator * a.denominator, a.numerator * f.denominator
+    low, high = (free * pi.denominator + priced * pi.numerator for pi in c.about)
+    return int(low if low * high > 0 else free * c.pi.denominator + priced * c.pi.numerator)
 
 
 def _check_optimum(c: SimpleNamespace) -> None:
@@ -159,9 +168,11 @@ def _check_optimum(c: SimpleNamespace) -> None:
             outward = _sign(c, k, c.bound[k]) * (1 if side == "floor" else -1)
             _need(outward >= 0, f"box multipliers: the Lagrangian falls if layer {k} leaves its {side}", 1)
     c.lines = [c.line(a, w, c.s) if b is None else (0, a * b) for a, w, b in zip(c.a, c.w, c.bound, strict=True)]
-    use = _total([s for s, _ in c.lines]) * (c.pi or Fraction(1)) ** c.power + _total([a for _, a in c.lines])
-    _need(c.sign * (c.limit - use) >= 0, "primal feasibility: the plan of these sides violates the limit", 1)
-    _need(use == c.limit or c.multiplier == 0, "complementary slackness: slack limit, positive multiplier", 1)
+    (s, below), level = _total([s for s, _ in c.lines]), (c.pi or Fraction(1)) ** c.power
+    rest = c.limit - Fraction(*_total([a for _, a in c.lines]))
+    slack = c.sign * (rest.numerator * below * level.denominator - s * level.numerator * rest.denominator)
+    _need(slack >= 0, "primal feasibility: the plan of these sides violates the limit", 1)
+    _need(slack == 0 or c.multiplier == 0, "complementary slackness: slack limit, positive multiplier", 1)
 
 
 def _check_plan(c: SimpleNamespace) -> None:
@@ -169,18 +180,16 @@ def _check_plan(c: SimpleNamespace) -> None:
     for k, (low, x, high) in enumerate(zip(c.l, c.x, c.h, strict=True)):
         _need(low <= x and (high is None or x <= high), f"box: layer {k} is outside its box", 1)
     distance, coupling, price, gap = (c.claim[name] for name in CLAIMS)
-    excess = c.sign * (_total([a * x for a, x in zip(c.a, c.x, strict=True)]) - c.limit)
-    moved = _total([a * (x + (x != bound)) for a, x, bound in zip(c.a, c.x, c.bound, strict=True)])
+    excess = c.sign * (Fraction(*_total([a * x for a, x in zip(c.a, c.x, strict=True)])) - c.limit)
+    moved = Fraction(*_total([a * (x + (x != bound)) for a, x, bound in zip(c.a, c.x, c.bound, strict=True)]))
     _need(excess <= coupling <= TOLERANCE * c.limit + ROUNDING * moved, "coupling: error above claim or tolerance", 1)
     _need(abs(c.claimed - c.multiplier) <= price <= TOLERANCE * c.pi, "price: error above claim or tolerance", 1)
-    scale = 2 ** max(0, 256 + c.pi.denominator.bit_length() - c.pi.numerator.bit_length())
-    about = Fraction(math.floor(c.pi * scale), scale), Fraction(math.ceil(c.pi * scale), scale)
-    terms = [(about[1] - c.pi + c.multiplier) * max(-excess, 0)]  # F(x) - F(x*) <= sum |g| |x - x*| + multiplier left
+    terms = [(c.about[1] - c.declared) * max(-excess, 0)]  # F(x) - F(x*) <= sum |g| |x - x*| + multiplier left
     for k, (x, (s, a)) in enumerate(zip(c.x, c.lines, strict=True)):
-        off = max(abs(x - (s * (pi or Fraction(1)) ** c.power + a) / c.a[k]) for pi in about)
+        off = max(abs(x - (s * (pi or Fraction(1)) ** c.power + a) / c.a[k]) for pi in c.about)
         near = off <= distance * max(x, 1) <= TOLERANCE * max(x, 1) or k in c.free
         _need(near, f"distance: error of layer {k} above claim or tolerance", 1)
-        terms.append(off * max(abs(c.slope(x, c.w[k], c.s) + c.sign * c.a[k] * pi) for pi in about))
+        terms.append(off * max(abs(c.slope(x, c.w[k], c.s) + c.sign * c.a[k] * pi) for pi in c.about))
     _need(sum(math.ceil(term * GRID) for term in terms) <= gap * GRID, "gap: larger than claimed", 1)
 
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
@@ -236,8 +235,7 @@ def _document(instance: Instance, solution: Solution, claim: _Claim, claims: dic
 
 def _above(value: fmpq) -> float:
     """The value rounded up to a double."""
-    nearest = float(Fraction(int(value.p), int(value.q)))
-    return math.nextafter(nearest, math.inf) if value else 0.0
+    return math.nextafter(int(value.p) / int(value.q), math.inf) if value else 0.0  # a quotient of ints is rounded once
 
 
 def _short(value: fmpq) -> Interval:

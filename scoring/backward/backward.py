@@ -80,14 +80,15 @@ def backward_pass(
             take(index, name, module, pairs.pop(name))
 
     hooks = [
-        PairHook(name, (module, *parts[index].twins(name)), partial(take, index))
+        PairHook(name, (module, *parts[index].twins(name)), partial(take, index), lambda: bar.update())
         for block in modules
         for index, name, module in block
         if name not in parts[index].alone
     ]
     alone = [item for block in modules for item in block if item[1] in parts[item[0]].alone]
     own = ranks.share(range(len(data)))
-    with tqdm(total=len(hooks + alone) * len(own), desc="scoring", unit="modules", disable=not progress) as bar:
+    steps = 2 * len(hooks) + len(alone)  # a hook is met forwards and backwards
+    with tqdm(total=steps * len(own), desc="scoring", unit="modules", disable=not progress) as bar:
         _probe(model, data[0])
         with hooked(model, () if passes else hooks), torch.enable_grad():
             found = {n: _losses(model, n, data, weights, hooks, store, partial(differentiate, n), passes) for n in own}

@@ -41,7 +41,7 @@ class Gathered:
     _now: int = 0
 
     def __post_init__(self) -> None:
-        self.watch = PairHook(self.hook.name, self.hook.modules, self._put)
+        self.watch = PairHook(self.hook.name, self.hook.modules, self._put, lambda: None)
 
     def _put(self, name: str, module: nn.Module, pair: Pair) -> None:
         self.portions[self._now].append(pair)
@@ -58,6 +58,7 @@ class Gathered:
     def hand_over(self, portions: int) -> None:
         """Hand over the pair of the batch, whose last call is done."""
         self.hook.met = len(self.portions) == portions
+        self.hook.reached()
         self.hook.require()
         pair = joined_sequences([joined_calls(self.portions[number]) for number in range(portions)])
         self.portions.clear()

@@ -16,18 +16,14 @@ needs more memory than one batch of all sequences. The pass of a product with H 
 the plain pass, in float64.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from numbers import Integral
-from typing import Any
 
 import torch
 from torch import nn
 
 from zetaplan._plural import counted
-from zetaplan.errors import ScoringError, shown
+from zetaplan.errors import ScoringError
 from zetaplan.scoring.backward.per_sequence import CHUNK, LINEAR
 from zetaplan.scoring.backward.sketch import Sketch
 from zetaplan.scoring.backward.statistics import Statistic
@@ -36,23 +32,8 @@ from zetaplan.scoring.distributed import Ranks
 from zetaplan.scoring.model.blocks import Block
 from zetaplan.scoring.text.sequences import Batch
 
-UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
-
-
 #: Activations of a product with H, as a multiple of the plain pass: forward and backward values with their tangents.
 PRODUCT = 4
-
-
-def as_bytes(size: Any, argument: str = "memory") -> int | None:
-    """The number of bytes of a size: 2_000_000_000 for "2GB"; powers of 1024 for KiB, MiB, GiB."""
-    if size is None:
-        return None
-    if not isinstance(size, bool) and isinstance(size, Integral) and int(size) >= 0:
-        return int(size)
-    match = re.fullmatch(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*([kmgt]?i?)b?\s*", str(size).lower(), re.ASCII)
-    if not isinstance(size, str) or not match or match[2] not in UNITS:
-        raise ScoringError(f"{argument}: expected a size such as 2GB, 500MB or 1GiB, got {shown(size)}")
-    return int(Fraction(match[1]) * UNITS[match[2]])
 
 
 @dataclass(frozen=True)

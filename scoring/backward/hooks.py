@@ -29,6 +29,7 @@ class PairHook:
         name: qualified name of the module.
         modules: the module, and others that share all of its parameters, whose calls count as its own.
         take: called with the module's name, the module and the pair.
+        reached: called when the forward pass of a batch reaches the module.
         shape: (B, T) of the current batch.
         met: whether the current batch has passed through the module.
     """
@@ -36,6 +37,7 @@ class PairHook:
     name: str
     modules: tuple[nn.Module, ...]
     take: Callable[[str, nn.Module, Pair], None]
+    reached: Callable[[], object]
     shape: tuple[int, int] = (0, 0)
     met: bool = False
     _calls: Pairs = field(default_factory=list)
@@ -70,6 +72,8 @@ class PairHook:
             raise ScoringError(
                 f"model: module {self.name!r} is used twice in one pass, which is supported for linears only"
             )
+        if not self._open:
+            self.reached()
         self._open += 1
         # The graph keeps alive what the hook holds: it holds no output, and drops its inputs when it has run.
         waiting = [tuple(value.detach() for value in cast(tuple[Tensor, ...], args))]

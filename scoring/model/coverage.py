@@ -124,7 +124,7 @@ def first_norm(module: nn.Module, pair: Pair) -> float:
 
 
 def _trial(name: str, part: Block) -> Trial:
-    trial = Trial(name, (part.modules[name], *part.twins(name)), lambda name, module, pair: None)
+    trial = Trial(name, (part.modules[name], *part.twins(name)), lambda name, module, pair: None, lambda: None)
     trial.take = trial.measure
     return trial
 

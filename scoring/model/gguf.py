@@ -29,13 +29,28 @@ PLAIN = frozenset({"f32", "f16", "bf16", "f64", "i8", "i16", "i32", "i64"})
 
 def converted(file: Path, cache: str | PathLike[str] | None = None) -> tuple[Path, str]:
     """The model folder of a GGUF file, converted on first use, and the file's sha256."""
-    if not os.path.isfile(file):
-        raise ScoringError(f"model: there is no file {file}")
-    sha256 = sha256_of(file)
+    sha256 = gguf_sha256(file)
     folder = (Path(cache) if cache else cache_folder()) / "gguf" / sha256
     if not os.path.isdir(folder):  # false, not an error, if the cache cannot be read
         _convert(file, folder)
     return folder, sha256
+
+
+def gguf_config(file: Path) -> Any:
+    """The configuration of a GGUF file, from its converted folder if there is one, else from its header."""
+    folder = cache_folder() / "gguf" / gguf_sha256(file)
+    with _told(file):
+        if os.path.isdir(folder):  # the vocabulary in a header takes seconds to read
+            return AutoConfig.from_pretrained(folder, local_files_only=True)
+        with _alone(file) as alone:
+            return AutoConfig.from_pretrained(alone, gguf_file=file.name, local_files_only=True)
+
+
+def gguf_sha256(file: Path) -> str:
+    """The sha256 of a GGUF file, by which its converted folder is named. Raises ScoringError if there is no file."""
+    if not os.path.isfile(file):
+        raise ScoringError(f"model: there is no file {file}")
+    return sha256_of(file)
 
 
 def cache_folder() -> Path:

@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from zetaplan.errors import SpecError, shown
@@ -16,8 +17,34 @@ SIZE_LIMIT = 64 * 2**20
 
 
 def canonical(value: object) -> str:
-    """The canonical text of a JSON value. Raises ValueError for NaN and infinity, which JSON cannot represent."""
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """The canonical text of a JSON value. Raises ValueError for NaN and infinity, which JSON cannot represent.
+
+    It is that of json.dumps(value, indent=2), which leaves the compiled encoder for any indent and takes ten times as
+    long.
+    """
+    return _indented(value, "\n") + "\n"
+
+
+def _indented(value: object, margin: str) -> str:
+    """The text of a value. margin : a line break and the indent of the line that it begins on."""
+    deeper = margin + "  "
+    if not value or not isinstance(value, dict | list | tuple):
+        return _encoder(deeper).encode(value)
+    entries = value.values() if isinstance(value, dict) else value
+    if not any(isinstance(entry, dict | list | tuple) for entry in entries):
+        text = _encoder(deeper).encode(value)
+        return f"{text[0]}{deeper}{text[1:-1]}{margin}{text[-1]}"
+    texts = [_indented(entry, deeper) for entry in entries]
+    if not isinstance(value, dict):
+        return f"[{deeper}{f',{deeper}'.join(texts)}{margin}]"
+    named = [f"{_encoder(deeper).encode(key)}: {text}" for key, text in zip(value, texts, strict=True)]
+    return f"{{{deeper}{f',{deeper}'.join(named)}{margin}}}"
+
+
+@cache
+def _encoder(margin: str) -> json.JSONEncoder:
+    """An encoder that begins every entry on a new line with this margin."""
+    return json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(f",{margin}", ": "))
 
 
 def digest(text: str) -> str:

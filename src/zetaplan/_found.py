@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib import import_module
+from importlib.util import find_spec
 from pkgutil import iter_modules
 from types import ModuleType
 
@@ -13,6 +14,12 @@ from zetaplan.errors import SpecError, shown
 def names(folder: ModuleType) -> tuple[str, ...]:
     """The names of a package's modules, in alphabetical order: `block_fisher.py` has the name "block-fisher"."""
     return tuple(sorted(_public(folder.__path__)))
+
+
+def listed(package: str) -> tuple[str, ...]:
+    """The names of the modules of a package that may be slow to import; only packages around it are imported."""
+    found = find_spec(package)
+    return tuple(sorted(_public(found.submodule_search_locations or ()))) if found else ()
 
 
 def modules(folder: ModuleType) -> dict[str, ModuleType]:

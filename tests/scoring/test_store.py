@@ -14,10 +14,10 @@ import torch
 from tests.tiny_models import tiny_llama
 from zetaplan.errors import ScoringError
 from zetaplan.scoring import score, score_each
-from zetaplan.scoring.backward.footprint import as_bytes
 from zetaplan.scoring.backward.pair_store import DiskStore, MemoryStore
 from zetaplan.scoring.cache import fingerprint, finished, keep
 from zetaplan.scoring.curvature import nystrom
+from zetaplan.scoring.sizes import as_bytes
 
 TIGHT = 33_600_000  # two chunks of gradients, 33,554,432 bytes, and little more: no room for pairs that wait
 

@@ -9,14 +9,14 @@ from zetaplan.menus.bits import Weight
 from zetaplan.models.quantizers import find_quantizer
 from zetaplan.models.quantizers._gguf import BLOCKS, padded
 from zetaplan.models.quantizers._integers import Integer
-from zetaplan.models.quantizers.floats import DTYPES
+from zetaplan.models.quantizers.floats import BYTES as FLOATS
 from zetaplan.models.quantizers.k_types import written
 from zetaplan.runtimes import find_runtime
 
 #: (columns, bytes) of a block of every type that a GGUF file can hold, as in the table GGML_QUANT_SIZES of gguf.
 TYPES: dict[str, tuple[int, int]] = {
     **BLOCKS,
-    **{label: (1, dtype.itemsize) for label, dtype in DTYPES.items()},
+    **{label: (1, size) for label, size in FLOATS.items()},
     **{f"i{8 * size}": (1, size) for size in (1, 2, 4, 8)},
     "f64": (1, 8),
 }
@@ -38,12 +38,12 @@ class Stored:
     @property
     def quantised(self) -> bool:
         """Whether the stored format has fewer bits than a number of 16 bits."""
-        return self.written not in (*DTYPES, "f64", "")
+        return self.written not in (*FLOATS, "f64", "")
 
 
 def stored(weight: Weight, label: str, layout: str) -> Stored:
     """The matrix in the format. layout : "gptq", or the name of a runtime; GGUF types have one layout."""
-    if label in TYPES and (layout == "llama.cpp" or label not in DTYPES):
+    if label in TYPES and (layout == "llama.cpp" or label not in FLOATS):
         return _block_type(weight, label)
     try:
         quantizer = find_quantizer(label)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Literal
 
 import typer
 
+from zetaplan._found import listed
 from zetaplan.cli.options import Json, Quiet
 from zetaplan.cli.output import show, tell
 
@@ -24,28 +26,10 @@ def list_(
     tell("\n".join(found), quiet or as_json)
 
 
-def _surrogates() -> tuple[str, ...]:
-    from zetaplan.scoring.curvature import curvature_names
-
-    return curvature_names()
-
-
-def _pruners() -> tuple[str, ...]:
-    from zetaplan.models.pruners import pruner_names
-
-    return pruner_names()
-
-
 def _quantizers() -> tuple[str, ...]:
     from zetaplan.models.quantizers import quantizer_forms
 
     return tuple(quantizer_forms().values())
-
-
-def _estimators() -> tuple[str, ...]:
-    from zetaplan.measuring.estimators import estimator_names
-
-    return estimator_names()
 
 
 def _runtimes() -> tuple[str, ...]:
@@ -73,10 +57,10 @@ def _kinds() -> tuple[str, ...]:
 
 
 NAMES: dict[str, Callable[[], tuple[str, ...]]] = {
-    "surrogates": _surrogates,
-    "pruners": _pruners,
+    "surrogates": partial(listed, "zetaplan.scoring.curvature"),
+    "pruners": partial(listed, "zetaplan.models.pruners"),
     "quantizers": _quantizers,
-    "estimators": _estimators,
+    "estimators": partial(listed, "zetaplan.measuring.estimators"),
     "runtimes": _runtimes,
     "formats": _formats,
     "programs": _programs,

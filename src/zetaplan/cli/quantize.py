@@ -61,6 +61,6 @@ def quantize(
 
 
 def _bytes(argument: str, text: str | None) -> float | None:
-    from zetaplan.scoring.backward.footprint import as_bytes
+    from zetaplan.scoring.sizes import as_bytes
 
     return as_bytes(text, argument)

@@ -252,7 +252,7 @@ def _links(document: ChoiceFile, plan: ChoicePlan) -> Iterator[Check]:
 
 
 def _of_formats(plan: ChoicePlan, limit: BitsLimit) -> Iterator[Check]:
-    from zetaplan.bits.quantize import budget_of, follows_runtime  # loads torch
+    from zetaplan.bits.quantize import budget_of, follows_runtime
 
     budget = budget_of(plan.menu, limit)
     same = plan.request.budgets == (budget,)

@@ -99,9 +99,9 @@ def _between_halves(scores: Scores) -> Intervals | None:
 
 def _student(confidence: float, freedom: int, layers: int) -> float:
     """The number of standard errors that bounds `layers` errors simultaneously with the confidence."""
-    from scipy.stats import t  # slow import, needed only here
+    from scipy.special import stdtrit  # scipy.stats takes four times as long to import
 
-    return float(t.ppf(1 - (1 - confidence) / (2 * layers), freedom))
+    return float(stdtrit(freedom, 1 - (1 - confidence) / (2 * layers)))
 
 
 def _gains(values: Array) -> Array:

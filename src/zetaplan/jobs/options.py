@@ -175,7 +175,7 @@ class RefineOptions(Record):
     )
     evaluations: int = Field(120, description="Largest number of evaluations of a plan on a text.")
     moves: Literal["slopes", "measured"] = Field(
-        "slopes", description="Moves by one backward pass, or measured one by one; layers left out are always measured."
+        "slopes", description="Moves of sparsity by one backward pass, or measured one by one, as all other moves are."
     )
     blocks: Literal["layers", "modules"] = Field(
         "layers", description="Blocks that get an option: decoder layers, or single linear modules."

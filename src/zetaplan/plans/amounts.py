@@ -25,9 +25,10 @@ def per_layer(plan: Plan) -> dict[str, Amounts]:
     """The four amounts of every layer by its name: in ranks (achieved: parameters), or in shares removed."""
     rounded = plan.rounded
     achieved = rounded.whole.achieved(rounded).tolist()
+    uniform = plan.uniform
     columns = (plan.names, plan.solution.x.tolist(), rounded.units.tolist(), achieved)
     return {
-        name: checked(Amounts, requested=plan.uniform, relaxed=x, rounded=units, achieved=amount)
+        name: checked(Amounts, requested=uniform, relaxed=x, rounded=units, achieved=amount)
         for name, x, units, amount in zip(*columns, strict=True)
     }
 

@@ -73,8 +73,8 @@ def refine(
         start: the first option of every block; by default uniform, or, of layers that are left out, the best of uniform
             and all contiguous runs.
         evaluations: the largest number of evaluated pairs of plan and text; a backward pass counts as two.
-        moves: "slopes" (derivatives along all moves from one backward pass) or "measured" (one by one). Moves of layers
-            that are left out are always measured.
+        moves: "slopes" (derivatives along all moves from one backward pass) or "measured" (one by one). Slopes are for
+            sparsity; formats and layers that are left out are always measured.
         blocks: "layers" or "modules".
         step: of the first moves between levels of sparsity; it is halved where nothing improves.
         options: the formats to choose from.

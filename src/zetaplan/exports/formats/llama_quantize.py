@@ -20,12 +20,12 @@ from zetaplan.exports.targets import Entry, Outline, Problem, Value
 from zetaplan.menus.bits import Weight
 from zetaplan.models.quantizers import find_quantizer
 from zetaplan.models.quantizers._gguf import BLOCKS
-from zetaplan.models.quantizers.floats import DTYPES
+from zetaplan.models.quantizers.floats import BYTES as FLOATS
 from zetaplan.models.quantizers.k_types import written
 from zetaplan.runtimes import llama_cpp
 
 COUNTS, MODEL, FILE = ("formats",), True, "tensor-types.txt"
-TYPES = (*BLOCKS, *DTYPES)
+TYPES = (*BLOCKS, *FLOATS)
 OTHERS = ("iq1_s", "iq1_m", "tq1_0", "tq2_0", "nvfp4")  # types in files of others, which no plan has
 KNOWN = (*TYPES, *OTHERS)
 

@@ -10,12 +10,13 @@ import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from zetaplan import _found
 from zetaplan.errors import SpecError, shown
+
+if TYPE_CHECKING:  # plans of formats are checked without torch, which takes a second to import
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

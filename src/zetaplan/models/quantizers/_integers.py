@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from zetaplan.errors import ScoringError
 from zetaplan.models.quantizers import Quantizer
 
-SCALE = torch.float16
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SCALE = 2  # bytes of a scale in float16
+SMALLEST = 2.0**-14  # normal number of float16
 WORD = 4  # bytes; the codes of a row are packed without gaps and end with a whole word, as in compressed-tensors
 
 
@@ -54,7 +56,7 @@ class Integer(Quantizer):
         """Packed codes, scales of two bytes and, if asymmetric, zero points packed along the rows."""
         groups = self.groups(columns)
         zeros = 0 if self.symmetric else groups * self._packed(rows)
-        return rows * self._packed(columns) + zeros + rows * groups * SCALE.itemsize
+        return rows * self._packed(columns) + zeros + rows * groups * SCALE
 
     def groups(self, columns: int) -> int:
         """The number of scales of a row."""
@@ -65,14 +67,14 @@ class Integer(Quantizer):
         levels = 2**self.bits - 1
         if self.symmetric:
             scale = self._stored(weight.abs().amax(-1) * 2 / levels)
-            return scale, torch.full_like(scale, 2 ** (self.bits - 1), dtype=torch.uint8)
+            return scale, scale.new_full(scale.shape, 2 ** (self.bits - 1)).byte()
         low, high = weight.amin(-1).clamp(max=0), weight.amax(-1).clamp(min=0)
         scale = self._stored((high - low) / levels)
-        return scale, (-low / scale.float()).round().clamp(0, levels).to(torch.uint8)
+        return scale, (-low / scale.float()).round().clamp(0, levels).byte()
 
     def code(self, weight: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
         """The nearest codes of weights; scale and zero broadcast to them."""
-        return ((weight / scale.float()).round() + zero.float()).clamp(0, 2**self.bits - 1).to(torch.uint8)
+        return ((weight / scale.float()).round() + zero.float()).clamp(0, 2**self.bits - 1).byte()
 
     def codes(self, weight: Tensor, gram: Tensor | None = None) -> Codes:
         """The stored matrix, by rounding to the nearest code."""
@@ -88,8 +90,7 @@ class Integer(Quantizer):
         return -(-codes * self.bits // (8 * WORD)) * WORD
 
     def _stored(self, scale: Tensor) -> Tensor:
-        info = torch.finfo(SCALE)
-        rounded = scale.clamp(min=info.tiny).bfloat16().to(SCALE)
+        rounded = scale.clamp(min=SMALLEST).bfloat16().half()
         if rounded.isinf().any():
             raise ScoringError(f"format {self.label}: a weight is too large for a scale in float16; use bf16")
         return rounded

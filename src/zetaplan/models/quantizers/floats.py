@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from zetaplan.errors import ScoringError
 from zetaplan.models.quantizers import Quantizer
 
-DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+NAMES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}  # of torch
+BYTES = {"f32": 4, "f16": 2, "bf16": 2}  # of a number
 FORMS = "f32, f16, bf16"
 
 
@@ -19,17 +22,19 @@ class Float(Quantizer):
     @property
     def dtype(self) -> torch.dtype:
         """The number type of torch."""
-        return DTYPES[self.label]
+        import torch
+
+        return getattr(torch, NAMES[self.label])  # type: ignore[no-any-return]
 
     def size(self, rows: int, columns: int) -> int:
-        return rows * columns * self.dtype.itemsize
+        return rows * columns * BYTES[self.label]
 
     def rounded(self, weight: Tensor, gram: Tensor | None = None) -> Tensor:
-        values = weight.to(self.dtype).to(torch.float32)
+        values = weight.to(self.dtype).float()
         if not values.isfinite().all():
             raise ScoringError(f"format {self.label}: a weight exceeds its largest number; use bf16 or f32")
         return values
 
 
 def parse(label: str) -> Float | None:
-    return Float(label) if label in DTYPES else None
+    return Float(label) if label in BYTES else None

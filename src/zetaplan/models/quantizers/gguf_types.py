@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from zetaplan.errors import ScoringError
 from zetaplan.models.quantizers._gguf import Blockwise
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LABELS = ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "mxfp4")
 FORMS = ", ".join(LABELS)
@@ -26,6 +27,8 @@ class GGUFType(Blockwise):
         return stored
 
     def rounded(self, weight: Tensor, gram: Tensor | None = None) -> Tensor:
+        import torch
+
         return torch.from_numpy(self._values(self._packed(weight))).to(weight.device)
 
     def _packed(self, weight: Tensor) -> NDArray[np.uint8]:

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
-
-from zetaplan.models.inverse_hessian import inverse_factor
 from zetaplan.models.quantizers._integers import Codes, Integer, parsed
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMS = "gptqB, gptqB-gN, gptqB-gN-asym (stored as intB, rounded by GPTQ)"
 
@@ -33,11 +32,16 @@ class GPTQ(Integer):
         """The stored matrix; rounded to nearest if the inputs are unknown."""
         if gram is None:
             return super().codes(weight)
+        import torch
+
+        from zetaplan.models.inverse_hessian import inverse_factor
+
         factor = inverse_factor(gram.to(weight.device)).float()
         left = weight.float().mT.clone(memory_format=torch.contiguous_format)  # a column of W is contiguous
         group = self.group or len(left)
         width = math.gcd(self.group, WIDTH) or WIDTH
-        q, grids = torch.empty_like(left, dtype=torch.uint8), list[tuple[Tensor, Tensor]]()
+        q = torch.empty_like(left, dtype=torch.uint8)
+        grids: list[tuple[Tensor, Tensor]] = []
         for start in range(0, len(left), width):
             if start % group == 0:
                 grids.append(self.grid(left[start : start + group].mT))
@@ -48,7 +52,7 @@ class GPTQ(Integer):
     def _sweep(self, left: Tensor, q: Tensor, factor: Tensor, grid: tuple[Tensor, Tensor], part: slice) -> None:
         """Round the columns of `part` and correct all columns right of them, in place."""
         scale, zero = grid
-        errors = torch.empty_like(left[part])
+        errors = left[part].clone()
         for j in range(part.start, part.stop):
             q[j] = self.code(left[j], scale, zero)
             value = (q[j].float() - zero.float()) * scale.float()

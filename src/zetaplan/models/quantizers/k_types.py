@@ -7,12 +7,13 @@ error. `written` names that type, and the sizes are those of the type that is wr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from zetaplan.errors import ScoringError
 from zetaplan.models.quantizers._gguf import BLOCKS, Blockwise
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: |w - v|^2 / |w|^2 on normal weights (512 x 4096), without an importance matrix, measured with llama.cpp's quantisers.
 RELATIVE_ERRORS = {

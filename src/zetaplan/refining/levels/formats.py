@@ -47,6 +47,9 @@ def levels(
 
 
 class Formats(Levels):
+    """smooth : no; the rounding errors of two formats are unrelated, so that a step from one to the other is not small."""
+
+    smooth = False
     resource, unit = "size", "bytes"
 
     def __init__(self, inputs: Inputs, blocks: str, options: Sequence[Quantizer], budget: str) -> None:
