@@ -47,7 +47,7 @@ def levels(
 
 
 class Formats(Levels):
-    """smooth : no; the rounding errors of two formats are unrelated, so that a step from one to the other is not small."""
+    """Not smooth: the rounding errors of two formats are unrelated, so that no step between them is small."""
 
     smooth = False
     resource, unit = "size", "bytes"
