@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +40,8 @@ def mismatches(model: nn.Module, names: Collection[str]) -> tuple[str, ...]:
 class Expected:
     """What the stored model has to have: the layers that stay, by their names in the whole model, and the logits.
 
-    places : the numbers of these layers. settings : the plain values of the modules of each. logits : (B, T, V), of the
-    whole model's own pass in which the other layers return their hidden states unchanged.
+    places : the numbers of these layers. settings : the plain values and buffers of the modules of each. logits :
+    (B, T, V), of the whole model's own pass in which the other layers return their hidden states unchanged.
     """
 
     names: tuple[str, ...]
@@ -70,7 +71,7 @@ class Expected:
             _require_same_settings(name, settings, _settings(layers[new]), moved=old - new)
         error = float((_logits(stored, self.ids) - self.logits).norm() / self.logits.norm())
         if not error <= ROUNDING * torch.finfo(dtype).eps:
-            raise SpecError(f"the logits would change by {error:.2g} of their norm, because a layer uses its number")
+            raise SpecError(f"its logits would differ by {error:.2g} of their norm from the whole model's without them")
 
 
 def leave_out(model: nn.Module, without: Collection[str]) -> None:
@@ -97,13 +98,17 @@ def _shorten(config: Any, depth: int, staying: Sequence[int]) -> None:
 
 
 def _settings(layer: nn.Module) -> dict[str, object]:
-    """The class and the plain values of every module of the layer, by name."""
+    """The class, the plain values and the buffers (masks, frequencies) of every module of the layer, by name."""
     found: dict[str, object] = {}
     for name, module in layer.named_modules():
         found[name] = type(module).__name__
         plain = {key: value for key, value in vars(module).items() if isinstance(value, PLAIN)}
         found |= {f"{name}.{key}".lstrip("."): value for key, value in plain.items() if not key.startswith("_")}
-    return found
+    return found | {name: _digest(buffer) for name, buffer in layer.named_buffers()}
+
+
+def _digest(buffer: Tensor) -> str:
+    return hashlib.sha256(buffer.detach().cpu().flatten().view(torch.uint8).numpy().tobytes()).hexdigest()[:12]
 
 
 def _require_same_settings(name: str, old: dict[str, object], new: dict[str, object], moved: int) -> None:
