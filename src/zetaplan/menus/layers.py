@@ -54,5 +54,7 @@ def left_out_by(plan: ChoicePlan) -> tuple[str, ...]:
             raise SpecError(f"plan: {name!r} takes {shown(option)}; expected {DROP!r} or {KEEP!r}")
     found = tuple(name for name, option in plan.taken.items() if option == DROP)
     if not 0 < len(found) < len(plan.taken):
-        raise SpecError(f"plan: it leaves out {len(found)} of {len(plan.taken)} layers; expected at least 1, and fewer")
+        raise SpecError(
+            f"plan: it leaves out {len(found)} of {len(plan.taken)} layers; expected at least 1, and not all"
+        )
     return found

@@ -91,7 +91,8 @@ def _shorten(config: Any, depth: int, staying: Sequence[int]) -> None:
     """The entries of the staying layers in every list with an entry per layer, and their number."""
     for name, value in list(vars(config).items()):
         if isinstance(value, list | tuple) and len(value) == depth and not name.endswith("token_id"):
-            setattr(config, name, type(value)(value[place] for place in staying))
+            numbers = list(value) == list(range(depth))  # of layers, such as those with experts
+            setattr(config, name, type(value)(new if numbers else value[old] for new, old in enumerate(staying)))
     for name in DEPTHS:
         if getattr(config, name, None) == depth:
             setattr(config, name, len(staying))
