@@ -33,6 +33,7 @@ IDS = torch.randint(0, 22, (3, 20), generator=torch.Generator().manual_seed(1))
 
 @pytest.fixture(autouse=True)
 def _four_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(decoders.OWN, "gpt_neo", {"attention_types": [[["global", "local"], 2]]})
     for name, size in decoders.SMALL.items():
         if size == 2 and "layer" in name:
             monkeypatch.setitem(decoders.SMALL, name, DEPTH)
@@ -84,7 +85,7 @@ def stored(folder: Path, model: PreTrainedModel) -> PreTrainedModel:
 WORKS = [
     *((kind, (0, 3)) for kind in ("llama", "gpt2", "qwen3", "phi3", "mixtral", "opt", "mamba2")),
     *((kind, (1,)) for kind in ("llama", "gemma2", "gemma3_text", "qwen3_moe", "gpt_oss", "qwen3_next", "smollm3")),
-    ("llama4_text", (0, 1)),
+    *((kind, (0,)) for kind in ("llama4_text", "gpt_neo")),
     ("deepseek_v3", (2,)),
     ("llava", (1,)),
 ]
@@ -124,10 +125,9 @@ REFUSED = [
     ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, (0,), "would have attn.scaling = "),
     ("minicpm3", {}, (2,), "would have residual_scale = "),
     ("deepseek_v3", {}, (0,), "the weights of the new folder do not fit its config|would have"),
-    ("llama4_text", {}, (0,), "the weights of the new folder do not fit its config"),
+    ("llama4_text", {"moe_layers": [1, 3]}, (0,), "the weights of the new folder do not fit its config"),
     ("gemma3n_text", {}, (2,), "cannot be stored without"),
     ("gemma4_text", {}, (2,), "cannot be stored without"),
-    ("gpt_neo", {"attention_types": [[["global", "local"], 2]]}, (0,), "would have attn.attention.bias = |attention"),
 ]
 
 
@@ -167,13 +167,30 @@ def test_another_layer_than_planned_is_found(tmp_path: Path, monkeypatch: Any) -
     assert not list(tmp_path.iterdir())
 
 
-def test_a_window_longer_than_the_text_is_compared_by_the_settings(tmp_path: Path, monkeypatch: Any) -> None:
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("gemma2", r"layer 'model.layers.1' would have .*(sliding|attention)"),
+        ("gpt_neo", "h.1' would have attn.attention_type = "),
+    ],
+)
+def test_a_window_longer_than_the_text_is_compared_by_the_settings(
+    kind: str, said: str, tmp_path: Path, monkeypatch: Any
+) -> None:
     """A window of 40 tokens changes no logit of 16, so only the settings of the layers show that it moved."""
     own = leaving._shorten
-    monkeypatch.setitem(decoders.SMALL, "sliding_window", 40)
+    for name in ("sliding_window", "window_size"):
+        monkeypatch.setitem(decoders.SMALL, name, 40)
     monkeypatch.setattr(leaving, "_shorten", lambda config, depth, staying: own(config, depth, range(len(staying))))
-    with pytest.raises(SpecError, match=r"layer 'model.layers.1' would have .*(sliding|attention)"):
-        shortened(tiny_decoder("gemma2"), (0,), tmp_path / "out")
+    with pytest.raises(SpecError, match=said):
+        shortened(tiny_decoder(kind), (0,), tmp_path / "out")
+
+
+def test_a_mask_longer_than_the_text_is_compared(tmp_path: Path) -> None:
+    model = tiny_decoder("llama")
+    decoder_layers(model)[2][1].register_buffer("mask", torch.ones(40), persistent=False)
+    with pytest.raises(SpecError, match="layer 'model.layers.2' would have mask = None instead of"):
+        shortened(model, (1,), tmp_path / "out")
 
 
 def test_lists_with_an_entry_per_layer_are_shortened_and_tokens_are_not() -> None:

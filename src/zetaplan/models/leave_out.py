@@ -116,7 +116,7 @@ def _require_same_settings(name: str, old: dict[str, object], new: dict[str, obj
     """Raise SpecError for a setting that differs, unless it is the number of the layer."""
     for key in old | new:
         before, after = old.get(key), new.get(key)
-        if before != after and not (type(before) is type(after) is int and before - after == moved):  # type: ignore[operator]
+        if before != after and not (type(before) is type(after) is int and before - after == moved):
             raise SpecError(f"layer {name!r} would have {key or 'the class'} = {after!r} instead of {before!r}")
 
 
