@@ -189,7 +189,7 @@ def test_a_window_longer_than_the_text_is_compared_by_the_settings(
 def test_a_mask_longer_than_the_text_is_compared(tmp_path: Path) -> None:
     model = tiny_decoder("llama")
     decoder_layers(model)[2][1].register_buffer("mask", torch.ones(40), persistent=False)
-    with pytest.raises(SpecError, match="layer 'model.layers.2' would have mask = None instead of"):
+    with pytest.raises(SpecError, match=r"layer 'model.layers.2' would have mask = None instead of"):
         shortened(model, (1,), tmp_path / "out")
 
 
