@@ -16,6 +16,9 @@ from zetaplan.scoring.backward.per_sequence import LINEAR
 from zetaplan.scoring.model.causal import require_causal
 from zetaplan.scoring.model.experts import experts_in, stacks
 
+#: Names for the number of decoder layers in configurations.
+DEPTHS = ("num_hidden_layers", "decoder_layers")
+
 
 @dataclass(frozen=True)
 class Block:
@@ -143,7 +146,7 @@ def _depths(model: nn.Module) -> dict[int, None]:
     if (config := getattr(model, "config", None)) is None:
         return {}
     known = config.get_text_config(decoder=True)
-    stated = (getattr(known, name, None) for name in ("num_hidden_layers", "decoder_layers"))
+    stated = (getattr(known, name, None) for name in DEPTHS)
     return {depth: None for depth in stated if isinstance(depth, int)}
 
 

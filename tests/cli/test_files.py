@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from tests.bits.menus import menu_of, modules
 from tests.bits_plans import plan_of
 from tests.made import made_scores
+from tests.models.test_shortened_folder import plan_without
 from tests.refining.planted import planted_plan
 from tests.tiny_models import tiny_llama
 from zetaplan._files import canonical, digest
@@ -51,6 +52,7 @@ COMMANDS = {
     "verify {file} --quiet": "refined.json",
     "refine model {file} -o made --force": "refined.json",
     "apply model {file} -o made --to safetensors": "stored.json",
+    "apply model {file} -o made  --check": "layers.json",
     "apply model {file} -o made.gguf --to gguf --check": "stored.json",
     "evaluate model --choices {file}": "items.jsonl",
 }
@@ -75,6 +77,7 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("job.yaml").write_text(json.dumps({**job, "export": [{"to": "csv"}]}))
     planted_plan().save("refined.json")
     plan_of(tiny_llama(), ["bf16", "int4", "f16"], sha256="0" * 64, runtime="mlx").save("stored.json")
+    plan_without(["a", "b"], ["a"]).save("layers.json")
     published = {"program": "pruning", "sizes": [1.0, 1.0], "sparsity": [0.4, 0.6], "target": 1.0}
     Path("published.json").write_text(json.dumps(published))
     dynamic = {"bits": 4, "group_size": 64, "dynamic": {"-:.*q_proj": {}, ".*k_proj": {"bits": 8, "sym": False}}}

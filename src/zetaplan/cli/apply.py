@@ -26,7 +26,7 @@ def apply(
     model: Model,
     plan: Annotated[
         Path,
-        typer.Argument(metavar="PLAN", help="Plan of sparsity or of formats; with --check, any plan or export."),
+        typer.Argument(metavar="PLAN", help="Plan of sparsity, layers or formats; with --check, any plan or export."),
     ],
     options: ApplyOptions,
     check: Annotated[
@@ -35,15 +35,17 @@ def apply(
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="New folder, or new file for --to gguf; pruned or quantized if not given."),
+        typer.Option(
+            "--out", "-o", help="New folder, or new file for --to gguf; pruned, shortened or quantized if not given."
+        ),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Remove the planned weights, or store every matrix in its planned format, and save the model.
+    """Remove the planned weights or layers, or store every matrix in its planned format, and save the model.
 
-    A plan of sparsity removes the planned number of weights from every block, layer by layer. A plan of formats rounds
-    every matrix; --to gguf writes a file of exactly the planned bytes.
+    A plan of sparsity removes the planned number of weights from every block, layer by layer. A plan of layers leaves
+    decoder layers out. A plan of formats rounds every matrix; --to gguf writes a file of exactly the planned bytes.
     """
     if check:
         _tell_check(_wrong(model, plan, options), plan, as_json, quiet)
@@ -55,18 +57,31 @@ def apply(
     out = out or Path(_default(wanted, options.to))
     facts = pipelines.apply(model, wanted, options, out, progress=not (quiet or as_json))
     show(facts, None, as_json, quiet)
-    said = _quantised(facts) if "formats" in facts else _pruned(facts, options)
     notes = [f"note: {note}" for note in (facts.get("note"), *facts["notes"]) if note]
-    tell("\n".join([said, *notes, f"written: {out}"]), quiet or as_json)
+    tell("\n".join([_said(facts, options), *notes, f"written: {out}"]), quiet or as_json)
 
 
 def _default(plan: Plan | ChoicePlan, to: str) -> str:
+    from zetaplan.menus.layers import decides_layers
     from zetaplan.menus.plan import ChoicePlan
     from zetaplan.menus.sparsity import decides_sparsity
 
     if not isinstance(plan, ChoicePlan) or decides_sparsity(plan):
         return "pruned"
+    if decides_layers(plan):
+        return "shortened"
     return "quantized.gguf" if to == "gguf" else "quantized"
+
+
+def _said(facts: dict[str, Any], options: ApplyOptions) -> str:
+    if "formats" in facts:
+        return _quantised(facts)
+    return _shortened(facts) if "left_out" in facts else _pruned(facts, options)
+
+
+def _shortened(facts: dict[str, Any]) -> str:
+    gone = len(facts["left_out"])
+    return f"{gone:,} of {counted(gone + len(facts['layers']), 'layer')} left out"
 
 
 def _pruned(facts: dict[str, Any], options: ApplyOptions) -> str:
@@ -86,6 +101,7 @@ def _quantised(facts: dict[str, Any]) -> str:
 def _wrong(model: str, file: Path, options: ApplyOptions) -> tuple[str, ...]:
     """Entries of a plan or of exported settings that do not match the model, without changing its weights."""
     from zetaplan.exports import any_plan, check_file, is_plan
+    from zetaplan.menus.layers import decides_layers
     from zetaplan.menus.plan import ChoicePlan
     from zetaplan.menus.sparsity import decides_sparsity, sparsity_facts
     from zetaplan.models.apply import block_mismatches, mismatches
@@ -95,11 +111,22 @@ def _wrong(model: str, file: Path, options: ApplyOptions) -> tuple[str, ...]:
     if isinstance(wanted, ChoicePlan) and decides_sparsity(wanted):
         facts = sparsity_facts(wanted)
         return block_mismatches(meta_model(model), facts.blocks, facts.sizes)
+    if isinstance(wanted, ChoicePlan) and decides_layers(wanted):
+        return _wrong_layers(model, wanted)
     if isinstance(wanted, ChoicePlan):
         return _wrong_formats(model, wanted, options.other_weights)
     if wanted is not None and wanted.kind.counts == "weights":
         return mismatches(meta_model(model), wanted)
     return tuple(map(str, check_file(file, model)[1]))
+
+
+def _wrong_layers(model: str, plan: ChoicePlan) -> tuple[str, ...]:
+    from zetaplan.menus.layers import left_out_by
+    from zetaplan.models.leave_out import mismatches
+    from zetaplan.scoring.model.meta_model import meta_model
+
+    left_out_by(plan)
+    return mismatches(meta_model(model), plan.taken)
 
 
 def _wrong_formats(model: str, plan: ChoicePlan, other_weights: bool) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The pipeline `apply`, by the kind of plan: weights to remove, or the format of every matrix."""
+"""The pipeline `apply`, by the kind of plan: weights to remove, layers to leave out, or the format of every matrix."""
 
 from __future__ import annotations
 
@@ -56,6 +56,23 @@ def uniform(model: str, plan: Plan, options: ApplyOptions, out: Path, progress: 
     prune_blocks(network, blocks, counts, options.method, text, structure=options.structure, progress=progress)
     network.save_pretrained(out)  # type: ignore[operator]
     loaded.tokenizer.save_pretrained(out)
+
+
+def shortened(
+    model: str, plan: ChoicePlan, options: ApplyOptions, out: Path, progress: bool, seen: Place
+) -> dict[str, Any]:
+    """Leave the planned decoder layers out of the model, and save it to a new folder."""
+    from zetaplan.menus.layers import left_out_by
+    from zetaplan.models.new_folder import require_new
+    from zetaplan.models.shortened_folder import save_shortened
+
+    require_new(out)
+    left_out_by(plan)
+    if options.to != "safetensors":
+        raise SpecError(f"to = {shown(options.to)}: a model without layers is written as safetensors")
+    if options.structure != "unstructured":
+        raise SpecError(f"structure = {options.structure!r}: the plan leaves layers out whole; leave it out")
+    return save_shortened(loaded_model(model, options, progress, seen), plan, out)
 
 
 def quantised(

@@ -59,7 +59,7 @@ class ScoreOptions(Record):
 
 
 class ApplyOptions(Record):
-    """Options of applying a plan of sparsity or of formats to a model."""
+    """Options of applying a plan of sparsity, of layers or of formats to a model."""
 
     to: str = Field(
         "safetensors",

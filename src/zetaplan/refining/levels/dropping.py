@@ -6,12 +6,11 @@ from collections.abc import Collection
 from typing import Any
 
 from zetaplan.errors import SpecError, shown
+from zetaplan.menus.layers import DROP, KEEP
 from zetaplan.models.operating_point import Changes
 from zetaplan.refining.inputs import Inputs
 from zetaplan.refining.levels import Levels
 from zetaplan.scoring.model.blocks import partition
-
-DROP, KEEP = "drop", "keep"
 
 
 def methods() -> tuple[str, ...]:
