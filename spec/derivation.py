@@ -255,9 +255,8 @@ class Derivation:
         """(slope, offset) of every layer, both (K,); not finite for a layer without weight."""
         arguments = (0.0, 0.0, channel.weight, channel.unit_cost, *scalars)
         with np.errstate(all="ignore"):
-            slope, offset = self.slope_of(*arguments), self.offset_of(*arguments)
-        one = np.ones_like(channel.weight)  # np.broadcast_to takes ten times as long for a few layers
-        return slope * one, offset * one
+            one = np.ones_like(channel.weight)  # np.broadcast_to takes ten times as long for a few layers
+            return self.slope_of(*arguments) * one, self.offset_of(*arguments) * one
 
     @cached_property
     def _stationary(self) -> Function:
