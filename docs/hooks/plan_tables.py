@@ -54,9 +54,6 @@ def _row(cell: Cell, uniform: Cell) -> tuple[str, ...]:
 plans_wanda = _table("smollm2", "wanda-50")
 plans_formats = _table("smollm2", "rtn-4.25")
 plans_layers = _table("smollm2", "drop-fifth")
-plans_wanda_gemma = _table("gemma-3-270m-q4_k_m", "wanda-50")
-plans_layers_gemma = _table("gemma-3-270m-q4_k_m", "drop-fifth")
-plans_formats_gemma = _table("gemma-3-270m-q4_k_m", "rtn-4.25")
 
 
 def promised_sums() -> str:

@@ -26,11 +26,8 @@ from audit_tables import (  # noqa: F401  marks of a page
 )
 from plan_tables import (  # noqa: F401  marks of pages
     plans_formats,
-    plans_formats_gemma,
     plans_layers,
-    plans_layers_gemma,
     plans_wanda,
-    plans_wanda_gemma,
     promised_sums,
 )
 from result_tables import RESULTS, load, table
