@@ -47,7 +47,8 @@ def _row(cell: Cell, uniform: Cell) -> tuple[str, ...]:
     if cell["row"] == "uniform":
         return "uniform", perplexity, "–", "–", "–", "–"
     found = mean_interval(np.subtract(cell["loss"], uniform["loss"]))
-    name = f"**{cell['row']}**" if found.high < 0 else cell["row"]
+    shown = cell["row"].replace("zeta^2", "ζ²").replace("kappa ", "κ = ")
+    name = f"**{shown}**" if found.high < 0 else shown
     return name, perplexity, f"{found.mean:+.3f}", f"{found.low:+.3f} to {found.high:+.3f}", *cost
 
 
