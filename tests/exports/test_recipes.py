@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from torch import nn
 
 from tests.exports.architectures import tiny
 from tests.exports.exporting import plan_for, scores_of
 from tests.tiny_models import tiny_llama
+from zetaplan._yaml import dumped
 from zetaplan.errors import SpecError
 from zetaplan.exports import check_file, export
 from zetaplan.plans.planner import prune
@@ -33,7 +33,7 @@ def llama() -> nn.Module:
 
 def found(recipe: dict[str, Any] | str, model: nn.Module, folder: Path) -> list[str]:
     file = folder / "recipe.yaml"
-    file.write_text(recipe if isinstance(recipe, str) else yaml.safe_dump(recipe, sort_keys=False))
+    file.write_bytes(recipe.encode() if isinstance(recipe, str) else dumped(recipe))
     name, problems = check_file(file, model)
     assert name == "llm-compressor"
     return list(map(str, problems))
