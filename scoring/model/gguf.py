@@ -42,8 +42,10 @@ def gguf_config(file: Path) -> Any:
     with _told(file):
         if os.path.isdir(folder):  # the vocabulary in a header takes seconds to read
             return AutoConfig.from_pretrained(folder, local_files_only=True)
-        with _alone(file) as alone:
-            return AutoConfig.from_pretrained(alone, gguf_file=file.name, local_files_only=True)
+        _, blocks, names = _contents(file)
+    _require_blocks(file, blocks, names)
+    with _told(file), _alone(file) as alone:
+        return AutoConfig.from_pretrained(alone, gguf_file=file.name, local_files_only=True)
 
 
 def gguf_sha256(file: Path) -> str:
