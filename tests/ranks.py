@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -36,6 +37,20 @@ def started(script: str, options: Any, size: int, **environment: str) -> list[su
         )
         for rank in range(size)
     ]
+
+
+def survivor_of(processes: Sequence[subprocess.Popen[str]], lines: int) -> str:
+    """What rank 0 of two says after rank 1 was killed, once it had printed so many lines."""
+    first, second = processes
+    assert second.stdout
+    for _ in zip(range(lines), second.stdout, strict=False):
+        pass
+    second.send_signal(signal.SIGKILL)
+    _, errors = first.communicate(timeout=300)
+    second.communicate(timeout=60)
+    assert first.returncode == 2
+    assert "rank 0: another process of the run is lost or silent" in errors
+    return errors
 
 
 def results(processes: Sequence[subprocess.Popen[str]]) -> list[Any]:

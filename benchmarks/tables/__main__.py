@@ -34,7 +34,7 @@ def cell(setting: Setting, row: str) -> dict[str, object]:
         "row": row,
         "blocks": planned.blocks,
         "point": planned.point,
-        "spent": sum(c for c in costs if c) if row != "dense" else 0,
+        "spent": sum(c for c in costs if c),
         "budget": levels.budget,
         "evaluations": planned.evaluations,
         "tokens": planned.tokens,

@@ -144,9 +144,6 @@ class Setting:
         }
         return self._reporting.reading(changes)
 
-    def dense(self) -> Reading:
-        return self._reporting.reading({})
-
     def measuring(self) -> Measuring:
         return Measuring(self.levels(), self.folder, {**self.inputs.facts, "tables": self.task.method})
 

@@ -42,8 +42,7 @@ def gguf_config(file: Path) -> Any:
     with _told(file):
         if os.path.isdir(folder):  # the vocabulary in a header takes seconds to read
             return AutoConfig.from_pretrained(folder, local_files_only=True)
-        _, blocks, names = _contents(file)
-    _require_blocks(file, blocks, names)
+    _contents(file)
     with _told(file), _alone(file) as alone:
         return AutoConfig.from_pretrained(alone, gguf_file=file.name, local_files_only=True)
 
@@ -95,9 +94,7 @@ def _dequantised(file: Path) -> tuple[Any, Any]:
     config = getattr(transformers, "GgufConfig", None)
     options = {"quantization_config": config(dequantize=True)} if config else {}
     where = {"gguf_file": file.name, "local_files_only": True}
-    with _told(file):
-        architecture, blocks, names = _contents(file)
-    _require_blocks(file, blocks, names)
+    architecture, names = _contents(file)
     with _told(file), _alone(file) as folder:
         model, report = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, output_loading_info=True, **where, **options
@@ -141,14 +138,17 @@ def _told(file: Path) -> Iterator[None]:
         raise ScoringError(f"model: {file} is damaged or no GGUF model: {one_line(error)}") from error
 
 
-def _contents(file: Path) -> tuple[str, int, list[str]]:
-    """The architecture, the number of blocks in the header, and the names of the tensors, read without any tensor."""
-    from gguf import GGUFReader
+def _contents(file: Path) -> tuple[str, list[str]]:
+    """The architecture and the names of the tensors, read without any tensor. Raises ScoringError for other blocks."""
+    with _told(file):
+        from gguf import GGUFReader
 
-    reader = GGUFReader(file)
-    architecture = reader.fields["general.architecture"].contents()
-    blocks = reader.fields[f"{architecture}.block_count"].contents()
-    return architecture, int(blocks), [tensor.name for tensor in reader.tensors]
+        reader = GGUFReader(file)
+        architecture = reader.fields["general.architecture"].contents()
+        blocks = int(reader.fields[f"{architecture}.block_count"].contents())
+        names = [tensor.name for tensor in reader.tensors]
+    _require_blocks(file, blocks, names)
+    return architecture, names
 
 
 def _require_blocks(file: Path, blocks: int, names: Iterable[str]) -> None:

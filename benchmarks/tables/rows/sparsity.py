@@ -34,13 +34,13 @@ def _sizes(setting: Setting) -> dict[str, int]:
     return setting.levels().sizes  # type: ignore[attr-defined,no-any-return]
 
 
-def _counts(setting: Setting, counts: Sequence[int], **facts: object) -> Planned:
+def _counts(setting: Setting, counts: Sequence[int]) -> Planned:
     """A plan of numbers of removed weights; a share has six digits and is rounded up."""
     shares = {
         name: format((Decimal(count) / size).quantize(Decimal("1e-6"), ROUND_CEILING).normalize(), "f")
         for (name, size), count in zip(_sizes(setting).items(), counts, strict=True)
     }
-    return Planned(shares, facts=facts)
+    return Planned(shares)
 
 
 def by_shares(setting: Setting, shares: ArrayLike) -> Planned:

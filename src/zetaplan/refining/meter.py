@@ -93,7 +93,7 @@ class Meter:
 
     def _moved(self, at: Point, moves: Sequence[tuple[str, str]]) -> list[Changes]:
         """The changes at the operating point and after every move; what a move keeps is the same tensor in all."""
-        values = {block: self.levels.values(block, option) for block, option in at.items()}
+        values = {block: self._values(block, option) for block, option in at.items()}
         after = ({**values, block: self.levels.values(block, option)} for block, option in moves)
         return [
             {name: value for changes in plan.values() for name, value in changes.items()} for plan in (values, *after)
