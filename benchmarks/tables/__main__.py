@@ -29,12 +29,12 @@ def cell(setting: Setting, row: str) -> dict[str, object]:
     planned: Planned = rows_of(setting.task.method)[row](setting)  # type: ignore[operator]
     took = time.monotonic() - started
     levels, found = setting.levels(planned.blocks), setting.reported(planned)
-    costs = (levels.costs[block].get(option) for block, option in planned.point.items())
+    spent = sum(levels.cost(block, option) for block, option in planned.point.items())
     return {
         "row": row,
         "blocks": planned.blocks,
         "point": planned.point,
-        "spent": sum(c for c in costs if c),
+        "spent": spent,
         "budget": levels.budget,
         "evaluations": planned.evaluations,
         "tokens": planned.tokens,

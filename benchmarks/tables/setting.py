@@ -12,8 +12,6 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from zetaplan.menus.menu import Menu
-from zetaplan.menus.planner import choose
 from zetaplan.models.operating_point import OperatingPoint, Reading
 from zetaplan.refining.inputs import Inputs
 from zetaplan.refining.journal import Journal, journal
@@ -96,9 +94,10 @@ class Setting:
             name=loaded.name,
             sha256=loaded.sha256,
         )
-        self._levels: dict[str, Levels] = {}
+        self._levels: dict[str | None, Levels] = {}
 
-    def levels(self, blocks: str = "layers") -> Levels:
+    def levels(self, blocks: str | None = "layers") -> Levels:
+        """blocks : None for those that a refinement takes by default."""
         if blocks not in self._levels:
             self._levels[blocks] = find_levels(
                 self.task.method,
@@ -108,6 +107,7 @@ class Setting:
                 step="0.05",
                 options=self.task.options,
                 start=None,
+                moves="slopes",
             )
         return self._levels[blocks]
 
@@ -176,21 +176,6 @@ class Measuring:
 
 def tokens_of(text: Text) -> int:
     return sum(batch["labels"].numel() for batch in text.batches)
-
-
-def chosen(levels: Levels, losses: Mapping[str, Mapping[str, float]]) -> tuple[Point, float]:
-    """The best choice of these options within the budget of the levels, and the sum of its losses."""
-    names = tuple(losses)
-    menu = Menu(
-        names=names,
-        options=tuple(tuple(losses[name]) for name in names),
-        losses=tuple(tuple(losses[name].values()) for name in names),
-        costs=tuple(tuple((float(levels.costs[name][option]),) for option in losses[name]) for name in names),
-        budgets=(levels.resource,),
-        units=(levels.unit,),
-    )
-    plan = choose(menu, float(levels.budget))
-    return plan.taken, plan.loss
 
 
 def sequences_of(rows: torch.Tensor) -> Sequences:

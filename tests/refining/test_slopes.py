@@ -44,7 +44,7 @@ def test_a_move_is_the_divergence_and_the_slope_along_it() -> None:
     model = tiny_llama(layers=3, hidden=32)
     facts = facts_of(refined("magnitude", model, moves="slopes"))
     first, point = facts.rounds[0], OperatingPoint(model, checked_batches(PROPOSE), resume=False)
-    levels = find_levels("magnitude", inputs=Inputs(model, None, None), budget="0.5")
+    levels = find_levels("magnitude", inputs=Inputs(model, None, None), budget="0.5", blocks="modules")
     at = {name: value for block in first.at for name, value in levels.values(block, first.at[block]).items()}
     assert point.reading(at).divergence == pytest.approx(first.divergence, rel=1e-4)
     for move in first.moves[::3]:

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from benchmarks import agreement
-from benchmarks.tables.setting import PORTION, Planned, Setting, chosen
+from benchmarks.tables.setting import PORTION, Planned, Setting
 from zetaplan.measuring.measure import measure
 from zetaplan.scoring.peers.zd import zd_score
 
@@ -50,7 +50,7 @@ def zeta(setting: Setting, kappa: float) -> Planned:
         name: {option: float(gains[name]) ** kappa * 4.0 ** -bits[name][option] for option in options}
         for name, options in levels.costs.items()
     }
-    return Planned(chosen(levels, losses)[0], seconds=seconds)
+    return Planned(levels.chosen(losses)[0], seconds=seconds)
 
 
 def estimated(setting: Setting, estimator: str) -> Planned:
@@ -72,7 +72,7 @@ def estimated(setting: Setting, estimator: str) -> Planned:
         for name, labels, values in zip(menu.names, menu.options, menu.losses, strict=True)
         if name in levels.costs
     }
-    point, promised = chosen(levels, {name: {o: rows[name][o] for o in levels.costs[name]} for name in levels.costs})
+    point, promised = levels.chosen({name: {o: rows[name][o] for o in levels.costs[name]} for name in levels.costs})
     return Planned(point, "modules", seconds=time.monotonic() - started, facts={"promised": promised})
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 
 from benchmarks.tables.search import search
-from benchmarks.tables.setting import LENGTH, PORTION, UNIT, Planned, Setting, chosen
-from zetaplan.menus.refined import refined_facts
+from benchmarks.tables.setting import LENGTH, PORTION, UNIT, Planned, Setting
+from zetaplan.menus.refined import Refined, refined_facts
 from zetaplan.refining.meter import PASSES
 from zetaplan.refining.refine import refine
 
@@ -23,7 +24,7 @@ def from_dense(setting: Setting) -> Planned:
             block: {option: measuring.divergence(text, {block: option}, near={}) for option in _options(setting, block)}
             for block in levels.costs
         }
-        point, promised = chosen(levels, losses)
+        point, promised = levels.chosen(losses)
         return measuring.planned(point, promised=promised)
 
 
@@ -36,7 +37,12 @@ def _options(setting: Setting, block: str) -> list[str]:
     return ladder[at - 4 : at + 5 : 2]
 
 
-def refined(setting: Setting, start: Planned | None = None, moves: str = "slopes") -> Planned:
+def refined(
+    setting: Setting, start: Planned | None = None, moves: str = "slopes", blocks: str | None = None
+) -> Planned:
+    """The seconds are those of the evaluations and of the estimates of the starts."""
+    began = time.monotonic()
+    kind = setting.levels(blocks).kind
     plan = refine(
         setting.loaded,
         setting.task.method,
@@ -47,6 +53,7 @@ def refined(setting: Setting, start: Planned | None = None, moves: str = "slopes
         start=start.point if start else None,
         evaluations=setting.task.evaluations,
         moves=moves,
+        blocks=kind,
         sequences=PORTION,
         options=setting.task.options,
         cache=str(setting.folder) if setting.folder else True,
@@ -54,17 +61,28 @@ def refined(setting: Setting, start: Planned | None = None, moves: str = "slopes
     )
     facts = refined_facts(plan.menu.provenance)
     assert facts is not None
+    first = len(setting.rows["propose"]) if facts.moves == "slopes" else PORTION
     accepting, proposing = (len(setting.rows[name]) * LENGTH for name in ("accept", "propose"))
     moved = (
         PASSES * proposing if facts.moves == "slopes" else (1 + len(found.moves)) * PORTION * LENGTH
         for found in facts.rounds
     )
     tested = (len(found.trials) + (not number) for number, found in enumerate(facts.rounds))
-    tokens = sum(moved) + accepting * sum(tested)
+    tokens = sum(moved) + accepting * sum(tested) + len(facts.starts) * first * LENGTH
     accepted = sum(found.accepted is not None for found in facts.rounds)
     return Planned(
-        plan.taken, "layers", facts.evaluations, tokens, facts.seconds, {"accepted": accepted, "stopped": facts.stopped}
+        plan.taken,
+        kind,
+        facts.evaluations,
+        tokens,
+        max(facts.seconds, time.monotonic() - began),
+        {"accepted": accepted, "stopped": facts.stopped, "start": _start(facts)},
     )
+
+
+def _start(facts: Refined) -> int:
+    """The number of the plan that it began with, of those that were measured; 0 is uniform."""
+    return [start.plan for start in facts.starts].index(facts.start) if facts.starts else 0
 
 
 def searched(setting: Setting, times: int = 1) -> Planned:
@@ -76,7 +94,7 @@ ROWS = {
     "uniform": uniform,
     "measured from the dense model": from_dense,
     "refine": refined,
-    "refine, measured moves": partial(refined, moves="measured"),
+    "refine, measured moves of layers": partial(refined, moves="measured", blocks="layers"),
     "search, as many evaluations": searched,
     "search, ten times as many": partial(searched, times=10),
 }

@@ -177,8 +177,10 @@ class RefineOptions(Record):
     moves: Literal["slopes", "measured"] = Field(
         "slopes", description="Moves of sparsity by one backward pass, or measured one by one, as all other moves are."
     )
-    blocks: Literal["layers", "modules"] = Field(
-        "layers", description="Blocks that get an option: decoder layers, or single linear modules."
+    blocks: Literal["layers", "fused", "modules"] | None = Field(
+        None,
+        description="Blocks that get an option: decoder layers, single linears, or, of formats, linears that are "
+        "stored together. If not given: modules for sparsity with slopes, fused for formats, otherwise layers.",
     )
     step: str = Field("0.05", description="First step between levels of sparsity; halved where nothing improves.")
     option: tuple[str, ...] = Field((), description="Format to choose from; repeatable.")

@@ -47,7 +47,7 @@ def refine(
     evaluations: int = 120,
     sequences: int = 8,
     moves: str = "slopes",
-    blocks: str = "layers",
+    blocks: str | None = None,
     step: float | str = "0.05",
     options: Sequence[str] = (),
     cache: bool | str | os.PathLike[str] = True,
@@ -70,12 +70,13 @@ def refine(
         accept: the text of the tests.
         held_out: the text of the comparison with uniform at the same budget.
         calibration: the text of the input statistics, if the method needs them.
-        start: the first option of every block; by default uniform, or, of layers that are left out, the best of uniform
-            and all contiguous runs.
+        start: the first option of every block. By default the best of several plans, each measured: uniform, and plans
+            by zeta^2 (sparsity), by the Fisher matrix (formats), or all contiguous runs (layers that are left out).
         evaluations: the largest number of evaluated pairs of plan and text; a backward pass counts as two.
         moves: "slopes" (derivatives along all moves from one backward pass) or "measured" (one by one). Slopes are for
             sparsity; formats and layers that are left out are always measured.
-        blocks: "layers" or "modules".
+        blocks: "layers", "modules" (single linears) or, of formats, "fused" (linears that are stored together). By
+            default "modules" for sparsity with slopes, "fused" for formats, and "layers" otherwise.
         step: of the first moves between levels of sparsity; it is halved where nothing improves.
         options: the formats to choose from.
         cache: whether, or in which folder, statistics, weights and the journal of evaluations are kept. A run that was
@@ -101,14 +102,24 @@ def refine(
     data = None if calibration is None else checked_batches(calibration, model=network)
     inputs = Inputs(network, data, folder, name=name, sha256=sha256)
     levels = find_levels(
-        method, inputs=inputs, budget=str(budget), blocks=blocks, step=step, options=options, start=start, stride=STRIDE
+        method,
+        inputs=inputs,
+        budget=str(budget),
+        blocks=blocks,
+        step=step,
+        options=options,
+        start=start,
+        stride=STRIDE,
+        moves=moves,
     )
-    starts = [dict(plan) for plan in levels.starts] if start is None else [_start(levels, start)]
     sloped = moves == "slopes" and levels.smooth
     proposing = [text_of(propose, network)] if sloped else portions(propose, network, sequences)
     texts = {"propose": proposing, "accept": [text_of(accept, network)]}
     texts |= {} if held_out is None else {"held_out": [text_of(held_out, network)]}
     require_disjoint(texts)
+    batches = [batch for part in proposing for batch in part.batches]
+    found = levels.starts(batches, progress=progress) if start is None else [_start(levels, start)]
+    starts = [dict(plan) for plan in found]
     facts = {**inputs.facts, "method": method, "costs": levels.costs}
     with (
         joined(distributed, next(network.parameters()).device) as ranks,

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
+from zetaplan._plural import counted
 from zetaplan._records import Vector
 from zetaplan.menus.menu import Menu
 from zetaplan.menus.plan import ChoicePlan
@@ -23,7 +24,7 @@ from zetaplan.refining.texts import Text
 #: one the charge for every move is its shortfall.
 TRIALS = 3
 
-#: Rounds without an accepted choice after which the refinement stops.
+#: Rounds without an accepted choice after which the refinement stops, if their texts differ.
 PATIENCE = 2
 
 #: Evaluations of a round beside its moves: the operating point on both texts, and one choice.
@@ -73,18 +74,26 @@ class Search:
                 stride //= 2
                 continue
             at, rejected = step.round.after, 0 if step.plan else rejected + 1
-            if rejected == PATIENCE:
-                self.stopped = f"no choice was significantly better in {PATIENCE} rounds"
+            if rejected == self.patience:
+                self.stopped = f"no choice was significantly better in {counted(rejected, 'round')}"
                 return
 
     def starts(self, plans: Sequence[Point]) -> tuple[Start, ...]:
-        """The plans with their divergence on the first proposing text; as many as half of the evaluations allow."""
-        plans = plans[: max(1, self.evaluations // 2)]
+        """The plans with their divergence on the first proposing text.
+
+        As many as half of the evaluations allow, if these leave a round.
+        """
+        plans = plans[: max(1, min(self.evaluations // 2, self.evaluations - LEAST))]
         if len(plans) == 1:
             return ()
         readings = self.meter.readings(self.proposing[0], plans, near={})
         pairs = zip(plans, readings, strict=True)
         return tuple(Start(plan=plan, divergence=tuple(reading.divergence.tolist())) for plan, reading in pairs)
+
+    @property
+    def patience(self) -> int:
+        """Rounds in a row that may end without an accepted choice; another round on the same text is the same round."""
+        return min(PATIENCE, len(self.proposing))
 
     @property
     def left(self) -> int:

@@ -28,7 +28,7 @@ class Moments:
     norms: NDArray[np.float64]
 
 
-def moments(model: nn.Module, data: Sequence[Batch], members: Iterable[Weight]) -> dict[str, Moments]:
+def moments(model: nn.Module, data: Iterable[Batch], members: Iterable[Weight]) -> dict[str, Moments]:
     """The moments by the name of the parameter; one backward pass for every sequence. The model is not changed."""
     wanted = {weight.name: weight for weight in members}
     parameters = {name: model.get_parameter(name) for name in wanted}
@@ -58,7 +58,7 @@ def _gradient(model: nn.Module, batch: Batch, parameters: list[nn.Parameter]) ->
     return found
 
 
-def singles(data: Sequence[Batch]) -> Iterator[Batch]:
+def singles(data: Iterable[Batch]) -> Iterator[Batch]:
     """Batches of one sequence each, without its padding."""
     for batch in data:
         for place, mask in enumerate(batch["attention_mask"]):

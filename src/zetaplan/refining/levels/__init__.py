@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from zetaplan import _found
+from zetaplan.menus.menu import Menu
+from zetaplan.menus.planner import choose
 from zetaplan.models.operating_point import Changes
 from zetaplan.refining.inputs import Inputs
+from zetaplan.scoring.text.sequences import Batch
 
 
 class Levels(ABC):
@@ -17,10 +20,10 @@ class Levels(ABC):
 
     Attributes:
         inputs: the unchanged model with its calibration text.
+        kind: of the blocks, "layers", "fused" or "modules".
         costs: by block and option, ascending; whole numbers in `unit`.
         budget: the largest total cost.
         uniform: the plan that treats all blocks alike within the budget.
-        starts: plans within the budget that a refinement may begin with, `uniform` first.
         stride: levels that the first moves go up or down; half as many where nothing improves, down to one.
         smooth: whether options differ by small changes of parameters, so that derivatives predict a move.
         resource, unit: what an option costs.
@@ -31,13 +34,30 @@ class Levels(ABC):
     resource: ClassVar[str]
     unit: ClassVar[str]
     inputs: Inputs
+    kind: str
     costs: Mapping[str, Mapping[str, int]]
     budget: int
     uniform: Mapping[str, str]
 
-    @property
-    def starts(self) -> tuple[Mapping[str, str], ...]:
+    def starts(self, data: Sequence[Batch], *, progress: bool = False) -> tuple[Mapping[str, str], ...]:
+        """Plans within the budget that a refinement may begin with, `uniform` first. data : text for estimates."""
         return (self.uniform,)
+
+    def chosen(self, losses: Mapping[str, Mapping[str, float]]) -> tuple[dict[str, str], float]:
+        """The best choice of these options of these blocks within the budget, and the sum of its losses."""
+        menu = Menu(
+            names=tuple(losses),
+            options=tuple(tuple(row) for row in losses.values()),
+            losses=tuple(tuple(row.values()) for row in losses.values()),
+            costs=tuple(tuple((float(self.costs[name][o]),) for o in row) for name, row in losses.items()),
+            budgets=(self.resource,),
+            units=(self.unit,),
+        )
+        plan = choose(menu, float(self.budget))
+        return plan.taken, plan.loss
+
+    def cost(self, block: str, option: str) -> int:
+        return self.costs[block][option]
 
     @abstractmethod
     def values(self, block: str, option: str) -> Changes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from zetaplan.errors import SpecError, shown
@@ -11,15 +11,16 @@ from zetaplan.models.operating_point import Changes
 from zetaplan.refining.inputs import Inputs
 from zetaplan.refining.levels import Levels
 from zetaplan.scoring.model.blocks import partition
+from zetaplan.scoring.text.sequences import Batch
 
 
 def methods() -> tuple[str, ...]:
     return (DROP,)
 
 
-def levels(method: str, *, inputs: Inputs, budget: str, blocks: str = "layers", **_: Any) -> Levels:
+def levels(method: str, *, inputs: Inputs, budget: str, blocks: str | None = None, **_: Any) -> Levels:
     names = [block.name for block in partition(inputs.model, "layers")]
-    if blocks != "layers":
+    if blocks not in (None, "layers"):
         raise SpecError(f"blocks = {shown(blocks)}: layers are left out whole; expected 'layers'")
     if not (budget.isascii() and budget.isdigit() and 0 < int(budget) < len(names)):
         raise SpecError(f"budget = {shown(budget)}: expected the number of layers to leave out, 1 to {len(names) - 1}")
@@ -30,6 +31,7 @@ class Dropping(Levels):
     """uniform : layers evenly spaced over the depth are left out."""
 
     smooth = False
+    kind = "layers"
     resource, unit = "layers kept", "layers"
 
     def __init__(self, inputs: Inputs, names: list[str], count: int) -> None:
@@ -38,8 +40,7 @@ class Dropping(Levels):
         self.budget = len(names) - count
         self.uniform = self._without({(2 * i + 1) * len(names) // (2 * count) for i in range(count)})
 
-    @property
-    def starts(self) -> tuple[dict[str, str], ...]:
+    def starts(self, data: Sequence[Batch], *, progress: bool = False) -> tuple[dict[str, str], ...]:
         """Uniform, and every contiguous run of layers: good plans are nearer to one of these."""
         count = len(self.costs) - self.budget
         runs = (self._without(range(first, first + count)) for first in range(self.budget + 1))

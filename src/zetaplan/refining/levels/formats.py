@@ -1,6 +1,7 @@
 """Formats of the matrices of the decoder layers. budget : stored bits per weight, or a format: the bytes of all in it.
 
-Embedding and head keep their values. X'X for GPTQ is that of the unchanged model.
+Embedding and head keep their values. X'X for GPTQ is that of the unchanged model. By default, linears that runtimes
+store in one tensor are one block.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from zetaplan.errors import InfeasibleError, ScoringError, SpecError, shown
 from zetaplan.measuring.blocks import grouped
+from zetaplan.measuring.estimators._gradients import Moments, moments
 from zetaplan.measuring.options import size
 from zetaplan.menus.bits import Weight
 from zetaplan.models.inverse_hessian import gram_of
@@ -24,6 +27,8 @@ from zetaplan.models.statistic import FEW, statistics_of
 from zetaplan.models.weights import facts_of, in_place, matrices, weights
 from zetaplan.refining.inputs import Inputs
 from zetaplan.refining.levels import Levels
+from zetaplan.scoring.model.eval_mode import eval_mode
+from zetaplan.scoring.text.sequences import Batch
 
 #: The options of every block, if none are given.
 OPTIONS: Mapping[str, tuple[str, ...]] = {
@@ -38,12 +43,12 @@ def methods() -> tuple[str, ...]:
 
 
 def levels(
-    method: str, *, inputs: Inputs, budget: str, blocks: str = "layers", options: Sequence[str] = (), **_: Any
+    method: str, *, inputs: Inputs, budget: str, blocks: str | None = None, options: Sequence[str] = (), **_: Any
 ) -> Levels:
     found = [find_quantizer(label) for label in options or OPTIONS[method]]
     if silent := [quantizer.label for quantizer in found if not quantizer.rounds]:
         raise SpecError(f"options: {silent[0]} is rounded by another tool, so it cannot be measured here")
-    return Formats(inputs, blocks, found, budget)
+    return Formats(inputs, blocks or "fused", found, budget)
 
 
 class Formats(Levels):
@@ -53,13 +58,33 @@ class Formats(Levels):
     resource, unit = "size", "bytes"
 
     def __init__(self, inputs: Inputs, blocks: str, options: Sequence[Quantizer], budget: str) -> None:
-        self.inputs, self.options = inputs, {quantizer.label: quantizer for quantizer in options}
+        self.inputs, self.kind, self.options = inputs, blocks, {quantizer.label: quantizer for quantizer in options}
         if any(quantizer.calibrated for quantizer in options) and not inputs.calibration:
             raise ScoringError("calibration: gptq needs a calibration text; give one, or use 'rtn'")
         self.weights = grouped((weight for weight in weights(inputs.model) if weight.layer), blocks)
         self.costs = {block: self._ladder(block, members) for block, members in self.weights.items()}
         self.budget = self._bytes(budget)
         self.uniform = self._uniform()
+
+    def starts(self, data: Sequence[Batch], *, progress: bool = False) -> tuple[Mapping[str, str], ...]:
+        """Uniform, and the best choice by the diagonal of the Fisher matrix: e' F e / 2 of the rounding errors e."""
+        model, members = self.inputs.model, [weight for own in self.weights.values() for weight in own]
+        with eval_mode(model), torch.no_grad():
+            known = moments(model, tqdm(data, desc="fisher", unit="batch", disable=not progress), members)
+        losses = {
+            block: {option: self._estimate(block, option, known) for option in row} for block, row in self.costs.items()
+        }
+        return (self.uniform, self.chosen(losses)[0])
+
+    @torch.no_grad()
+    def _estimate(self, block: str, option: str, known: Mapping[str, Moments]) -> float:
+        rounded, found = self.values(block, option), 0.0
+        for weight in self.weights[block]:
+            own = self.inputs.model.get_parameter(weight.name)
+            error = rounded[weight.name].float() - own.float()  # type: ignore[union-attr]
+            square = in_place(weight, known[weight.name].square).reshape(own.shape)
+            found += float((square * error.square()).sum(dtype=torch.float64)) / 2
+        return found
 
     def values(self, block: str, option: str) -> Changes:
         return {weight.name: self._rounded(weight, self.options[option]) for weight in self.weights[block]}

@@ -1,11 +1,12 @@
 """Sparsity in steps. budget : the share of the linear weights to remove, above 0 and below 1.
 
 The inputs of a linear are those of the unchanged model, so that the weights of a level depend on nothing but the level.
+By default blocks are single linears where slopes give all moves at once, and layers where every move is measured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from math import ceil
@@ -24,9 +25,14 @@ from zetaplan.models.pruners import find_pruner, pruner_names
 from zetaplan.models.statistic import statistic_of
 from zetaplan.refining.inputs import Inputs
 from zetaplan.refining.levels import Levels
+from zetaplan.scoring.measure import score
 from zetaplan.scoring.model.blocks import Block, partition
+from zetaplan.scoring.text.sequences import Batch
 
 STEP = "0.05"
+
+#: Exponents of the plans by zeta^2 that a refinement may begin with, and the largest share that they remove.
+KAPPAS, CAP = (0.25, 0.5, 1.0), 0.8
 
 
 def methods() -> tuple[str, ...]:
@@ -38,12 +44,14 @@ def levels(
     *,
     inputs: Inputs,
     budget: str,
-    blocks: str = "layers",
+    blocks: str | None = None,
     step: str = STEP,
     start: Any = None,
     stride: int = 1,
+    moves: str = "measured",
     **_: Any,
 ) -> Levels:
+    blocks = blocks or ("modules" if moves == "slopes" else "layers")
     share, width = _share("budget", budget), _share("step", step)
     parts = {block.name: block for block in partition(inputs.model, blocks)}
     anchors = {name: _share(f"plan[{name!r}]", start.get(name, share)) if start else share for name in parts}
@@ -75,6 +83,28 @@ class Sparsity(Levels):
         total = sum(self.sizes.values())
         self.budget = total - ceil(Fraction(share) * total)
         self.uniform = dict.fromkeys(parts, _label(share))
+
+    def starts(self, data: Sequence[Batch], *, progress: bool = False) -> tuple[Mapping[str, str], ...]:
+        """Uniform, and plans of the pruning program by the gains zeta^2 of the layers, on these levels."""
+        scores = score(self.inputs.model, list(data), progress=progress)
+        gains = dict(zip(scores.names, scores.gain.tolist(), strict=True))
+        return (self.uniform, *(self._by_gain(gains, kappa) for kappa in KAPPAS))
+
+    def _by_gain(self, gains: Mapping[str, float], kappa: float) -> Mapping[str, str]:
+        """The least sum of zeta^(2 kappa) rho^2 over layers; a layer's linears count by their sizes."""
+        owner = {block: next(name for name in gains if f"{block}.".startswith(f"{name}.")) for block in self.costs}
+        totals = dict.fromkeys(gains, 0)
+        for block, layer in owner.items():
+            totals[layer] += self.sizes[block]
+        losses = {
+            block: {
+                option: gains[layer] ** kappa * self.sizes[block] / totals[layer] * float(option) ** 2
+                for option in self.costs[block]
+                if float(option) <= max(CAP, float(self.uniform[block]))
+            }
+            for block, layer in owner.items()
+        }
+        return self.chosen(losses)[0]
 
     def cost(self, block: str, option: str) -> int:
         return self.sizes[block] - self.removed(block, option)
