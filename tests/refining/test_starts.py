@@ -11,6 +11,7 @@ import torch
 import zetaplan as zp
 from tests.refining.test_refine import ACCEPT, CALIBRATION, CASES, PROPOSE, facts_of, refined
 from tests.tiny_models import tiny_llama
+from zetaplan.errors import SpecError
 from zetaplan.refining.inputs import Inputs
 from zetaplan.refining.levels import Levels, find_levels, pruning
 from zetaplan.scoring.text.sequences import checked_batches
@@ -116,3 +117,20 @@ def test_the_estimates_change_no_weight() -> None:
     for method, budget in (("magnitude", "0.5"), ("rtn", "4.9")):
         levels_of(method, model, budget, options=INTEGERS).starts(checked_batches(PROPOSE))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(("method", "options"), [("magnitude", ("0.6", "0.5", "0.4")), ("rtn", ("int4-g8",) * 3)])
+def test_a_start_by_layers_is_one_of_all_blocks_inside(method: str, options: tuple[str, ...]) -> None:
+    start = {f"model.layers.{k}": option for k, option in enumerate(options)}
+    given: dict[str, Any] = {"budget": "int4-g8", "options": INTEGERS} if method == "rtn" else {}
+    at = facts_of(refined(method, moves="slopes", start=start, **given)).rounds[0].at
+    assert len(at) > len(start)
+    assert all(option == start[".".join(block.split(".")[:3])] for block, option in at.items())
+
+
+@pytest.mark.parametrize(
+    "start", [{"model.layers.0": "0.5"}, {"model.layers.0": "0.5", "model.layers.1": "0.5", "x": "0"}]
+)
+def test_a_start_that_covers_not_all_blocks_is_refused(start: dict[str, str]) -> None:
+    with pytest.raises(SpecError, match="is in only one of the start and the model"):
+        refined("magnitude", moves="slopes", start=start)

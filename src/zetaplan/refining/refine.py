@@ -16,7 +16,7 @@ from zetaplan.menus.planner import choose
 from zetaplan.menus.refined import HeldOut, Point, Refined, best_start, comparison, menu_of
 from zetaplan.refining.inputs import Inputs
 from zetaplan.refining.journal import journal
-from zetaplan.refining.levels import Levels, find_levels, methods
+from zetaplan.refining.levels import Levels, by_block, find_levels, methods
 from zetaplan.refining.meter import Meter
 from zetaplan.refining.rounds import LEAST, Search, Step
 from zetaplan.refining.texts import Text, portions, require_disjoint, text_of
@@ -70,8 +70,9 @@ def refine(
         accept: the text of the tests.
         held_out: the text of the comparison with uniform at the same budget.
         calibration: the text of the input statistics, if the method needs them.
-        start: the first option of every block. By default the best of several plans, each measured: uniform, and plans
-            by zeta^2 (sparsity), by the Fisher matrix (formats), or all contiguous runs (layers that are left out).
+        start: the first option of every block, or of the layer that it is in. By default the best of several plans,
+            each measured: uniform, and plans by zeta^2 (sparsity), by the Fisher matrix (formats), or all contiguous
+            runs (layers that are left out).
         evaluations: the largest number of evaluated pairs of plan and text; a backward pass counts as two.
         moves: "slopes" (derivatives along all moves from one backward pass) or "measured" (one by one). Slopes are for
             sparsity; formats and layers that are left out are always measured.
@@ -184,7 +185,7 @@ def _compared(meter: Meter, texts: Sequence[Text] | None, plan: Point) -> HeldOu
 
 def _start(levels: Levels, start: Mapping[str, str]) -> Point:
     """The first operating point. Raises SpecError unless it has one option for every block, within the budget."""
-    point = dict(start)
+    point = by_block(start, levels.costs)
     if set(point) != set(levels.costs):
         wrong = sorted(set(point) ^ set(levels.costs))
         raise SpecError(f"start: {wrong[0]!r} is in only one of the start and the model; give all blocks of the model")

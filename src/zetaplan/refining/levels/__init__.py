@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from zetaplan import _found
@@ -73,6 +73,14 @@ class Levels(ABC):
         at = ladder.index(option)
         places = (at + stride * t for t in range(-reach, reach + 1) if t)
         return tuple(ladder[place] for place in places if 0 <= place < len(ladder))
+
+
+def by_block(plan: Mapping[str, str], blocks: Iterable[str]) -> dict[str, str]:
+    """The plan with the option of a layer for every block inside it; unchanged if it does not cover the blocks so."""
+    owners = {block: next((name for name in plan if f"{block}.".startswith(f"{name}.")), None) for block in blocks}
+    if set(owners.values()) != set(plan):
+        return dict(plan)
+    return {block: plan[owner] for block, owner in owners.items() if owner is not None}
 
 
 def methods() -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from zetaplan.models.operating_point import Changes
 from zetaplan.models.pruners import find_pruner, pruner_names
 from zetaplan.models.statistic import statistic_of
 from zetaplan.refining.inputs import Inputs
-from zetaplan.refining.levels import Levels
+from zetaplan.refining.levels import Levels, by_block
 from zetaplan.scoring.measure import score
 from zetaplan.scoring.model.blocks import Block, partition
 from zetaplan.scoring.text.sequences import Batch
@@ -54,7 +54,8 @@ def levels(
     blocks = blocks or ("modules" if moves == "slopes" else "layers")
     share, width = _share("budget", budget), _share("step", step)
     parts = {block.name: block for block in partition(inputs.model, blocks)}
-    anchors = {name: _share(f"plan[{name!r}]", start.get(name, share)) if start else share for name in parts}
+    given = by_block(start or {}, parts)
+    anchors = {name: _share(f"plan[{name!r}]", given.get(name, share)) for name in parts}
     return Sparsity(method, inputs, blocks, parts, share, width, anchors, stride)
 
 
