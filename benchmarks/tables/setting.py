@@ -29,18 +29,29 @@ Point = dict[str, str]
 LENGTH, UNIT = 128, 1024
 
 #: First and last sequence of the text for every purpose; none is in two of them.
-PLACES = {"calibrate": (0, 32), "propose": (100, 164), "accept": (300, 332), "report": (1000, 1064)}
+PLACES = {"calibrate": (0, 32), "propose": (100, 164), "accept": (300, 332)}
+
+#: First sequence of those that are reported.
+REPORT = 1000
+
 PORTION, SEQUENCES = 8, 2000
 
 
 @dataclass(frozen=True)
 class Task:
-    """method, budget, options : of `zetaplan.refine`. evaluations : of the refinement."""
+    """method, budget, options : of `zetaplan.refine`. evaluations : of the refinement. reported : sequences.
+
+    Formats differ less than plans of sparsity, so that they are compared on more text.
+    """
 
     method: str
     budget: str
     options: tuple[str, ...] = ()
     evaluations: int = 126
+
+    @property
+    def reported(self) -> int:
+        return 256 if self.method in ("rtn", "gptq", "gguf") else 64
 
 
 def symmetric(*bits: int) -> tuple[str, ...]:
@@ -86,7 +97,8 @@ class Setting:
         count = len(layer_blocks(loaded.model))
         self.task = task if task.method != "drop" else Task("drop", str(round(float(task.budget) * count)))
         rows = read_sequences([str(text)], loaded.tokenizer, sequences=SEQUENCES, length=LENGTH)
-        self.rows = {name: rows.input_ids[first:last] for name, (first, last) in PLACES.items()}
+        places = {**PLACES, "report": (REPORT, REPORT + task.reported)}
+        self.rows = {name: rows.input_ids[first:last] for name, (first, last) in places.items()}
         self.inputs = Inputs(
             loaded.model,
             checked_batches(self.rows["calibrate"], model=loaded.model),

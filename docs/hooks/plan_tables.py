@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from result_tables import RESULTS, table
 
-from zetaplan._interval import mean_interval
+from zetaplan._interval import Interval, mean_interval
 
 HEADS = (
     "plan",
     "perplexity",
-    "difference to uniform, nats per token",
+    "loss over uniform, nats per token",
+    "95% interval",
+    "divergence over uniform",
     "95% interval",
     "tokens evaluated, thousands",
     "minutes",
@@ -42,14 +44,19 @@ def _table(model: str, task: str) -> Callable[[], str]:
 
 
 def _row(cell: Cell, uniform: Cell) -> tuple[str, ...]:
+    """The plan with its differences to uniform: of the loss, and of the divergence from the dense model."""
     perplexity = f"{math.exp(float(np.mean(cell['loss']))):,.1f}"
-    cost = (f"{cell['tokens'] / 1000:,.0f}" if cell["tokens"] else "–", f"{cell['seconds'] / 60:.1f}")
     if cell["row"] == "uniform":
-        return "uniform", perplexity, "–", "–", "–", "–"
-    found = mean_interval(np.subtract(cell["loss"], uniform["loss"]))
+        return "uniform", perplexity, *["–"] * (len(HEADS) - 2)
+    loss, divergence = (mean_interval(np.subtract(cell[name], uniform[name])) for name in ("loss", "divergence"))
     shown = cell["row"].replace("zeta^2", "ζ²").replace("kappa ", "κ = ")
-    name = f"**{shown}**" if found.high < 0 else shown
-    return name, perplexity, f"{found.mean:+.3f}", f"{found.low:+.3f} to {found.high:+.3f}", *cost
+    name = f"**{shown}**" if loss.high < 0 else shown
+    cost = (f"{cell['tokens'] / 1000:,.0f}" if cell["tokens"] else "–", f"{cell['seconds'] / 60:.1f}")
+    return name, perplexity, *_difference(loss), *_difference(divergence), *cost
+
+
+def _difference(found: Interval) -> tuple[str, str]:
+    return f"{found.mean:+.3f}", f"{found.low:+.3f} to {found.high:+.3f}"
 
 
 plans_wanda = _table("smollm2", "wanda-50")
