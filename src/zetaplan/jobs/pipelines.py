@@ -21,7 +21,7 @@ from zetaplan.jobs.options import (
 )
 
 if TYPE_CHECKING:
-    from zetaplan.documents.verify import Verdict
+    from zetaplan.documents.verdict import Verdict
     from zetaplan.menus.menu import Menu
     from zetaplan.menus.plan import ChoicePlan
     from zetaplan.models.calibrate import LossCurves
