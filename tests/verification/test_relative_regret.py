@@ -205,3 +205,16 @@ def test_several_terms_and_plans_of_another_shape() -> None:
     assert regret(instance, plan.x, np.array([2.0, 2.0])) <= found.share
     with pytest.raises(SpecError, match=r"solution.x has shape \(1,\), the instance has \(2, 2\)"):
         relative_regret(instance, [0.0], 0.1, gains, gains)
+
+
+@pytest.mark.parametrize("equal", [False, True])
+@pytest.mark.parametrize("seed", range(8))
+def test_rounding_does_not_change_the_bound(seed: int, equal: bool) -> None:
+    """Another machine rounds otherwise, also where layers are alike and rounding would choose between them."""
+    g, c = (np.ones((2, K))) if equal else drawn(seed)
+    instance, rng = allocation(g, c, 2.0 * c.sum()), np.random.default_rng(seed)
+    best, shares = solve(instance), []
+    for most in (0.0, 4e-16):
+        low, high = (instance.quality * end * (1 + most * rng.uniform(-1, 1, K)) for end in (0.9, 1.1))
+        shares.append(relative_regret(instance, best.x, best.multiplier, low, high).share)
+    assert shares[0] == pytest.approx(shares[1], rel=1e-9, abs=1e-12)
