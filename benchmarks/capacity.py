@@ -273,7 +273,7 @@ def draw(cells: Mapping[str, Mapping[str, Mapping[str, object]]], path: Path) ->
         axis.axvline(0, color="#76818e", linewidth=1)
         axis.set(title=title, yticks=places, yticklabels=gaps)
         axis.invert_yaxis()
-    axes[-1, 0].set_xlabel("loss over uniform, nats per token; left of 0 is better")
+    figure.supxlabel("loss over uniform, nats per token; left of 0 is better", fontsize="medium")
     common.colour_key(figure, handles=[seed], labels=["one seed"])
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)

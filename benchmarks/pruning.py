@@ -267,7 +267,7 @@ def draw(cells: Cells, path: Path) -> None:
         axis.set(title=method, yticks=range(len(shown)))
         axis.set_yticklabels(shown, fontsize=8)
         axis.invert_yaxis()
-    axes[-1, 0].set_xlabel("loss over uniform, nats per token; left of 0 is better")
+    figure.supxlabel("loss over uniform, nats per token; left of 0 is better", fontsize="medium")
     common.colour_key(figure)
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)

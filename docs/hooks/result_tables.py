@@ -26,8 +26,8 @@ def signed(value: float, digits: int) -> str:
 
 
 def from_to(low: float, high: float, digits: int) -> str:
-    """An interval of a difference."""
-    return f"{signed(low, digits)} to {signed(high, digits)}"
+    """An interval of a difference, which no line break divides."""
+    return f"{signed(low, digits)}\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}{signed(high, digits)}"
 
 
 def load(name: str) -> dict[str, Any]:
