@@ -10,8 +10,8 @@ by window. The base is bfloat16 and frozen; the adapter, AdamW and the loss are 
     python -m benchmarks.capacity --text alice.txt
 
 One JSON file per cell, written when it is done and found again by the content it depends on. With --write the cells
-become benchmarks/results/capacity.json, beside the forms that were not asked for, and from that the figure and the
-table of docs/experiments.md.
+become benchmarks/results/capacity.json, beside the forms that were not asked for; the tables of docs/experiments.md
+read it, and its figure is drawn from it.
 """
 
 import argparse
@@ -33,7 +33,6 @@ import zetaplan as zp
 from benchmarks import common
 from benchmarks.agreement import by_layer, layerif
 from benchmarks.pruning import kept
-from zetaplan._files import write
 from zetaplan._interval import mean_interval
 from zetaplan.evaluate.perplexity import read_tokens
 from zetaplan.plans.plan import Plan
@@ -48,8 +47,7 @@ from zetaplan.scoring.text.sequences import digest
 
 RESULT = common.result("capacity")
 DOCS = Path(__file__).parents[1] / "docs"
-PAGE, FIGURE = DOCS / "experiments.md", DOCS / "experiments-capacity.svg"
-MARKS = ("<!-- capacity -->\n", "<!-- /capacity -->\n")
+FIGURE = DOCS / "experiments-capacity.svg"
 
 LENGTH = 64  # tokens of a window
 PASSAGES = {"train": (0.01, 0.55), "tune": (0.57, 0.62), "report": (0.64, 0.88)}  # shares of the text's tokens
@@ -260,33 +258,6 @@ def summary(
     return short
 
 
-def words(found: Mapping[str, object]) -> str:
-    counts = " to ".join(map(str, sorted({min(found["counts"]), max(found["counts"])})))
-    gap = found.get("over_uniform")
-    if gap is None:
-        return f"{counts} | {found['loss']:.4f} | | "
-    ends = (f"{gap[name][0]:+.4f} to {gap[name][1]:+.4f}" for name in ("over_seeds", "over_windows"))
-    return f"{counts} | {gap['mean']:+.4f} | {' | '.join(ends)}"
-
-
-def table(cells: Mapping[str, Mapping[str, Mapping[str, object]]]) -> str:
-    """Markdown, one table for each form and step size: the loss of uniform, and of the others what is over it."""
-    lines = []
-    for form, rows in cells.items():
-        lines += [
-            f"| {form} | per layer | loss, or over uniform | interval over seeds | interval over windows |",
-            "|---|---|---|---|---|",
-        ]
-        lines += [f"| {method} | {words(rows[method])} |" for method in METHODS if method in rows]
-        lines.append("")
-    return "\n".join(lines[:-1]) + "\n"
-
-
-def with_table(page: str, cells: Mapping[str, Mapping[str, Mapping[str, object]]]) -> str:
-    """The page with the tables of the results between its two marks."""
-    return common.between(page, MARKS, table(cells))
-
-
 def draw(cells: Mapping[str, Mapping[str, Mapping[str, object]]], path: Path) -> None:
     """What is over uniform: the interval over windows, and every seed; to the left of the line is better."""
     pyplot = common.styled_pyplot()
@@ -302,7 +273,7 @@ def draw(cells: Mapping[str, Mapping[str, Mapping[str, object]]], path: Path) ->
         axis.axvline(0, color="#76818e", linewidth=1)
         axis.set(title=title, yticks=places, yticklabels=gaps)
         axis.invert_yaxis()
-    axes[-1, 0].set_xlabel("loss over uniform, nats per token; left of 0 is better")
+    figure.supxlabel("loss over uniform, nats per token; left of 0 is better", fontsize="medium")
     common.colour_key(figure, handles=[seed], labels=["one seed"])
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
@@ -400,7 +371,6 @@ def write_result(
     }
     result = beside(json.loads(RESULT.read_text()), result) if RESULT.is_file() else result
     common.save("capacity", result)
-    write(PAGE, with_table(PAGE.read_text(encoding="utf-8"), result["cells"]))
     draw(result["cells"], FIGURE)
 
 

@@ -50,13 +50,6 @@ def environment(*packages: str) -> dict[str, Any]:
     }
 
 
-def between(page: str, marks: tuple[str, str], content: str) -> str:
-    """The page with the content between its two marks."""
-    before, _, rest = page.partition(marks[0])
-    _, _, after = rest.partition(marks[1])
-    return f"{before}{marks[0]}{content}{marks[1]}{after}"
-
-
 def styled_pyplot(settings: Mapping[str, Any] | None = None) -> Any:
     """matplotlib.pyplot in the house style, drawing SVG."""
     import matplotlib

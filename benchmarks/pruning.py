@@ -8,8 +8,8 @@ ratio of the same method. The score and the plan are float32 and float64; prunin
     python -m benchmarks.pruning --score alice.txt --tune pydoc --report wiki.txt --choices arc_easy.jsonl
 
 One JSON file per cell, written when it is done and found again by the content it depends on: a run that was stopped
-goes on where it was. With --write the cells become benchmarks/results/pruning.json, and from that the figure
-and the table of docs/experiments.md.
+goes on where it was. With --write the cells become benchmarks/results/pruning.json, which the tables of
+docs/experiments.md read, and its figure.
 """
 
 import argparse
@@ -51,11 +51,7 @@ from zetaplan.spec.programs.power_pruning import power_pruning
 
 RESULT = common.result("pruning")
 DOCS = Path(__file__).parents[1] / "docs"
-PAGE, FIGURE, MARKS = (
-    DOCS / "experiments.md",
-    DOCS / "experiments-pruning.svg",
-    ("<!-- table -->\n", "<!-- /table -->\n"),
-)
+FIGURE = DOCS / "experiments-pruning.svg"
 SPARSITY, CAP, EPSILON = 0.5, 0.8, 0.3
 WINDOWS, LENGTH = 24, 256  # of the text that is reported
 TOGETHER = ("block-fisher", "diagonal-fisher", "gradient")  # surrogates that share one pass
@@ -256,36 +252,6 @@ def over(found: Sequence[float], against: Sequence[float]) -> dict[str, float]:
 Cells = Mapping[str, Mapping[str, Mapping[str, object]]]
 
 
-def table(cells: Cells) -> str:
-    """Markdown: perplexity, then accuracy, by ratio and method, each with its paired difference to uniform."""
-    tables = [_table(cells, "perplexity", "perplexity", "loss_over_uniform", "{:,.1f}")]
-    if any("correct" in found for row in cells.values() for found in row.values()):
-        tables.append(_table(cells, "accuracy", "correct", "correct_over_uniform", "{:.2f}"))
-    return "\n".join(tables)
-
-
-def _table(cells: Cells, title: str, value: str, gap: str, form: str) -> str:
-    methods = list(cells)
-    lines = [f"| {title} | {' | '.join(methods)} |", f"|---|{'---|' * len(methods)}"]
-    for ratio in [name for name in NAMES if any(name in cells[method] for method in methods)]:
-        row = [_cell(cells[method].get(ratio, {}), value, gap, form) for method in methods]
-        lines.append(f"| {ratio} | {' | '.join(row)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _cell(found: Mapping[str, object], value: str, gap: str, form: str) -> str:
-    if value not in found:
-        return "not run"
-    paired = found.get(gap)
-    words = f" ({paired['mean']:+.3f}: {paired['low']:+.3f} to {paired['high']:+.3f})" if paired else ""
-    return form.format(found[value]) + words
-
-
-def with_table(page: str, cells: Cells) -> str:
-    """The page with the table of the results between its two marks."""
-    return common.between(page, MARKS, table(cells))
-
-
 def draw(cells: Cells, path: Path) -> None:
     """The paired difference to uniform with its interval: to the left of the line a ratio is better than uniform."""
     pyplot = common.styled_pyplot()
@@ -301,7 +267,7 @@ def draw(cells: Cells, path: Path) -> None:
         axis.set(title=method, yticks=range(len(shown)))
         axis.set_yticklabels(shown, fontsize=8)
         axis.invert_yaxis()
-    axes[-1, 0].set_xlabel("loss over uniform, nats per token; left of 0 is better")
+    figure.supxlabel("loss over uniform, nats per token; left of 0 is better", fontsize="medium")
     common.colour_key(figure)
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
@@ -389,7 +355,6 @@ def write_result(
         "cells": short,
     }
     common.save("pruning", result, indent=2)
-    write(PAGE, with_table(PAGE.read_text(encoding="utf-8"), short))
     draw(short, FIGURE)
 
 

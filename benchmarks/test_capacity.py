@@ -68,10 +68,8 @@ def test_differences_are_paired_by_seed_and_by_window() -> None:
     assert found["mean"] == pytest.approx((losses - uniform).mean(), abs=1e-5)
 
 
-def test_the_page_of_experiments_holds_the_table_of_its_result() -> None:
+def test_every_plan_of_a_form_has_the_same_total() -> None:
     result = json.loads(capacity.RESULT.read_text(encoding="utf-8"))
-    page = capacity.PAGE.read_text(encoding="utf-8")
-    assert capacity.with_table(page, result["cells"]) == page
     assert result["seeds"] >= 3
     for rows in result["cells"].values():
         assert len({found["parameters"] for found in rows.values()}) == 1

@@ -6,6 +6,7 @@ gives every surrogate that is a function of G. A matrix-free surrogate evaluates
 
 import copy
 import math
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from torch import nn
+from tqdm.auto import tqdm
 
 from zetaplan._signature import takes
 from zetaplan.errors import ScoringError
@@ -145,6 +147,8 @@ def _scored(task: _Task, ranks: Ranks) -> dict[str, Scores]:
     network, size = task.network, task.settings.batch_size
     data = checked_batches(task.batches, size or _even_share(task.batches, ranks), network)
     parts = partition(network, task.settings.blocks)
+    if task.settings.progress:
+        tqdm.write("trial passes of one short sequence", file=sys.stderr)
     way = Way() if task.shard else way_of(network, parts, data)
     if size is None and ranks.alone:
         size = fitting_batch(network, parts, data, task.surrogates.values(), task.sketch, way)

@@ -8,17 +8,17 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from functools import cache
-from typing import Any, cast, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 from zetaplan.errors import SpecError, require, shown
-from zetaplan.spec.instance import Instance
 from zetaplan.spec.menus.answer import ChoiceSolution
 from zetaplan.spec.menus.choice import Choice
-from zetaplan.spec.solution import Solution, Status
+
+if TYPE_CHECKING:
+    from zetaplan.spec.instance import Instance
+    from zetaplan.spec.solution import Solution
 
 METHODS = {"exact": "exact", "bisection": "bisection", "cvxpy": "reference"}
-
-__all__ = ["METHODS", "Solution", "Status", "solve"]
 
 
 @overload
@@ -50,6 +50,8 @@ def solve(instance: Instance | Choice, method: str = "exact", **options: Any) ->
         from zetaplan.solvers.menus import solve_choice
 
         return solve_choice(instance, method, **options)
+    from zetaplan.spec.instance import Instance  # imports sympy, which a choice does not need
+
     require(instance, Instance, "instance", "make one with zetaplan.allocation, or another program")
     if not isinstance(method, str) or method not in METHODS:
         raise SpecError(f"method = {shown(method)}: expected one of {', '.join(METHODS)}")
@@ -59,4 +61,4 @@ def solve(instance: Instance | Choice, method: str = "exact", **options: Any) ->
 @cache
 def _solver(method: str) -> Callable[..., Solution]:
     module = importlib.import_module(f"zetaplan.solvers.{METHODS[method]}")
-    return cast(Callable[..., Solution], getattr(module, f"solve_{method}"))
+    return cast("Callable[..., Solution]", getattr(module, f"solve_{method}"))

@@ -25,6 +25,7 @@ import sympy as sp
 from sympy.codegen.rewriting import expm1_opt, log1p_opt, optimize
 
 from zetaplan.errors import SpecError
+from zetaplan.spec.given import frozen
 from zetaplan.spec.instance import Array, Channel
 from zetaplan.spec.program import MULTIPLIER, Program, Term
 
@@ -86,9 +87,8 @@ class Derivation:
     @cached_property
     def _affine(self) -> tuple[sp.Expr, sp.Expr, sp.Expr]:
         """(slope, u, offset) of the stationary x = slope u + offset, with u a function of pi and slope > 0."""
-        used = self._usage * self.term.unit_cost
-        rest = sp.expand(self.stationarity - used * self.total_price)
-        x = self._one_real(sp.solve(rest + used * TOTAL_PRICE, self.term.decision))
+        change = self._usage * self.term.unit_cost * (TOTAL_PRICE - self.total_price)
+        x = self._root(sp.expand(self.stationarity + change), self.term.decision)
         expanded = sp.expand(sp.expand_log(sp.expand_power_base(x)))
         offset, moving = expanded.as_independent(TOTAL_PRICE, as_Add=True)
         slope, u = sp.factor_terms(moving).as_independent(TOTAL_PRICE, as_Add=False)
@@ -96,10 +96,12 @@ class Derivation:
             raise SpecError(f"{self.program.name}: {x} is not affine in one function of the multiplier")
         return (slope, u, offset) if self._at_sample(slope) > 0 else (-slope, -u, offset)
 
-    def _one_real(self, candidates: list[sp.Expr]) -> sp.Expr:
-        real = [x for x in candidates if self._at_sample(x).is_real]
+    def _root(self, expression: sp.Expr, unknown: sp.Symbol) -> sp.Expr:
+        numerator, _ = sp.fraction(sp.together(expression))
+        roots = sp.solve(numerator, unknown, check=False, simplify=False)  # both import the physical units of sympy
+        real = [x for x in roots if self._at_sample(x).is_real]
         if len(real) != 1:
-            raise SpecError(f"{self.program.name}: expected one stationary {self.term.decision}, got {candidates}")
+            raise SpecError(f"{self.program.name}: expected one real {unknown}, got {roots}")
         return real[0]
 
     def _at_sample(self, expression: sp.Expr) -> sp.Expr:
@@ -141,7 +143,7 @@ class Derivation:
     def inverse_level(self) -> sp.Expr:
         """lambda as a function of the level u (here the symbol TOTAL_PRICE is the level)."""
         u = sp.Dummy(positive=True) if self._at_sample(self.level) > 0 else sp.Dummy(real=True)
-        pi = self._one_real(sp.solve(self.level - u, TOTAL_PRICE))
+        pi = self._root(self.level - u, TOTAL_PRICE)
         return (pi - (self.total_price - MULTIPLIER)).subs(u, TOTAL_PRICE)
 
     def _compile(self, expression: sp.Expr) -> Function:
@@ -270,8 +272,8 @@ class Derivation:
         total_price = float(self.declared_price_of(*scalars)) + multiplier
         with np.errstate(all="ignore"):
             x = self._stationary(0.0, np.float64(multiplier), channel.weight, channel.unit_cost, *scalars)
-        if self.offset == 0 and 0.0 < total_price < np.inf:  # x > 0 may round to 0, where m^(p-1) is infinite
-            x = np.maximum(x, SMALLEST)
+        if self.offset == 0 and 0.0 < total_price < np.inf:
+            x = np.maximum(x, SMALLEST)  # x > 0 may round to 0, where m^(p-1) is infinite
         if not channel.weight.all():
             x = np.where(channel.weight > 0.0, x, channel.lower if self.uses else channel.upper)
         return np.minimum(np.maximum(x, channel.lower), channel.upper)
@@ -284,9 +286,7 @@ def _combined(expression: sp.Expr) -> sp.Expr:
 @lru_cache(maxsize=4)
 def _constant(value: float, layers: int) -> Array:
     """The same number for every layer; cached because pieces of one length share it."""
-    array = np.full(layers, value)
-    array.setflags(write=False)
-    return array
+    return frozen(np.full(layers, value))
 
 
 @cache

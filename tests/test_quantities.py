@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 import zetaplan as zp
 from tests.made import made_scores
 from zetaplan._digits import percent
-from zetaplan._quantities import count, read, share, shares, size
+from zetaplan._quantities import count, read, share, shares
 from zetaplan.cli.app import app
+from zetaplan.scoring.sizes import as_bytes
 
 
 @pytest.mark.parametrize(
@@ -34,12 +35,12 @@ from zetaplan.cli.app import app
         (count, "0.5T", 5e11),
         (count, "90e6", 9e7),
         (count, "1_500", 1500.0),
-        (size, "90MB", 9e7),
-        (size, "8GB", 8e9),
-        (size, "1GiB", 2.0**30),
-        (size, "1.5 kib", 1536.0),
-        (size, "512B", 512.0),
-        (size, "90e6", 9e7),
+        (as_bytes, "90MB", 9e7),
+        (as_bytes, "8GB", 8e9),
+        (as_bytes, "1GiB", 2.0**30),
+        (as_bytes, "1.5 kib", 1536.0),
+        (as_bytes, "512B", 512.0),
+        (as_bytes, "90e6", 9e7),
     ],
 )
 def test_a_quantity_is_its_number(kind: Any, text: str, number: float) -> None:
@@ -49,16 +50,22 @@ def test_a_quantity_is_its_number(kind: Any, text: str, number: float) -> None:
 @pytest.mark.parametrize(
     ("kind", "text"),
     [(share, "50percent"), (share, "2M"), (share, "%"), (share, ""), (share, "5%%"), (count, "50%"), (count, "2MB"),
-     (count, "M"), (count, "2 M M"), (count, "-2M"), (size, "2M"), (size, "50%"), (size, "9XB"), (size, "２MB")],
+     (count, "M"), (count, "2 M M"), (count, "-2M")],
 )  # fmt: skip
 def test_other_text_is_refused_with_an_example(kind: Any, text: str) -> None:
     with pytest.raises(zp.SpecError, match=r"budget: expected .*such as"):
         read("budget", text, kind)
 
 
+@pytest.mark.parametrize("text", ["50%", "9XB", "２MB", "-2MB", "1e999", ""])
+def test_other_sizes_are_refused_with_an_example(text: str) -> None:
+    with pytest.raises(zp.ScoringError, match=r"budget: expected a size such as 2GB"):
+        as_bytes(text, "budget")
+
+
 @given(st.floats(allow_nan=False))
 def test_numbers_and_their_text_are_unchanged(value: float) -> None:
-    for kind in (share, count, size):
+    for kind in (share, count):
         assert kind(value) == kind(repr(value)) == value
 
 

@@ -13,7 +13,9 @@ satisfy them are optimal, whatever their source. With L = f + sigma lambda r and
 
 Every residual is dimensionless. The tolerances cover three kinds of rounding: a multiplier or gradient below the least
 double is 0; x is rounded (the signs of g are taken within four units in the last place of x); slope u + offset is
-rounded. Feasibility is relative to the limit, the gap to the objective. No solver is imported here.
+rounded. Feasibility is relative to the limit, the gap to the objective, and an entry to max(1, |x_k|), because programs
+fix the unit of a decision. An x_k of 1e-8 that is claimed as x_k (1 + 1e-6) is off by 1e-14 of that unit, and passes;
+certificates in fractions bound this distance itself. No solver is imported here.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from result_tables import RESULTS, table
+from result_tables import RESULTS, from_to, signed, table
 
 from zetaplan._interval import Interval, mean_interval
 
@@ -56,7 +56,7 @@ def _row(cell: Cell, uniform: Cell) -> tuple[str, ...]:
 
 
 def _difference(found: Interval) -> tuple[str, str]:
-    return f"{found.mean:+.3f}", f"{found.low:+.3f} to {found.high:+.3f}"
+    return signed(found.mean, 3), from_to(found.low, found.high, 3)
 
 
 plans_wanda = _table("smollm2", "wanda-50")

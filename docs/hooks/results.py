@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import sympy as sp
@@ -23,6 +22,18 @@ from audit_tables import (  # noqa: F401  marks of a page
     audit_solvers,
     checker_mutant_classes,
     checker_mutants,
+)
+from bits_tables import bits  # noqa: F401  a mark of a page
+from experiment_tables import (  # noqa: F401  marks of pages
+    exponents,
+    lora_experts,
+    lora_ranks,
+    lora_ranks_half_step,
+    lora_step_sizes,
+    pruning_accuracies,
+    pruning_magnitude,
+    pruning_sparsegpt,
+    pruning_wanda,
 )
 from plan_tables import (  # noqa: F401  marks of pages
     plans_formats,
@@ -256,57 +267,6 @@ def joint() -> str:
         rows.append((name, *shape, *(("", "", "") if name == "uniform" else (f"{over['mean']:+.3f}", *ends))))
     heads = ("method", "sparsity", "mean rank", "loss before training", "after", "over uniform")
     return table((*heads, "interval over seeds", "interval over windows"), rows)
-
-
-def exponents() -> str:
-    """Plans of sparsity by surrogate and exponent: the loss over the uniform plan."""
-    cells = load("pruning")["cells"]
-    names = (
-        "block-fisher, kappa 0.25",
-        "block-fisher, measured exponent",
-        "diagonal-fisher, measured exponent",
-        "block-fisher, kappa 0.5",
-        "block-fisher",
-    )
-    rows = [
-        (name if "," in name else f"{name}, kappa 1", *(_interval(of[f"zeta2 {name}"]) for of in cells.values()))
-        for name in names
-    ]
-    return table(("gain and exponent", *cells), rows)
-
-
-def _interval(cell: dict[str, Any]) -> str:
-    over = cell["loss_over_uniform"]
-    return _from_to((over["mean"], over["low"], over["high"]), 3)
-
-
-def bits() -> str:
-    """Plans of formats and the rules that they are compared with, one table for the bytes of each rule."""
-    found = load("bits")["rows"]
-    heads = ("plan", "bytes of all tensors", "perplexity", "difference of the loss", "divergence", "promised")
-    tables = []
-    for rule in dict.fromkeys(row["at the bytes of"] for row in found):
-        rows = [_bits_row(row) for row in found if row["at the bytes of"] == rule]
-        tables.append(f"### At the bytes of {rule}\n\n{table(heads, rows)}")
-    return "\n\n".join(tables)
-
-
-def _bits_row(row: dict[str, Any]) -> tuple[str, ...]:
-    difference = "–" if row["difference"] is None else _from_to(row["difference"])
-    promised = "–" if row["promised"] is None else f"{row['promised']:.4f}"
-    return (
-        row["plan"],
-        f"{row['bytes']:,}",
-        f"{row['perplexity']:.2f}",
-        difference,
-        f"{row['divergence'][0]:.4f}",
-        promised,
-    )
-
-
-def _from_to(values: Sequence[float], digits: int = 4) -> str:
-    mean, low, high = (f"{value:+.{digits}f}" for value in values)
-    return f"{mean} ({low} to {high})"
 
 
 def _spread(row: dict[str, Any]) -> str:

@@ -91,7 +91,10 @@ def backward_pass(
     with tqdm(total=steps * len(own), desc="scoring", unit="modules", disable=not progress) as bar:
         _probe(model, data[0])
         with hooked(model, () if passes else hooks), torch.enable_grad():
-            found = {n: _losses(model, n, data, weights, hooks, store, partial(differentiate, n), passes) for n in own}
+            found = {
+                n: _losses(model, n, data, weights, hooks, store, partial(differentiate, n), passes, progress)
+                for n in own
+            }
     for items in ranks.rounds([[item for item in block if item[1] not in consumed] for block in modules]):
         met = [
             (item, ranks.collected(owner, store.take(item[1]), len(data)))
@@ -114,6 +117,7 @@ def _losses(
     store: PairStore,
     differentiate: Callable[[], None],
     passes: Passes | None,
+    progress: bool,
 ) -> Tensor:
     """The losses of one batch, read from the store or computed by a pass through the model.
 
@@ -126,7 +130,7 @@ def _losses(
     check = partial(require_finite, model=model, done=sum(len(batch["labels"]) for batch in data[:number]))
     with told(model):
         if passes:
-            losses = losses_by_layer(passes, data[number], weights[number], hooks, check)
+            losses = losses_by_layer(passes, data[number], weights[number], hooks, check, progress)
         else:
             check(losses := sequence_losses(model, data[number]))
             (losses @ weights[number].to(losses)).backward()  # type: ignore[no-untyped-call]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from tqdm.auto import tqdm
 
 from zetaplan.scoring.backward.hooks import PairHook, hooked
 from zetaplan.scoring.backward.per_sequence import Pair, joined_calls, joined_sequences
@@ -66,7 +67,9 @@ class Gathered:
 
 
 class Watch:
-    """Told of every call of a layer in the backward half."""
+    """Told of every call of a layer in the backward half. progress : whether the forward half shows a bar."""
+
+    progress = False
 
     def begin(self, place: int, portion: int, shape: tuple[int, int]) -> None:
         """Start a call on a portion (B, T)."""
@@ -78,7 +81,8 @@ class Watch:
 class Gathering(Watch):
     """Hands over the pair of every hook after the last backward call of a layer that uses its module."""
 
-    def __init__(self, passes: Passes, hooks: Sequence[PairHook]) -> None:
+    def __init__(self, passes: Passes, hooks: Sequence[PairHook], progress: bool) -> None:
+        self.progress = progress
         gathered = [Gathered(hook) for hook in hooks]
         self.hooks = [one.watch for one in gathered]
         self._calls = [[one for one in gathered if one.is_used_in(layer)] for layer in passes.layers]
@@ -95,14 +99,19 @@ class Gathering(Watch):
 
 
 def losses_by_layer(
-    passes: Passes, batch: Batch, weights: Tensor, hooks: Sequence[PairHook], check: Check | None = None
+    passes: Passes,
+    batch: Batch,
+    weights: Tensor,
+    hooks: Sequence[PairHook],
+    check: Check | None = None,
+    progress: bool = False,
 ) -> Tensor:
     """The losses (B,) of a batch, of which every hook has taken its pair. The model is in evaluation mode.
 
     passes : of a model that can be passed by layer. weights : (B,), of each loss in the backward pass. check : called
-    with the losses before the backward half.
+    with the losses before the backward half. progress : show a bar of the forward half.
     """
-    gathering = Gathering(passes, hooks)
+    gathering = Gathering(passes, hooks, progress)
     with hooked(passes.model, gathering.hooks):
         return backward_by_layer(passes, batch, weights, gathering, check)
 
@@ -115,21 +124,23 @@ def backward_by_layer(
     portions = portions_of({name: value.to(device) for name, value in batch.items()})
     shares = torch.split(weights.to(device), [len(portion["labels"]) for portion in portions])
     traces = [passes.trace(portion) for portion in portions]
-    states = _forwards(passes, traces)
+    watch = watch or Watch()
+    states = _forwards(passes, traces, watch.progress)
     last = [known.pop() for known in states]
     losses, slopes = zip(*(_end(passes, *each) for each in zip(portions, last, shares, strict=True)), strict=True)
     if check:
         check(torch.cat(losses))
     last.clear()
-    _backwards(passes, traces, states, list(slopes), watch or Watch())
+    _backwards(passes, traces, states, list(slopes), watch)
     return torch.cat(losses)
 
 
 @torch.no_grad()
-def _forwards(passes: Passes, traces: Sequence[Sequence[Call]]) -> list[list[Tensor]]:
+def _forwards(passes: Passes, traces: Sequence[Sequence[Call]], progress: bool) -> list[list[Tensor]]:
     """The hidden states of every portion: the input of each call, and the output of the last."""
     states = [[given(trace[0])] for trace in traces]
-    for layer, *calls in zip(passes.layers, *traces, strict=True):
+    shown = tqdm(passes.layers, desc="forward", unit="layer", leave=False, disable=not progress)
+    for layer, *calls in zip(shown, *traces, strict=True):
         with in_memory(passes.model, layer), told(passes.model):
             for call, known in zip(calls, states, strict=True):
                 known.append(call.replayed(known[-1].clone()))  # a layer may change its input in place

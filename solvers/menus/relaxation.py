@@ -8,13 +8,18 @@ first step that does not fit, and only the menu of that step is fractional (Sinh
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import cast
 
 import numpy as np
 
 from zetaplan.errors import SpecError
+from zetaplan.solvers.menus import hull
 from zetaplan.spec.menus.choice import Array, Choice, Indices
+
+FEW = 2**12  # options; up to here the loop takes less time than the import of numba
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +71,10 @@ def hull_steps(instance: Choice) -> Steps:
         raise SpecError(
             f"{instance.budgets.size} budgets: steps have one rate under one budget only; use method='exact'"
         )
-    from zetaplan.solvers.menus.compiled import hulls  # numba loads when first needed
-
     losses, costs = instance.losses, np.ascontiguousarray(instance.costs[:, 0])
     rows, ends = np.empty(losses.size, dtype=np.int64), np.empty(instance.decisions, dtype=np.int64)
-    rows = rows[: hulls(losses, costs, instance.first, rows, ends)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        rows = rows[: _loop(losses.size)(losses, costs, instance.first, rows, ends)]
     first = np.concatenate(([0], ends[:-1]))
     leads = np.ones(rows.size, dtype=np.bool_)
     leads[ends - 1] = False
@@ -82,6 +86,15 @@ def hull_steps(instance: Choice) -> Steps:
         rate = (losses[start] - losses[end]) / (costs[end] - costs[start])
     order = np.argsort(-rate, kind="stable")
     return Steps(instance, costs, rows[first], start[order], end[order], rate[order])
+
+
+def _loop(options: int) -> Callable[..., int]:
+    """The loop over all options, compiled if they are many."""
+    if options <= FEW:
+        return hull.hulls
+    from zetaplan.solvers.menus.compiled import hulls
+
+    return cast(Callable[..., int], hulls)
 
 
 def relax(instance: Choice) -> Relaxation:

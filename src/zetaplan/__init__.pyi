@@ -3,6 +3,7 @@
 from .batch import BatchSolution as BatchSolution
 from .batch import solve_batch as solve_batch
 from .bits.quantize import quantize as quantize
+from .documents.certificate import check_certificate as check_certificate
 from .documents.choices import load_choice as load_choice
 from .documents.choices import load_menu as load_menu
 from .documents.choices import save_choice as save_choice
@@ -11,7 +12,6 @@ from .documents.convert import load_scores as load_scores
 from .documents.convert import plan_document as plan_document
 from .documents.convert import save_plan as save_plan
 from .documents.convert import save_scores as save_scores
-from .documents.verify import check_certificate as check_certificate
 from .documents.verify import load_plan as load_plan
 from .drift.monitor import Monitor as Monitor
 from .drift.monitor import Reading as Reading

@@ -1,4 +1,4 @@
-"""Quantities as people write them: shares such as 50%, counts such as 2M, and sizes such as 90MB.
+"""Quantities as people write them: shares such as 50%, and counts such as 2M. `zetaplan.scoring.sizes` reads sizes.
 
 Python, YAML files and commands read them by these functions. Plain numbers are unchanged.
 """
@@ -15,11 +15,6 @@ from zetaplan.errors import SpecError, shown
 
 PLAIN, SHARE = {"": 1.0}, "a share, such as 50% or 0.5"
 COUNTS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
-BYTES = {"": 1.0, "b": 1.0} | {
-    f"{prefix}{i}b": (1024.0 if i else 1000.0) ** power
-    for power, prefix in enumerate("kmgt", 1)
-    for i in ("", "i")
-}  # fmt: skip
 
 
 def share(value: Any) -> Any:
@@ -31,11 +26,6 @@ def share(value: Any) -> Any:
 def count(value: Any) -> Any:
     """A count: 2,000,000 of "2M"; k, M, B and T for thousands, millions, billions and trillions."""
     return _scaled(value, COUNTS, "a number, such as 1500000, 1.5M or 2B")
-
-
-def size(value: Any) -> Any:
-    """A number of bytes: 90,000,000 of "90MB"; powers of 1024 for KiB, MiB, GiB and TiB."""
-    return _scaled(value, BYTES, "a size, such as 90MB, 8GB or 1GiB")
 
 
 def shares(value: Any) -> Any:

@@ -143,6 +143,18 @@ def test_recomputed_digests_do_not_help(
     assert not found & {"digest", "scores digest"}
 
 
+@pytest.mark.parametrize("change", [1e-3, 1e-6, 3e-9, -3e-9, -1e-6, -1e-3])
+@pytest.mark.parametrize("program", ["allocation", "pruning"])
+def test_a_bound_on_the_regret_is_checked_up_to_rounding(
+    plans: dict[str, Plan], program: str, change: float, tmp_path: Path
+) -> None:
+    def edit(value: Any) -> None:
+        value["regret"][1]["share"] *= 1 + change
+
+    path = edited(plans[program].save(tmp_path / "plan.json"), edit, resealed=True)
+    assert {failure.name for failure in check(load(path, PlanFile)).failures} == {"regret"}
+
+
 @pytest.mark.parametrize("program", ["allocation", "pruning"])
 def test_an_edit_of_any_text_is_no_traceback(plans: dict[str, Plan], program: str) -> None:
     """With its digest recomputed; a request that no kind knows names itself."""

@@ -251,6 +251,20 @@ def test_a_start_is_the_first_operating_point() -> None:
         refined("magnitude", start={**start, "model.layers.0": "0.5"})
 
 
+@pytest.mark.parametrize("spelled", ["0.450", ".45", "45%", "4.5e-1", "00.45", " 0.45 "])
+def test_a_share_is_read_in_every_spelling(spelled: str) -> None:
+    at = {"model.layers.0": "0.6", "model.layers.1": "0.5", "model.layers.2": "0.45"}
+    facts = facts_of(refined("magnitude", start={**at, "model.layers.2": spelled}, budget=0.5))
+    assert facts.rounds[0].at == at
+
+
+@pytest.mark.parametrize("option", ["q4_0", "1.5", "-0.1", "nan"])
+def test_what_is_no_share_is_refused(option: str) -> None:
+    at = {"model.layers.0": "0.5", "model.layers.1": "0.5", "model.layers.2": option}
+    with pytest.raises(SpecError, match=r"plan\['model.layers.2'\] = "):
+        refined("magnitude", start=at, budget=0.5)
+
+
 def test_formats_are_read_by_the_parameters(tmp_path: Path) -> None:
     plan = refined("rtn", cache=tmp_path)
     formats = formats_of(plan)

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
 import zetaplan as zp
 from tests.made import LAYERS, made_scores
@@ -113,6 +114,18 @@ def test_the_noise_floor_and_the_rest_add_up_to_the_gain() -> None:
     scale = (pale + strong)[0] / 0.9
     np.testing.assert_allclose(pale / scale, np.minimum(gain, floor), atol=1e-3)
     np.testing.assert_allclose(strong / scale, np.maximum(gain - floor, 0), atol=1e-3)
+
+
+def test_whiskers_are_intervals_of_95_percent(plans: dict[str, Plan]) -> None:
+    plan = plans["allocation"]
+    scores = plan.scores
+    assert scores.standard_error is not None
+    freedom = int(scores.provenance["sequences"]) - 1
+    low, high = student.interval(0.95, freedom, scores.gain, scores.standard_error)
+    assert scores.half_widths() == pytest.approx((high - low) / 2)
+    shown = Report(plan, "plan.json").gain_chart
+    assert "95% interval" in shown
+    assert str(shown).count('class="whisker"') == np.count_nonzero(high > low)
 
 
 @pytest.mark.parametrize("top", [1e-9, 0.031, 0.9, 1.0, 10.15, 3e7])

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import zetaplan as zp
 from tests.menus import choices, cost_of, feasible, loss_of, tensors
 from zetaplan.errors import InfeasibleError, SolverError, SpecError
+from zetaplan.solvers.menus import compiled, hull
 from zetaplan.solvers.menus.frontier import pareto_front
 from zetaplan.solvers.menus.limbs import add, highest, limbs, negative, rank, rounded, whole, width
 from zetaplan.solvers.menus.reference import problem
@@ -231,3 +232,14 @@ def test_limits_end_a_hard_search_with_a_proved_gap() -> None:
     solution = zp.solve(several, time_limit=0.0)
     assert solution.status is ChoiceStatus.GAP
     assert zp.certify(several, solution).valid
+
+
+@given(choices())
+def test_the_compiled_loop_finds_the_same_hulls(instance: Choice) -> None:
+    costs = np.ascontiguousarray(instance.costs[:, 0])
+    found = []
+    for loop in (hull.hulls, compiled.hulls):
+        rows, ends = np.zeros(costs.size, np.int64), np.zeros(instance.decisions, np.int64)
+        size = loop(instance.losses, costs, instance.first, rows, ends)
+        found.append((rows[:size].tolist(), ends.tolist()))
+    assert found[0] == found[1]

@@ -205,3 +205,20 @@ def test_several_terms_and_plans_of_another_shape() -> None:
     assert regret(instance, plan.x, np.array([2.0, 2.0])) <= found.share
     with pytest.raises(SpecError, match=r"solution.x has shape \(1,\), the instance has \(2, 2\)"):
         relative_regret(instance, [0.0], 0.1, gains, gains)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("equal", [False, True])
+def test_rounding_does_not_change_the_bound(seed: int, equal: bool) -> None:
+    """Another machine rounds otherwise, also where layers are alike and rounding would choose between them."""
+    rng = np.random.default_rng(seed)
+    layers = int(rng.integers(4, 30))
+    c = rng.choice([1.0, 3.0], layers)
+    g = np.ones(layers) if equal else rng.lognormal(0.0, 0.7, layers)
+    instance = allocation(g, c, 12.0 * c.sum())
+    best, shares = solve(instance), []
+    for most in (0, 0, 1, 1, 1):
+        x, low, high = 1.0 + most * 2.2e-16 * rng.integers(-2, 3, (3, layers))
+        ends = 0.5 * instance.quality * low, 1.5 * instance.quality * high
+        shares.append(relative_regret(instance, best.x * x, best.multiplier, *ends).share)
+    assert shares == pytest.approx([shares[0]] * 5, rel=1e-9, abs=1e-12)

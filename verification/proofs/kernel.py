@@ -88,9 +88,9 @@ def _line(d: Derivation) -> Iterator[Step]:
 
 
 def _ranges(program: Program) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
-    """1 / (p - 1) as one real number e for every knob p that is bounded by 1: then powers of powers multiply."""
+    """1 / (1 - p) as one real number e for every knob p that is bounded by 1: then powers of powers multiply."""
     knobs = [scalar.symbol for scalar in program.scalars if 1.0 in (scalar.above, scalar.below)]
-    return tuple(rule for p in knobs for rule in ((1 / (p - 1), inverse), (p, 1 + 1 / inverse)))
+    return tuple(rule for p in knobs for rule in ((1 / (1 - p), inverse), (p, 1 - 1 / inverse)))
 
 
 capacity, sparsity = (

@@ -36,6 +36,7 @@ BRANCHES = 2  # number of times that a box is halved
 REACH = 32.0  # largest change of the multiplier, as a power of e in either direction
 STEP = 0.125  # first step; steps double until the bound rises again
 HALVINGS = 12  # of the last step
+TIED = 1e-9  # layers whose contributions differ by less, relatively, are equal up to rounding
 
 
 class Proved(NamedTuple):
@@ -72,9 +73,9 @@ def _branched(instance: Instance, box: Box, x: Array, multiplier: float, towards
     """The smaller one of the bound for the whole box and the larger bound of its halves."""
     whole = _tightest(instance, box, x, multiplier, towards)
     adds = whole.layers.sum(axis=0) if box.tied else whole.layers.ravel()
-    column = int(adds.argmax())
-    if branches == 0 or adds[column] == 0.0:
+    if branches == 0 or not adds.any():
         return whole
+    column = int(np.argmax(adds >= (1.0 - TIED) * adds.max()))  # the first, so that rounding does not choose
     halves = (_branched(instance, half, x, whole.multiplier, towards, branches - 1) for half in box.halves(column))
     return min(whole, max(halves, key=_value), key=_value)
 

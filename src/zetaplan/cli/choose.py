@@ -12,7 +12,7 @@ import typer
 from zetaplan._digits import at_most
 from zetaplan._outputs import Output, claim, of_choice
 from zetaplan._plural import counted
-from zetaplan._quantities import count, read, size
+from zetaplan._quantities import count, read
 from zetaplan.cli.options import Force, Json, PlanOut, Quiet
 from zetaplan.cli.output import show, tell
 from zetaplan.errors import SpecError
@@ -82,8 +82,16 @@ def choose(
 
 def _budgets(texts: Sequence[str], units: Sequence[str]) -> list[float]:
     """The numbers: of a budget in bytes a size such as 90MB, of any other a count such as 2M."""
-    kinds = [size if unit == "bytes" else count for unit in units] + [count] * len(texts)  # more texts: refused later
-    return [read("budget", text, kind) for text, kind in zip(texts, kinds, strict=False)]
+    kinds = [unit == "bytes" for unit in units] + [False] * len(texts)  # more texts: refused later
+    return [_number(text, size) for text, size in zip(texts, kinds, strict=False)]
+
+
+def _number(text: str, size: bool) -> float:
+    if not size:
+        return read("budget", text, count)
+    from zetaplan.scoring.sizes import as_bytes
+
+    return float(as_bytes(text, "budget") or 0)
 
 
 def pinned(name: str, texts: Sequence[str] | None) -> dict[str, str]:

@@ -16,7 +16,7 @@ from zetaplan.errors import CertificateError, SpecError
 if TYPE_CHECKING:
     from zetaplan.documents.schemas.choice import ChoiceFile
     from zetaplan.documents.schemas.plan import PlanFile
-    from zetaplan.documents.verify import Verdict
+    from zetaplan.documents.verdict import Verdict
 
 Formal = Annotated[
     bool, typer.Option("--formal", help="Also run the checker that Coq has proved correct; `make checker` builds it.")
@@ -39,22 +39,24 @@ def verify(plan: PlanPath, formal: Formal = False, as_json: Json = False, quiet:
 
 def _checked(path: Path) -> tuple[Verdict, str]:
     """The verdict on a file of any kind of plan, and what a valid one proves."""
-    from zetaplan.documents.choices import check_choice
     from zetaplan.documents.io import load, schema_of
-    from zetaplan.documents.schemas.choice import ChoiceFile
+
+    if schema_of(path) == "zetaplan.plan/2":
+        from zetaplan.documents.choices import check_choice
+        from zetaplan.documents.schemas.choice import ChoiceFile
+
+        choice = load(path, ChoiceFile)
+        return check_choice(choice), _choice(choice)
     from zetaplan.documents.schemas.plan import PlanFile
     from zetaplan.documents.verify import check
 
-    if schema_of(path) == "zetaplan.plan/2":
-        choice = load(path, ChoiceFile)
-        return check_choice(choice), _choice(choice)
     document = load(path, PlanFile)
     return check(document), _plan(document)
 
 
 def _formally(path: Path, verdict: Verdict) -> Verdict:
     """The verdict with that of the proved checker; SpecError if that is not built, or reads no proof in the file."""
-    from zetaplan.documents.verify import Check, Verdict
+    from zetaplan.documents.verdict import Check, Verdict
     from zetaplan.verification.formal.proved import check_proved
 
     answer = check_proved(path)

@@ -12,11 +12,12 @@ from zetaplan import _found
 from zetaplan._digits import at_most
 from zetaplan._files import path_of, text_of
 from zetaplan._records import checked
+from zetaplan.documents.certificate import check_certificate
 from zetaplan.documents.io import load, save
 from zetaplan.documents.rounds import check_rounds
 from zetaplan.documents.schemas.choice import ChoiceFile, TakenData
 from zetaplan.documents.schemas.menu import BlockData, BudgetData, MenuFile, OptionData
-from zetaplan.documents.verify import Check, Verdict, check_certificate
+from zetaplan.documents.verdict import Check, Verdict
 from zetaplan.errors import CertificateError, SpecError, ZetaplanError, require
 from zetaplan.menus import readers
 from zetaplan.menus.limit import BitsLimit

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from zetaplan.documents.verify import Check, check_certificate
+from zetaplan.documents.certificate import check_certificate
+from zetaplan.documents.verdict import Check
 from zetaplan.errors import CertificateError, SpecError
 from zetaplan.menus.menu import Menu
 from zetaplan.menus.plan import ChoicePlan

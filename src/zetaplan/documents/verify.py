@@ -9,57 +9,30 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from zetaplan._digits import at_most
-from zetaplan._files import path_of
+from zetaplan.documents.certificate import check_certificate
 from zetaplan.documents.convert import certificate_data, plan_value, regret_data, rounded_data
 from zetaplan.documents.io import load
 from zetaplan.documents.schemas.plan import CertificateData, PlanFile, RegretData, RoundedData
+from zetaplan.documents.verdict import Check, Verdict
 from zetaplan.documents.whole import whole_optimum
 from zetaplan.drift.cost import Cost, stated_costs
-from zetaplan.errors import CertificateError, SpecError, ZetaplanError
+from zetaplan.errors import CertificateError, ZetaplanError
 from zetaplan.plans.notes import warnings
 from zetaplan.plans.plan import Plan
 from zetaplan.plans.planner import instance_of
 from zetaplan.plans.proof import EnclosureProof, prove
 from zetaplan.spec.instance import Instance
-from zetaplan.verification import checker
 from zetaplan.verification.certificate import TOLERANCE
-from zetaplan.verification.menus import checker as choice_checker
 
-#: Relative accuracy of the search for the best bound.
-SEARCH = 1e-3
+#: Share of a bound that layers may divide otherwise on another machine, where several are worst alike.
+DIVIDED = 1e-3
 
 #: Relative tolerance for sums of the same doubles in another order on another machine, above K units in the last place.
 ROUNDING = 1e-12
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check of a plan: whether it holds, and a description of the comparison."""
-
-    name: str
-    ok: bool
-    detail: str
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """All checks of a plan in order; the plan is valid if all of them hold."""
-
-    checks: tuple[Check, ...]
-
-    @property
-    def valid(self) -> bool:
-        return all(check.ok for check in self.checks)
-
-    @property
-    def failures(self) -> tuple[Check, ...]:
-        return tuple(check for check in self.checks if not check.ok)
 
 
 def load_plan(path: str | os.PathLike[str]) -> Plan:
@@ -79,28 +52,6 @@ def load_plan(path: str | os.PathLike[str]) -> Plan:
         failing = ", ".join(failure.name for failure in verdict.failures)
         raise CertificateError(f"{path} is refused: {failing}; make the plan again, or run `zetaplan verify`")
     return plan_value(document)
-
-
-def check_certificate(source: dict[str, Any] | str | os.PathLike[str]) -> checker.Verdict | choice_checker.Verdict:
-    """Check a certificate in fractions, or the one under the key "proof" of a plan. source : a dict or a path.
-
-    The check is that of `python checker.py`, which runs without zetaplan. The result lists the proved statements in
-    `claims`. Raises CertificateError for a certificate that is malformed or does not prove its claims.
-
-    Examples:
-        >>> inst = zp.allocation([1, 3], costs=1.0, budget=6.0)
-        >>> proof = zp.certify(inst, zp.solve(inst), exact=True).document
-        >>> zp.check_certificate(proof).claims[0]
-        'each layer is within 0 max(1, x) of the optimum'
-    """
-    try:
-        read = source if isinstance(source, dict) else path_of(source, "source")
-        document = read if isinstance(read, dict) else choice_checker.read(read)
-        if isinstance(document, dict) and document.get("schema") in (choice_checker.SCHEMA, choice_checker.PLAN):
-            return choice_checker.check_certificate(document)
-        return checker.check_certificate(read)
-    except (checker.CertificateError, choice_checker.CertificateError, SpecError) as error:
-        raise CertificateError(str(error)) from error
 
 
 def check(document: PlanFile) -> Verdict:
@@ -229,12 +180,12 @@ def _whole_gap(stored: RoundedData, derived: RoundedData) -> Check:
 
 
 def _regret(stored: tuple[RegretData, ...], derived: tuple[RegretData, ...]) -> Check:
-    """Compare the stored bounds with recomputed ones, up to the accuracy of the search on another machine."""
+    """Compare the stored bounds with recomputed ones. The search for the best bound is the same on every machine."""
     same = len(stored) == len(derived) and all(
         (a.source, a.amount, a.assumption) == (b.source, b.amount, b.assumption)
         and (a.share is None, len(a.layers)) == (b.share is None, len(b.layers))
-        and math.isclose(a.share or 0.0, b.share or 0.0, rel_tol=SEARCH, abs_tol=TOLERANCE)
-        and np.allclose(a.layers, b.layers, rtol=0.0, atol=SEARCH * (b.share or 0.0) + TOLERANCE)
+        and math.isclose(a.share or 0.0, b.share or 0.0, rel_tol=TOLERANCE, abs_tol=ROUNDING)
+        and np.allclose(a.layers, b.layers, rtol=0.0, atol=DIVIDED * (b.share or 0.0) + TOLERANCE)
         for a, b in zip(stored, derived, strict=False)
     )
     return Check("regret", same, "the stored bounds on the regret equal the recomputed bounds")

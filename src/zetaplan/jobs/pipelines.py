@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import wraps
@@ -21,7 +22,7 @@ from zetaplan.jobs.options import (
 )
 
 if TYPE_CHECKING:
-    from zetaplan.documents.verify import Verdict
+    from zetaplan.documents.verdict import Verdict
     from zetaplan.menus.menu import Menu
     from zetaplan.menus.plan import ChoicePlan
     from zetaplan.models.calibrate import LossCurves
@@ -36,12 +37,14 @@ def _as_given(name: str) -> str:
 
 
 def _hushed(step: Step) -> Step:
-    """The step without progress bars, tables and notices of transformers if `progress` is False."""
+    """The step, announced; without progress bars, tables and notices of transformers if `progress` is False."""
 
     @wraps(step)
-    def hushed(*args: Any, progress: bool, **kwargs: Any) -> Any:
+    def hushed(model: str, *args: Any, progress: bool, **kwargs: Any) -> Any:
+        if progress and sys.stderr.isatty():  # imports and weights take seconds; a log keeps one line per error
+            print(f"loading {model}", file=sys.stderr)
         with nullcontext() if progress else _silence():
-            return step(*args, progress=progress, **kwargs)
+            return step(model, *args, progress=progress, **kwargs)
 
     return cast(Step, hushed)
 

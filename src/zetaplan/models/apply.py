@@ -8,6 +8,7 @@ loses the same share, to within one weight.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -155,7 +156,7 @@ def prune_blocks(
     layers = len(partition(model, "layers"))
     require_loaded(model)
     with eval_mode(model), torch.no_grad(), tqdm(total=layers, desc=method, unit="layer", disable=not progress) as bar:
-        for layer, observed in observed_layers(model, pruner, stacks, batches):
+        for layer, observed in observed_layers(model, pruner, stacks, batches, progress):
             for name, matrix in matrices_of(layer).items():
                 if count := targets.get(name):
                     treated[name] = seen = statistic_of(matrix, observed)
@@ -234,11 +235,13 @@ def _removal(block: Block, requested: int, removed: Mapping[str, int]) -> Remova
 
 
 def observed_layers(
-    model: nn.Module, pruner: Pruner, targets: Collection[str], batches: Batches | None
+    model: nn.Module, pruner: Pruner, targets: Collection[str], batches: Batches | None, progress: bool = False
 ) -> Iterator[tuple[Block, Observed]]:
     """The decoder layers with the input statistics of their matrices, if the method is calibrated."""
     if not pruner.calibrated:
         return ((block, Observed()) for block in partition(model, "layers"))
     if batches is None:
         raise ScoringError(f"batches: {type(pruner).__name__} needs a calibration text; give one, or use 'magnitude'")
+    if progress:
+        tqdm.write("first pass: the whole model, to record the calls of its layers", file=sys.stderr)
     return layer_pass(model, checked_batches(batches, model=model), pruner.observe, targets)

@@ -147,8 +147,8 @@ def loss_curves(
         torch.no_grad(),
         tqdm(total=len(blocks), desc="loss curves", unit="layer", disable=not progress) as bar,
     ):
-        before = mean_loss(network, data)
-        for block, observed in observed_layers(network, pruner, stacks, text if calibration is None else calibration):
+        before, given = mean_loss(network, data), text if calibration is None else calibration
+        for block, observed in observed_layers(network, pruner, stacks, given, progress):
             losses = [_loss_without(network, block, pruner, observed, level, data) for level in grid]
             rises[block.name] = [loss - before for loss in losses]
             bar.update()

@@ -185,7 +185,7 @@ def _compared(meter: Meter, texts: Sequence[Text] | None, plan: Point) -> HeldOu
 
 def _start(levels: Levels, start: Mapping[str, str]) -> Point:
     """The first operating point. Raises SpecError unless it has one option for every block, within the budget."""
-    point = by_block(start, levels.costs)
+    point = {block: levels.spelled(option) for block, option in by_block(start, levels.costs).items()}
     if set(point) != set(levels.costs):
         wrong = sorted(set(point) ^ set(levels.costs))
         raise SpecError(f"start: {wrong[0]!r} is in only one of the start and the model; give all blocks of the model")

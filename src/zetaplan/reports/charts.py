@@ -22,9 +22,12 @@ TICKS = 4  # approximate number of grid lines
 OUTLIER = 3.0  # a value that is so many times as large as nine in ten of the others does not set the scale
 
 
-def gain_chart(names: Sequence[str], gain: Values, noise_floor: Values, error: Values | None) -> Markup:
-    """Gains of K layers: the part up to the noise floor is pale, the part above it has the full colour."""
-    errors = error if error is not None else [0.0] * len(gain)
+def gain_chart(names: Sequence[str], gain: Values, noise_floor: Values, half_widths: Values | None) -> Markup:
+    """Gains of K layers: the part up to the noise floor is pale, the part above it has the full colour.
+
+    half_widths : of the 95% interval of each gain, drawn as whiskers; None where they are unknown.
+    """
+    errors = half_widths if half_widths is not None else [0.0] * len(gain)
     frame = _Frame(len(gain), ceiling([sum(pair) for pair in zip(gain, errors, strict=True)]), "gain")
     columns = [
         Markup("<g><title>{}: gain {:.4g}, noise floor {:.4g}</title>{}{}{}{}</g>").format(
@@ -38,7 +41,8 @@ def gain_chart(names: Sequence[str], gain: Values, noise_floor: Values, error: V
         )
         for k, (name, value, floor, spread) in enumerate(zip(names, gain, noise_floor, errors, strict=True))
     ]
-    return frame.draw(f"Gain of each of {len(gain)} layers, with its noise floor", columns)
+    shown = "its noise floor" if half_widths is None else "its noise floor and its 95% interval"
+    return frame.draw(f"Gain of each of {len(gain)} layers, with {shown}", columns)
 
 
 def plan_chart(

@@ -14,8 +14,7 @@ from zetaplan._digits import at_most
 from zetaplan.menus.plan import ChoicePlan
 from zetaplan.menus.refined import sentence
 from zetaplan.reports.charts import curve_chart
-from zetaplan.reports.pages import write_pages
-from zetaplan.reports.summary import HEX
+from zetaplan.reports.pages import HEX, write_pages
 from zetaplan.reports.tables import with_unit
 from zetaplan.solvers.menus.frontier import choice_frontier
 

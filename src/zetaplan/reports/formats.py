@@ -14,7 +14,7 @@ from zetaplan.bits.sizes import bits_by_matrix, sizes_of
 from zetaplan.menus.bits import BitsFacts, WholeData, bits_facts
 from zetaplan.menus.plan import ChoicePlan
 from zetaplan.reports.charts import heat_chart
-from zetaplan.reports.summary import HALF
+from zetaplan.reports.pages import HALF
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from zetaplan._files import path_of, write
 from zetaplan.errors import SpecError
 
+HEX = 12  # digits of a sha256 that name a file in a sentence
+HALF = 2  # bytes of a parameter in 16 bits
+
 
 def write_pages(path: str | os.PathLike[str], template: str, **values: Any) -> tuple[Path, Path]:
     """Write the page as HTML to `path`, and as Markdown to the same path with the suffix .md.

@@ -116,10 +116,14 @@ class Report:
 
     @property
     def gain_chart(self) -> Markup:
-        errors = None if self.plan.scores.standard_error is None else [row.error or 0.0 for row in self.rows]
-        return gain_chart(
-            self.plan.names, [row.gain for row in self.rows], [row.floor or 0.0 for row in self.rows], errors
-        )
+        gains, floors = [row.gain for row in self.rows], [row.floor or 0.0 for row in self.rows]
+        return gain_chart(self.plan.names, gains, floors, self.half_widths)
+
+    @cached_property
+    def half_widths(self) -> list[float] | None:
+        """Of the 95% interval of each gain alone; None where it is unknown."""
+        found = self.plan.scores.half_widths()
+        return None if found is None else found.tolist()
 
     @property
     def plan_chart(self) -> Markup:

@@ -11,13 +11,11 @@ import numpy as np
 from zetaplan._digits import percent
 from zetaplan.drift.intervals import Intervals, enclosure_intervals, measured_intervals
 from zetaplan.plans.notes import RELIABLE
+from zetaplan.reports.pages import HALF, HEX
 
 if TYPE_CHECKING:
     from zetaplan.plans.plan import Plan
     from zetaplan.scoring.scores import Scores
-
-HEX = 12  # digits of a sha256 that name a file in a sentence
-HALF = 2  # bytes of a parameter in 16 bits
 
 
 def whole(plan: Plan, k: int) -> str:

@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from rich.table import Table
 from rich.text import Text
 
-from zetaplan.plans.amounts import in_total, per_layer, shown
-
 if TYPE_CHECKING:
-    from zetaplan.documents.verify import Verdict
+    from zetaplan.documents.verdict import Verdict
     from zetaplan.menus.menu import Menu
     from zetaplan.menus.plan import ChoicePlan
     from zetaplan.plans.plan import Plan
@@ -35,6 +33,12 @@ def scores_table(scores: Scores) -> Table:
 
 def plan_table(plan: Plan) -> Table:
     """Requested, relaxed, rounded and achieved, per layer and in total."""
+    from zetaplan.plans.amounts import (
+        in_total,
+        per_layer,
+        shown,
+    )  # imports sympy; a table of checks does not
+
     table = layer_table("layer", "gain", "requested", "relaxed", "rounded", "achieved", names=plan.names)
     rows = zip(short_names(plan.names), per_layer(plan).values(), plan.scores.gain, strict=True)
     for name, amounts, gain in rows:

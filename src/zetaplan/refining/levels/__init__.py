@@ -67,6 +67,10 @@ class Levels(ABC):
     def facts(self) -> dict[str, Any]:
         """The provenance of a menu of these options."""
 
+    def spelled(self, option: str) -> str:
+        """The option as `costs` spells it; unchanged where it is none."""
+        return option
+
     def neighbours(self, block: str, option: str, stride: int = 1, reach: int = 1) -> tuple[str, ...]:
         """The options up to `reach` strides of so many levels below and above, in the order of their cost."""
         ladder = list(self.costs[block])

@@ -107,6 +107,13 @@ class Sparsity(Levels):
         }
         return self.chosen(losses)[0]
 
+    def spelled(self, option: str) -> str:
+        """The shortest spelling of a share, such as 0.45 of "0.450" or "45%"."""
+        try:
+            return _label(_share("plan", option))
+        except SpecError:
+            return option
+
     def cost(self, block: str, option: str) -> int:
         return self.sizes[block] - self.removed(block, option)
 
