@@ -48,7 +48,7 @@ class Knapsack(NamedTuple):
 
     def use(self, u: float) -> float:
         """The left side at level u."""
-        return float((self.a * self.at(u)).sum())
+        return float(self.a @ self.at(u))
 
 
 def solve(knapsack: Knapsack, start: float | None = None) -> float:
@@ -153,7 +153,7 @@ def _level(knapsack: Knapsack, side: Sides) -> float:
     if side.all():
         return _vertex(knapsack, side)
     constant = np.where(side == FLOOR, lower, np.where(side == CAP, upper, r))
-    rate = float((a * p)[side == INTERIOR].sum())  # positive terms do not cancel
+    rate = float(a @ np.where(side == INTERIOR, p, 0.0))  # positive terms do not cancel
     return -accurate_dot(a, constant, -limit) / rate
 
 
