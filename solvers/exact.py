@@ -61,8 +61,9 @@ def plan(instance: Instance, problem: Any, level: float) -> Array:
     slope u + offset is rounded in proportion to both terms. If that error is visible next to a small limit, x is
     refined.
     """
-    x: Array = problem.at(level)
-    met = knapsack.meets(instance.resource, x, instance.limit)
+    x: Array
+    x, use = problem.plan(level)
+    met = abs(use - instance.limit) <= knapsack.MISSED * abs(instance.limit)
     return x if met else knapsack.refined(equation(instance), level)
 
 
@@ -79,6 +80,8 @@ def tame(derivation: Derivation, channel: Channel, scalars: tuple[float, ...]) -
 
 def _slack(instance: Instance, problem: Any, u: float) -> bool:
     """Whether the coupling constraint is satisfied at level u; summed without error if rounding could decide."""
+    if problem.binds(u):
+        return False
     use = problem.use(u)
     surplus = instance.program.sign * (instance.limit - instance.channels[0].term.usage * use)
     if math.isinf(use) or abs(surplus) > instance.quality.size * EPSILON * (abs(use) + abs(instance.limit)):

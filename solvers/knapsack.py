@@ -46,9 +46,18 @@ class Knapsack(NamedTuple):
         """The plan at level u."""
         return np.minimum(np.maximum(self.p * u + self.r, self.lower), self.upper)
 
+    def plan(self, u: float) -> tuple[Array, float]:
+        """The plan at level u, and what it uses."""
+        x = self.at(u)
+        return x, float(self.a @ x)
+
     def use(self, u: float) -> float:
         """The left side at level u."""
-        return float(self.a @ self.at(u))
+        return self.plan(u)[1]
+
+    def binds(self, u: float) -> bool:
+        """Whether level u is known to be beyond the solution; `bracketing.Layers` knows without a sum."""
+        return False
 
 
 def solve(knapsack: Knapsack, start: float | None = None) -> float:
