@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zetaplan._files import write
 from zetaplan._records import checked
 from zetaplan.documents.io import load, save
 from zetaplan.documents.schemas.plan import (
@@ -121,7 +122,7 @@ def save_plan(plan: Plan, path: str | os.PathLike[str]) -> Path:
         >>> zp.save_plan(zp.allocate(scores, mean_rank=4), "plan.json").name
         'plan.json'
     """
-    return save(path, plan_document(plan))
+    return write(path, _unsealed(plan).sealed_text())
 
 
 def plan_document(plan: Plan) -> PlanFile:
@@ -131,6 +132,10 @@ def plan_document(plan: Plan) -> PlanFile:
         >>> zp.plan_document(zp.allocate(scores, mean_rank=4)).schema_
         'zetaplan.plan/1'
     """
+    return _unsealed(plan).sealed()
+
+
+def _unsealed(plan: Plan) -> PlanFile:
     require(plan, Plan, "plan", "give what zetaplan.allocate or zetaplan.prune returns")
     scores = scores_document(plan.scores)
     return checked(
@@ -151,7 +156,7 @@ def plan_document(plan: Plan) -> PlanFile:
         proof=plan.proof,
         scores_sha256=scores.sha256(),
         scores=scores,
-    ).sealed()
+    )
 
 
 def certificate_data(certificate: Certificate) -> CertificateData:
