@@ -59,7 +59,7 @@ def _shares(batch: Batch, derivation: Derivation) -> bool:
     """Whether weightless layers share a target at declared price 0 (`solvers.weightless`)."""
     if batch.weightless is None or batch.uses:
         return False
-    return float(batch.evaluate(derivation.total_price - MULTIPLIER)) == 0.0
+    return float(batch.evaluate(derivation.declared_price)) == 0.0
 
 
 def _in_range(derivation: Derivation, p: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -25,9 +26,10 @@ from zetaplan.spec.summation import CANCELS, Array
 Index = slice | NDArray[np.intp]
 T = TypeVar("T")
 
-PIECE = 2**15  # layers whose data fit the second-level cache
+PIECE = 2**16  # layers whose weights fit the second-level cache
 SPREAD = 5.0  # standard errors on either side; a miss costs one more sweep
 ATTEMPTS = 3
+NARROW = 1 / 16  # of a bracket; between its ends the sum is nearly linear
 
 
 class Piece(NamedTuple):
@@ -60,11 +62,14 @@ class Layers:
         """The knapsack of the selected layers under the whole limit."""
         return Knapsack(*self.piece(rows).columns(slice(None)), self.limit, self.last)
 
+    def plan(self, u: float) -> tuple[Array, float]:
+        """The plan at level u, (size,), and what it uses, in one sweep."""
+        x = np.empty(self.size)
+        return x, math.fsum(self.sweep(lambda rows: compiled.fill(*self.piece(rows), u, x[rows])))
+
     def at(self, u: float) -> Array:
         """The plan at level u, (size,)."""
-        x = np.empty(self.size)
-        self.sweep(lambda rows: compiled.fill(*self.piece(rows), u, x[rows]))
-        return x
+        return self.plan(u)[0]
 
     def use(self, u: float) -> float:
         """sum_k a_k x_k(u)."""
@@ -73,30 +78,76 @@ class Layers:
 
     def _use(self, rows: slice, u: float) -> float:
         piece = self.piece(rows)
-        x = np.empty(piece.a.size)
-        compiled.fill(*piece, u, x)
-        return float(piece.a @ x)
+        return float(compiled.fill(*piece, u, np.empty(piece.a.size)))
 
     def sweep(self, work: Callable[[slice], T]) -> list[T]:
-        """The results of all pieces, in order, computed on all cores."""
-        pieces = (slice(start, start + PIECE) for start in range(0, self.size, PIECE))
-        with ThreadPoolExecutor(os.cpu_count()) as cores:
-            return list(cores.map(work, pieces))
+        """The results of all pieces, computed on all cores; every core takes every n-th piece."""
+        pieces = [slice(start, start + PIECE) for start in range(0, self.size, PIECE)]
+        count = os.cpu_count() or 1
+        with ThreadPoolExecutor(count) as cores:
+            shares = cores.map(lambda first: [work(rows) for rows in pieces[first::count]], range(count))
+            return [result for share in shares for result in share]
+
+    def binds(self, u: float) -> bool:
+        """Whether level u is proved to be beyond the solution, on the side where the limit is violated."""
+        if self.bracket is None:
+            return False
+        return u >= self.bracket.high if self.last else u <= self.bracket.low
+
+    @cached_property
+    def bracket(self) -> Bracket | None:
+        """Two levels that enclose the solution; None if none were found."""
+        ends = _sampled(self)
+        for _ in range(ATTEMPTS):
+            rest = _rest(self, *ends) if ends else None
+            if ends is None or rest is None:
+                break
+            low, high = ends
+            if _encloses(rest, low, high):
+                return _narrowed(Bracket(low, high, rest))
+            far = 8.0 * (high - low)
+            ends = (high, high + far) if rest.use(high) <= rest.limit else (low - far, low)
+        return None
+
+
+class Bracket(NamedTuple):
+    """Two levels around the solution, and the layers that they leave undecided with one layer for all others."""
+
+    low: float
+    high: float
+    rest: Knapsack
+
+
+def _encloses(knapsack: Knapsack, low: float, high: float) -> bool:
+    return knapsack.use(low) < knapsack.limit < knapsack.use(high)
+
+
+def _narrowed(bracket: Bracket) -> Bracket:
+    """An eighth of the bracket, around its secant, if that encloses the solution: few layers stay undecided."""
+    low, high, rest = bracket
+    below, above = (rest.use(u) - rest.limit for u in (low, high))
+    if not math.isfinite(above - below):
+        return bracket
+    middle, width = low - below * (high - low) / (above - below), NARROW * (high - low)
+    ones, offset = np.ones_like(rest.a), np.broadcast_to(rest.r, rest.a.shape)
+
+    def piece(rows: Index) -> Piece:
+        a, p, one, r, lower, upper = (c[rows] for c in (rest.a, rest.p, ones, offset, rest.lower, rest.upper))
+        return Piece(a, p, one, 1.0, r, lower, upper)
+
+    layers = Layers(piece, rest.a.size, rest.limit, rest.last)
+    fewer = _rest(layers, middle - width, middle + width)
+    if fewer is None or not _encloses(fewer, middle - width, middle + width):
+        return bracket
+    return Bracket(middle - width, middle + width, fewer)
 
 
 def solve(layers: Layers) -> float:
     """The level u that solves the equation. A solution must exist."""
-    bracket = _sampled(layers)
-    for _ in range(ATTEMPTS):
-        rest = _rest(layers, *bracket) if bracket else None
-        if bracket is None or rest is None:
-            break
-        low, high = bracket
-        if rest.use(low) < rest.limit < rest.use(high):
-            return knapsack.solve(rest, start=0.5 * (low + high))
-        far = 8.0 * (high - low)
-        bracket = (high, high + far) if rest.use(high) <= rest.limit else (low - far, low)
-    return knapsack.solve(layers.rows(slice(None)))
+    if layers.bracket is None:
+        return knapsack.solve(layers.rows(slice(None)))
+    low, high, rest = layers.bracket
+    return knapsack.solve(rest, start=0.5 * (low + high))
 
 
 def _sampled(layers: Layers) -> tuple[float, float] | None:

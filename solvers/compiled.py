@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import boolean, float64, njit, types, void
+from numba import boolean, float64, njit, types
 
 READ = types.Array(float64, 1, "C", readonly=True)
 DATA = (READ, READ, READ, float64, READ, READ, READ)
@@ -40,10 +40,13 @@ def tally(
     return rate, fixed, volume
 
 
-@njit(void(*DATA, float64, float64[::1]), **OPTIONS)  # type: ignore[untyped-decorator]
+@njit(float64(*DATA, float64, float64[::1]), **OPTIONS)  # type: ignore[untyped-decorator]
 def fill(
     a: Any, numerator: Any, denominator: Any, scale: float, r: Any, lower: Any, upper: Any, u: float, x: Any
-) -> None:  # fmt: skip
-    """x_k = clip(p_k u + r_k, l_k, h_k)."""
+) -> float:  # fmt: skip
+    """Fill x_k = clip(p_k u + r_k, l_k, h_k); the sum of a_k x_k."""
+    use = 0.0
     for k in range(a.size):
         x[k] = min(max(scale * numerator[k] / denominator[k] * u + r[k], lower[k]), upper[k])
+        use += a[k] * x[k]
+    return use

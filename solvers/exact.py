@@ -61,8 +61,9 @@ def plan(instance: Instance, problem: Any, level: float) -> Array:
     slope u + offset is rounded in proportion to both terms. If that error is visible next to a small limit, x is
     refined.
     """
-    x: Array = problem.at(level)
-    met = knapsack.meets(instance.resource, x, instance.limit)
+    x: Array
+    x, use = problem.plan(level)
+    met = abs(use - instance.limit) <= knapsack.MISSED * abs(instance.limit)
     return x if met else knapsack.refined(equation(instance), level)
 
 
@@ -79,6 +80,8 @@ def tame(derivation: Derivation, channel: Channel, scalars: tuple[float, ...]) -
 
 def _slack(instance: Instance, problem: Any, u: float) -> bool:
     """Whether the coupling constraint is satisfied at level u; summed without error if rounding could decide."""
+    if problem.binds(u):
+        return False
     use = problem.use(u)
     surplus = instance.program.sign * (instance.limit - instance.channels[0].term.usage * use)
     if math.isinf(use) or abs(surplus) > instance.quality.size * EPSILON * (abs(use) + abs(instance.limit)):
@@ -89,13 +92,17 @@ def _slack(instance: Instance, problem: Any, u: float) -> bool:
 def equation(instance: Instance) -> Knapsack:
     """The equation for the level u of a program of one term."""
     (derivation,), (channel,) = derive(instance.program), instance.channels
-    slope, offset = derivation.line(channel, instance.scalars)
-    lower, upper = channel.lower, channel.upper
-    if not channel.weight.all():
-        weightless = channel.weight == 0.0
-        slope, offset = np.where(weightless, 1.0, slope), np.where(weightless, 0.0, offset)
-        lower, upper = _pinned(derivation, channel)
-    return Knapsack(channel.unit_cost, slope, offset, lower, upper, instance.limit, last=derivation.uses)
+    columns = pieces(derivation, channel, instance.scalars)
+    return Knapsack(channel.unit_cost, *columns, instance.limit, last=derivation.uses)
+
+
+def pieces(derivation: Derivation, channel: Channel, scalars: tuple[float, ...]) -> tuple[Array, Array, Array, Array]:
+    """(slope, offset, lower, upper), of the channel's shape; a layer without weight is fixed at one of its bounds."""
+    slope, offset = derivation.line(channel, scalars)
+    if channel.weight.all():
+        return slope, offset, channel.lower, channel.upper
+    weightless = channel.weight == 0.0
+    return np.where(weightless, 1.0, slope), np.where(weightless, 0.0, offset), *_pinned(derivation, channel)
 
 
 def _pinned(derivation: Derivation, channel: Channel) -> tuple[Array, Array]:

@@ -46,9 +46,18 @@ class Knapsack(NamedTuple):
         """The plan at level u."""
         return np.minimum(np.maximum(self.p * u + self.r, self.lower), self.upper)
 
+    def plan(self, u: float) -> tuple[Array, float]:
+        """The plan at level u, and what it uses."""
+        x = self.at(u)
+        return x, float(self.a @ x)
+
     def use(self, u: float) -> float:
         """The left side at level u."""
-        return float((self.a * self.at(u)).sum())
+        return self.plan(u)[1]
+
+    def binds(self, u: float) -> bool:
+        """Whether level u is known to be beyond the solution; `bracketing.Layers` knows without a sum."""
+        return False
 
 
 def solve(knapsack: Knapsack, start: float | None = None) -> float:
@@ -153,7 +162,7 @@ def _level(knapsack: Knapsack, side: Sides) -> float:
     if side.all():
         return _vertex(knapsack, side)
     constant = np.where(side == FLOOR, lower, np.where(side == CAP, upper, r))
-    rate = float((a * p)[side == INTERIOR].sum())  # positive terms do not cancel
+    rate = float(a @ np.where(side == INTERIOR, p, 0.0))  # positive terms do not cancel
     return -accurate_dot(a, constant, -limit) / rate
 
 

@@ -12,13 +12,12 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import sympy as sp
 
 from zetaplan.errors import InfeasibleError, SpecError
-from zetaplan.spec import checks
+from zetaplan.spec import checks, tensor_checks
 from zetaplan.spec.given import knobs
-from zetaplan.spec.instance import Instance, check_feasible
+from zetaplan.spec.instance import Channel, Instance, check_feasible
 from zetaplan.spec.program import MULTIPLIER, Program, Term
 from zetaplan.spec.values import FrozenMap
 
@@ -60,7 +59,11 @@ class Batch:
     @cached_property
     def scalars(self) -> list[torch.Tensor]:
         """The knobs in the order of the declaration, tensors of shape ()."""
-        return [self.limit.new_tensor(self.parameters[scalar.name]) for scalar in self.program.scalars]
+        return [self.limit.new_tensor(knob) for knob in self.knobs]
+
+    @property
+    def knobs(self) -> tuple[float, ...]:
+        return tuple(self.parameters[scalar.name] for scalar in self.program.scalars)
 
     def evaluate(self, expression: sp.Expr, x: Any = 0.0, multiplier: Any = 0.0) -> torch.Tensor:
         """Value of an expression of the declaration at (x, lambda); broadcasts against (N, K) or (N,)."""
@@ -68,6 +71,12 @@ class Batch:
 
         value = tensor_function(self.program, expression)(x, multiplier, self.weight, self.unit_cost, *self.scalars)
         return torch.as_tensor(value, dtype=self.weight.dtype, device=self.weight.device)
+
+    @cached_property
+    def channel(self) -> Channel:
+        """The numpy arrays of the instances, (N, K); for the CPU."""
+        columns = (self.weight, self.unit_cost, self.lower, self.upper)
+        return Channel(self.term, *(column.contiguous().numpy() for column in columns))
 
     def rows(self, index: slice) -> Batch:
         """The batch of the selected instances."""
@@ -102,6 +111,48 @@ def _log(x: Any) -> Any:
     return torch.log(x) if isinstance(x, torch.Tensor) else math.log(x)
 
 
+@dataclass(frozen=True, eq=False)
+class BatchData:
+    """The data of N instances: shapes are checked, numbers are not.
+
+    gains : (N, K). unit_cost, lower, upper : broadcast to (N, K). limit : () or (N,).
+    """
+
+    program: Program
+    gains: torch.Tensor
+    unit_cost: torch.Tensor
+    limit: torch.Tensor
+    lower: torch.Tensor
+    upper: torch.Tensor
+    parameters: Mapping[str, float]
+
+    def rows(self, index: slice) -> BatchData:
+        """The data of the selected instances."""
+        count = len(self.gains)
+        names = [name for name in ("gains", "unit_cost", "lower", "upper") if _by_row(getattr(self, name), count)]
+        names += ["limit"] if self.limit.ndim else []
+        return replace(self, **{name: getattr(self, name)[index] for name in names})
+
+    def declared(self) -> Batch:
+        """The instances. Raises SpecError or InfeasibleError; the message names the instance and the layer."""
+        program, term, shape = self.program, self.program.terms[0], self.gains.shape
+        gains = _gains(self.gains)
+        d = tensor_checks.within(term.argument, self.unit_cost, shape, above=0.0)
+        tensor_checks.within(term.argument, d, shape, least=checks.LEAST, most=checks.LARGEST)
+        low = tensor_checks.within("lower", self.lower, shape, least=term.lower, most=checks.LARGEST)
+        high = tensor_checks.capped(self.upper, low, term, shape)
+        q = gains / gains.sum(1, keepdim=True)
+        weight = _weights(program, q, self.parameters)
+        d, low, high = (column.expand(shape) for column in (d, low, high))
+        batch = Batch(program, q, weight, d, _limits(program, self.limit, gains), low, high, self.parameters)
+        _check_feasible(batch)
+        return batch
+
+
+def _by_row(values: torch.Tensor, count: int) -> bool:
+    return values.ndim == 2 and len(values) == count
+
+
 def declare_batch(
     program: Program,
     quality: Any,
@@ -120,106 +171,66 @@ def declare_batch(
 
     Raises SpecError or InfeasibleError; the message names the instance and the layer.
     """
+    return batch_data(program, quality, data, limits, lower, upper, parameters, device).declared()
+
+
+def batch_data(
+    program: Program,
+    quality: Any,
+    data: Any,
+    limits: Any,
+    lower: Any = None,
+    upper: Any = None,
+    parameters: Mapping[str, float] | None = None,
+    device: Any = None,
+) -> BatchData:
+    """The arguments of `declare_batch` as tensors. Raises SpecError for an array of another shape, or a wrong knob."""
+    import torch
+
     if len(program.terms) > 1:
         raise SpecError(f"{program.name} has {len(program.terms)} decisions per layer; solve its instances one by one")
     term, values = program.terms[0], knobs(program, parameters or {})
-    gains = _gains(quality, device)
-    d = _within(term.argument, _like(term.argument, data, gains), gains.shape, above=0.0)
-    _within(term.argument, d, gains.shape, least=checks.LEAST, most=checks.LARGEST)
-    floors = _like("lower", term.lower if lower is None else lower, gains)
-    low = _within("lower", floors, gains.shape, least=term.lower, most=checks.LARGEST)
-    high = _capped(_like("upper", term.upper if upper is None else upper, gains), low, term, gains.shape)
-    q = gains / gains.sum(1, keepdim=True)
-    exponent = values[next(scalar.name for scalar in program.scalars if scalar.symbol == term.exponent)]
-    weight = q if exponent == 1.0 else q**exponent
-    light = (weight < checks.LIGHTEST) & (q > 0.0)
-    _name_first("quality", q, light, f"0, or a share whose power {term.exponent} is at least {checks.LIGHTEST:g}")
-    d, low, high = (column.expand(gains.shape) for column in (d, low, high))
-    batch = Batch(program, q, weight, d, _limits(program, limits, gains), low, high, values)
-    _check_feasible(batch)
-    return batch
-
-
-def _gains(quality: Any, device: Any) -> torch.Tensor:
-    import torch
-
-    gains = _tensor("quality", quality, torch.float64, device)
+    gains = tensor_checks.tensor("quality", quality, torch.float64, device)
     if gains.ndim != 2 or not gains.numel():
         raise SpecError(f"quality: expected one row of gains per instance, shape (N, K), got {tuple(gains.shape)}")
-    _within("quality", gains, least=0.0)
-    empty = gains.amax(1) == 0.0
-    if bool(empty.any()):
-        raise SpecError(f"quality[{int(empty.nonzero()[0])}]: all layers are zero; check the scores")
-    return torch.ldexp(gains, -torch.frexp(gains.amax(1, keepdim=True)).exponent)  # a power of two changes no bit
+    limit = tensor_checks.tensor("limits", limits, gains.dtype, gains.device)
+    if limit.shape not in ((), (len(gains),)):
+        raise SpecError(f"limits: expected one number or {len(gains)} of them, got shape {tuple(limit.shape)}")
+    d = tensor_checks.like(term.argument, data, gains)
+    low = tensor_checks.like("lower", term.lower if lower is None else lower, gains)
+    high = tensor_checks.like("upper", term.upper if upper is None else upper, gains)
+    return BatchData(program, gains, d, limit, low, high, values)
 
 
-def _tensor(name: str, values: Any, dtype: Any, device: Any) -> torch.Tensor:
+def _gains(gains: torch.Tensor) -> torch.Tensor:
     import torch
 
-    try:
-        given = values.copy() if isinstance(values, np.ndarray) and not values.flags.writeable else values
-        return torch.as_tensor(given, dtype=dtype, device=device)  # torch warns of memory that it must not write to
-    except (TypeError, ValueError, OverflowError):
-        raise SpecError(f"{name}: expected numbers, got {type(values).__name__}: {str(values)[:60]}") from None
+    tensor_checks.within("quality", gains, least=0.0)
+    largest = gains.amax(1, keepdim=True)
+    empty = largest == 0.0
+    if bool(empty.any()):
+        raise SpecError(f"quality[{int(empty.nonzero()[0][0])}]: all layers are zero; check the scores")
+    return torch.ldexp(gains, -torch.frexp(largest).exponent)  # a power of two changes no bit
 
 
-def _like(name: str, values: Any, gains: torch.Tensor) -> torch.Tensor:
-    """Tensor that broadcasts to the gains; not expanded, so that one number is checked once."""
-    given = _tensor(name, values, gains.dtype, gains.device)
-    try:
-        given.expand(gains.shape)
-    except RuntimeError:
-        shape = tuple(given.shape)
-        raise SpecError(
-            f"{name}: expected a shape that broadcasts to {tuple(gains.shape)}, got shape {shape}"
-        ) from None
-    return given
+def _weights(program: Program, q: torch.Tensor, values: Mapping[str, float]) -> torch.Tensor:
+    """w = q^e, (N, K)."""
+    term = program.terms[0]
+    exponent = values[next(scalar.name for scalar in program.scalars if scalar.symbol == term.exponent)]
+    weight = q if exponent == 1.0 else q**exponent
+    if float(weight.amin()) < checks.LIGHTEST:
+        light = (weight < checks.LIGHTEST) & (q > 0.0)
+        tensor_checks.name_first(
+            "quality", q, light, f"0, or a share whose power {term.exponent} is at least {checks.LIGHTEST:g}"
+        )
+    return weight
 
 
-def _within(
-    name: str,
-    values: torch.Tensor,
-    shape: Any = None,
-    above: float = -math.inf,
-    least: float = -math.inf,
-    most: float = math.inf,
-) -> torch.Tensor:
-    low, high = float(values.amin()), float(values.amax())
-    if low > above and low >= least and high < math.inf and high <= most:
-        return values
-    every = values.expand(shape or values.shape)
-    expected = f"above {above:g}" if above > -math.inf else f"of at least {least:g}"
-    _name_first(name, every, ~((every > above) & (every >= least) & (every < math.inf)), f"a finite number {expected}")
-    _name_first(name, every, every > most, f"at most {most:g}; choose another unit")
-    return values
-
-
-def _capped(upper: torch.Tensor, lower: torch.Tensor, term: Term, shape: Any) -> torch.Tensor:
-    every = upper.expand(shape)
-    if not bool((upper <= term.upper).all()):
-        _name_first("upper", every, ~(every <= term.upper), f"at most {term.upper:g}")
-    if not bool((lower <= upper).all()):
-        _name_first("upper", every, ~(lower <= every), "at least the floor; lower the floor or raise the cap")
-    large = (every > checks.LARGEST) & every.isfinite()
-    _name_first("upper", every, large, f"at most {checks.LARGEST:g}, or infinity")
-    return upper
-
-
-def _limits(program: Program, limits: Any, gains: torch.Tensor) -> torch.Tensor:
-    values = _tensor("limits", limits, gains.dtype, gains.device)
-    if values.shape not in ((), (len(gains),)):
-        raise SpecError(f"limits: expected one number or {len(gains)} of them, got shape {tuple(values.shape)}")
-    values = values.expand(len(gains))
+def _limits(program: Program, limits: torch.Tensor, gains: torch.Tensor) -> torch.Tensor:
+    values = limits.expand(len(gains))
     least = 0.0 if program.limit.is_nonnegative else -math.inf
-    _name_first(program.limit_argument, values, (values != 0.0) & (values.abs() < checks.LIGHTEST), _LIMIT)
-    return _within(program.limit_argument, values, least=least, most=checks.LARGEST)
-
-
-def _name_first(name: str, values: torch.Tensor, bad: torch.Tensor, expected: str) -> None:
-    if not bool(bad.any()):
-        return
-    place = bad.nonzero()[0].tolist()
-    raise SpecError(f"{name}{place} = {float(values[tuple(place)]):g}: expected {expected}")
+    tensor_checks.name_first(program.limit_argument, values, (values != 0.0) & (values.abs() < checks.LIGHTEST), _LIMIT)
+    return tensor_checks.within(program.limit_argument, values, least=least, most=checks.LARGEST)
 
 
 def _check_feasible(batch: Batch) -> None:

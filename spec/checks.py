@@ -41,11 +41,18 @@ def in_range(name: str, value: float, least: float = 0.0) -> float:
     return value
 
 
-def all_in_range(name: str, vector: Array, least: float = 0.0) -> None:
-    """Raise SpecError unless every entry is infinite or between `least` and LARGEST."""
+def all_in_range(name: str, vector: Array, ends: tuple[float, float], least: float = 0.0) -> None:
+    """Raise SpecError unless every entry is infinite or between `least` and LARGEST. ends : the span of the vector."""
+    if least <= ends[0] and (ends[1] <= LARGEST or ends[0] == math.inf):
+        return
     bad = (vector < least) | ((vector > LARGEST) & (vector < math.inf))
     if bad.any():
         name_first(name, vector, bad, _range(least))
+
+
+def span(vector: Array) -> tuple[float, float]:
+    """(smallest, largest), NaN if any entry is NaN."""
+    return float(np.minimum.reduce(vector)), float(np.maximum.reduce(vector))
 
 
 def _range(least: float) -> str:

@@ -73,11 +73,12 @@ class Derivation:
     @cached_property
     def total_price(self) -> sp.Expr:
         """pi = declared price + lambda: alpha + lambda, or b + lambda."""
-        return sp.expand(self.stationarity).coeff(self.term.unit_cost, 1) / self._usage
+        return sp.expand(self.stationarity).coeff(self.term.unit_cost, 1) / (self.program.sign * self.term.usage)
 
     @cached_property
-    def _usage(self) -> int:
-        return self.program.sign * self.term.usage
+    def declared_price(self) -> sp.Expr:
+        """The part of the total price that does not depend on the multiplier: alpha, or b."""
+        return self.total_price - MULTIPLIER
 
     @cached_property
     def uses(self) -> bool:
@@ -87,8 +88,14 @@ class Derivation:
     @cached_property
     def _affine(self) -> tuple[sp.Expr, sp.Expr, sp.Expr]:
         """(slope, u, offset) of the stationary x = slope u + offset, with u a function of pi and slope > 0."""
+<<<<<<< HEAD
         change = self._usage * self.term.unit_cost * (TOTAL_PRICE - self.total_price)
         x = self._root(sp.expand(self.stationarity + change), self.term.decision)
+=======
+        used = self.program.sign * self.term.usage * self.term.unit_cost
+        rest = sp.expand(self.stationarity - used * self.total_price)
+        x = self._one_real(sp.solve(rest + used * TOTAL_PRICE, self.term.decision))
+>>>>>>> speed
         expanded = sp.expand(sp.expand_log(sp.expand_power_base(x)))
         offset, moving = expanded.as_independent(TOTAL_PRICE, as_Add=True)
         slope, u = sp.factor_terms(moving).as_independent(TOTAL_PRICE, as_Add=False)
@@ -143,8 +150,13 @@ class Derivation:
     def inverse_level(self) -> sp.Expr:
         """lambda as a function of the level u (here the symbol TOTAL_PRICE is the level)."""
         u = sp.Dummy(positive=True) if self._at_sample(self.level) > 0 else sp.Dummy(real=True)
+<<<<<<< HEAD
         pi = self._root(self.level - u, TOTAL_PRICE)
         return (pi - (self.total_price - MULTIPLIER)).subs(u, TOTAL_PRICE)
+=======
+        pi = self._one_real(sp.solve(self.level - u, TOTAL_PRICE))
+        return (pi - self.declared_price).subs(u, TOTAL_PRICE)
+>>>>>>> speed
 
     def _compile(self, expression: sp.Expr) -> Function:
         scalars = [scalar.symbol for scalar in self.program.scalars]
@@ -197,8 +209,7 @@ class Derivation:
     @cached_property
     def declared_price_of(self) -> Function:
         """The declared price (alpha, b), a function of the scalars alone."""
-        scalars = [scalar.symbol for scalar in self.program.scalars]
-        return cast(Function, sp.lambdify(scalars, self.total_price - MULTIPLIER, modules=[np]))
+        return cast(Function, sp.lambdify([s.symbol for s in self.program.scalars], self.declared_price, modules=[np]))
 
     @cached_property
     def slope_of(self) -> Function:
@@ -256,24 +267,29 @@ class Derivation:
     def line(self, channel: Channel, scalars: tuple[float, ...]) -> tuple[Array, Array]:
         """(slope, offset) of every layer, both (K,); not finite for a layer without weight."""
         arguments = (0.0, 0.0, channel.weight, channel.unit_cost, *scalars)
+        one = np.ones_like(channel.weight)  # np.broadcast_to takes ten times as long for a few layers
         with np.errstate(all="ignore"):
-            one = np.ones_like(channel.weight)  # np.broadcast_to takes ten times as long for a few layers
             return self.slope_of(*arguments) * one, self.offset_of(*arguments) * one
 
     @cached_property
     def _stationary(self) -> Function:
         return self._compile(self.combined_form)
 
-    def stationary(self, multiplier: float, channel: Channel, scalars: tuple[float, ...]) -> Array:
-        """x(lambda) clipped to the box: the minimiser of the Lagrangian of every layer, shape (K,).
+    def stationary(self, multiplier: Any, channel: Channel, scalars: tuple[float, ...]) -> Array:
+        """x(lambda) clipped to the box: the minimiser of the Lagrangian of every layer, (K,) or (N, K).
 
         A layer without weight is at the end of its box that uses least of the limit.
         """
-        total_price = float(self.declared_price_of(*scalars)) + multiplier
         with np.errstate(all="ignore"):
             x = self._stationary(0.0, np.float64(multiplier), channel.weight, channel.unit_cost, *scalars)
+<<<<<<< HEAD
         if self.offset == 0 and 0.0 < total_price < np.inf:
             x = np.maximum(x, SMALLEST)  # x > 0 may round to 0, where m^(p-1) is infinite
+=======
+        if self.offset == 0:  # x > 0 may round to 0, where m^(p-1) is infinite
+            total_price = self.declared_price_of(*scalars) + np.float64(multiplier)
+            x = np.maximum(x, np.where((total_price > 0.0) & (total_price < np.inf), SMALLEST, -np.inf))
+>>>>>>> speed
         if not channel.weight.all():
             x = np.where(channel.weight > 0.0, x, channel.lower if self.uses else channel.upper)
         return np.minimum(np.maximum(x, channel.lower), channel.upper)

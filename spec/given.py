@@ -47,27 +47,30 @@ def limit(program: Program, value: float) -> float:
 def unit_cost(term: Term, values: Arrayish, layers: int, names: Names) -> Array:
     """(K,) the unit costs of a term."""
     vector = checks.broadcast(term.argument, values, layers, names)
-    if not (vector.min() > 0.0 and vector.max() < math.inf):
+    low, high = ends = checks.span(vector)
+    if not (low > 0.0 and high < math.inf):
         bad = ~((vector > 0.0) & (vector < math.inf))
         checks.name_first(term.argument, vector, bad, "expected a finite number above 0")
-    checks.all_in_range(term.argument, vector, checks.LEAST)
+    checks.all_in_range(term.argument, vector, ends, checks.LEAST)
     return frozen(vector)
 
 
 def lower(term: Term, values: Arrayish, layers: int, names: Names) -> Array:
     """(K,) the floors of a term."""
     vector = checks.broadcast("lower", values, layers, names)
-    if not (vector.min() >= term.lower and vector.max() < math.inf):
+    low, high = ends = checks.span(vector)
+    if not (low >= term.lower and high < math.inf):
         bad = ~((vector >= term.lower) & (vector < math.inf))
         checks.name_first("lower", vector, bad, f"expected a finite number of at least {term.lower:g}")
-    checks.all_in_range("lower", vector)
+    checks.all_in_range("lower", vector, ends)
     return frozen(vector)
 
 
 def upper(term: Term, values: Arrayish, floors: Array, layers: int, names: Names) -> Array:
     """(K,) the caps of a term."""
     vector = checks.broadcast("upper", values, layers, names)
-    if not vector.max() <= term.upper:
+    ends = checks.span(vector)
+    if not ends[1] <= term.upper:
         checks.name_first("upper", vector, ~(vector <= term.upper), f"expected at most {term.upper}")
     if not (vector >= floors).all():
         k = int(np.flatnonzero(~(vector >= floors))[0])
@@ -75,7 +78,7 @@ def upper(term: Term, values: Arrayish, floors: Array, layers: int, names: Names
             f"lower[{k}] = {floors[k]:g} is above upper[{k}] = {vector[k]:g}: "
             f"lower the floor or raise the cap of layer {k}"
         )
-    checks.all_in_range("upper", vector)
+    checks.all_in_range("upper", vector, ends)
     return frozen(vector)
 
 

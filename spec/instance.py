@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from typing import NamedTuple, NoReturn
 
 import numpy as np
@@ -67,7 +68,7 @@ class Instance(Value, Display):
         """The K names of the layers; "0", "1", ... if they have none."""
         return self.names or tuple(map(str, range(self.quality.size)))
 
-    @property
+    @cached_property
     def channels(self) -> tuple[Channel, ...]:
         """The arrays of the instance, one Channel per term."""
         terms = self.program.terms
@@ -75,7 +76,7 @@ class Instance(Value, Display):
             return (Channel(terms[0], self.weight, self.resource, self.lower, self.upper),)
         return tuple(map(Channel, terms, self.weight, self.resource, self.lower, self.upper))
 
-    @property
+    @cached_property
     def scalars(self) -> tuple[float, ...]:
         """The knobs in the order of the declaration."""
         return tuple(self.parameters[scalar.name] for scalar in self.program.scalars)
@@ -200,7 +201,7 @@ def normalise(quality: Arrayish, names: Sequence[str] | None = None) -> Array:
     q = checks.vector("quality", quality, names)
     if q.size == 0:
         raise SpecError("quality: expected one gain per layer, got none")
-    low, top = float(q.min()), float(q.max())
+    low, top = checks.span(q)
     if low < 0.0:
         k = int(q.argmin())
         raise SpecError(
@@ -254,7 +255,9 @@ def weights(program: Program, quality: Array, values: Mapping[str, float]) -> Ar
 def _weights(program: Program, quality: Array, values: Mapping[str, float]) -> Array:
     """As `weights`, for gains given by the user. Raises SpecError for a nonzero weight below 1e-100."""
     found = weights(program, quality, values)
-    for term, row in zip(program.terms, np.atleast_2d(found), strict=True):
+    for term, row in zip(program.terms, (found,) if found.ndim == 1 else found, strict=True):
+        if checks.span(row)[0] >= checks.LIGHTEST:
+            continue
         light = (row < checks.LIGHTEST) & (quality > 0.0)
         if light.any():
             least = f"whose power {term.exponent} is at least {checks.LIGHTEST:g}"

@@ -14,7 +14,6 @@ import torch
 from zetaplan.spec.batch import Batch
 from zetaplan.spec.derivation import SMALLEST, Derivation, derive
 from zetaplan.spec.instance import EPSILON
-from zetaplan.spec.program import MULTIPLIER
 from zetaplan.verification.claim import LEAST, ROUNDING, TOLERANCE, UNITS
 
 CONDITIONS = (
@@ -31,7 +30,7 @@ CONDITIONS = (
 def residuals(batch: Batch, x: torch.Tensor, multiplier: torch.Tensor) -> torch.Tensor:
     """The residual of every claim and condition, (N, 7) in the order of CONDITIONS; NaN if it is undefined."""
     (derivation,) = derive(batch.program)
-    declared_price = batch.evaluate(derivation.total_price - MULTIPLIER)
+    declared_price = batch.evaluate(derivation.declared_price)
     excess = batch.program.sign * (batch.term.usage * (batch.unit_cost * x).sum(1) - batch.limit)
     share = torch.where(multiplier.isinf(), 1.0, _relative(multiplier.abs(), multiplier.abs() + declared_price))
     gradient = _gradient(batch, derivation, x, multiplier)
@@ -129,7 +128,7 @@ def _gap(
         (gradient.rises <= 0.0) | (gradient.high >= batch.upper)
     )
     cheapest = torch.where(optimal, x, _cheapest(batch, derivation, multiplier.clamp(min=0.0)[:, None]))
-    declared_price = batch.evaluate(derivation.total_price - MULTIPLIER)
+    declared_price = batch.evaluate(derivation.declared_price)
     value, least = (_weighted(batch, batch.term.objective, plan, 0.0) for plan in (x, cheapest))
     moved = batch.program.sign * batch.term.usage * batch.unit_cost * (x - cheapest)
     losses = value - least + _product(multiplier[:, None], moved)
@@ -155,7 +154,7 @@ def _cheapest(batch: Batch, derivation: Derivation, multiplier: torch.Tensor) ->
     """The minimiser of the Lagrangian of every layer, as `Derivation.stationary`."""
     x = batch.evaluate(derivation.combined_form, 0.0, multiplier)
     if derivation.offset == 0:
-        total_price = batch.evaluate(derivation.total_price - MULTIPLIER) + multiplier
+        total_price = batch.evaluate(derivation.declared_price) + multiplier
         x = torch.where((total_price > 0.0) & total_price.isfinite(), x.clamp(min=SMALLEST), x)
     x = torch.clamp(x, batch.lower, batch.upper)
     if batch.weightless is None:

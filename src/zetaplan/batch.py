@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +19,9 @@ from zetaplan.spec.programs import named
 if TYPE_CHECKING:
     import torch
 
-    from zetaplan.spec.batch import Batch
+    from zetaplan.spec.batch import Batch, BatchData
 
-ENTRIES = 2**17  # numbers in a tensor of one step: large enough to amortise the calls, small enough for the CPU cache
+ENTRIES = 2**16  # numbers in a tensor of one step: large enough to amortise the calls, small enough for the CPU cache
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -91,27 +92,41 @@ def solve_batch(
         >>> found.x.tolist()
         [[1.0, 5.0], [2.0, 2.0]]
     """
-    import torch
-
-    from zetaplan.spec.batch import declare_batch
+    from zetaplan.spec.batch import batch_data
 
     declared = named(program) if isinstance(program, str) else program
     require(declared, Program, "program", "give a declared program, or its name")
     arrays = {"quality": quality, "data": data, "limits": limits, "lower": lower, "upper": upper}
     q, d, r, low, high = (_tensor(name, values) for name, values in arrays.items())
-    batch = declare_batch(declared, q, d, r, low, high, parameters, device)
-    count, layers = batch.weight.shape
-    on_cpu = batch.weight.device.type == "cpu"
+    given = batch_data(declared, q, d, r, low, high, parameters, device)
+    try:
+        return _solved(given)
+    except SpecError:
+        given.declared()  # names the instance by its place in the batch, not in a piece of it
+        raise
+
+
+def _solved(given: BatchData) -> BatchSolution:
+    """Solutions and certificates, in pieces: on the CPU one piece per core and step, elsewhere all at once."""
+    import torch
+
+    from zetaplan.verification.batch import CONDITIONS
+
+    (count, layers), on_cpu = given.gains.shape, given.gains.device.type == "cpu"
     step = max(ENTRIES // layers, 1) if on_cpu else count
-    pieces = [batch.rows(slice(start, start + step)) for start in range(0, count, step)]
+    pieces = [slice(start, start + step) for start in range(0, count, step)]
+    empty = given.gains.new_empty
+    found = BatchSolution(
+        empty(count, layers), empty(count), empty(count, dtype=torch.bool), empty(count, len(CONDITIONS))
+    )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # one piece per core is faster than every operation on all cores
     try:
         with ThreadPoolExecutor(os.cpu_count() if on_cpu else 1) as cores:
-            parts = list(cores.map(_solve_and_certify, pieces))
+            list(cores.map(partial(_fill, given, found), pieces))
     finally:
         torch.set_num_threads(threads)
-    return BatchSolution(*(torch.cat(column) for column in zip(*parts, strict=True)))
+    return found
 
 
 def _tensor(name: str, values: Any) -> torch.Tensor | None:
@@ -130,10 +145,29 @@ def _tensor(name: str, values: Any) -> torch.Tensor | None:
         raise SpecError(f"{name} = {shown(values)}: expected numbers") from None
 
 
-def _solve_and_certify(batch: Batch) -> tuple[torch.Tensor, ...]:
-    from zetaplan.solvers.batch import solve_rows
-    from zetaplan.verification.batch import certified, residuals
+def _fill(given: BatchData, found: BatchSolution, rows: slice) -> None:
+    """Solve and certify some instances."""
+    from zetaplan.verification.batch import certified
+
+    batch = given.rows(rows).declared()
+    x, multiplier, residuals = (_in_loops if batch.weight.device.type == "cpu" else _on_tensors)(batch)
+    found.x[rows], found.multiplier[rows], found.residuals[rows] = x, multiplier, residuals
+    found.valid[rows] = certified(residuals)
+
+
+def _in_loops(batch: Batch) -> tuple[torch.Tensor, ...]:
+    import torch
+
+    from zetaplan.solvers.rows import solve_rows
+    from zetaplan.verification.rows import residuals
 
     x, multiplier = solve_rows(batch)
-    residual = residuals(batch, x, multiplier)
-    return x, multiplier, certified(residual), residual
+    return tuple(map(torch.from_numpy, (x, multiplier, residuals(batch, x, multiplier))))
+
+
+def _on_tensors(batch: Batch) -> tuple[torch.Tensor, ...]:
+    from zetaplan.solvers.batch import solve_rows
+    from zetaplan.verification.batch import residuals
+
+    x, multiplier = solve_rows(batch)
+    return x, multiplier, residuals(batch, x, multiplier)

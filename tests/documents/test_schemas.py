@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.made import LAYERS, edited, made_scores
 from zetaplan import _files
-from zetaplan.documents.convert import load_scores, save_scores, scores_document
+from zetaplan.documents.convert import load_scores, plan_document, save_plan, save_scores, scores_document
 from zetaplan.documents.io import load
 from zetaplan.documents.schemas.choice import ChoiceFile
 from zetaplan.documents.schemas.document import Document
@@ -239,3 +239,10 @@ def test_every_document_has_a_json_schema(kind: type[Document]) -> None:
     schema = kind.model_json_schema()
     assert schema["additionalProperties"] is False
     assert schema["properties"]["schema"]["const"].startswith("zetaplan.")
+
+
+def test_a_plan_sealed_in_one_serialisation_is_the_sealed_plan(scores: Scores, tmp_path: Path) -> None:
+    plan = allocate(scores, mean_rank=4)
+    document = plan_document(plan)
+    assert document.sealed_text() == document.sealed().text() == document.text()
+    assert save_plan(plan, tmp_path / "plan.json").read_text() == document.text()

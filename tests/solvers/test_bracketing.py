@@ -90,3 +90,33 @@ def test_a_bracket_that_misses_is_moved(monkeypatch: pytest.MonkeyPatch) -> None
     assert zp.solve(instance).multiplier == pytest.approx(truth.multiplier, rel=1e-13)
     monkeypatch.setattr(bracketing, "_sampled", lambda _: (low / 2, high / 2))
     assert zp.solve(instance).multiplier == pytest.approx(truth.multiplier, rel=1e-13)
+
+
+@pytest.mark.parametrize("make", [pruned, uncapped])
+def test_a_bracket_proves_that_the_limit_binds(make: Callable[[np.random.Generator], Instance]) -> None:
+    """Beyond the bracket no sum is needed; within it, and on the side where the limit is kept, nothing is proved."""
+    instance = make(np.random.default_rng(4))
+    (derivation,), (channel,) = derive(instance.program), instance.channels
+    layers, _ = exact._layers(derivation, channel, instance.limit, instance.scalars)
+    low, high, rest = layers.bracket
+    kept, violated = (low, high) if layers.last else (high, low)
+    assert layers.binds(violated)
+    assert not layers.binds(kept)
+    assert not layers.binds(0.5 * (low + high))
+    assert rest.a.size < K / 2
+    assert layers.use(low) < instance.limit < layers.use(high)
+
+
+def test_a_narrow_bracket_that_misses_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    instance = pruned(np.random.default_rng(3))
+    truth = zp.solve(instance)
+    monkeypatch.setattr(bracketing, "NARROW", 1e-12)
+    assert zp.solve(instance).multiplier == pytest.approx(truth.multiplier, rel=1e-13)
+
+
+def test_a_plan_and_its_use_come_from_one_sweep() -> None:
+    instance = pruned(np.random.default_rng(5))
+    (derivation,), (channel,) = derive(instance.program), instance.channels
+    layers, _ = exact._layers(derivation, channel, instance.limit, instance.scalars)
+    x, use = layers.plan(float(np.mean(layers.bracket[:2])))
+    assert use == pytest.approx(float(channel.unit_cost @ x), rel=1e-14)

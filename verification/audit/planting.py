@@ -23,7 +23,7 @@ from flint import fmpq
 
 from zetaplan.spec.derivation import TOTAL_PRICE, Derivation, derive
 from zetaplan.spec.instance import Array, Instance, declare, normalise
-from zetaplan.spec.program import MULTIPLIER, Program
+from zetaplan.spec.program import Program
 from zetaplan.spec.programs.allocation import ALLOCATION
 from zetaplan.spec.programs.pruning import PRUNING
 from zetaplan.spec.rational import fraction, fractions, total
@@ -106,7 +106,7 @@ def _draw(rng: np.random.Generator, program: Program, decades: float) -> _Draw:
     layers = int((LAYERS + 1.0) ** rng.random() ** 1.3)  # mostly small, where special cases are frequent
     dyadic = bool(rng.random() < 0.6)
     quality = _quality(rng, layers, decades, dyadic)
-    exponent, declared = program.terms[0].exponent, derive(program)[0].total_price - MULTIPLIER
+    exponent, declared = program.terms[0].exponent, derive(program)[0].declared_price
     (strength,) = {scalar.symbol for scalar in program.scalars} - {exponent, declared}
     chosen = {
         exponent: 1.0 if dyadic else float(rng.choice([1.0, 1.0, 1.0, 2.0, 0.5, 0.0])),

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zetaplan._files import write
 from zetaplan._records import checked
+from zetaplan.documents.columns import cells, column
 from zetaplan.documents.io import load, save
 from zetaplan.documents.schemas.plan import (
     CertificateData,
@@ -74,7 +76,7 @@ def scores_document(scores: Scores) -> ScoresFile:
     """The scores as the document that `save_scores` writes."""
     require(scores, Scores, "scores", "give what zetaplan.score or zetaplan.load_scores returns")
     columns = {name: getattr(scores, name).tolist() for name in (*MEASURES, *ENCLOSURE)}
-    columns |= {name: _cells(getattr(scores, name), len(scores.names)) for name in OPTIONAL}
+    columns |= {name: cells(getattr(scores, name), len(scores.names)) for name in OPTIONAL}
     rows = zip(*columns.values(), strict=True)
     return checked(
         ScoresFile,
@@ -97,7 +99,7 @@ def scores_value(document: ScoresFile) -> Scores:
         name: np.array([getattr(layer, name) for layer in layers], np.int64 if name in COUNTS else np.float64)
         for name in MEASURES
     }
-    optional: dict[str, Any] = {name: _column([getattr(layer, name) for layer in layers]) for name in OPTIONAL}
+    optional: dict[str, Any] = {name: column([getattr(layer, name) for layer in layers]) for name in OPTIONAL}
     scores = Scores(
         names=tuple(layer.name for layer in layers),
         low=_or_gain([layer.low for layer in layers], columns["gain"]),
@@ -121,7 +123,7 @@ def save_plan(plan: Plan, path: str | os.PathLike[str]) -> Path:
         >>> zp.save_plan(zp.allocate(scores, mean_rank=4), "plan.json").name
         'plan.json'
     """
-    return save(path, plan_document(plan))
+    return write(path, _unsealed(plan).sealed_text())
 
 
 def plan_document(plan: Plan) -> PlanFile:
@@ -131,6 +133,10 @@ def plan_document(plan: Plan) -> PlanFile:
         >>> zp.plan_document(zp.allocate(scores, mean_rank=4)).schema_
         'zetaplan.plan/1'
     """
+    return _unsealed(plan).sealed()
+
+
+def _unsealed(plan: Plan) -> PlanFile:
     require(plan, Plan, "plan", "give what zetaplan.allocate or zetaplan.prune returns")
     scores = scores_document(plan.scores)
     return checked(
@@ -151,7 +157,7 @@ def plan_document(plan: Plan) -> PlanFile:
         proof=plan.proof,
         scores_sha256=scores.sha256(),
         scores=scores,
-    ).sealed()
+    )
 
 
 def certificate_data(certificate: Certificate) -> CertificateData:
@@ -279,21 +285,6 @@ def _solution_data(solution: Solution) -> SolutionData:
 
 def _vector(values: NDArray[np.float64]) -> tuple[float, ...]:
     return tuple(values.tolist())
-
-
-def _cells(values: NDArray[np.float64] | None, length: int) -> list[Any]:
-    """One entry per layer; `null` for numbers that are NaN or were not measured."""
-    if values is None:
-        return [None] * length
-    if values.ndim > 1:
-        return [tuple(row) for row in values.tolist()]
-    return [None if math.isnan(value) else value for value in values.tolist()]
-
-
-def _column(values: Sequence[Any]) -> NDArray[np.float64] | None:
-    if all(value is None for value in values):
-        return None
-    return np.array([math.nan if value is None else value for value in values], np.float64)
 
 
 def _or_gain(values: Sequence[float | None], gain: NDArray[np.float64]) -> NDArray[np.float64]:

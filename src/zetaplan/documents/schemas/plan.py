@@ -154,6 +154,11 @@ class PlanFile(Document):
         """The sha256 that belongs in the field `sha256`."""
         return digest(self.model_copy(update={"sha256_": ""}).text())
 
+    def sealed_text(self) -> str:
+        """The canonical text of `sealed`, from one serialisation: only the line of the sha256 changes."""
+        text = self.model_copy(update={"sha256_": ""}).text()
+        return text.replace('\n  "sha256": ""', f'\n  "sha256": "{digest(text)}"', 1)
+
     def sealed(self) -> PlanFile:
         """The same document with its own sha256 filled in."""
         return self.model_copy(update={"sha256_": self.seal()})

@@ -1,0 +1,131 @@
+"""The knapsack equations of many small instances, compiled: one row each, no temporary array per step.
+
+The loops are those of `solvers.batch` on tensors: fix what is outside on the prevailing side, recompute the last
+quotient with error-free sums, and say whether rounding can have changed a side. They allocate two rows per call.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import boolean, float64, njit, types, void
+
+from zetaplan.solvers.compiled import OPTIONS
+from zetaplan.solvers.knapsack import DOUBT, MISSED
+from zetaplan.spec.instance import EPSILON
+from zetaplan.spec.summation import CANCELS, SPLITTER
+
+ROWS, READ = types.Array(float64, 2, "C", readonly=True), types.Array(float64, 1, "C", readonly=True)
+PLAIN = OPTIONS | {"fastmath": False}  # error-free sums need the order as written; unset, the caller's option holds
+
+
+@njit(**OPTIONS)  # type: ignore[untyped-decorator]
+def _fill(a: Any, p: Any, r: Any, lower: Any, upper: Any, u: float, x: Any) -> float:
+    """x_k = clip(p_k u + r_k, l_k, h_k), and sum_k a_k x_k."""
+    use = 0.0
+    for k in range(a.size):
+        x[k] = min(max(p[k] * u + r[k], lower[k]), upper[k])
+        use += a[k] * x[k]
+    return use
+
+
+@njit(**OPTIONS)  # type: ignore[untyped-decorator]
+def _dot(a: Any, b: Any) -> float:
+    total = 0.0
+    for k in range(a.size):
+        total += a[k] * b[k]
+    return total
+
+
+@njit(**OPTIONS)  # type: ignore[untyped-decorator]
+def _fixed(a: Any, lower: Any, upper: Any, limit: float, moving: Any, constant: Any) -> bool:
+    """Fix the moving layers that are outside the box on the prevailing side; whether there are any."""
+    u, prevailing = (limit - _dot(a, constant)) / _dot(a, moving), 0.0
+    for k in range(a.size):
+        x = moving[k] * u + constant[k]
+        prevailing += a[k] * (min(max(x, lower[k]), upper[k]) - x)
+    found = False
+    for k in range(a.size):
+        x = moving[k] * u + constant[k]
+        bound = min(max(x, lower[k]), upper[k])
+        fixed = ((bound - x) * prevailing > 0.0) & (moving[k] > 0.0)
+        constant[k] = bound if fixed else constant[k]
+        moving[k] = 0.0 if fixed else moving[k]
+        found |= fixed
+    return found
+
+
+@njit(**OPTIONS)  # type: ignore[untyped-decorator]
+def _settled(p: Any, r: Any, lower: Any, upper: Any, u: float, moving: Any, constant: Any) -> Any:
+    """Whether some layer moves and every layer is on its side of the box by more than rounding."""
+    certain, free = np.isfinite(u), False
+    for k in range(p.size):
+        moved = p[k] * u
+        x, doubt = moved + r[k], DOUBT * (abs(moved) + abs(r[k]))
+        inside = (x > lower[k] + doubt) & (x < upper[k] - doubt)
+        beyond = x < lower[k] - doubt if constant[k] == lower[k] else x > upper[k] + doubt
+        certain &= inside if moving[k] > 0.0 else beyond | (lower[k] == upper[k])
+        free |= moving[k] > 0.0
+    return certain & free
+
+
+@njit(**OPTIONS)  # type: ignore[untyped-decorator]
+def _rest(a: Any, b: Any, limit: float) -> float:
+    """limit - sum_k a_k b_k: in float64, or with error-free sums where the terms cancel."""
+    rest, volume = limit, abs(limit)
+    for k in range(a.size):
+        rest -= a[k] * b[k]
+        volume += abs(a[k] * b[k])
+    return _exact_rest(a, b, limit) if abs(rest) < CANCELS * volume else rest
+
+
+@njit(**PLAIN)  # type: ignore[untyped-decorator]
+def _exact_rest(a: Any, b: Any, limit: float) -> float:
+    """limit - sum_k a_k b_k as in twice the precision and rounded once (Ogita, Rump & Oishi 2005)."""
+    rest, lost = limit, 0.0
+    for k in range(a.size):
+        product = a[k] * b[k]
+        a_high, b_high = _high(a[k]), _high(b[k])
+        a_low, b_low = a[k] - a_high, b[k] - b_high
+        total = rest - product
+        shift = total - rest
+        lost += (rest - (total - shift)) - (product + shift)
+        lost -= ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
+        rest = total
+    return rest + lost
+
+
+@njit(**PLAIN)  # type: ignore[untyped-decorator]
+def _high(value: float) -> float:
+    scaled = SPLITTER * value
+    return scaled - (scaled - value)
+
+
+@njit(  # type: ignore[untyped-decorator]
+    void(*(ROWS,) * 5, READ, float64, float64, float64[:, ::1], float64[::1], boolean[::1], boolean[::1]), **OPTIONS
+)
+def solve(
+    a: Any, p: Any, r: Any, lower: Any, upper: Any, limit: Any,
+    start: float, sign: float, x: Any, level: Any, slack: Any, certain: Any,
+) -> None:  # fmt: skip
+    """Fill x (N, K), level, slack and certain (N,) for sum_k a_k clip(p_k u + r_k, l_k, h_k) = R, row by row.
+
+    start : the level at multiplier 0, where the limit may be slack. sign : of the constraint, 1 for a budget.
+    certain : whether rounding changes neither a side nor the answer whether the limit is slack.
+    """
+    moving, constant = np.empty(a.shape[1]), np.empty(a.shape[1])
+    for n in range(a.shape[0]):
+        use = _fill(a[n], p[n], r[n], lower[n], upper[n], start, x[n])
+        surplus = sign * (limit[n] - use)
+        sure = np.isinf(use) or abs(surplus) > a.shape[1] * EPSILON * (abs(use) + abs(limit[n]))
+        level[n], slack[n], certain[n] = start, surplus >= 0.0, sure
+        if slack[n] or not sure:
+            continue
+        moving[:], constant[:] = p[n], r[n]
+        while _fixed(a[n], lower[n], upper[n], limit[n], moving, constant):
+            pass
+        level[n] = _rest(a[n], constant, limit[n]) / _dot(a[n], moving)
+        use = _fill(a[n], p[n], r[n], lower[n], upper[n], level[n], x[n])
+        certain[n] = abs(use - limit[n]) <= MISSED * abs(limit[n])
+        certain[n] &= _settled(p[n], r[n], lower[n], upper[n], level[n], moving, constant)
