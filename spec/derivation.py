@@ -88,14 +88,8 @@ class Derivation:
     @cached_property
     def _affine(self) -> tuple[sp.Expr, sp.Expr, sp.Expr]:
         """(slope, u, offset) of the stationary x = slope u + offset, with u a function of pi and slope > 0."""
-<<<<<<< HEAD
         change = self._usage * self.term.unit_cost * (TOTAL_PRICE - self.total_price)
         x = self._root(sp.expand(self.stationarity + change), self.term.decision)
-=======
-        used = self.program.sign * self.term.usage * self.term.unit_cost
-        rest = sp.expand(self.stationarity - used * self.total_price)
-        x = self._one_real(sp.solve(rest + used * TOTAL_PRICE, self.term.decision))
->>>>>>> speed
         expanded = sp.expand(sp.expand_log(sp.expand_power_base(x)))
         offset, moving = expanded.as_independent(TOTAL_PRICE, as_Add=True)
         slope, u = sp.factor_terms(moving).as_independent(TOTAL_PRICE, as_Add=False)
@@ -150,13 +144,8 @@ class Derivation:
     def inverse_level(self) -> sp.Expr:
         """lambda as a function of the level u (here the symbol TOTAL_PRICE is the level)."""
         u = sp.Dummy(positive=True) if self._at_sample(self.level) > 0 else sp.Dummy(real=True)
-<<<<<<< HEAD
         pi = self._root(self.level - u, TOTAL_PRICE)
-        return (pi - (self.total_price - MULTIPLIER)).subs(u, TOTAL_PRICE)
-=======
-        pi = self._one_real(sp.solve(self.level - u, TOTAL_PRICE))
         return (pi - self.declared_price).subs(u, TOTAL_PRICE)
->>>>>>> speed
 
     def _compile(self, expression: sp.Expr) -> Function:
         scalars = [scalar.symbol for scalar in self.program.scalars]
@@ -282,14 +271,9 @@ class Derivation:
         """
         with np.errstate(all="ignore"):
             x = self._stationary(0.0, np.float64(multiplier), channel.weight, channel.unit_cost, *scalars)
-<<<<<<< HEAD
-        if self.offset == 0 and 0.0 < total_price < np.inf:
-            x = np.maximum(x, SMALLEST)  # x > 0 may round to 0, where m^(p-1) is infinite
-=======
         if self.offset == 0:  # x > 0 may round to 0, where m^(p-1) is infinite
             total_price = self.declared_price_of(*scalars) + np.float64(multiplier)
             x = np.maximum(x, np.where((total_price > 0.0) & (total_price < np.inf), SMALLEST, -np.inf))
->>>>>>> speed
         if not channel.weight.all():
             x = np.where(channel.weight > 0.0, x, channel.lower if self.uses else channel.upper)
         return np.minimum(np.maximum(x, channel.lower), channel.upper)
