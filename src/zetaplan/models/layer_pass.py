@@ -24,7 +24,7 @@ from zetaplan.models.product_inputs import ProductInputs
 from zetaplan.scoring.model.blocks import Block, decoder_layers, partition
 from zetaplan.scoring.model.causal import told
 from zetaplan.scoring.model.experts import plain_experts
-from zetaplan.scoring.model.layer_calls import Call, given, last_place
+from zetaplan.scoring.model.layer_calls import Call, given, without_logits
 from zetaplan.scoring.model.streamed import require_loaded
 from zetaplan.scoring.text.sequences import Batch
 
@@ -189,7 +189,7 @@ def _recorded(model: nn.Module, names: Mapping[nn.Module, str], batch: Batch, ev
     with ExitStack() as undo:
         for layer in names:
             undo.callback(layer.register_forward_pre_hook(keep, with_kwargs=True).remove)
-        with last_place(model), told(model):
+        with without_logits(model), told(model):
             model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False)
     return trace
 
