@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import torch
@@ -43,10 +44,10 @@ class Streamed:
     sha256 : of the stored weights. folder : of changed weights; None if none may be changed.
     """
 
-    folder: Path | None = None
-
     def __init__(self, own: Mapping[nn.Module, Mapping[str, Tensor]], stored: Stored, sha256: str) -> None:
         self._own, self._stored, self.sha256 = own, stored, sha256
+        self.folder: Path | None = None
+        self._kept: dict[nn.Module, Path] = {}
         for layer, values in own.items():
             for value in values.values():
                 value.data = _blank(value)
@@ -63,13 +64,32 @@ class Streamed:
             for value in read.values():
                 value.data = _blank(value)
 
+    @contextmanager
+    def changeable(self, folder: Path) -> Iterator[None]:
+        """Allow changes of the weights, which are stored in the folder."""
+        self.folder, self._kept = folder, {}
+        try:
+            yield
+        finally:
+            self.folder = None
+
     def keep(self, layer: nn.Module, names: Mapping[int, str]) -> None:
-        """Store the weights of a layer that is in memory, once. names : what they are stored as, by their ids."""
-        folder = _required(self.folder)
-        values = {name: value for name, value in self._own[layer].items() if self._stored.folder_of(name) != folder}
-        if values:
-            file = folder / f"layer-{len([*folder.glob('layer-*')]):05d}.safetensors"
-            self._stored.write(values, {name: names[id(value)] for name, value in values.items()}, file)
+        """Store the weights of a layer that is in memory. names : what they are stored as, by their ids.
+
+        Weights that belong to several layers are stored with the first of them.
+        """
+        folder, before = _required(self.folder), self._kept.get(layer)
+        others = {file for file in self._kept.values() if file != before}
+        values = {name: value for name, value in self._own[layer].items() if self._stored.places[name][0] not in others}
+        file = folder / f"layer-{len(self._kept):05d}-{token_hex(4)}.safetensors"
+        self._stored.write(values, {name: names[id(value)] for name, value in values.items()}, file)
+        self._kept[layer] = file
+        if before:  # its values may still be mapped into memory, so that it cannot be written to
+            before.unlink()
+
+    def is_kept(self, layer: nn.Module) -> bool:
+        """Whether the weights of the layer are stored in the folder of changed weights."""
+        return layer in self._kept
 
     def _reading(self, layer: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
         """The method `forward` with the weights in memory."""
@@ -131,10 +151,6 @@ class Stored:
         save_file({keys[name]: value.detach().contiguous() for name, value in values.items()}, file, {"format": "pt"})
         self.places |= {name: (file, key) for name, key in keys.items()}
 
-    def folder_of(self, name: str) -> Path:
-        """The folder of the file that stores the value of this name in the model."""
-        return self.places[name][0].parent
-
     @property
     def unused(self) -> set[str]:
         """The names of tensors that the model does not have."""
@@ -186,23 +202,24 @@ def require_changeable(model: nn.Module) -> None:
 @contextmanager
 def changeable(model: nn.Module, folder: Path) -> Iterator[None]:
     """Allow changes of the weights of a streamed model, which are stored in this folder by `keep`."""
-    if not (found := streamed(model)):
+    found = streamed(model)
+    with found.changeable(folder) if found else nullcontext():
         yield
-        return
-    found.folder = folder
-    try:
-        yield
-    finally:
-        found.folder = None
 
 
-def keep(model: nn.Module, *layers: nn.Module) -> None:
-    """Store the weights of these layers of a streamed model as they are now; those stored before are left."""
+def keep(model: nn.Module, layer: nn.Module) -> None:
+    """Store the weights of a layer of a streamed model as they are now, and read them from there from now on."""
     if found := streamed(model):
-        names = {id(value): name for name, value in reversed(_named(model))}
-        for layer in layers:
-            with found.in_memory(layer):
-                found.keep(layer, names)
+        with found.in_memory(layer):
+            found.keep(layer, {id(value): name for name, value in reversed(_named(model))})
+
+
+def keep_rest(model: nn.Module) -> None:
+    """Store the weights of all layers of a streamed model that are not yet stored."""
+    found = streamed(model)
+    for _, layer in decoder_layers(model):
+        if found and not found.is_kept(layer):
+            keep(model, layer)
 
 
 def in_memory(model: nn.Module, layer: nn.Module) -> AbstractContextManager[None]:

@@ -138,6 +138,21 @@ def test_changed_weights_are_read_again(tmp_path: Path) -> None:
             assert len([*tmp_path.glob(".out-*/layer-*")]) == 2
 
 
+def test_a_second_change_replaces_the_first(tmp_path: Path) -> None:
+    model = tiny_llama(layers=2)
+    loaded = load_model(save_model(model, tmp_path / "model"), stream=True)
+    layers = [layer for _, layer in decoder_layers(loaded.model)]
+    with torch.no_grad(), changed_in(loaded, tmp_path / "out") as folder:
+        for layer in (*layers, layers[0]):
+            for weights in in_memory(loaded, layer):
+                weights.mul_(0.5)
+        save_changed(loaded, folder)
+    found = tensors_in(tmp_path / "out")
+    for place, factor in enumerate((0.25, 0.5)):
+        for name, value in model.model.layers[place].named_parameters():
+            assert torch.equal(found[f"model.layers.{place}.{name}"], value * factor)
+
+
 def in_memory(loaded: LoadedModel, layer: torch.nn.Module) -> Iterator[Tensor]:
     found = streamed(loaded.model)
     assert found

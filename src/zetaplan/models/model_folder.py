@@ -13,8 +13,7 @@ from torch import Tensor
 
 from zetaplan.models.new_folder import new_folder
 from zetaplan.scoring import LoadedModel
-from zetaplan.scoring.model.blocks import decoder_layers
-from zetaplan.scoring.model.streamed import changeable, is_blank, keep, streamed
+from zetaplan.scoring.model.streamed import changeable, is_blank, keep_rest, streamed
 
 #: The file of a model in one file, and the index of a model in several.
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -31,7 +30,7 @@ def save_model(loaded: LoadedModel, folder: Path, tensors: Mapping[str, Tensor] 
     """Write model and tokenizer to a folder. tensors : what is stored in place of the model's own values."""
     model: Any = loaded.model
     if streamed(model):
-        keep(model, *[layer for _, layer in decoder_layers(model)])
+        keep_rest(model)
         model.save_pretrained(folder, state_dict={n: v for n, v in model.state_dict().items() if not is_blank(v)})
         _join(folder)
     else:
