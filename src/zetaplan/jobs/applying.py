@@ -47,18 +47,19 @@ def pruned(
 def uniform(model: str, plan: Plan, options: ApplyOptions, out: Path, progress: bool, seen: Place) -> None:
     """Prune the model by the plan's method to one share everywhere, as many weights in all, and save it."""
     from zetaplan.models.apply import prune_blocks
-    from zetaplan.models.model_folder import changed_in, save_model
+    from zetaplan.models.model_folder import save_model
     from zetaplan.models.pruners import find_pruner
     from zetaplan.plans.divide import divide
+    from zetaplan.scoring.model.streamed import changeable
 
     loaded = loaded_model(model, options, progress, seen)
     text = text_of(loaded, options.data, options, seen) if find_pruner(options.method).calibrated else None
     shares = divide(int(plan.rounded.units.sum()), [int(size) for size in plan.instance.resource])
     counts = dict(zip(plan.names, shares, strict=True))
     network, blocks = loaded.model, plan.scores.blocks
-    with changed_in(loaded, out) as folder:
+    with changeable(network, out):
         prune_blocks(network, blocks, counts, options.method, text, structure=options.structure, progress=progress)
-        save_model(loaded, folder)
+        save_model(loaded, out)
 
 
 def shortened(
