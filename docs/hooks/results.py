@@ -35,6 +35,7 @@ from experiment_tables import (  # noqa: F401  marks of pages
     pruning_sparsegpt,
     pruning_wanda,
 )
+from memory_tables import memory_of_scores  # noqa: F401  a mark of a page
 from plan_tables import (  # noqa: F401  marks of pages
     plans_formats,
     plans_layers,

@@ -19,7 +19,7 @@ from zetaplan.scoring.backward.per_sequence import Pair, Pairs, moved
 from zetaplan.scoring.backward.sketch import Sketch
 from zetaplan.scoring.distributed import Ranks
 from zetaplan.scoring.model.blocks import Block
-from zetaplan.scoring.model.causal import require_no_leak, told
+from zetaplan.scoring.model.causal import require_no_leak, told, with_another_end
 from zetaplan.scoring.model.losses import require_finite, sequence_losses
 from zetaplan.scoring.model.passes import Passes
 from zetaplan.scoring.text.sequences import Batch
@@ -89,7 +89,7 @@ def backward_pass(
     own = ranks.share(range(len(data)))
     steps = 2 * len(hooks) + len(alone)  # a hook is met forwards and backwards
     with tqdm(total=steps * len(own), desc="scoring", unit="modules", disable=not progress) as bar:
-        _probe(model, data[0])
+        _probe(model, data[0], passes)
         with hooked(model, () if passes else hooks), torch.enable_grad():
             found = {
                 n: _losses(model, n, data, weights, hooks, store, partial(differentiate, n), passes, progress)
@@ -143,8 +143,14 @@ def _losses(
     return found
 
 
-def _probe(model: nn.Module, batch: Batch, tokens: int = 16) -> None:
-    """Raise ScoringError unless two passes of one short sequence agree and no token depends on a later one."""
+def _probe(model: nn.Module, batch: Batch, passes: Passes | None, tokens: int = 16) -> None:
+    """Raise ScoringError unless two passes of one short sequence agree and no token depends on a later one.
+
+    passes : of a model that can be passed by layer, for which two passes agree.
+    """
+    if passes:
+        require_no_leak(model, passes.ends)
+        return
     short = {name: value[:1, :tokens].clone() for name, value in batch.items()}
     short["labels"] = short["input_ids"].clone()
     with hooked(model, ()), torch.no_grad(), told(model):
@@ -155,4 +161,5 @@ def _probe(model: nn.Module, batch: Batch, tokens: int = 16) -> None:
             "model draws random numbers in evaluation mode: disable them before scoring"
         )
     with hooked(model, ()), torch.no_grad(), told(model):
-        require_no_leak(model, short["input_ids"].to(next(model.parameters()).device))
+        ids = with_another_end(short["input_ids"].to(next(model.parameters()).device))
+        require_no_leak(model, model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits)

@@ -120,8 +120,15 @@ def backward_by_layer(
     passes: Passes, batch: Batch, weights: Tensor, watch: Watch | None = None, check: Check | None = None
 ) -> Tensor:
     """The losses (B,) of a batch, after a backward pass of their weighted sum. See `losses_by_layer`."""
+    return backward_in_portions(passes, portions_of(batch), weights, watch, check)
+
+
+def backward_in_portions(
+    passes: Passes, portions: Sequence[Batch], weights: Tensor, watch: Watch | None = None, check: Check | None = None
+) -> Tensor:
+    """As `backward_by_layer`, of sequences in these portions, which are passed through a layer one after another."""
     device = next(passes.model.parameters()).device
-    portions = portions_of({name: value.to(device) for name, value in batch.items()})
+    portions = [{name: value.to(device) for name, value in portion.items()} for portion in portions]
     shares = torch.split(weights.to(device), [len(portion["labels"]) for portion in portions])
     traces = [passes.trace(portion) for portion in portions]
     watch = watch or Watch()

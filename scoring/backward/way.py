@@ -61,7 +61,8 @@ def way_of(model: nn.Module, parts: Sequence[Block], data: Sequence[Batch]) -> W
     """
     if streamed(model):
         if (passes := passes_by_layer(model, data[0])) is None:
-            raise ScoringError(f"stream: the layers of {type(model).__name__} share more than hidden states; {REMEDY}")
+            shared = "share more than hidden states, or draw random numbers"
+            raise ScoringError(f"stream: the layers of {type(model).__name__} {shared}; {REMEDY}")
         return _by_layer(passes, parts, data, 0.0)
     whole, device = bytes_per_token(model, parts, data), next(model.parameters()).device
     limit = SMALL if device.type in ("cpu", "mps") else room_on(device)
@@ -76,7 +77,7 @@ def passes_by_layer(model: nn.Module, batch: Batch) -> Passes | None:
     try:
         with eval_mode(model):
             passes = Passes(model, batch)
-            return passes if passes.by_layer(batch) else None
+            return passes if passes.by_layer else None
     except ScoringError:
         return None
 

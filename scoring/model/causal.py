@@ -47,18 +47,22 @@ def require_causal_config(config: PreTrainedConfig, kind: object) -> None:
         )
 
 
-def require_no_leak(model: nn.Module, ids: Tensor) -> None:
-    """Raise ScoringError if the last of the tokens (1, T), T >= 2, changes the logits of an earlier place.
-
-    The tolerance, relative to the change at the last place, is the square root of the machine epsilon: experts that
-    receive other tokens may sum in another order.
-    """
+def with_another_end(ids: Tensor) -> Tensor:
+    """The tokens (1, T), and the same with another last token, (2, T)."""
     other = ids.clone()
     other[0, -1] = 1 if ids[0, -1] == 0 else 0
-    mask = torch.ones_like(ids)
-    first, second = (model(input_ids=tokens, attention_mask=mask, use_cache=False).logits for tokens in (ids, other))
-    change = (first - second).abs().amax(-1)[0]
-    if change[:-1].max() > torch.finfo(first.dtype).eps ** 0.5 * change[-1]:
+    return torch.cat([ids, other])
+
+
+def require_no_leak(model: nn.Module, logits: Tensor) -> None:
+    """Raise ScoringError if the last token changes the logits of an earlier place.
+
+    logits : (2, T, V) of `with_another_end`, T >= 2, in the dtype of the model. The tolerance, relative to the change
+    at the last place, is the square root of the machine epsilon: experts that receive other tokens may sum in another
+    order.
+    """
+    change = (logits[0] - logits[1]).abs().amax(-1)
+    if change[:-1].max() > torch.finfo(logits.dtype).eps ** 0.5 * change[-1]:
         raise ScoringError(
             f"model: the last token changes the logits of earlier places in {type(model).__name__}, so the model is no "
             f"causal language model; {REMEDY}"

@@ -8,8 +8,8 @@ listed, and so is one whose gradients would be too large to store.
 """
 
 import math
-from collections.abc import Collection, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.linalg import vector_norm
 
 from zetaplan.errors import ScoringError
-from zetaplan.scoring.backward.by_layer import backward_by_layer
+from zetaplan.scoring.backward.by_layer import Watch, backward_in_portions
 from zetaplan.scoring.backward.hooks import PairHook, hooked
 from zetaplan.scoring.backward.per_sequence import LINEAR, Pair, in_wide, per_sequence_gradients, tokens
 from zetaplan.scoring.model.blocks import Block
@@ -69,10 +69,27 @@ class Trial(PairHook):
 
 
 @dataclass
-class Differentiated:
-    """Squared norms of the gradients that reach parameters, by their ids; no gradient is kept."""
+class Differentiated(Watch):
+    """Squared norms of the gradients that reach parameters, by their ids; no gradient is kept.
 
+    In a pass by layer, the parameters of the first portion are frozen, as they are in the pass that is tried.
+    """
+
+    parameters: Sequence[nn.Parameter]
     squares: dict[int, float] = field(default_factory=dict)
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Let the parameters require gradients, and record them."""
+        with ExitStack() as undo:
+            for parameter in self.parameters:
+                parameter.requires_grad_(True)
+                undo.callback(parameter.register_post_accumulate_grad_hook(self).remove)  # type: ignore[no-untyped-call]
+            yield
+
+    def begin(self, place: int, portion: int, shape: tuple[int, int]) -> None:
+        for parameter in self.parameters:
+            parameter.requires_grad_(portion > 0)
 
     def __call__(self, parameter: Tensor) -> None:
         gradient = parameter.grad
@@ -96,9 +113,8 @@ def covered(model: nn.Module, parts: Sequence[Block], batch: Batch, passes: Pass
     trials = {name: _trial(name, part) for part in parts for name in part.modules if name in leaves}
     for trial in trials.values():
         trial.begin((short["labels"].shape[0], short["labels"].shape[1]))
-    with hooked(model, trials.values()), torch.enable_grad(), told(model):
-        _backward(model, short, passes)
-    truth = _differentiated(model, parts, {name: value[:1] for name, value in short.items()}, passes)
+    truth = Differentiated([*{id(p): p for part in parts for p in part.named_parameters.values()}.values()])
+    _compare(model, short, passes, trials.values(), truth)
     tolerance = torch.finfo(next(model.parameters()).dtype).eps ** 0.5
     norms = {name: truth.norm(module) for name, module in modules.items()}
     lost = {name for name, norm in norms.items() if norm is None}
@@ -129,21 +145,19 @@ def _trial(name: str, part: Block) -> Trial:
     return trial
 
 
-def _backward(model: nn.Module, batch: Batch, passes: Passes | None) -> None:
+def _compare(
+    model: nn.Module, batch: Batch, passes: Passes | None, trials: Iterable[Trial], truth: Differentiated
+) -> None:
+    """Pass the batch for the trials, and its first sequence for the truth; by layer, both go together."""
+    first = {name: value[:1] for name, value in batch.items()}
     if passes:
-        backward_by_layer(passes, batch, torch.ones(len(batch["labels"])))
-    else:
+        with hooked(model, trials), told(model), truth.recording():
+            backward_in_portions(passes, [batch, first], torch.ones(len(batch["labels"]) + 1), truth)
+        return
+    with hooked(model, trials), torch.enable_grad(), told(model):
         sequence_losses(model, batch).sum().backward()  # type: ignore[no-untyped-call]
-
-
-def _differentiated(model: nn.Module, parts: Sequence[Block], batch: Batch, passes: Passes | None) -> Differentiated:
-    found = Differentiated()
-    with hooked(model, ()), torch.enable_grad(), told(model), ExitStack() as undo:
-        for parameter in {id(p): p for part in parts for p in part.named_parameters.values()}.values():
-            parameter.requires_grad_(True)
-            undo.callback(parameter.register_post_accumulate_grad_hook(found).remove)  # type: ignore[no-untyped-call]
-        _backward(model, batch, passes)
-    return found
+    with hooked(model, ()), torch.enable_grad(), told(model), truth.recording():
+        sequence_losses(model, first).sum().backward()  # type: ignore[no-untyped-call]
 
 
 def without(parts: Sequence[Block], names: Collection[str]) -> tuple[Block, ...]:

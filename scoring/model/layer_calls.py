@@ -45,11 +45,11 @@ def hidden_of(found: Any) -> Tensor:
 
 
 @contextmanager
-def last_place(model: nn.Module) -> Iterator[None]:
-    """Logits of the last place alone in every pass: those of all places would be the largest tensor.
+def without_logits(model: nn.Module) -> Iterator[None]:
+    """Logits of no place in every pass: those of all places would be the largest tensor.
 
     Asking the model for fewer logits is no alternative: some models then also cut the hidden states of their last
-    layers.
+    layers. Not even one place is computed, because products with one row in bfloat16 may take seconds.
     """
     head = getattr(model, "get_output_embeddings", lambda: None)()
     hook = head.register_forward_pre_hook(_cut) if isinstance(head, nn.Module) else None
@@ -61,4 +61,4 @@ def last_place(model: nn.Module) -> Iterator[None]:
 
 
 def _cut(head: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    return (args[0][:, -1:], *args[1:]) if args and isinstance(args[0], Tensor) and args[0].ndim == 3 else None
+    return (args[0][:, :0], *args[1:]) if args and isinstance(args[0], Tensor) and args[0].ndim == 3 else None

@@ -7,7 +7,7 @@ scaling of the logits are therefore the model's own.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -20,9 +20,10 @@ from torch import Tensor, nn
 
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.model.blocks import decoder_layers
-from zetaplan.scoring.model.causal import told
-from zetaplan.scoring.model.layer_calls import Call, given, hidden_of, last_place
+from zetaplan.scoring.model.causal import told, with_another_end
+from zetaplan.scoring.model.layer_calls import Call, given, hidden_of, without_logits
 from zetaplan.scoring.model.losses import logits_of, shifted_logits
+from zetaplan.scoring.model.streamed import in_memory
 from zetaplan.scoring.text.sequences import Batch
 
 #: Tolerance of the logits of a pass that begins later, in machine epsilons of their norm: sums may have another order.
@@ -35,13 +36,15 @@ NONE: Mapping[int, Any] = MappingProxyType({})
 
 
 class Passes:
-    """The passes of a model.
+    """The passes of a model, tried on a short part of a batch. Every layer is computed three times.
 
     Attributes:
         calls: the decoder layers, by name, in the order in which a pass calls them.
-    layers: the modules of the calls.
-    vocabulary: the number of logits of a token.
-        resumable: whether a pass that begins at any later call gives the logits of a whole pass, tried on `batch`.
+        layers: the modules of the calls.
+        vocabulary: the number of logits of a token.
+        ends: (2, T, V) logits of two sequences that differ in their last token alone, in the dtype of the model.
+        resumable: whether a pass that begins at any later call gives the logits of a whole pass.
+        by_layer: whether the calls of `trace`, one after another, and `rest` on a part of the tokens do so too.
     """
 
     def __init__(self, model: nn.Module, batch: Batch) -> None:
@@ -55,7 +58,8 @@ class Passes:
         by_name = {name: layer for layer, name in self.names.items()}
         self.layers = tuple(by_name[name] for name in order)
         self._several = {name: len(found) for name, found in zip(order, results, strict=True) if _is_several(found)}
-        self.resumable = self._resumes(tried, results, expected)
+        self.ends = self._two_ends(tried["input_ids"])
+        self.resumable, self.by_layer = self._tried(tried, results, expected)
 
     @torch.no_grad()
     def logits(
@@ -80,7 +84,7 @@ class Passes:
         Every layer returns the hidden states that it receives; the other arguments (masks, positions) are the model's.
         """
         calls: list[Call] = []
-        with told(self.model), last_place(self.model), self._intercepted(NONE, set(self.calls), [], calls):
+        with told(self.model), without_logits(self.model), self._intercepted(NONE, set(self.calls), [], calls):
             shifted_logits(self.model, batch, self._device)
         return calls
 
@@ -91,28 +95,6 @@ class Passes:
         known = dict.fromkeys(range(len(self.calls)), found)
         with told(self.model), self._intercepted(known, (), []):
             return logits_of(self.model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
-
-    def by_layer(self, batch: Batch) -> bool:
-        """Whether the calls of `trace`, one after another, and `rest` on a part of the tokens give a whole pass."""
-        if not self.resumable or set(self.calls) != set(self.names.values()):
-            return False
-        try:
-            return self._chains(_short(batch))
-        except Exception:  # the model's own code, called in another way
-            return False
-
-    @torch.no_grad()
-    def _chains(self, batch: Batch) -> bool:
-        results: list[Any] = []
-        expected, _ = self.logits(batch, kept=results)
-        calls = self.trace(batch)
-        hidden = [given(calls[0])]
-        for call in calls:
-            hidden.append(call.replayed(hidden[-1].clone()))
-        part = slice(expected.shape[1] // 3, None)
-        logits = self.rest(batch["input_ids"][:, part].to(self._device), hidden[-1][:, part])
-        layers = zip(hidden[1:], map(hidden_of, results), strict=True)
-        return all(_same(*states) for states in layers) and _same(logits, expected[:, part])
 
     def first_use(self, name: str) -> int:
         """The first call that depends on the parameter, or the layer, of this name; the number of calls for the head.
@@ -132,25 +114,56 @@ class Passes:
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    def _resumes(self, batch: Batch, results: list[Any], expected: Tensor) -> bool:
-        """Whether every call alone, all others known, gives its result, and the last result alone the logits.
+    def _two_ends(self, ids: Tensor) -> Tensor:
+        """The logits of a sequence in reverse, and of the same with another last token."""
+        ids = with_another_end(ids[:1].flip(1))
+        two = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}
+        return self.logits(two)[0].to(next(self.model.parameters()).dtype)
 
-        A pass over other tokens comes first, and later calls before earlier ones, so that nothing that a layer leaves
-        for a later one is that of `batch`.
+    @torch.no_grad()
+    def _tried(self, batch: Batch, results: Sequence[Any], expected: Tensor) -> tuple[bool, bool]:
+        """Whether the model is resumable, and whether it can be passed by layer.
+
+        Every call alone, all others known, gives its result, and the last result alone the logits. A pass over other
+        tokens comes first, and later calls before earlier ones, so that nothing that a layer leaves for a later one is
+        that of `batch`. A layer that is passed by layer is replayed while its weights are in memory.
         """
-        known = dict(enumerate(results))
+        known, calls = dict(enumerate(results)), self._traced(batch, results)
         try:
-            self.logits({**batch, "input_ids": batch["input_ids"].flip(1)})
-            alone = all(_same(self._alone(batch, place, known), hidden_of(known[place])) for place in reversed(known))
-            last = dict.fromkeys(known, results[-1])
-            return alone and _same(self.logits(batch, last)[0], expected)
+            for place, layer in reversed([*enumerate(self.layers)]):
+                with in_memory(self.model, layer):
+                    if not _same(self._alone(batch, place, known), hidden_of(known[place])):
+                        return False, False
+                    calls = calls if calls and _replays(calls[place], hidden_of(known[place])) else []
+            resumable = _same(self.logits(batch, dict.fromkeys(known, results[-1]))[0], expected)
         except ScoringError:
+            return False, False
+        return resumable, resumable and bool(calls) and self._rests(batch, hidden_of(results[-1]), expected)
+
+    def _traced(self, batch: Batch, results: Sequence[Any]) -> list[Call]:
+        """The calls of `trace` with the hidden states of a whole pass; none unless every layer is called with such."""
+        if set(self.calls) != set(self.names.values()):
+            return []
+        try:
+            calls = self.trace(batch)
+        except ScoringError:
+            return []
+        before = [given(calls[0]), *map(hidden_of, results[:-1])]
+        return [replace(call, hidden=hidden) for call, hidden in zip(calls, before, strict=True)]
+
+    def _rests(self, batch: Batch, hidden: Tensor, expected: Tensor) -> bool:
+        """Whether `rest` on a part of the tokens gives the logits."""
+        part = slice(expected.shape[1] // 3, None)
+        try:
+            logits = self.rest(batch["input_ids"][:, part].to(self._device), hidden[:, part])
+        except Exception:  # the model's own code, called in another way
             return False
+        return _same(logits, expected[:, part])
 
     def _alone(self, batch: Batch, place: int, known: Mapping[int, Any]) -> Tensor:
         """The hidden states that a call returns if no call before it is computed."""
         kept: list[Any] = []
-        with last_place(self.model):
+        with without_logits(self.model):
             self.logits(batch, {other: found for other, found in known.items() if other != place}, kept=kept)
         return hidden_of(kept[place])
 
@@ -208,6 +221,14 @@ def _forward(layer: nn.Module, other: Any) -> Iterator[None]:
 
 def _short(batch: Batch) -> Batch:
     return {name: value[: COMPARED[0], : COMPARED[1]] for name, value in batch.items()}
+
+
+def _replays(call: Call, expected: Tensor) -> bool:
+    """Whether the recorded call gives these hidden states."""
+    try:
+        return _same(call.replayed(given(call).clone()), expected)
+    except Exception:  # the model's own code, called in another way
+        return False
 
 
 def _is_several(found: Any) -> bool:

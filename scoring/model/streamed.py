@@ -3,18 +3,23 @@
 A streamed model is the transformers model itself. Its embeddings, final norm and head are loaded; the files are mapped
 into memory, so that only the rows that are used are read. The parameters of its decoder layers hold no values until the
 layer is called, and none after the call. What holds no values is not a number, so that no code mistakes it for weights.
+
+A step that changes weights does so while they are in memory, and then stores those of the whole layer in the folder of
+`changeable`, from which they are read from then on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import AutoConfig
 from transformers.initialization import no_init_weights
@@ -27,15 +32,22 @@ REMEDY = "load it whole, without stream"
 
 ATTRIBUTE = "streamed_weights"
 
+CHANGES = (
+    "model: its weights are read layer by layer, and this step changes or differentiates several layers at once; "
+    f"{REMEDY}"
+)
+
 
 class Streamed:
     """The stored weights of the decoder layers of a model.
 
-    sha256 : of the stored weights.
+    sha256 : of the stored weights. folder : of changed weights; None if none may be changed.
     """
 
     def __init__(self, own: Mapping[nn.Module, Mapping[str, Tensor]], stored: Stored, sha256: str) -> None:
         self._own, self._stored, self.sha256 = own, stored, sha256
+        self.folder: Path | None = None
+        self._kept: dict[nn.Module, Path] = {}
         for layer, values in own.items():
             for value in values.values():
                 value.data = _blank(value)
@@ -44,7 +56,7 @@ class Streamed:
     @contextmanager
     def in_memory(self, layer: nn.Module) -> Iterator[None]:
         """The layer with its weights. Values that are there already, replaced ones too, stay as they are."""
-        read = {name: value for name, value in self._own[layer].items() if _is_blank(value)}
+        read = {name: value for name, value in self._own[layer].items() if is_blank(value)}
         try:
             self._stored.read_into(read)
             yield
@@ -52,12 +64,40 @@ class Streamed:
             for value in read.values():
                 value.data = _blank(value)
 
+    @contextmanager
+    def changeable(self, folder: Path) -> Iterator[None]:
+        """Allow changes of the weights, which are stored in the folder."""
+        self.folder, self._kept = folder, {}
+        try:
+            yield
+        finally:
+            self.folder = None
+
+    def keep(self, layer: nn.Module, names: Mapping[int, str]) -> None:
+        """Store the weights of a layer that is in memory. names : what they are stored as, by their ids.
+
+        Weights that belong to several layers are stored with the first of them.
+        """
+        folder, before = _required(self.folder), self._kept.get(layer)
+        others = {file for file in self._kept.values() if file != before}
+        values = {name: value for name, value in self._own[layer].items() if self._stored.places[name][0] not in others}
+        file = folder / f"layer-{len(self._kept):05d}-{token_hex(4)}.safetensors"
+        self._stored.write(values, {name: names[id(value)] for name, value in values.items()}, file)
+        self._kept[layer] = file
+        if before:  # its values may still be mapped into memory, so that it cannot be written to
+            before.unlink()
+
+    def is_kept(self, layer: nn.Module) -> bool:
+        """Whether the weights of the layer are stored in the folder of changed weights."""
+        return layer in self._kept
+
     def _reading(self, layer: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
         """The method `forward` with the weights in memory."""
 
         @wraps(forward)
         def reading(*args: Any, **options: Any) -> Any:
-            if torch.is_grad_enabled() and any(map(_is_blank, self._own[layer].values())):
+            own = self._own[layer].values()
+            if any(map(is_blank, own)) and _differentiated((*own, *args, *options.values())):
                 raise ScoringError(f"stream: this step differentiates the whole model at once; {REMEDY}")
             with self.in_memory(layer):
                 return forward(*args, **options)
@@ -68,13 +108,13 @@ class Streamed:
 class Stored:
     """The tensors in the safetensors files of a folder.
 
-    dtype : of the first of them.
+    places : file and key of every tensor, by its name in the model.
     """
 
     def __init__(self, folder: Path) -> None:
         self.files: dict[str, Path] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
-        self.names: dict[str, str] = {}  # by the name in the model
+        self.places: dict[str, tuple[Path, str]] = {}
         for file in sorted(folder.glob("*.safetensors")):
             with safe_open(file, "pt") as tensors:
                 for key in tensors.keys():  # noqa: SIM118  no dict
@@ -88,8 +128,9 @@ class Stored:
             for key in _spellings(model, name):
                 if self.shapes.get(key) == tuple(value.shape):
                     found[id(value)] = key
-        self.names = {name: found[id(value)] for name, value in _named(model) if id(value) in found}
-        if absent := [name for name, _ in _named(model) if name not in self.names]:
+        keys = {name: found[id(value)] for name, value in _named(model) if id(value) in found}
+        self.places = {name: (self.files[key], key) for name, key in keys.items()}
+        if absent := [name for name, _ in _named(model) if name not in keys]:
             raise ScoringError(
                 f"stream: {source} does not store {few(absent, 1)} under its name in the model, so the weights cannot "
                 f"be read layer by layer; {REMEDY}"
@@ -99,16 +140,21 @@ class Stored:
         """Set the values by their names in the model. The files are mapped into memory, not copied."""
         by_file: dict[Path, list[str]] = {}
         for name in values:
-            by_file.setdefault(self.files[self.names[name]], []).append(name)
+            by_file.setdefault(self.places[name][0], []).append(name)
         for file, names in by_file.items():
             with safe_open(file, "pt") as tensors:
                 for name in names:
-                    values[name].data = tensors.get_tensor(self.names[name]).to(values[name].dtype)
+                    values[name].data = tensors.get_tensor(self.places[name][1]).to(values[name].dtype)
+
+    def write(self, values: Mapping[str, Tensor], keys: Mapping[str, str], file: Path) -> None:
+        """Store values by their names in the model under these keys, and read them from the file from now on."""
+        save_file({keys[name]: value.detach().contiguous() for name, value in values.items()}, file, {"format": "pt"})
+        self.places |= {name: (file, key) for name, key in keys.items()}
 
     @property
     def unused(self) -> set[str]:
         """The names of tensors that the model does not have."""
-        return self.files.keys() - set(self.names.values())
+        return self.files.keys() - {key for _, key in self.places.values()}
 
 
 def streamed_model(folder: Path, source: object, dtype: torch.dtype | None, sha256: str) -> tuple[Any, set[str]]:
@@ -142,9 +188,38 @@ def streamed(model: nn.Module) -> Streamed | None:
 
 
 def require_loaded(model: nn.Module) -> None:
-    """Raise ScoringError for a streamed model, before a step that replaces or rounds weights."""
+    """Raise ScoringError for a streamed model, before a step that needs several layers in memory."""
     if streamed(model):
-        raise ScoringError(f"model: its weights are read layer by layer, and this step changes weights; {REMEDY}")
+        raise ScoringError(CHANGES)
+
+
+def require_changeable(model: nn.Module) -> None:
+    """Raise ScoringError for a streamed model without a folder for changed weights."""
+    if found := streamed(model):
+        _required(found.folder)
+
+
+@contextmanager
+def changeable(model: nn.Module, folder: Path) -> Iterator[None]:
+    """Allow changes of the weights of a streamed model, which are stored in this folder by `keep`."""
+    found = streamed(model)
+    with found.changeable(folder) if found else nullcontext():
+        yield
+
+
+def keep(model: nn.Module, layer: nn.Module) -> None:
+    """Store the weights of a layer of a streamed model as they are now, and read them from there from now on."""
+    if found := streamed(model):
+        with found.in_memory(layer):
+            found.keep(layer, {id(value): name for name, value in reversed(_named(model))})
+
+
+def keep_rest(model: nn.Module) -> None:
+    """Store the weights of all layers of a streamed model that are not yet stored."""
+    found = streamed(model)
+    for _, layer in decoder_layers(model):
+        if found and not found.is_kept(layer):
+            keep(model, layer)
 
 
 def in_memory(model: nn.Module, layer: nn.Module) -> AbstractContextManager[None]:
@@ -164,10 +239,21 @@ def _spellings(model: Any, name: str) -> tuple[str, ...]:
     return name, name.removeprefix(prefix), f"{prefix}{name}"
 
 
+def _differentiated(values: Iterable[Any]) -> bool:
+    return torch.is_grad_enabled() and any(isinstance(value, Tensor) and value.requires_grad for value in values)
+
+
+def _required(folder: Path | None) -> Path:
+    if folder is None:
+        raise ScoringError(CHANGES)
+    return folder
+
+
 def _blank(value: Tensor) -> Tensor:
     """A tensor of the same shape without values, of the size of one number."""
     return torch.full((), torch.nan, dtype=value.dtype).expand(value.shape)
 
 
-def _is_blank(value: Tensor) -> bool:
+def is_blank(value: Tensor) -> bool:
+    """Whether a tensor of a streamed model holds no values."""
     return value.untyped_storage().nbytes() < value.numel() * value.element_size()

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 from tests.bits_plans import plan_of, planned_bytes
@@ -68,6 +69,29 @@ def test_every_form_is_written_and_described() -> None:
         in run("tiny.gguf", "gguf.json", "--to", "gguf", "-o", "again.gguf").output
     )
     assert Path("again.gguf").read_bytes() == Path("quantized.gguf").read_bytes()
+
+
+def test_streamed_formats_are_those_of_the_loaded_model() -> None:
+    for options in ((), ("--stream",)):
+        done = run("tiny-llama", "plan.json", "--to", "safetensors", "-o", f"values{len(options)}", *options)
+        assert done.exit_code == 0, (done.output, done.exception)
+    whole, found = (json.loads(Path(f"values{number}/zetaplan.json").read_text()) for number in (0, 1))
+    assert {**whole, "files": 0} == {**found, "files": 0}
+    assert "its weights are read layer by layer" in refused(
+        "tiny-llama", "packed.json", "--to", "compressed-tensors", "--sequences", "4", "--length", "24", "--stream"
+    )
+
+
+def test_a_streamed_model_is_pruned_to_the_same_weights() -> None:
+    loaded = load_model("tiny-llama")
+    prune(score(loaded, torch.arange(40).reshape(4, 10)), sparsity=0.5).save("pruning.json")
+    for options in ((), ("--stream",)):
+        out = f"pruned{len(options)}"
+        done = run("tiny-llama", "pruning.json", "-o", out, "--sequences", "4", "--length", "24", *options)
+        assert done.exit_code == 0, (done.output, done.exception)
+    whole, found = (load_model(f"pruned{number}").model for number in (0, 1))
+    assert all(torch.equal(value, found.get_parameter(name)) for name, value in whole.named_parameters())
+    assert Path("pruned0/zetaplan.json").read_text() == Path("pruned1/zetaplan.json").read_text()
 
 
 def test_json_is_the_manifest_and_quiet_is_silent() -> None:

@@ -32,6 +32,7 @@ from zetaplan.menus.bits import MeasuredData, bits_facts
 from zetaplan.menus.menu import Menu
 from zetaplan.menus.planner import choose
 from zetaplan.models.apply import Applied, Removal
+from zetaplan.models.new_folder import new_folder
 from zetaplan.models.pruned_folder import record, save_pruned
 from zetaplan.plans.plan import Plan
 from zetaplan.plans.planner import allocate, prune
@@ -364,8 +365,8 @@ def test_a_full_disk_leaves_no_pruned_model(room: int, plans: dict[str, Plan]) -
     applied = Applied("magnitude", "unstructured", (Removal("model.layers.0", 4, 2, 2, 2),))
     facts = record(applied, plans["pruning"], loaded, None)
     before = sorted(Path().iterdir())
-    with full_disk(room), pytest.raises(SpecError, match="cannot write pruned"):
-        save_pruned(loaded, applied, facts, Path("pruned"))
+    with full_disk(room), pytest.raises(SpecError, match="cannot write pruned"), new_folder(Path("pruned")) as folder:
+        save_pruned(loaded, applied, facts, folder)
     assert sorted(Path().iterdir()) == before
 
 

@@ -147,7 +147,7 @@ def test_an_architecture_whose_config_cannot_describe_the_rest_is_refused(
 
 def test_only_the_comparison_finds_a_layer_that_uses_its_number(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setitem(decoders.OWN, "gpt2", {"scale_attn_by_inverse_layer_idx": True})
-    monkeypatch.setattr(leaving.Expected, "require_stored", lambda *_: None)
+    monkeypatch.setattr(leaving.Expected, "require_stored", lambda *_, **__: None)
     model = tiny_decoder("gpt2")
     expected = logits_without(model, (0,))
     shortened(model, (0,), tmp_path / "out")

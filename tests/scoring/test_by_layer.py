@@ -115,3 +115,11 @@ def test_a_pass_by_layer_needs_a_fraction_of_the_memory(monkeypatch):
     (whole, _), (found, estimate) = peak(monkeypatch, 1 << 28), peak(monkeypatch, 0)
     assert found < whole / 4
     assert 0.5 * found <= estimate <= 1.5 * found
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_model_that_looks_ahead_is_refused(dtype, sparing):
+    model = tiny_llama(layers=3, vocabulary=23).to(dtype)
+    model.model.layers[1].register_forward_hook(lambda module, args, output: output + output.roll(-1, dims=1))
+    with pytest.raises(ScoringError, match="the last token changes the logits of earlier places"):
+        score(model, TEXT)

@@ -21,6 +21,7 @@ def pruned(
     from zetaplan.jobs.refining import applied_choice, require_sparsity
     from zetaplan.menus.plan import ChoicePlan
     from zetaplan.models.apply import apply_pruning
+    from zetaplan.models.model_folder import changed_in
     from zetaplan.models.new_folder import require_new
     from zetaplan.models.pruned_folder import record, save_pruned
     from zetaplan.models.pruners import find_pruner
@@ -33,29 +34,32 @@ def pruned(
     _require_text(calibrated, options, seen)
     loaded = loaded_model(model, options, progress, seen)
     text = text_of(loaded, options.data, options, seen) if calibrated else None
-    if isinstance(plan, ChoicePlan):
-        applied, facts = applied_choice(loaded, plan, options.method, text)
-    else:
-        applied = apply_pruning(loaded, plan, options.method, text, structure=options.structure, progress=progress)
-        facts = record(applied, plan, loaded, text)
-    save_pruned(loaded, applied, facts, out)
+    with changed_in(loaded, out) as folder:
+        if isinstance(plan, ChoicePlan):
+            applied, facts = applied_choice(loaded, plan, options.method, text)
+        else:
+            applied = apply_pruning(loaded, plan, options.method, text, structure=options.structure, progress=progress)
+            facts = record(applied, plan, loaded, text)
+        save_pruned(loaded, applied, facts, folder)
     return facts
 
 
 def uniform(model: str, plan: Plan, options: ApplyOptions, out: Path, progress: bool, seen: Place) -> None:
     """Prune the model by the plan's method to one share everywhere, as many weights in all, and save it."""
     from zetaplan.models.apply import prune_blocks
+    from zetaplan.models.model_folder import save_model
     from zetaplan.models.pruners import find_pruner
     from zetaplan.plans.divide import divide
+    from zetaplan.scoring.model.streamed import changeable
 
     loaded = loaded_model(model, options, progress, seen)
     text = text_of(loaded, options.data, options, seen) if find_pruner(options.method).calibrated else None
     shares = divide(int(plan.rounded.units.sum()), [int(size) for size in plan.instance.resource])
     counts = dict(zip(plan.names, shares, strict=True))
     network, blocks = loaded.model, plan.scores.blocks
-    prune_blocks(network, blocks, counts, options.method, text, structure=options.structure, progress=progress)
-    network.save_pretrained(out)  # type: ignore[operator]
-    loaded.tokenizer.save_pretrained(out)
+    with changeable(network, out):
+        prune_blocks(network, blocks, counts, options.method, text, structure=options.structure, progress=progress)
+        save_model(loaded, out)
 
 
 def shortened(

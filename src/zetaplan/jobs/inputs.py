@@ -60,11 +60,11 @@ def loaded_model(
     options: ApplyOptions | CalibrateOptions | EvaluateOptions | MeasureOptions | RefineOptions,
     progress: bool,
     seen: Place,
-    stream: bool = False,
 ) -> LoadedModel:
     from zetaplan.scoring import load_model
 
     require_device(options.device)
+    stream = getattr(options, "stream", False)
     return load_model(seen(model), device=options.device, dtype=options.dtype, progress=progress, stream=stream)
 
 

@@ -79,6 +79,7 @@ class ApplyOptions(Record):
     structure: Literal["unstructured", "2:4"] = Field(
         "unstructured", description="2:4 removes two of every four weights; the plan must remove 50% of every block."
     )
+    stream: bool = Field(False, description="Read and write the weights layer by layer, for models larger than memory.")
     device: str = Field("cpu", description=DEVICE)
     dtype: str | None = Field(None, description=DTYPE)
 
@@ -108,6 +109,7 @@ class MeasureOptions(Record):
         description="What the options of the menu are: formats of weights, shares of weights to remove, or whether a "
         "layer is left out.",
     )
+    stream: bool = Field(False, description="Read the weights layer by layer, for a model larger than memory.")
     method: str = Field("wanda", description="With --for sparsity, the pruning method; see `zetaplan list pruners`.")
     step: str = Field("0.1", description="With --for sparsity, the difference of neighbouring levels.")
     formats: str = Field("q4_0,q5_0,q8_0", description="Formats, separated by commas; see `zetaplan list quantizers`.")

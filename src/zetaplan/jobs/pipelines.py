@@ -221,7 +221,7 @@ def evaluate(model: str, options: EvaluateOptions, *, progress: bool, seen: Plac
     items = evaluation.items(options, seen)
     require_texts("text", [options.text] if options.text else [], seen)
     evaluation.dense_id(options, seen)
-    loaded = loaded_model(model, options, progress, seen, options.stream)
+    loaded = loaded_model(model, options, progress, seen)
     facts: dict[str, Any] = {
         "schema": "zetaplan.evaluation/1",
         "model": loaded.name,

@@ -12,7 +12,7 @@ from zetaplan.measuring.blocks import Blocks
 from zetaplan.measuring.estimators import Rounding
 from zetaplan.measuring.options import Options
 from zetaplan.models.inverse_hessian import gram_of
-from zetaplan.models.layer_pass import Observed, layer_pass
+from zetaplan.models.layer_pass import Observed, layer_pass, layers_in_memory
 from zetaplan.models.quantizers import find_quantizer
 from zetaplan.models.statistic import statistics_of
 from zetaplan.models.weights import matrices
@@ -46,7 +46,7 @@ class Source:
         yield [name for name, members in self.blocks.items() if not members[0].layer], Observed()
         calibrated = {block for block, label in wanted if find_quantizer(label).calibrated}
         if not (used := {w.name for block in calibrated for w in self.blocks[block] if w.layer}):
-            yield from ((names, Observed()) for names in self._by_layer.values())
+            yield from ((self._by_layer.get(layer.name, []), Observed()) for layer in layers_in_memory(self.model))
             return
         for layer, grams in layer_pass(self.model, self.calibration, gram_of, used):
             yield self._by_layer.get(layer.name, []), grams

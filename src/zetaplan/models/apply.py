@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from zetaplan._digits import percent
 from zetaplan.errors import ScoringError, SpecError
-from zetaplan.models.layer_pass import Observed, layer_pass
+from zetaplan.models.layer_pass import Observed, layer_pass, layers_in_memory
 from zetaplan.models.matrices import Matrix, matrices_of
 from zetaplan.models.pruners import GROUP, Pruner, find_pruner
 from zetaplan.models.pruners.magnitude import Magnitude
@@ -29,7 +29,7 @@ from zetaplan.scoring import LoadedModel
 from zetaplan.scoring.measure import Batches
 from zetaplan.scoring.model.blocks import Block, partition
 from zetaplan.scoring.model.eval_mode import eval_mode
-from zetaplan.scoring.model.streamed import require_loaded
+from zetaplan.scoring.model.streamed import keep, require_changeable
 from zetaplan.scoring.text.sequences import checked_batches
 
 if TYPE_CHECKING:
@@ -151,18 +151,20 @@ def prune_blocks(
         _require_groups(parts, counts)
     targets = {name: count for block in parts for name, count in divided(block, counts[block.name]).items() if count}
     stacks = {matrix.stack.name for block in parts for matrix in matrices_of(block).values() if matrix.name in targets}
-    removed: dict[str, int] = {}
+    removed, zeros = dict[str, int](), dict[str, int]()
     treated: dict[str, Statistic] = {}
-    layers = len(partition(model, "layers"))
-    require_loaded(model)
-    with eval_mode(model), torch.no_grad(), tqdm(total=layers, desc=method, unit="layer", disable=not progress) as bar:
+    total = len(partition(model, "layers"))
+    require_changeable(model)
+    with eval_mode(model), torch.no_grad(), tqdm(total=total, desc=method, unit="layer", disable=not progress) as bar:
         for layer, observed in observed_layers(model, pruner, stacks, batches, progress):
             for name, matrix in matrices_of(layer).items():
                 if count := targets.get(name):
                     treated[name] = seen = statistic_of(matrix, observed)
                     removed[name] = prune_matrix(matrix, count, pruner, structure == "2:4", seen.value)
+                zeros[name] = int((matrix.weight == 0).sum())
+            keep(model, model.get_submodule(layer.name))
             bar.update()
-    records = tuple(_removal(block, counts[block.name], removed) for block in parts)
+    records = tuple(_removal(block, counts[block.name], removed, zeros) for block in parts)
     return Applied(method, structure, records, _notes(pruner, treated) if pruner.calibrated else ())
 
 
@@ -227,11 +229,10 @@ def pruned(matrix: Matrix, count: int, pruner: Pruner, groups: bool, observed: T
     return left.to(stored.dtype), int(removed.sum())
 
 
-def _removal(block: Block, requested: int, removed: Mapping[str, int]) -> Removal:
-    matrices = matrices_of(block)
-    zeros = sum(int((matrix.weight == 0).sum()) for matrix in matrices.values())
-    gone = sum(removed.get(name, 0) for name in matrices)
-    return Removal(block.name, block.linear_parameters, requested, gone, zeros)
+def _removal(block: Block, requested: int, removed: Mapping[str, int], zeros: Mapping[str, int]) -> Removal:
+    names = [*matrices_of(block)]
+    gone, zero = (sum(counts.get(name, 0) for name in names) for counts in (removed, zeros))
+    return Removal(block.name, block.linear_parameters, requested, gone, zero)
 
 
 def observed_layers(
@@ -239,7 +240,7 @@ def observed_layers(
 ) -> Iterator[tuple[Block, Observed]]:
     """The decoder layers with the input statistics of their matrices, if the method is calibrated."""
     if not pruner.calibrated:
-        return ((block, Observed()) for block in partition(model, "layers"))
+        return ((block, Observed()) for block in layers_in_memory(model))
     if batches is None:
         raise ScoringError(f"batches: {type(pruner).__name__} needs a calibration text; give one, or use 'magnitude'")
     if progress:

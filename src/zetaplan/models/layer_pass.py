@@ -10,7 +10,7 @@ are passed without padding, those of one length together.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -24,8 +24,8 @@ from zetaplan.models.product_inputs import ProductInputs
 from zetaplan.scoring.model.blocks import Block, decoder_layers, partition
 from zetaplan.scoring.model.causal import told
 from zetaplan.scoring.model.experts import plain_experts
-from zetaplan.scoring.model.layer_calls import Call, given, last_place
-from zetaplan.scoring.model.streamed import require_loaded
+from zetaplan.scoring.model.layer_calls import Call, given, without_logits
+from zetaplan.scoring.model.streamed import in_memory
 from zetaplan.scoring.text.sequences import Batch
 
 Observe = Callable[[Tensor], Tensor]
@@ -95,7 +95,6 @@ def layer_pass(
 
     Raises ScoringError if the layers, replayed one by one, do not reproduce the model (see `_require_replay`).
     """
-    require_loaded(model)
     device = next(model.parameters()).device
     batches = [{name: value.to(device) for name, value in part.items()} for batch in data for part in unpadded(batch)]
     names = {layer: name for name, layer in reversed(decoder_layers(model))}
@@ -106,15 +105,46 @@ def layer_pass(
         _require_one_order(names, traces)
         hidden = [given(trace[0]) for trace in traces]
         for step, call in enumerate(traces[0]):
-            if block := blocks.pop(names[call.layer], None):
-                own, observed = _chosen(block, chosen), Observed()
-                last = _last_use(traces[0], step, own)
-                with _observing([stack for known in own.values() for stack in known], observed, observe):
-                    for x, trace in zip(hidden, traces, strict=True):
-                        for use in trace[step : last + 1]:
-                            x = use.replayed(x)
-                yield block, observed
-            hidden = [trace[step].replayed(x) for x, trace in zip(hidden, traces, strict=True)]
+            with in_memory(model, call.layer):
+                if block := blocks.pop(names[call.layer], None):
+                    yield block, _observed(block, chosen, observe, step, hidden, traces)
+                hidden = [trace[step].replayed(x) for x, trace in zip(hidden, traces, strict=True)]
+
+
+def _observed(
+    block: Block,
+    chosen: Collection[str],
+    observe: Observe,
+    step: int,
+    hidden: Sequence[Tensor],
+    traces: Sequence[Sequence[Call]],
+) -> Observed:
+    """The observations of the block, whose layer is first called in this step with these hidden states."""
+    own, observed = _chosen(block, chosen), Observed()
+    last = _last_use(traces[0], step, own)
+    with _observing([stack for known in own.values() for stack in known], observed, observe):
+        for x, trace in zip(hidden, traces, strict=True):
+            for use in trace[step : last + 1]:
+                x = use.replayed(x)
+    return observed
+
+
+@contextmanager
+def in_memory_with(model: nn.Module, modules: Collection[nn.Module]) -> Iterator[None]:
+    """The decoder layers that hold any of these modules, with their weights in memory."""
+    wanted = set(modules)
+    with ExitStack() as held:
+        for _, layer in decoder_layers(model):
+            if not wanted.isdisjoint(layer.modules()):
+                held.enter_context(in_memory(model, layer))
+        yield
+
+
+def layers_in_memory(model: nn.Module) -> Iterator[Block]:
+    """Every block of decoder layers, while its weights are in memory."""
+    for block in partition(model, "layers"):
+        with in_memory(model, model.get_submodule(block.name)):
+            yield block
 
 
 def unpadded(batch: Batch) -> list[Batch]:
@@ -189,7 +219,7 @@ def _recorded(model: nn.Module, names: Mapping[nn.Module, str], batch: Batch, ev
     with ExitStack() as undo:
         for layer in names:
             undo.callback(layer.register_forward_pre_hook(keep, with_kwargs=True).remove)
-        with last_place(model), told(model):
+        with without_logits(model), told(model):
             model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False)
     return trace
 

@@ -63,9 +63,9 @@ class Expected:
             _logits(model, ids, without),
         )
 
-    def require_stored(self, folder: Path, device: torch.device, dtype: torch.dtype) -> None:
+    def require_stored(self, folder: Path, device: torch.device, dtype: torch.dtype, stream: bool = False) -> None:
         """Raise SpecError or ScoringError unless the model in the folder has these layers and logits."""
-        stored = load_model(folder, device=device, dtype=dtype).model
+        stored = load_model(folder, device=device, dtype=dtype, stream=stream).model
         layers = [layer for _, layer in decoder_layers(stored)]
         for new, (name, old, settings) in enumerate(zip(self.names, self.places, self.settings, strict=True)):
             _require_same_settings(name, settings, _settings(layers[new]), moved=old - new)

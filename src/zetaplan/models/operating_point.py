@@ -19,7 +19,6 @@ from torch.nn import functional
 
 from zetaplan.scoring.model.eval_mode import eval_mode
 from zetaplan.scoring.model.passes import Passes
-from zetaplan.scoring.model.streamed import require_loaded
 from zetaplan.scoring.text.sequences import IGNORED, Batch
 
 #: Largest number of log-probabilities of the unchanged model that are kept, 4 bytes each; more are computed when used.
@@ -49,7 +48,6 @@ class OperatingPoint:
     """
 
     def __init__(self, model: nn.Module, data: Sequence[Batch], *, resume: bool = True) -> None:
-        require_loaded(model)
         self.model, self.data = model, data
         with eval_mode(model):
             self._passes = Passes(model, data[0])

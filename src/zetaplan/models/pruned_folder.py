@@ -14,7 +14,7 @@ from zetaplan.documents.convert import plan_document
 from zetaplan.menus.plan import ChoicePlan
 from zetaplan.menus.sparsity import sparsity_facts
 from zetaplan.models.apply import Applied
-from zetaplan.models.new_folder import new_folder
+from zetaplan.models.model_folder import save_model
 from zetaplan.plans.plan import Plan
 from zetaplan.scoring import LoadedModel, Sequences
 
@@ -82,8 +82,8 @@ def _record(applied: Applied, loaded: LoadedModel, text: Sequences | None) -> di
     }
 
 
-def save_pruned(loaded: LoadedModel, applied: Applied, facts: dict[str, Any], folder: Path) -> Path:
-    """Write model, tokenizer, card and record beside the folder, then rename: the folder is complete or absent."""
+def save_pruned(loaded: LoadedModel, applied: Applied, facts: dict[str, Any], folder: Path) -> None:
+    """Write model, tokenizer, card and record to the folder."""
     card = CARD.format(
         name=loaded.name,
         sparsity=percent(applied.sparsity),
@@ -93,9 +93,6 @@ def save_pruned(loaded: LoadedModel, applied: Applied, facts: dict[str, Any], fo
         origin=ORIGIN.format(**facts) if facts["curvature"] else MEASURED,
         record=RECORD,
     )
-    with new_folder(folder) as temporary:
-        loaded.model.save_pretrained(temporary)  # type: ignore[operator]
-        loaded.tokenizer.save_pretrained(temporary)
-        (temporary / "README.md").write_text(card, encoding="utf-8")
-        (temporary / RECORD).write_text(canonical(json.loads(json.dumps(facts))), encoding="utf-8")
-    return folder
+    save_model(loaded, folder)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    (folder / RECORD).write_text(canonical(json.loads(json.dumps(facts))), encoding="utf-8")

@@ -19,14 +19,15 @@ from zetaplan.errors import ScoringError, SpecError, ZetaplanError
 from zetaplan.menus.bits import BitsFacts, Weight, bits_facts, formats_of
 from zetaplan.menus.plan import ChoicePlan
 from zetaplan.models.inverse_hessian import gram_of
-from zetaplan.models.layer_pass import Observed, layer_pass
+from zetaplan.models.layer_pass import Observed, layer_pass, layers_in_memory
 from zetaplan.models.quantizers import Quantizer, find_quantizer
 from zetaplan.models.quantizers._integers import Codes, Integer
 from zetaplan.models.statistic import Statistic, pooled_names, statistics_of
 from zetaplan.models.weights import matrices, weights
 from zetaplan.scoring.measure import Batches
+from zetaplan.scoring.model.blocks import Block
 from zetaplan.scoring.model.eval_mode import eval_mode
-from zetaplan.scoring.model.streamed import require_loaded
+from zetaplan.scoring.model.streamed import keep, require_changeable
 from zetaplan.scoring.text.sequences import checked_batches
 
 
@@ -114,24 +115,26 @@ def rounded_matrices(model: nn.Module, formats: Formats, batches: Batches | None
     Raises:
         ScoringError: a format needs text and none is given, or cannot hold a matrix; the message names the matrix.
     """
-    require_loaded(model)
-    with eval_mode(model):
-        for members, grams in _steps(model, formats, batches):
-            for weight in members:
-                yield _rounded(model, weight, formats.quantizers[weight.name], statistics_of(weight, grams))
-
-
-def _steps(model: nn.Module, formats: Formats, batches: Batches | None) -> Iterator[tuple[Sequence[Weight], Observed]]:
-    """The matrices that are rounded together, with X'X of their inputs."""
-    if not formats.calibrated:
-        yield formats.weights, Observed()
-        return
-    if batches is None:
+    require_changeable(model)
+    if formats.calibrated and batches is None:
         raise ScoringError("batches: a format of the plan uses the inputs (gptq); give a calibration text")
-    yield [weight for weight in formats.weights if not weight.layer], Observed()
+    with eval_mode(model):
+        for weight in formats.weights:
+            if not weight.layer:
+                yield _rounded(model, weight, formats.quantizers[weight.name], statistics_of(weight, Observed()))
+        for block, grams in _layers(model, formats, batches):
+            for weight in formats.weights:
+                if weight.module in block.modules:
+                    yield _rounded(model, weight, formats.quantizers[weight.name], statistics_of(weight, grams))
+            keep(model, model.get_submodule(block.name))
+
+
+def _layers(model: nn.Module, formats: Formats, batches: Batches | None) -> Iterator[tuple[Block, Observed]]:
+    """The decoder layers, with X'X of the inputs of their matrices if a format uses them."""
+    if not formats.calibrated or batches is None:
+        return ((block, Observed()) for block in layers_in_memory(model))
     observed = {w.name for w in formats.weights if _uses_inputs(w, formats.quantizers[w.name])}
-    for block, grams in layer_pass(model, checked_batches(batches, model=model), gram_of, observed):
-        yield [weight for weight in formats.weights if weight.module in block.modules], grams
+    return layer_pass(model, checked_batches(batches, model=model), gram_of, observed)
 
 
 def _uses_inputs(weight: Weight, quantizer: Quantizer) -> bool:

@@ -16,10 +16,11 @@ from zetaplan.errors import SpecError, ZetaplanError
 from zetaplan.menus.layers import layers_facts, left_out_by
 from zetaplan.menus.plan import ChoicePlan
 from zetaplan.models.leave_out import Expected, leave_out, mismatches
-from zetaplan.models.new_folder import new_folder
+from zetaplan.models.model_folder import changed_in, save_model
 from zetaplan.models.pruned_folder import RECORD
 from zetaplan.scoring import LoadedModel
 from zetaplan.scoring.model.causal import few, one_line
+from zetaplan.scoring.model.streamed import streamed
 
 CARD = """---
 tags: [pruned, zetaplan]
@@ -47,12 +48,12 @@ def save_shortened(loaded: LoadedModel, plan: ChoicePlan, folder: Path) -> dict[
     if wrong := mismatches(model, plan.taken):
         raise SpecError(f"plan: {wrong[0]}" + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""))
     weight = next(model.parameters())
-    with new_folder(folder) as temporary, _refused(model, gone, temporary):
+    with changed_in(loaded, folder) as temporary, _refused(model, gone, temporary):
         expected = Expected.of(model, gone)
         facts = record(loaded, plan, gone, expected.names)
         leave_out(model, gone)
         _write(loaded, facts, temporary)
-        expected.require_stored(temporary, weight.device, weight.dtype)
+        expected.require_stored(temporary, weight.device, weight.dtype, stream=streamed(model) is not None)
     return facts
 
 
@@ -72,8 +73,7 @@ def record(loaded: LoadedModel, plan: ChoicePlan, gone: tuple[str, ...], staying
 
 
 def _write(loaded: LoadedModel, facts: dict[str, Any], folder: Path) -> None:
-    loaded.model.save_pretrained(folder)  # type: ignore[operator]
-    loaded.tokenizer.save_pretrained(folder)
+    save_model(loaded, folder)
     card = CARD.format(
         name=loaded.name,
         gone=len(facts["left_out"]),

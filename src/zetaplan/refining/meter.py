@@ -22,6 +22,7 @@ from zetaplan.refining.levels import Levels
 from zetaplan.refining.texts import Text
 from zetaplan.scoring.cache import key_of
 from zetaplan.scoring.distributed import Ranks
+from zetaplan.scoring.model.streamed import streamed
 from zetaplan.scoring.text.sequences import Batch
 
 #: Evaluations that a pass with derivatives counts as: a pass, and a backward pass of twice its cost.
@@ -31,14 +32,14 @@ PASSES = 3
 class Meter:
     """The evaluations of one run. evaluations : their number so far. seconds : what they took, as the journal has it.
 
-    Values of up to two options of every block are in memory, beside the model.
+    Values of up to two options of every block are in memory, beside the model; none of a model that is streamed.
     """
 
     def __init__(self, levels: Levels, journal: Journal, ranks: Ranks, bar: tqdm[Any]) -> None:
         self.levels, self.journal, self.ranks, self.bar = levels, journal, ranks, bar
         self.seconds = 0.0
         self._seen: dict[str, int] = {}
-        self._values = lru_cache(2 * len(levels.costs))(levels.values)
+        self._values = lru_cache(0 if streamed(levels.inputs.model) else 2 * len(levels.costs))(levels.values)
         self._engines: dict[bool, tuple[str, OperatingPoint]] = {}
         self._settled: Point | None = None
 

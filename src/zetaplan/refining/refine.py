@@ -25,6 +25,7 @@ from zetaplan.scoring.arguments import require_switch
 from zetaplan.scoring.distributed import joined
 from zetaplan.scoring.measure import Batches
 from zetaplan.scoring.model.gguf import cache_folder
+from zetaplan.scoring.model.streamed import require_loaded
 from zetaplan.scoring.text.sequences import checked_batches
 
 #: Levels of sparsity in the first step.
@@ -99,6 +100,7 @@ def refine(
     require_arguments(method, evaluations, moves)
     require_switch(distributed=distributed, progress=progress)
     network, name, sha256 = parts_of(model)
+    require_loaded(network)
     folder = cache_folder() if cache is True else None if cache is False else Path(cache)
     data = None if calibration is None else checked_batches(calibration, model=network)
     inputs = Inputs(network, data, folder, name=name, sha256=sha256)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from zetaplan.menus.bits import Weight
 from zetaplan.scoring.model.losses import sequence_losses
+from zetaplan.scoring.model.streamed import require_loaded
 from zetaplan.scoring.text.sequences import IGNORED, Batch
 
 
@@ -30,6 +31,7 @@ class Moments:
 
 def moments(model: nn.Module, data: Iterable[Batch], members: Iterable[Weight]) -> dict[str, Moments]:
     """The moments by the name of the parameter; one backward pass for every sequence. The model is not changed."""
+    require_loaded(model)
     wanted = {weight.name: weight for weight in members}
     parameters = {name: model.get_parameter(name) for name in wanted}
     means, squares = ({name: torch.zeros_like(p, dtype=torch.float32) for name, p in parameters.items()} for _ in "12")

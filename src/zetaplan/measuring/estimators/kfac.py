@@ -25,6 +25,7 @@ from zetaplan.measuring.estimators.fisher import Fisher
 from zetaplan.measuring.estimators.measured import standard_error
 from zetaplan.menus.bits import Weight
 from zetaplan.scoring.model.losses import sequence_losses
+from zetaplan.scoring.model.streamed import require_loaded
 from zetaplan.scoring.text.sequences import IGNORED, Batch
 
 #: More outputs than this would need a matrix B of over a gigabyte.
@@ -76,6 +77,7 @@ class KFAC(Estimator):
 
 
 def _factors(model: nn.Module, data: Sequence[Batch], linears: Sequence[Weight]) -> dict[str, Factors]:
+    require_loaded(model)
     device = next(model.parameters()).device
     found = {
         weight.name: Factors(

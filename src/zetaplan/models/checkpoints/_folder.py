@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zetaplan.errors import SpecError
 from zetaplan.models.checkpoints import Manifest, Source
 from zetaplan.models.checkpoints._manifest import KEPT, Stored, manifest, notes_on, sha256_of_bytes, text_of
-from zetaplan.models.new_folder import new_folder
+from zetaplan.models.model_folder import changed_in, save_model
 from zetaplan.models.pruned_folder import RECORD
 from zetaplan.models.quantize import Formats, Rounded, mismatches, rounded_matrices
 from zetaplan.scoring import LoadedModel
@@ -56,14 +56,12 @@ def write_folder(
         raise SpecError(f"plan: {wrong[0]}" + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""))
     text = source.text(loaded) if formats.calibrated else None
     blind, pooled = list[str](), list[str]()
-    for rounded in rounded_matrices(loaded.model, formats, text):
-        keep(rounded)
-        blind += [rounded.weight.name] * rounded.blind
-        pooled += rounded.pooled
-    tensors = finish(loaded.model)
-    with new_folder(out) as temporary:
-        loaded.model.save_pretrained(temporary, state_dict=tensors)  # type: ignore[operator]
-        loaded.tokenizer.save_pretrained(temporary)
+    with changed_in(loaded, out) as temporary:
+        for rounded in rounded_matrices(loaded.model, formats, text):
+            keep(rounded)
+            blind += [rounded.weight.name] * rounded.blind
+            pooled += rounded.pooled
+        save_model(loaded, temporary, finish(loaded.model))
         (temporary / "README.md").write_text(_card(card, formats, loaded), encoding="utf-8")
         files = {path.name: path for path in sorted(temporary.iterdir())}
         stored = {

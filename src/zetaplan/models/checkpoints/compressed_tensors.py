@@ -9,6 +9,7 @@ groups list the names of their modules, no two groups the same, because tools di
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from zetaplan.models.quantize import Formats, Rounded
 from zetaplan.models.quantizers import Quantizer
 from zetaplan.models.quantizers._integers import WORD, Codes, Integer
 from zetaplan.runtimes import find_runtime, fused
+from zetaplan.scoring import LoadedModel
+from zetaplan.scoring.model.streamed import require_loaded
 
 DTYPE = torch.bfloat16  # of scales and of all tensors that are not quantised
 CARD = (
@@ -55,7 +58,15 @@ def write(formats: Formats, source: Source, out: Path) -> Manifest:
         quantised = {name for name, quantizer in formats.quantizers.items() if isinstance(quantizer, Integer)}
         return {name: value for name, value in model.state_dict().items() if name not in quantised} | packed
 
-    return write_folder("compressed-tensors", CARD, formats, source, out, keep, finish, _notes(formats))
+    whole = replace(source, load=lambda: _whole(source))
+    return write_folder("compressed-tensors", CARD, formats, whole, out, keep, finish, _notes(formats))
+
+
+def _whole(source: Source) -> LoadedModel:
+    """The loaded model. Raises ScoringError if it is streamed: all tensors are packed before the first is written."""
+    loaded = source.load()
+    require_loaded(loaded.model)
+    return loaded
 
 
 def _tensors(weight: Weight, quantizer: Integer, codes: Codes) -> Iterator[tuple[str, Tensor]]:

@@ -18,7 +18,7 @@ from zetaplan import _quantities
 from zetaplan.errors import ScoringError, SpecError, shown
 from zetaplan.menus.sparsity import SparsityFacts
 from zetaplan.models.apply import divided, pruned
-from zetaplan.models.layer_pass import Observed
+from zetaplan.models.layer_pass import Observed, in_memory_with
 from zetaplan.models.matrices import Matrix, matrices_of
 from zetaplan.models.operating_point import Changes
 from zetaplan.models.pruners import find_pruner, pruner_names
@@ -122,7 +122,9 @@ class Sparsity(Levels):
         return ceil(Fraction(option) * self.sizes[block])
 
     def values(self, block: str, option: str) -> Changes:
-        return pruned_weights(self.inputs, self.method, self.parts[block], self.removed(block, option))
+        part = self.parts[block]
+        with in_memory_with(self.inputs.model, part.modules.values()):
+            return pruned_weights(self.inputs, self.method, part, self.removed(block, option))
 
     def facts(self) -> dict[str, Any]:
         return SparsityFacts(

@@ -1,0 +1,77 @@
+"""Menus of streamed models: those of the model that was loaded whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import zetaplan as zp
+from tests.decoders import tiny_decoder
+from tests.tiny_models import save_model, tiny_gpt2, tiny_llama
+from zetaplan.errors import ScoringError
+from zetaplan.menus.menu import Menu
+from zetaplan.scoring.model.blocks import decoder_layers
+from zetaplan.scoring.model.streamed import Stored, is_blank
+
+IDS = torch.randint(0, 22, (6, 12), generator=torch.Generator().manual_seed(4))
+FORMATS = ("int3", "gptq4", "int8")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return save_model(tiny_llama(layers=3, vocabulary=257), tmp_path / "model")
+
+
+def require_same(folder: Path, measure: Any) -> None:
+    whole, found = (measure(zp.load_model(folder, stream=stream)) for stream in (False, True))
+    assert isinstance(found, Menu)
+    assert (found.names, found.options, found.losses) == (whole.names, whole.options, whole.losses)
+    assert found.standard_error == whole.standard_error
+    assert any(loss > 0 for losses in found.losses for loss in losses)
+
+
+@pytest.mark.parametrize("estimator", ["measured", "linear"])
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "gemma3_text"])
+def test_losses_of_formats_are_those_of_the_loaded_model(kind: str, estimator: str, tmp_path: Path) -> None:
+    folder = save_model(tiny_gpt2() if kind == "gpt2" else tiny_decoder(kind), tmp_path / "model")
+    require_same(folder, lambda loaded: zp.measure(loaded, FORMATS, IDS, estimator=estimator, cache=False))
+
+
+@pytest.mark.parametrize("method", ["magnitude", "wanda", "sparsegpt", "drop"])
+@pytest.mark.parametrize("blocks", ["layers", "modules"])
+def test_losses_of_levels_are_those_of_the_loaded_model(method: str, blocks: str, folder: Path) -> None:
+    blocks = "layers" if method == "drop" else blocks
+    require_same(folder, lambda loaded: zp.measure_levels(loaded, method, IDS, step=0.25, blocks=blocks, cache=False))
+
+
+def test_few_layers_at_a_time_are_in_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most the layer that is measured, and the one that computes; one tensor of a layer may hold a single number."""
+    loaded = zp.load_model(folder, stream=True)
+    layers, full, read = [layer for _, layer in decoder_layers(loaded.model)], set[int](), Stored.read_into
+
+    def watched(self: Stored, values: Any) -> None:
+        read(self, values)
+        full.add(sum(any(not is_blank(p) for p in layer.parameters()) for layer in layers))
+
+    monkeypatch.setattr(Stored, "read_into", watched)
+    zp.measure(loaded, FORMATS, IDS, cache=False)
+    zp.measure_levels(loaded, "wanda", IDS, step=0.25, cache=False)
+    assert full == {1, 2}
+    assert all(is_blank(p) for layer in layers for p in layer.parameters())
+
+
+@pytest.mark.parametrize("estimator", ["first-order", "fisher", "kfac"])
+def test_estimators_that_differentiate_the_whole_model_are_refused(estimator: str, folder: Path) -> None:
+    with pytest.raises(ScoringError, match="its weights are read layer by layer, and this step"):
+        zp.measure(zp.load_model(folder, stream=True), FORMATS, IDS, estimator=estimator, cache=False)
+
+
+def test_steps_that_change_all_layers_at_once_are_refused(folder: Path) -> None:
+    loaded = zp.load_model(folder, stream=True)
+    with pytest.raises(ScoringError, match="its weights are read layer by layer, and this step"):
+        zp.measure(loaded, FORMATS, IDS, check=True, cache=False)
+    with pytest.raises(ScoringError, match="its weights are read layer by layer, and this step"):
+        zp.refine(loaded, "magnitude", 0.5, IDS[:2], IDS[2:4], held_out=IDS[4:], cache=False)
