@@ -94,7 +94,7 @@ def test_a_budget_above_the_cap_leaves_the_uniform_plan_possible() -> None:
 
 @pytest.mark.parametrize(
     ("method", "moves", "blocks"),
-    [("magnitude", "slopes", "modules"), ("magnitude", "measured", "layers"), ("rtn", "slopes", "fused")],
+    [("magnitude", "slopes", "modules"), ("magnitude", "measured", "layers"), ("rtn", "slopes", "modules")],
 )
 def test_blocks_that_are_not_given(method: str, moves: str, blocks: str) -> None:
     model = tiny_llama(layers=3, hidden=32)

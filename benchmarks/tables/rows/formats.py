@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from benchmarks import agreement
+from benchmarks.tables.rows.measured import refined
 from benchmarks.tables.setting import PORTION, Planned, Setting
 from zetaplan.measuring.measure import measure
 from zetaplan.scoring.peers.zd import zd_score
@@ -77,6 +78,7 @@ def estimated(setting: Setting, estimator: str) -> Planned:
 
 
 ROWS = {
+    "refine, fused linears": partial(refined, blocks="fused"),
     "LIM": lim,
     "ZD": zd,
     "zeta^2, kappa 0.25": partial(zeta, kappa=0.25),

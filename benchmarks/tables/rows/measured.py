@@ -94,7 +94,6 @@ ROWS = {
     "uniform": uniform,
     "measured from the dense model": from_dense,
     "refine": refined,
-    "refine, single linears": partial(refined, blocks="modules"),
     "refine, measured moves of layers": partial(refined, moves="measured", blocks="layers"),
     "search, as many evaluations": searched,
     "search, ten times as many": partial(searched, times=10),

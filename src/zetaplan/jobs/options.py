@@ -182,7 +182,7 @@ class RefineOptions(Record):
     blocks: Literal["layers", "fused", "modules"] | None = Field(
         None,
         description="Blocks that get an option: decoder layers, single linears, or, of formats, linears that are "
-        "stored together. If not given: modules for sparsity with slopes, fused for formats, otherwise layers.",
+        "vLLM stores together. If not given: modules for formats and for sparsity with slopes, otherwise layers.",
     )
     step: str = Field("0.05", description="First step between levels of sparsity; halved where nothing improves.")
     option: tuple[str, ...] = Field((), description="Format to choose from; repeatable.")

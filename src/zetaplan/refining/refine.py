@@ -77,8 +77,8 @@ def refine(
         evaluations: the largest number of evaluated pairs of plan and text; a backward pass counts as two.
         moves: "slopes" (derivatives along all moves from one backward pass) or "measured" (one by one). Slopes are for
             sparsity; formats and layers that are left out are always measured.
-        blocks: "layers", "modules" (single linears) or, of formats, "fused" (linears that are stored together). By
-            default "modules" for sparsity with slopes, "fused" for formats, and "layers" otherwise.
+        blocks: "layers", "modules" (single linears) or, of formats, "fused" (linears that vLLM stores together). By
+            default "modules" for formats and for sparsity with slopes, otherwise "layers".
         step: of the first moves between levels of sparsity; it is halved where nothing improves.
         options: the formats to choose from.
         cache: whether, or in which folder, statistics, weights and the journal of evaluations are kept. A run that was

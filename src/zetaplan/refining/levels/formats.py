@@ -1,7 +1,7 @@
 """Formats of the matrices of the decoder layers. budget : stored bits per weight, or a format: the bytes of all in it.
 
-Embedding and head keep their values. X'X for GPTQ is that of the unchanged model. By default, linears that runtimes
-store in one tensor are one block.
+Embedding and head keep their values. X'X for GPTQ is that of the unchanged model. By default, blocks are single
+linears; "fused" are linears that vLLM stores in one tensor.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def levels(
     found = [find_quantizer(label) for label in options or OPTIONS[method]]
     if silent := [quantizer.label for quantizer in found if not quantizer.rounds]:
         raise SpecError(f"options: {silent[0]} is rounded by another tool, so it cannot be measured here")
-    return Formats(inputs, blocks or "fused", found, budget)
+    return Formats(inputs, blocks or "modules", found, budget)
 
 
 class Formats(Levels):
