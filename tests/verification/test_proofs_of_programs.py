@@ -123,6 +123,7 @@ NOT_OF_THE_PROOFS = {"absolute_stationarity"}  # a scale for residuals, of which
 NOTICED_BY = {
     "closed_form": "allocation",
     "combined_form": "kernel",
+    "declared_price": "knobs",
     "dual": "drift",
     "inverse_level": "knobs",
     "lagrangian": "kernel",

@@ -44,7 +44,7 @@ def _poles(program: Program, expression: sp.Expr) -> Iterator[sp.Basic]:
     bounded = {knob.symbol for knob in program.scalars if math.isfinite(knob.above) or math.isfinite(knob.below)}
     for factor in sp.Mul.make_args(sp.factor(sp.fraction(sp.together(expression))[1])):
         base = factor.as_base_exp()[0]
-        if not (base.is_positive or base.free_symbols & bounded):
+        if base.free_symbols and not (base.is_positive or base.free_symbols & bounded):
             half = base.subs(dict.fromkeys(base.free_symbols, sp.Rational(1, 2)))
             yield (above if half > 0 else below)(base, sp.Integer(0))
 
