@@ -40,6 +40,7 @@ from plan_tables import (  # noqa: F401  marks of pages
     plans_formats,
     plans_layers,
     plans_wanda,
+    plans_wanda_gemma,
     promised_sums,
 )
 from result_tables import RESULTS, load, table
