@@ -88,8 +88,7 @@ class Derivation:
     @cached_property
     def _affine(self) -> tuple[sp.Expr, sp.Expr, sp.Expr]:
         """(slope, u, offset) of the stationary x = slope u + offset, with u a function of pi and slope > 0."""
-        used = self.program.sign * self.term.usage * self.term.unit_cost
-        change = used * (TOTAL_PRICE - self.total_price)
+        change = self.program.sign * self.term.usage * self.term.unit_cost * (TOTAL_PRICE - self.total_price)
         x = self._root(sp.expand(self.stationarity + change), self.term.decision)
         expanded = sp.expand(sp.expand_log(sp.expand_power_base(x)))
         offset, moving = expanded.as_independent(TOTAL_PRICE, as_Add=True)
