@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from zetaplan._owner import owner_of
 from zetaplan.errors import SpecError
 
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ def _modules(network: nn.Module) -> Iterator[Module]:
 
     blocks = [block.name for block in layer_blocks(network)]
     for name, module in network.named_modules():
-        block = next((block for block in blocks if f"{name}.".startswith(f"{block}.")), "")
+        block = owner_of(name, blocks) or ""
         shape = tuple(module.get_parameter("weight").shape) if isinstance(module, Linear | Conv1D) else (0, 0)
         inputs, outputs = shape if isinstance(module, Conv1D) else shape[::-1]
         classes = tuple(cls.__name__ for cls in type(module).__mro__ if cls is not object)

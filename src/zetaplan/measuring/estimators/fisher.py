@@ -7,11 +7,11 @@ which is exact for an error of equal size in all weights.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from zetaplan.measuring.estimators import Blocks, Estimate, Estimator, Rounding
 from zetaplan.measuring.estimators._gradients import moments
@@ -20,13 +20,17 @@ from zetaplan.scoring.text.sequences import Batch
 
 
 class Fisher(Estimator):
-    def __init__(self, model: nn.Module, data: Sequence[Batch], blocks: Blocks, seed: int) -> None:
+    def __init__(self, model: nn.Module, data: Iterable[Batch], blocks: Blocks, seed: int) -> None:
         self.moments = moments(model, data, [weight for members in blocks.values() for weight in members])
 
     def estimate(self, block: str, rounding: Rounding) -> Estimate:
         errors = rounding.errors()
-        terms = (self.moments[name].square * error.square() for name, error in errors.items())
-        loss = sum(float(term.sum(dtype=torch.float64)) for term in terms) / 2
+        loss = self.loss(errors)
         norms = np.sum([self.moments[name].norms for name in errors], axis=0)
         relative = standard_error(norms) / norms.mean() if norms.any() else 0.0
         return Estimate(loss, loss * float(relative))
+
+    def loss(self, errors: Mapping[str, Tensor]) -> float:
+        """e' F e / 2 of errors (count, rows, columns), by the name of the parameter."""
+        terms = (self.moments[name].square * error.square() for name, error in errors.items())
+        return sum(float(term.sum(dtype=torch.float64)) for term in terms) / 2

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from zetaplan import _found
+from zetaplan._owner import owner_of
 from zetaplan.menus.menu import Menu
 from zetaplan.menus.planner import choose
 from zetaplan.models.operating_point import Changes
@@ -81,7 +82,7 @@ class Levels(ABC):
 
 def by_block(plan: Mapping[str, str], blocks: Iterable[str]) -> dict[str, str]:
     """The plan with the option of a layer for every block inside it; unchanged if it does not cover the blocks so."""
-    owners = {block: next((name for name in plan if f"{block}.".startswith(f"{name}.")), None) for block in blocks}
+    owners = {block: owner_of(block, plan) for block in blocks}
     if set(owners.values()) != set(plan):
         return dict(plan)
     return {block: plan[owner] for block, owner in owners.items() if owner is not None}

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from zetaplan.errors import InfeasibleError, ScoringError, SpecError, shown
 from zetaplan.measuring.blocks import grouped
-from zetaplan.measuring.estimators._gradients import Moments, moments
+from zetaplan.measuring.estimators.fisher import Fisher
 from zetaplan.measuring.options import size
 from zetaplan.menus.bits import Weight
 from zetaplan.models.inverse_hessian import gram_of
@@ -68,22 +68,22 @@ class Formats(Levels):
 
     def starts(self, data: Sequence[Batch], *, progress: bool = False) -> tuple[Mapping[str, str], ...]:
         """Uniform, and the best choice by the diagonal of the Fisher matrix: e' F e / 2 of the rounding errors e."""
-        model, members = self.inputs.model, [weight for own in self.weights.values() for weight in own]
+        model = self.inputs.model
         with eval_mode(model), torch.no_grad():
-            known = moments(model, tqdm(data, desc="fisher", unit="batch", disable=not progress), members)
-        losses = {
-            block: {option: self._estimate(block, option, known) for option in row} for block, row in self.costs.items()
-        }
+            fisher = Fisher(model, tqdm(data, desc="fisher", unit="batch", disable=not progress), self.weights, seed=0)
+            losses = {
+                block: {option: fisher.loss(self._errors(block, option)) for option in row}
+                for block, row in self.costs.items()
+            }
         return (self.uniform, self.chosen(losses)[0])
 
-    @torch.no_grad()
-    def _estimate(self, block: str, option: str, known: Mapping[str, Moments]) -> float:
-        rounded, found = self.values(block, option), 0.0
+    def _errors(self, block: str, option: str) -> dict[str, Tensor]:
+        """Rounded minus exact values (count, rows, columns), float32, by the name of the parameter."""
+        found, rounded = {}, self.values(block, option)
         for weight in self.weights[block]:
-            own = self.inputs.model.get_parameter(weight.name)
-            error = rounded[weight.name].float() - own.float()  # type: ignore[union-attr]
-            square = in_place(weight, known[weight.name].square).reshape(own.shape)
-            found += float((square * error.square()).sum(dtype=torch.float64)) / 2
+            exact = matrices(self.inputs.model, weight).float()
+            own = rounded[weight.name].float()  # type: ignore[union-attr]
+            found[weight.name] = in_place(weight, own.reshape(in_place(weight, exact).shape)) - exact
         return found
 
     def values(self, block: str, option: str) -> Changes:

@@ -93,9 +93,9 @@ class Sparsity(Levels):
 
     def _by_gain(self, gains: Mapping[str, float], kappa: float) -> Mapping[str, str]:
         """The least sum of zeta^(2 kappa) rho^2 over layers; a layer's linears count by their sizes."""
-        owner = {block: next(name for name in gains if f"{block}.".startswith(f"{name}.")) for block in self.costs}
+        layers = by_block({name: name for name in gains}, self.costs)
         totals = dict.fromkeys(gains, 0)
-        for block, layer in owner.items():
+        for block, layer in layers.items():
             totals[layer] += self.sizes[block]
         losses = {
             block: {
@@ -103,7 +103,7 @@ class Sparsity(Levels):
                 for option in self.costs[block]
                 if float(option) <= max(CAP, float(self.uniform[block]))
             }
-            for block, layer in owner.items()
+            for block, layer in layers.items()
         }
         return self.chosen(losses)[0]
 
