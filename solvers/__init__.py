@@ -37,7 +37,7 @@ def solve(instance: Instance | Choice, method: str = "exact", **options: Any) ->
     "exact" (options `time_limit`, `states`, `gap`), "greedy", "milp" (HiGHS), or "cvxpy".
 
     Raises SpecError for an unknown method. Raises SolverError if a reference solver fails, or if a method that bisects
-    on the multiplier needs one below 1e-290.
+    on the multiplier needs a price of a layer below 1e-290.
 
     Examples:
         >>> inst = zp.allocation([1, 3], costs=1.0, budget=6.0)

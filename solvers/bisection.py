@@ -20,7 +20,7 @@ from zetaplan.spec.instance import Array, Instance
 from zetaplan.spec.solution import Solution, Status
 from zetaplan.spec.stationary import excess, plan_at
 
-SMALLEST = 1e-290  # least multiplier; its product with a unit cost is a double of full precision
+SMALLEST = 1e-290  # least price of a layer; products and quotients with it are doubles of full precision
 
 
 def solve_bisection(instance: Instance, *, tolerance: float = 0.0) -> Solution:
@@ -28,7 +28,7 @@ def solve_bisection(instance: Instance, *, tolerance: float = 0.0) -> Solution:
 
     tolerance : >= 0, width of the last bracket relative to the multiplier; 0 continues to neighbouring doubles.
 
-    Raises SpecError for an invalid tolerance, and SolverError if the multiplier is positive but below 1e-290.
+    Raises SpecError for an invalid tolerance, and SolverError if the price of a layer is positive but below 1e-290.
     """
     if number("tolerance", tolerance) < 0.0:
         raise SpecError(f"tolerance = {tolerance:g}: expected at least 0")
@@ -36,13 +36,19 @@ def solve_bisection(instance: Instance, *, tolerance: float = 0.0) -> Solution:
     if excess(instance, x) <= 0.0:
         return Solution(instance, settle(instance, x), 0.0, Status.SLACK, "bisection")
     below, multiplier = _bracket(lambda trial: excess(instance, plan_at(instance, trial)) <= 0.0, tolerance)
-    if multiplier < SMALLEST:
+    if _least_price(instance, multiplier) < SMALLEST:
         name = instance.program.limit_argument
         raise SolverError(
-            f"{name} = {instance.limit:g}: the multiplier is positive but below {SMALLEST:g}, the least supported; "
-            f"move the {name} away from the value at which the constraint becomes slack"
+            f"{name} = {instance.limit:g}: the price of a layer is positive but below {SMALLEST:g}, the least "
+            f"supported; move the {name} away from the value at which the constraint becomes slack"
         )
     return Solution(instance, _between(instance, below, multiplier), multiplier, Status.BINDING, "bisection")
+
+
+def _least_price(instance: Instance, multiplier: float) -> float:
+    """The least of lambda, lambda times a unit cost, and its quotient by a scalar such as eta: what plans come from."""
+    unit_cost = float(np.min(instance.resource, where=instance.resource > 0.0, initial=1.0))
+    return multiplier * unit_cost / max((1.0, *instance.scalars))
 
 
 def _between(instance: Instance, below: float, above: float) -> Array:

@@ -14,7 +14,7 @@ import torch
 from zetaplan.spec.batch import Batch
 from zetaplan.spec.derivation import SMALLEST, Derivation, derive
 from zetaplan.spec.instance import EPSILON
-from zetaplan.verification.claim import LEAST, ROUNDING, TOLERANCE, UNITS
+from zetaplan.verification.claim import LEAST, ROUNDING, TOLERANCE, UNITS, underflow
 
 CONDITIONS = (
     "coupling",
@@ -80,9 +80,8 @@ def _gradient(batch: Batch, derivation: Derivation, x: torch.Tensor, multiplier:
 def _slope(batch: Batch, derivation: Derivation, x: torch.Tensor, multiplier: torch.Tensor) -> torch.Tensor:
     """dL/dx over the sum of the absolute values of its terms; the sign of dL/dx if it is infinite."""
     slope = _weighted(batch, derivation.stationarity, x, multiplier[:, None]).expand(x.shape)
-    magnitude = _weighted(batch, derivation.absolute_stationarity, x, multiplier[:, None]) + LEAST * (
-        1.0 + batch.unit_cost
-    )
+    magnitude = _weighted(batch, derivation.absolute_stationarity, x, multiplier[:, None])
+    magnitude = magnitude + underflow(batch.unit_cost, batch.knobs)
     slope = torch.where(slope.isinf(), slope.sign(), slope / magnitude)
     sigma = batch.program.sign * batch.term.usage
     return torch.where(multiplier.isinf()[:, None], sigma * multiplier.sign()[:, None], slope)
@@ -90,9 +89,10 @@ def _slope(batch: Batch, derivation: Derivation, x: torch.Tensor, multiplier: to
 
 def _volume(batch: Batch, derivation: Derivation, x: torch.Tensor, gradient: _Gradient) -> torch.Tensor:
     """The part of the resource that rounding affects, with the rounding of the sum itself, (N,)."""
-    inside = (x > batch.lower) | (gradient.falls < ROUNDING)
-    inside &= ((x < batch.upper) | (gradient.rises < ROUNDING)) & (batch.weight > 0.0)
     offset = batch.evaluate(derivation.offset).abs()
+    flat = ROUNDING * (1.0 + offset)
+    inside = (x > batch.lower) | (gradient.falls < flat)
+    inside &= ((x < batch.upper) | (gradient.rises < flat)) & (batch.weight > 0.0)
     summed = (batch.unit_cost * x.abs() + LEAST).sum(1) + batch.limit.abs()  # LEAST: products below the normal doubles
     return torch.where(inside, batch.unit_cost * (x.abs() + offset), 0.0).sum(1) + EPSILON / ROUNDING * summed
 
@@ -127,7 +127,8 @@ def _gap(
     optimal = ((gradient.falls <= 0.0) | (gradient.low <= batch.lower)) & (
         (gradient.rises <= 0.0) | (gradient.high >= batch.upper)
     )
-    cheapest = torch.where(optimal, x, _cheapest(batch, derivation, multiplier.clamp(min=0.0)[:, None]))
+    cheapest = _cheapest(batch, derivation, multiplier.clamp(min=0.0)[:, None])
+    cheapest = torch.where(optimal | ((x - cheapest).abs() <= LEAST), x, cheapest)
     declared_price = batch.evaluate(derivation.declared_price)
     value, least = (_weighted(batch, batch.term.objective, plan, 0.0) for plan in (x, cheapest))
     moved = batch.program.sign * batch.term.usage * batch.unit_cost * (x - cheapest)

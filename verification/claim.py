@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +55,7 @@ class Claim:
             return np.full_like(x, self._sigma * math.copysign(1.0, self.multiplier))
         arguments = (x, self.multiplier, self.channel.weight, self.channel.unit_cost, *self.scalars)
         gradient = np.broadcast_to(self.derivation.lagrangian_gradient(*arguments), x.shape)
-        magnitude = self.derivation.magnitude(*arguments) + LEAST * (1.0 + self.channel.unit_cost)
+        magnitude = self.derivation.magnitude(*arguments) + underflow(self.channel.unit_cost, self.scalars)
         relative: Array = np.where(np.isinf(gradient), np.sign(gradient), gradient / magnitude)
         return relative
 
@@ -84,13 +85,14 @@ class Claim:
     @cached_property
     def volume(self) -> float:
         """The part of the resource that rounding affects: layers inside their box (x is a rounded slope u + offset) and
-        layers at a bound whose gradient is 0 up to rounding."""
+        layers at a bound whose gradient is 0 up to the rounding of that sum."""
         channel = self.channel
-        inside = (self.x > channel.lower) | (self.falls < ROUNDING)
-        inside &= (self.x < channel.upper) | (self.rises < ROUNDING)
+        offset = np.abs(self.derivation.offset_of(0.0, 0.0, channel.weight, channel.unit_cost, *self.scalars))
+        flat = ROUNDING * (1.0 + offset)
+        inside = (self.x > channel.lower) | (self.falls < flat)
+        inside &= (self.x < channel.upper) | (self.rises < flat)
         inside &= channel.weight > 0.0
-        offset = self.derivation.offset_of(0.0, 0.0, channel.weight, channel.unit_cost, *self.scalars)
-        return float(channel.unit_cost @ np.where(inside, np.abs(self.x) + np.abs(offset), 0.0))
+        return float(channel.unit_cost @ np.where(inside, np.abs(self.x) + offset, 0.0))
 
     def objective(self, x: Array) -> Array:
         values = self.derivation.objective(x, 0.0, self.channel.weight, self.channel.unit_cost, *self.scalars)
@@ -100,7 +102,7 @@ class Claim:
     def cheapest(self) -> Array:
         """The minimiser of the Lagrangian of every layer; x itself if it is a rounding of it."""
         minimiser = self.derivation.stationary(max(self.multiplier, 0.0), self.channel, self.scalars)
-        return np.where(self.optimal, self.x, minimiser)
+        return np.where(self.optimal | (np.abs(self.x - minimiser) <= LEAST), self.x, minimiser)
 
     @property
     def losses(self) -> Array:
@@ -115,6 +117,11 @@ class Claim:
         total_price = abs(self.multiplier) + self.derivation.declared_price_of(*self.scalars)
         values = np.abs(self.objective(self.x)) + np.abs(self.objective(self.cheapest))
         return np.where(self.x == self.cheapest, 0.0, values + product(total_price, use))
+
+
+def underflow(unit_cost: Any, scalars: tuple[float, ...]) -> Any:
+    """The part of a gradient that doubles may lose below their range, (K,): its terms have a factor c or eta."""
+    return LEAST * (1.0 + unit_cost) * max((1.0, *scalars))
 
 
 def product(factor: float, values: Array) -> Array:

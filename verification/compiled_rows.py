@@ -60,11 +60,10 @@ def _product(factor: float, value: float) -> float:
 
 
 @njit(**OPTIONS)  # type: ignore[untyped-decorator]
-def _gains(slope: Any, magnitude: Any, unit_cost: Any, sign: float, steep: float, gain: Any) -> None:
+def _gains(slope: Any, magnitude: Any, sign: float, steep: float, gain: Any) -> None:
     """sign times dL/dx over the sum of the absolute values of its terms; steep, the slope if it is not 0."""
     for k in range(slope.size):
-        part = slope[k] / (magnitude[k] + LEAST * (1.0 + unit_cost[k]))
-        part = np.sign(slope[k]) if np.isinf(slope[k]) else part
+        part = np.sign(slope[k]) if np.isinf(slope[k]) else slope[k] / magnitude[k]
         gain[k] = sign * (steep if steep != 0.0 else part)
 
 
@@ -75,7 +74,8 @@ def _volumes(
     """(the part of the resource that rounding affects, the sum of all absolute values)."""
     inner, every = 0.0, 0.0
     for k in range(x.size):
-        inside = ((x[k] > lower[k]) | (falls[k] < ROUNDING)) & ((x[k] < upper[k]) | (rises[k] < ROUNDING))
+        flat = ROUNDING * (1.0 + abs(offset[k]))
+        inside = ((x[k] > lower[k]) | (falls[k] < flat)) & ((x[k] < upper[k]) | (rises[k] < flat))
         inner += unit_cost[k] * (abs(x[k]) + abs(offset[k])) if inside & (weight[k] > 0.0) else 0.0
         every += unit_cost[k] * abs(x[k]) + LEAST
     return inner, every
@@ -119,7 +119,7 @@ def _losses(
     for k in range(x.size):
         objective += value[k]
         optimal = ((falls[k] <= 0.0) | (low[k] <= lower[k])) & ((rises[k] <= 0.0) | (high[k] >= upper[k]))
-        if optimal | (x[k] == cheapest[k]):
+        if optimal | (x[k] == cheapest[k]) | (abs(x[k] - cheapest[k]) <= LEAST):
             losses += value[k] - value[k]  # NaN if it is infinite
             continue
         y, use = cheapest[k], unit_cost[k] * (abs(x[k]) + abs(cheapest[k]))
@@ -152,15 +152,15 @@ def conditions(
 ) -> None:  # fmt: skip
     """Fill found (N, 7), the residuals of every claim in the order of `verification.batch.CONDITIONS`.
 
-    slope, size : dL/dx and the sum of the absolute values of its terms at the ends low and high. value, least : the
-    objective at x and at cheapest, the minimiser of the Lagrangian. price : declared. sign : 1 for a budget.
+    slope, size : dL/dx and the sum of the absolute values of its terms, above 0, at the ends low and high. value,
+    least : the objective at x and at cheapest, the minimiser of the Lagrangian. price : declared. sign : 1 for budgets.
     """
     falls, rises = np.empty(x.shape[1]), np.empty(x.shape[1])
     for n in range(x.shape[0]):
         m, c, l, h, y = multiplier[n], unit_cost[n], lower[n], upper[n], x[n]
         steep = sign * np.sign(m) if np.isinf(m) else 0.0
-        _gains(slope_low[n], size_low[n], c, 1.0, steep, falls)
-        _gains(slope_high[n], size_high[n], c, -1.0, steep, rises)
+        _gains(slope_low[n], size_low[n], 1.0, steep, falls)
+        _gains(slope_high[n], size_high[n], -1.0, steep, rises)
         excess = sign * (_use(c, y) - limit[n])
         inner, every = _volumes(c, weight[n], l, h, y, offset[n], falls, rises)
         volume = inner + EPSILON / ROUNDING * (every + abs(limit[n]))

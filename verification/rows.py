@@ -14,6 +14,7 @@ from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import Array
 from zetaplan.verification import compiled_rows
 from zetaplan.verification.batch import CONDITIONS
+from zetaplan.verification.claim import underflow
 
 
 @np.errstate(all="ignore")  # an invalid claim gives NaN, which satisfies no condition
@@ -24,9 +25,12 @@ def residuals(batch: Batch, x: Array, multiplier: Array) -> Array:
     low, high, found = np.empty_like(x), np.empty_like(x), np.empty((len(x), len(CONDITIONS)))
     compiled_rows.ends(x, channel.lower, channel.upper, low, high)
     cheapest = derivation.stationary(np.maximum(column, 0.0), channel, knobs)
-    gradients = [
-        f(end, column, *data) for end in (low, high) for f in (derivation.lagrangian_gradient, derivation.magnitude)
-    ]
+    gradients, lost = [], underflow(channel.unit_cost, knobs)
+    for end in (low, high):
+        gradients += [
+            derivation.lagrangian_gradient(end, column, *data),
+            derivation.magnitude(end, column, *data) + lost,
+        ]
     objectives = [derivation.objective(plan, 0.0, *data) for plan in (x, cheapest)]
     derived = (derivation.offset_of(0.0, 0.0, *data), *gradients, cheapest, *objectives)
     price = derivation.declared_price_of(*knobs)

@@ -49,6 +49,23 @@ def test_a_plan_is_refused_or_certified(name: str, method: str, seed: int) -> No
     is_certified_or_refused(name, seed, method)
 
 
+#: Draws that once had a plan without a certificate: prices, gradients and capacities below the normal doubles, and a
+#: gradient that is 0 up to the rounding of a logarithm.
+BELOW_THE_DOUBLES = {
+    "power_pruning": (280110, 3691521337, 1806595548, 741639472),
+    "exponential_allocation": (697541254,),
+    "power_allocation": (3768544384,),
+}
+
+
+@pytest.mark.parametrize("method", ["exact", "bisection"])
+@pytest.mark.parametrize(
+    ("name", "seed"), [(name, seed) for name in BELOW_THE_DOUBLES for seed in BELOW_THE_DOUBLES[name]]
+)
+def test_what_underflows_is_refused_or_certified(name: str, seed: int, method: str) -> None:
+    is_certified_or_refused(name, seed, method)
+
+
 @pytest.mark.parametrize("name", sorted(programs()))
 def test_the_compiled_path_does_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exact, "LARGE", 0)
@@ -98,7 +115,7 @@ def test_what_was_reported() -> None:
     check(joint, zp.solve(joint))
     layers = zp.solve(declare(named("exponential_allocation"), [1, 1], (1,), 1600)).x
     assert layers.tolist() == [800.0, 800.0]  # the multiplier exp(-800) is below every double
-    with pytest.raises(zp.SolverError, match="budget = 1600: the multiplier is positive but below 1e-290"):
+    with pytest.raises(zp.SolverError, match="budget = 1600: the price of a layer is positive but below 1e-290"):
         zp.solve(declare(named("exponential_allocation"), [1, 1], (1,), 1600), "bisection")
 
 
