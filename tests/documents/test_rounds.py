@@ -68,6 +68,12 @@ def _cheaper(value: Value) -> None:
     record(value)["costs"][block][found["moves"][0]["option"]] -= 1
 
 
+def _bar(value: Value) -> None:
+    found = accepted(value)
+    move = found["moves"][0]
+    found["trials"][0]["barred"] = [[move["block"], move["option"]]]
+
+
 MUTANTS: dict[str, tuple[Callable[[Value], Any], str]] = {
     "a measurement": (lambda value: _shift(accepted(value)["moves"][0]["divergence"]), "rounds"),
     "the measurement at the operating point": (lambda value: _shift(accepted(value)["divergence"]), "rounds"),
@@ -79,6 +85,7 @@ MUTANTS: dict[str, tuple[Callable[[Value], Any], str]] = {
     "a round": (_forget, "sequence"),
     "the start": (_other_start, "sequence"),
     "an option": (_unmeasured, "rounds"),
+    "a move that was not offered": (_bar, "rounds"),
     "the comparison": (lambda value: record(value)["held_out"].update(difference=-9.0), "held-out"),
     "a held-out loss": (lambda value: _shift(record(value)["held_out"]["refined"]), "held-out"),
 }

@@ -10,7 +10,7 @@ import torch
 from tests.decoders import tiny_decoder
 from tests.tiny_models import tiny_gpt2, tiny_llama
 from zetaplan.models.operating_point import OperatingPoint
-from zetaplan.models.slopes import Slopes
+from zetaplan.models.slopes import Slopes, _step
 from zetaplan.refining.texts import rows_of
 from zetaplan.scoring.text.sequences import checked_batches
 
@@ -41,7 +41,9 @@ def test_a_slope_is_the_limit_of_difference_quotients(kind: str) -> None:
     asked = {name: p.requires_grad for name, p in model.named_parameters()}
     at = drawn(model, 0.02, seed=0)
     one, every = next(iter(at)), drawn(model, 0.03, seed=1)
-    moves = {"one": {**at, one: every[one]}, "every": every, "none": at, "back": {}}
+    few = at[one].clone()
+    few[0] = every[one][0]  # kept by its places
+    moves = [{**at, one: every[one]}, every, at, {}, {**at, one: few}]
     rows = [row for batch in checked_batches(IDS) for row in rows_of(batch)]
     found = [Slopes(model, at, moves).of(row) for row in rows]
 
@@ -49,14 +51,25 @@ def test_a_slope_is_the_limit_of_difference_quotients(kind: str) -> None:
         return OperatingPoint(model, checked_batches(IDS), resume=False).reading(changes).divergence
 
     assert [value for value, _ in found] == pytest.approx(reading(at), rel=1e-5)
-    for key, changes in moves.items():
+    for number, changes in enumerate(moves):
         step = 1e-3
         ends = [
             reading({name: at[name] + t * (changes.get(name, before[name]) - at[name]) for name in at})
             for t in (-step, step)
         ]
         expected = (ends[1] - ends[0]) / (2 * step)
-        assert [derivatives[key] for _, derivatives in found] == pytest.approx(expected, rel=2e-2, abs=1e-4)
+        assert [derivatives[number] for _, derivatives in found] == pytest.approx(expected, rel=2e-2, abs=1e-4)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert asked == {name: p.requires_grad for name, p in model.named_parameters()}
     assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.49, 0.5, 1.0])
+def test_a_step_of_few_entries_takes_the_room_of_these(share: float) -> None:
+    draw = torch.Generator().manual_seed(3)
+    step, gradient = torch.randn(1000, generator=draw), torch.randn(1000, generator=draw)
+    step[torch.randperm(1000, generator=draw)[: 1000 - round(1000 * share)]] = 0.0
+    kept = _step(step)
+    assert kept.along(gradient) == pytest.approx(float(step.double() @ gradient.double()), rel=1e-5, abs=1e-6)
+    tensors = [kept.entries] if kept.places is None else [kept.entries, kept.places]
+    assert sum(t.numel() * t.element_size() for t in tensors) <= min(4 * 1000, 8 * 1000 * share)

@@ -121,7 +121,7 @@ def test_each_round_chooses_the_best_of_all_combinations_of_its_moves() -> None:
     facts = facts_of(refined("magnitude"))
     for found in facts.rounds:
         for trial in found.trials:
-            menu = round_menu(facts, found, trial.charge)
+            menu = round_menu(facts, found, trial)
             feasible = [
                 sum(menu.losses[k][j] for k, j in enumerate(choice))
                 for choice in itertools.product(*map(range, map(len, menu.options)))

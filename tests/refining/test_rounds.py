@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -79,6 +81,28 @@ def test_a_rejected_choice_is_halved() -> None:
     assert sizes == [8, 4, 2]
     assert [trial.accepted for trial in steps[0].round.trials] == [False, False, True]
     assert {name for name, level in steps[0].round.after.items() if level != "1"} == set(names[:2])
+
+
+def test_after_a_swap_that_failed_the_next_best_one_is_tried() -> None:
+    """Blocks a and b promise most and are bad together; the swap of c and d keeps its promise."""
+    levels = Ladder(blocks=4)
+    a, b, c, d = levels.costs
+
+    class Misled(World):
+        def reading(self, text, plan):  # type: ignore[no-untyped-def]
+            found = super().reading(text, plan)
+            false = (plan[a], plan[b]) == ("2", "0")
+            return type(found)(found.divergence + (9.0 if false and text is OTHER else 0.0), found.loss)
+
+    table = {a: (9.0, 0.0, -8.0), b: (1.0, 0.0, 9.0), c: (9.0, 0.0, -4.0), d: (2.0, 0.0, 9.0)}
+    steps, _ = searched(Misled(levels, additive(table), noise=1e-3))
+    found = steps[0].round
+    assert [trial.accepted for trial in found.trials][:3] == [False, False, True]
+    assert found.accepted
+    assert found.accepted.changed == {c: "2", d: "0"}
+    barred = [set(trial.barred) for trial in found.trials]
+    assert all(one <= other for one, other in pairwise(barred))
+    assert {(a, "2"), (b, "0")} <= barred[-1]
 
 
 @pytest.mark.parametrize("evaluations", range(LEAST, 40))

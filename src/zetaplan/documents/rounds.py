@@ -48,7 +48,9 @@ def _chained(facts: Refined) -> Iterator[str]:
 def _trial(trial: Trial, found: Round, facts: Refined) -> str:
     """What is wrong with a choice; "" if it is proved for the menu, the budget and the number of changed blocks."""
     try:
-        charged = round_menu(facts, found, trial.charge)
+        if not set(trial.barred) <= _failed(found, trial):
+            return "a choice bars a move that no earlier choice of its round failed with"
+        charged = round_menu(facts, found, trial)
         instance = charged.choice((facts.budget, float(trial.most)))
         places = _places({**found.at, **trial.changed}, charged)
         stated = trial.proof.model_dump(mode="json")
@@ -58,6 +60,12 @@ def _trial(trial: Trial, found: Round, facts: Refined) -> str:
     except (SpecError, CertificateError) as error:
         return str(error)
     return ""
+
+
+def _failed(found: Round, trial: Trial) -> set[tuple[str, str]]:
+    """The moves of the choices before this one that were not accepted."""
+    before = found.trials[: found.trials.index(trial)]
+    return {move for other in before if not other.accepted for move in other.changed.items()}
 
 
 def _places(point: dict[str, str], menu: Menu) -> list[int]:
@@ -82,7 +90,7 @@ def _last(plan: ChoicePlan, facts: Refined) -> Iterator[str]:
     found, trial = accepted[-1] if accepted else (facts.rounds[0], None)
     taken = found.after if trial else facts.start
     most = trial.most if trial else 0
-    own = round_menu(facts, found, trial.charge if trial else 0.0)
+    own = round_menu(facts, found, trial)
     if any(getattr(plan.menu, name) != getattr(own, name) for name in FIELDS):
         yield "the menu of the plan is not that of its round"
     if plan.taken != taken or plan.request.budgets != (facts.budget, float(most)):

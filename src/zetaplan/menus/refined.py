@@ -52,12 +52,14 @@ class Trial(Record):
     """A choice of moves, and its test on the accepting text.
 
     most : the largest number of changed blocks. charge : what is added to the loss of a move of t levels, times t^2, as
-    a curvature adds. changed : the new option of every block that changes. before, after :
-    (n,) divergence at the operating point and at the choice.
+    a curvature adds. barred : moves that are not offered, those of earlier choices of few blocks in this round that
+    failed. changed : the new option of every block that changes. before, after : (n,) divergence at the operating point
+    and at the choice.
     """
 
     most: Whole
     charge: float = Field(0.0, ge=0)
+    barred: tuple[tuple[str, str], ...] = ()
     changed: Point
     proof: ChoiceProof
     before: Vector = Field(min_length=2)
@@ -75,6 +77,10 @@ class Round(Record):
     trials: tuple[Trial, ...] = ()
     evaluations: Whole
     seconds: float
+
+    def offered(self, barred: tuple[tuple[str, str], ...]) -> tuple[Move, ...]:
+        """The moves without the barred ones."""
+        return tuple(move for move in self.moves if (move.block, move.option) not in barred)
 
     @property
     def accepted(self) -> Trial | None:
@@ -235,6 +241,7 @@ def best_start(starts: tuple[Start, ...]) -> Point:
     return min(starts, key=lambda start: sum(start.divergence)).plan
 
 
-def round_menu(facts: Refined, found: Round, charge: float = 0.0) -> Menu:
-    """The menu that follows from the measurements of a round, with a charge for every move."""
-    return menu_of(found.at, found.divergence, found.moves, facts.costs, facts.resource, facts.unit, charge)
+def round_menu(facts: Refined, found: Round, trial: Trial | None) -> Menu:
+    """The menu that follows from the measurements of a round for one of its choices, or for none."""
+    charge, barred = (trial.charge, trial.barred) if trial else (0.0, ())
+    return menu_of(found.at, found.divergence, found.offered(barred), facts.costs, facts.resource, facts.unit, charge)

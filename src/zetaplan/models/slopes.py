@@ -6,8 +6,8 @@ derivative g'(v - w), with g its gradient at w. What is left out is the curvatur
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -18,34 +18,34 @@ from zetaplan.scoring.model.eval_mode import eval_mode
 from zetaplan.scoring.model.losses import shifted_logits
 from zetaplan.scoring.text.sequences import IGNORED, Batch
 
-Key = TypeVar("Key")
+#: A step of fewer entries than this share is kept as its entries and their places, 8 bytes each instead of 4.
+SPARSE = 0.5
 
 
-class Slopes(Generic[Key]):
+class Slopes:
     """The moves from an operating point. The model is unchanged after every sequence.
 
     at, moves : the changes at the operating point, and after each move; a value that a move keeps is the same tensor in
-    both.
+    both. Moves are drawn one by one, and only their steps are kept.
     """
 
-    def __init__(self, model: nn.Module, at: Changes, moves: Mapping[Key, Changes]) -> None:
-        self.model, self.at, self.moves = model, at, tuple(moves)
-        found: dict[str, tuple[list[Key], list[Tensor]]] = {}
-        for key, moved in moves.items():
-            for name, step in _step(model, at, moved).items():
-                keys, steps = found.setdefault(name, ([], []))
-                keys.append(key)
-                steps.append(step)
-        self._steps = {name: (keys, torch.stack(steps)) for name, (keys, steps) in found.items()}
+    def __init__(self, model: nn.Module, at: Changes, moves: Iterable[Changes]) -> None:
+        self.model, self.at, self.count = model, at, 0
+        self._steps: dict[str, list[tuple[int, Step]]] = {}
+        for number, moved in enumerate(moves):
+            self.count += 1
+            for name, step in _steps(model, at, moved):
+                self._steps.setdefault(name, []).append((number, step))
 
-    def of(self, row: Batch) -> tuple[float, dict[Key, float]]:
+    def of(self, row: Batch) -> tuple[float, list[float]]:
         """The divergence of one sequence at the operating point, nats per token, and its derivative along each move."""
         divergence, gradients = self._gradients(row)
-        found = dict.fromkeys(self.moves, 0.0)
-        for (keys, steps), gradient in zip(self._steps.values(), gradients, strict=True):
+        found = [0.0] * self.count
+        for steps, gradient in zip(self._steps.values(), gradients, strict=True):
             if gradient is not None:  # None for one that the sequence did not use, such as that of an expert
-                for key, along in zip(keys, (steps @ gradient.flatten().float()).tolist(), strict=True):
-                    found[key] += along
+                flat = gradient.flatten().float()
+                for number, step in steps:
+                    found[number] += step.along(flat)
         return divergence, found
 
     def _gradients(self, row: Batch) -> tuple[float, Sequence[Tensor | None]]:
@@ -62,8 +62,31 @@ class Slopes(Generic[Key]):
         return divergence.item(), gradients
 
 
-def _step(model: nn.Module, at: Changes, moved: Changes) -> dict[str, Tensor]:
-    """v - w by the name of the parameter, flat and float32, without those that the move keeps."""
-    own = {name: model.get_parameter(name).data for name in {**at, **moved}}
-    pairs = {name: (at.get(name, value), moved.get(name, value)) for name, value in own.items()}
-    return {name: (v - w).flatten().float() for name, (w, v) in pairs.items() if w is not v}  # type: ignore[operator]
+@dataclass(frozen=True, eq=False)
+class Step:
+    """v - w of a parameter, float32. places : of its entries in the flat parameter; None if it has all of them."""
+
+    entries: Tensor
+    places: Tensor | None
+
+    def along(self, gradient: Tensor) -> float:
+        """The product with a flat gradient, float32."""
+        used = gradient if self.places is None else gradient.index_select(0, self.places)
+        return float(self.entries @ used)
+
+
+def _steps(model: nn.Module, at: Changes, moved: Changes) -> Iterator[tuple[str, Step]]:
+    """The steps of a move by the name of the parameter, without those that the move keeps."""
+    for name in {**at, **moved}:
+        own = model.get_parameter(name).data
+        w, v = at.get(name, own), moved.get(name, own)
+        if v is not w:
+            yield name, _step(v.flatten().float() - w.flatten().float())  # type: ignore[union-attr]
+
+
+def _step(dense: Tensor) -> Step:
+    places = dense.nonzero()[:, 0]
+    if len(places) >= SPARSE * len(dense):
+        return Step(dense, None)
+    small = len(dense) <= torch.iinfo(torch.int32).max
+    return Step(dense[places], places.int() if small else places)

@@ -74,31 +74,25 @@ class Meter:
         keys = [key_of({"text": text.sha256, "plan": at, "slopes": moves, "sequence": k}) for k in range(len(rows))]
         missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in self.journal.entries}
         if missing:
-            self._sloped(missing, *self._moved(at, moves))
+            self._sloped(missing, at, moves)
         for number, key in enumerate(keys):
             self._count(key, 0 if number else PASSES)
         columns = (self.journal.entries[key].reading.divergence.tolist() for key in keys)
         return list(zip(*columns, strict=True))
 
-    def _sloped(self, rows: Mapping[str, Batch], at: Changes, *moved: Changes) -> None:
+    def _sloped(self, rows: Mapping[str, Batch], at: Point, moves: Sequence[tuple[str, str]]) -> None:
         """Pass every sequence on one rank, and add all of them to the journal of every rank."""
-        engine, order = Slopes(self.levels.inputs.model, at, dict(enumerate(moved))), list(rows)
+        values = {block: self._values(block, option) for block, option in at.items()}
+        after = ({**values, block: self.levels.values(block, option)} for block, option in moves)
+        engine, order = Slopes(self.levels.inputs.model, _joined(values), map(_joined, after)), list(rows)
         for place in range(0, len(order), self.ranks.size):
             start, own = time.monotonic(), None
             for key in self.ranks.share(order[place : place + self.ranks.size]):
                 base, found = engine.of(rows[key])
-                after = np.array([base, *(base + slope for slope in found.values())])
-                own = Entry(Reading(after, np.empty(0)), time.monotonic() - start).content(key)
+                reading = np.array([base, *(base + slope for slope in found)])
+                own = Entry(Reading(reading, np.empty(0)), time.monotonic() - start).content(key)
             for content in filter(None, self.ranks.shared(own)):
                 self.journal.add(*Entry.of(content))
-
-    def _moved(self, at: Point, moves: Sequence[tuple[str, str]]) -> list[Changes]:
-        """The changes at the operating point and after every move; what a move keeps is the same tensor in all."""
-        values = {block: self._values(block, option) for block, option in at.items()}
-        after = ({**values, block: self.levels.values(block, option)} for block, option in moves)
-        return [
-            {name: value for changes in plan.values() for name, value in changes.items()} for plan in (values, *after)
-        ]
 
     def _counted(self, key: str) -> Reading:
         self._count(key, 1)
@@ -135,4 +129,9 @@ class Meter:
         return self._engines[resume][1]
 
     def _changes(self, plan: Point) -> Changes:
-        return {name: value for block, option in plan.items() for name, value in self._values(block, option).items()}
+        return _joined({block: self._values(block, option) for block, option in plan.items()})
+
+
+def _joined(plan: Mapping[str, Changes]) -> Changes:
+    """The changes of all blocks."""
+    return {name: value for changes in plan.values() for name, value in changes.items()}

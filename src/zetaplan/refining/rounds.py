@@ -20,9 +20,12 @@ from zetaplan.menus.refined import Move, Point, Round, Start, Trial, menu_of, si
 from zetaplan.refining.meter import Meter
 from zetaplan.refining.texts import Text
 
-#: Choices that a round tests at most. After a rejected one at most half as many blocks may change; after an accepted
-#: one the charge for every move is its shortfall.
-TRIALS = 3
+#: Choices that a round tests at most. After a rejected one at most half as many blocks may change, or, if these would
+#: be fewer than two, its moves are not offered again. After an accepted one the charge for every move is its shortfall.
+TRIALS = 4
+
+#: Blocks of the smallest choice: under a budget that is spent, one gains what another gives.
+PAIR = 2
 
 #: Rounds without an accepted choice after which the refinement stops, if their texts differ.
 PATIENCE = 2
@@ -133,9 +136,9 @@ class Search:
 
     def _trials(self, found: Round, charge: float) -> Iterator[tuple[Trial, ChoicePlan]]:
         """Choices with their tests, until one comes again."""
-        most, tried = len(found.at), list[Point]()
+        most, barred, tried = len(found.at), tuple[tuple[str, str], ...](), list[Point]()
         for _ in range(TRIALS):
-            plan = choose(self._menu(found, charge), (self.levels.budget, most))
+            plan = choose(self._menu(found, charge, barred), (self.levels.budget, most))
             changed = {block: option for block, option in plan.taken.items() if option != found.at[block]}
             if not changed or changed in tried or self.left < 1:
                 return
@@ -144,6 +147,7 @@ class Search:
             trial = Trial(
                 most=most,
                 charge=charge,
+                barred=barred,
                 changed=changed,
                 proof=plan.proof,
                 before=before,
@@ -154,9 +158,11 @@ class Search:
             tried.append(changed)
             if trial.accepted:
                 charge = found.shortfall(trial, self.levels.costs)
+            elif len(changed) > PAIR:
+                most = max(PAIR, len(changed) // 2)
             else:
-                most = len(changed) // 2
+                barred += tuple(changed.items())
 
-    def _menu(self, found: Round, charge: float) -> Menu:
-        levels = self.levels
-        return menu_of(found.at, found.divergence, found.moves, levels.costs, levels.resource, levels.unit, charge)
+    def _menu(self, found: Round, charge: float, barred: tuple[tuple[str, str], ...]) -> Menu:
+        moves, levels = found.offered(barred), self.levels
+        return menu_of(found.at, found.divergence, moves, levels.costs, levels.resource, levels.unit, charge)
