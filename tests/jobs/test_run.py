@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from tests.tiny_models import tiny_llama_dir
 from zetaplan._files import canonical
 from zetaplan.cli.app import app
+from zetaplan.documents.choices import load_choice
 from zetaplan.documents.convert import load_scores
 from zetaplan.documents.verify import load_plan
 from zetaplan.errors import SpecError, ZetaplanError
@@ -22,7 +23,9 @@ from zetaplan.evaluate.perplexity import perplexity, read_tokens
 from zetaplan.exports import check_file
 from zetaplan.jobs.config import Config, load_config, schemas
 from zetaplan.jobs.guard import against_uniform
+from zetaplan.jobs.refining import start_of
 from zetaplan.jobs.run import run
+from zetaplan.menus.refined import refined_facts, sentence
 from zetaplan.models.apply import prune_blocks
 from zetaplan.plans.planner import allocate
 from zetaplan.scoring import load_model, read_sequences
@@ -232,9 +235,89 @@ def test_the_guard_says_which_is_better(rises: list[float], verdict: str) -> Non
     assert ("one window" in found["note"]) == (len(rises) == 1)
 
 
+#: A refinement of seconds.
+SMALL = {
+    "evaluations": 8,
+    "length": 16,
+    "calibration": 2,
+    "sequences": 2,
+    "portions": 1,
+    "accept": 2,
+    "compare": 3,
+    "cache": False,
+}
+
+REFINED = {"model": "tiny-llama", "out": "made", "report": True}
+
+
+def refined(config: Path, method: str, budget: str, **steps: Any) -> dict[str, Any]:
+    """Run a job that refines; its steps by name."""
+    job = REFINED | {"refine": SMALL | {"method": method, "budget": budget} | steps.pop("refine", {})} | steps
+    (config.parent / "notes.txt").write_text("Half of the weights are gone, and the text is still here. " * 4)
+    config.write_text(yaml.safe_dump(job))
+    return {step.name: step for step in run(config)}
+
+
+@pytest.mark.parametrize(
+    ("method", "budget", "made"),
+    [("magnitude", "0.5", "pruned"), ("rtn", "int4-g8", "quantized"), ("drop", "1", "shortened")],
+)
+def test_a_job_refines_applies_and_measures_every_kind_of_plan(
+    config: Path, method: str, budget: str, made: str
+) -> None:
+    formats = {"option": ["int2-g8", "int4-g8", "int8-g8"]} if method == "rtn" else {}
+    wanted = {"apply": {"sequences": 2, "length": 16}, "evaluate": {"text": "notes.txt", "length": 32}}
+    steps = refined(config, method, budget, refine=formats, **wanted)
+    assert list(steps) == ["refine", "verify", "report", "apply", "evaluate"]
+    assert all(file.is_file() for step in steps.values() for file in step.files)
+    plan = load_choice(config.parent / "made" / "refined.json")
+    assert steps["refine"].note == sentence(plan) != ""
+    measured = json.loads((config.parent / "made" / "evaluation.json").read_text())
+    assert set(measured) == {"model", made}
+    [folder] = (config.parent / "made").glob(f"{made}-*")
+    assert load_model(str(folder)).sha256 == measured[made]["model_sha256"]
+    assert not any(step.ran for step in run(config))
+
+
+def test_a_refinement_begins_with_the_plan_of_the_program(config: Path) -> None:
+    """The method of the refinement is that of `apply`; another one is refused."""
+    plan = {"kind": "sparsity", "sparsity": 0.5, "upper": 0.8, "kappa": 1}
+    job = {"score": {"sequences": 4, "length": 24}, "plan": plan, "apply": {}, "report": False}
+    steps = refined(config, "magnitude", "0.5", refine={"blocks": "layers"}, **job)
+    assert list(steps) == ["score", "plan", "refine", "verify", "apply"]
+    facts = refined_facts(load_choice(config.parent / "made" / "refined.json").menu.provenance)
+    assert facts is not None
+    assert facts.start == start_of(config.parent / "made" / "plan.json")
+    assert json.loads(steps["apply"].files[0].read_text())["method"] == "magnitude"
+    with pytest.raises(SpecError, match="apply: method = 'wanda', the plan is refined with 'magnitude'; remove it"):
+        refined(config, "magnitude", "0.5", **job | {"apply": {"method": "wanda"}})
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        ({"refine": {"method": "wander"}}, "method = 'wander': expected one of"),
+        ({"refine": {"data": ["none.txt"]}}, r"cannot read none\.txt"),
+        ({"refine": {"accept": 1}}, "accept = 1: expected at least 2 sequences"),
+        ({"apply": {"to": "zip"}}, "to = 'zip'"),
+        (
+            {"plan": {"kind": "rank", "mean_rank": 4}},
+            r"refine: expected a plan of weights to remove, plan\.kind is 'rank'",
+        ),
+    ],
+)
+def test_a_refinement_that_cannot_be_done_is_refused_at_the_start(
+    config: Path, steps: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ZetaplanError, match=said):
+        refined(config, "magnitude", "0.5", **steps)
+    assert not (config.parent / "made").exists()
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("model: a", "plan and refine: give at least one of the two"),
         (
             CONFIG.replace("model:", "modle:"),
             r"modle: unknown key; the closest valid one is 'model'",
@@ -287,19 +370,23 @@ def test_every_example_names_the_schema_and_follows_it(example: Path) -> None:
 def test_every_example_runs(example: Path, tmp_path: Path) -> None:
     """On a random model with the depth of SmolLM2, so that the names of its layers are there."""
     tiny_llama_dir(tmp_path, layers=30)
-    job = yaml.safe_load(example.read_text()) | {"model": "tiny-llama"}
+    text = example.read_text().replace("-g64", "-g8")  # the linears have 16 columns
+    job = yaml.safe_load(text) | {"model": "tiny-llama"}
     job["score"] = job.get("score", {}) | {"sequences": 4, "length": 24}
+    if "refine" in job:
+        job["refine"] |= SMALL
     if "apply" in job:
         job["apply"] |= {"sequences": 4, "length": 24}
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
     steps = run(tmp_path / "job.yaml")
     assert all(file.is_file() for step in steps for file in step.files)
-    assert len(steps) == 4 + len(job["export"]) + ("apply" in job)
+    assert len(steps) == (3 if "refine" in job else 4) + len(job["export"]) + ("apply" in job)
 
 
 def test_there_is_an_example_per_use() -> None:
-    plans = [load_config(example).plan for example in EXAMPLES]
-    assert {plan.kind for plan in plans} == {"rank", "experts", "sparsity"}
+    jobs = [load_config(example) for example in EXAMPLES]
+    assert {job.plan.kind for job in jobs if job.plan} == {"rank", "experts", "sparsity"}
+    assert {job.refine.method for job in jobs if job.refine} == {"rtn"}
     assert {export.to for example in EXAMPLES for export in load_config(example).export} >= {
         "peft",
         "mola",

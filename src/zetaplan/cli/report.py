@@ -22,21 +22,9 @@ def report(
     quiet: Quiet = False,
 ) -> None:
     """Explain a plan in one self-contained HTML file and one Markdown file, if the plan passes `verify`."""
+    from zetaplan.jobs import plan_files
+
     claim(report_files(out), [plan], force=force)
-    html, markdown = _written(plan, out)
+    html, markdown = plan_files.report(plan, out)
     show({"html": str(html), "markdown": str(markdown)}, None, as_json, quiet)
     tell(f"written: {html}, {markdown}", quiet or as_json)
-
-
-def _written(plan: Path, out: Path) -> tuple[Path, Path]:
-    from zetaplan.documents.io import schema_of
-
-    if schema_of(plan) == "zetaplan.plan/2":
-        from zetaplan.documents.choices import load_choice
-        from zetaplan.reports.choices import write_choice_report
-
-        return write_choice_report(load_choice(plan), out, file=plan.name)
-    from zetaplan.documents.verify import load_plan
-    from zetaplan.reports.report import write_report
-
-    return write_report(load_plan(plan), out, file=plan.name)

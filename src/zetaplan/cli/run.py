@@ -20,9 +20,10 @@ def run(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run the steps of a job whose inputs have changed: score, plan, verify, report, export, apply, evaluate.
+    """Run the steps of a job whose inputs have changed: score, plan, refine, verify, report, export, apply, evaluate.
 
-    With a text to evaluate, a pruned model is compared with uniform pruning; `guard: false` turns that off.
+    With a text to evaluate, a pruned model is compared with uniform pruning; `guard: false` turns that off. A refined
+    plan is always compared with uniform.
     """
     from zetaplan.jobs.run import run as done
 

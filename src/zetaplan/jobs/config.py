@@ -8,16 +8,16 @@ from difflib import get_close_matches
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, Field, JsonValue, ValidationError, create_model
+from pydantic import BaseModel, BeforeValidator, Field, JsonValue, ValidationError, create_model, model_validator
 
 from zetaplan._files import contents
 from zetaplan._yaml import loaded
 from zetaplan.documents.schemas.document import Document
 from zetaplan.errors import SpecError
-from zetaplan.jobs.options import ApplyOptions, EvaluateOptions, ExportOptions, ScoreOptions
+from zetaplan.jobs.options import ApplyOptions, EvaluateOptions, ExportOptions, RefineOptions, ScoreOptions
 from zetaplan.plans.kind import Kind
 from zetaplan.plans.kinds import kind_for, kind_names, kind_of
 from zetaplan.plans.options import PlanOptions
@@ -51,23 +51,32 @@ else:
 
 
 class Config(Document):
-    """A job: score the model (or read scores from a file), plan, verify, report, export, apply, evaluate.
+    """A job: score the model (or read scores from a file), plan, refine, verify, report, export, apply, evaluate.
 
-    Paths are relative to the folder of the configuration. Results are written to the folder `out`. The keys of every
-    step are the options of the command of that name; `plan` also has the key `kind`, the kind of plan.
+    With `plan` the plan is the optimum of a program, with `refine` it is found by measurements. With both, the
+    refinement begins with the optimum. Paths are relative to the folder of the configuration. Results are written to
+    the folder `out`. The keys of every step are the options of the command of that name; `plan` also has the key
+    `kind`, the kind of plan.
     """
 
     schema_: Literal["zetaplan.config/1"] = Field("zetaplan.config/1", alias="schema")
     model: str
     score: ScoreOptions = Field(default_factory=lambda: ScoreOptions.model_validate({}))
     scores: str | None = Field(None, description="a file of scores, used instead of scoring the model")
-    plan: PlanStep
+    plan: PlanStep | None = None
+    refine: RefineOptions | None = None
     report: bool = True
     export: tuple[ExportOptions, ...] = ()
     apply: ApplyOptions | None = None
     evaluate: EvaluateOptions | None = None
     guard: bool = Field(True, description="with apply and a text to evaluate, compare with uniform at the same budget")
     out: str = "zetaplan-run"
+
+    @model_validator(mode="after")
+    def _planned(self) -> Self:
+        if self.plan is None and self.refine is None:
+            raise ValueError("plan and refine: give at least one of the two")
+        return self
 
 
 def load_config(path: Path) -> Config:

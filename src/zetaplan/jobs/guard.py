@@ -19,8 +19,12 @@ from zetaplan.jobs.options import Place
 
 
 def guards(config: Config) -> bool:
-    """Whether the job compares its pruned model with uniform pruning: it needs a text, and is not turned off."""
-    return bool(config.guard and config.apply and config.evaluate and config.evaluate.text)
+    """Whether the job compares its pruned model with uniform pruning: it needs a text, and is not turned off.
+
+    A refined plan brings its own comparison.
+    """
+    wanted = config.guard and config.apply and config.evaluate and config.evaluate.text
+    return bool(wanted) and config.refine is None
 
 
 def uniform_perplexity(config: Config, plan: Path, *, progress: bool, seen: Place) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from zetaplan.errors import CertificateError, SpecError
+from zetaplan.errors import SpecError
 from zetaplan.jobs.inputs import loaded_model, require_device, require_sizes, require_texts, text_of
 from zetaplan.jobs.options import (
     ApplyOptions,
@@ -22,7 +22,6 @@ from zetaplan.jobs.options import (
 )
 
 if TYPE_CHECKING:
-    from zetaplan.documents.verdict import Verdict
     from zetaplan.menus.menu import Menu
     from zetaplan.menus.plan import ChoicePlan
     from zetaplan.models.calibrate import LossCurves
@@ -134,18 +133,21 @@ def apply_uniform(
 
 
 @_hushed
-def refine(model: str, plan: Path | None, options: RefineOptions, *, progress: bool) -> ChoicePlan | None:
+def refine(
+    model: str, plan: Path | None, options: RefineOptions, *, progress: bool, seen: Place = _as_given
+) -> ChoicePlan | None:
     """A plan improved by measurements, from a plan file or uniform; None on a rank of torchrun that writes no file."""
     from zetaplan.jobs import refining
     from zetaplan.scoring.distributed import place_of_this_process
 
-    require_texts("data", options.data, _as_given)
-    require_texts("held_out", options.held_out, _as_given)
+    require_texts("data", options.data, seen)
+    require_texts("held_out", options.held_out, seen)
     start = refining.start_of(plan) if plan else None
     refining.require_options(options)
     device, writes = place_of_this_process(options.device)
-    options, progress = options.model_copy(update={"device": device}), progress and writes
-    loaded = loaded_model(model, options, progress, _as_given)
+    texts = {name: tuple(map(seen, getattr(options, name))) for name in ("data", "held_out")}
+    options, progress = options.model_copy(update={"device": device, **texts}), progress and writes
+    loaded = loaded_model(model, options, progress, seen)
     found = refining.refined(loaded, start, options, progress=progress)
     return found if writes else None
 
@@ -239,18 +241,6 @@ def evaluate(model: str, options: EvaluateOptions, *, progress: bool, seen: Plac
         theirs = by_lm_eval(loaded, items, Path(options.lm_eval), progress=progress)
         facts["lm_eval"] = choices.answers_facts(theirs) | {"task": options.lm_eval}
     return facts
-
-
-def verify(path: Path) -> Verdict:
-    """The verdict on a plan file. Raises CertificateError, with the checks that fail, if it is negative."""
-    from zetaplan.documents.io import load
-    from zetaplan.documents.schemas.plan import PlanFile
-    from zetaplan.documents.verify import check
-
-    verdict = check(load(path, PlanFile))
-    if not verdict.valid:
-        raise CertificateError(f"{path} is refused: {', '.join(failure.name for failure in verdict.failures)}")
-    return verdict
 
 
 def _field(options: ScoreOptions, files: Sequence[str]) -> str | None:
