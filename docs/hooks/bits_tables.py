@@ -13,7 +13,7 @@ HEADS = (
     "difference of the loss",
     "95% interval",
     "divergence",
-    "promised",
+    "predicted",
 )
 
 

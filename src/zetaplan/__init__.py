@@ -1,4 +1,4 @@
-"""Capacity and sparsity plans for the layers of a language model, each with a certificate of optimality.
+"""LoRA ranks, sparsity and formats for the layers of a language model, each plan with a proof of optimality.
 
     inst = zp.pruning(gains, sizes, sparsity=0.5, upper=0.8)
     sol = zp.solve(inst)

@@ -330,7 +330,7 @@ def test_the_command_writes_the_menu_that_the_function_returns(tmp_path: Path, m
     assert bits_facts(menu).model_sha256 == loaded.sha256
     assert "menu: 2 blocks" in result.output
     assert "note: left out in 2 blocks: int4-g64: 32 columns" in result.output
-    assert "check: all blocks in q4_0: promised" in result.output
+    assert "check: all blocks in q4_0: predicted" in result.output
     assert CliRunner().invoke(app, [*line, "--quiet"]).output == ""
     shown = json.loads(CliRunner().invoke(app, [*line, "--json"]).stdout)
     assert shown["estimator"] == "measured"

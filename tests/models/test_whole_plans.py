@@ -143,7 +143,7 @@ def test_the_command_as_json(folder: Path) -> None:
 def test_the_command_needs_a_new_file_and_the_same_weights(folder: Path) -> None:
     assert calibrate(folder) == (
         2,
-        "zetaplan: --scores: it needs --out, a new file for the scores with what was measured\n",
+        "zetaplan: --scores: it needs --out, a new file for the scores and the measured losses\n",
     )
     code, said = calibrate(folder, "--out", str(folder / "scores.json"))
     assert code == 2

@@ -77,7 +77,7 @@ def _one_line() -> Iterator[None]:
         _say(f"{error.format_message().rstrip('.')}; see {path} --help")
         raise typer.Exit(BAD_INPUT) from error
     except KeyboardInterrupt:
-        _say("interrupted; no file is left half written")
+        _say("interrupted; no file is incomplete")
         raise typer.Exit(INTERRUPTED) from None
 
 
@@ -106,14 +106,14 @@ def _common(
         bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Capacity and sparsity plans for the layers of a language model, each with a certificate of optimality."""
+    """LoRA ranks, sparsity and formats for the layers of a language model, each plan with a proof of optimality."""
 
 
 command(app, "zetaplan demo --out zetaplan-demo")(demo)
 command(app, "zetaplan score smollm2 --data pydoc --data notes.txt --out scores.json")(score)
 command(app, "zetaplan allocate scores.json --mean-rank 8 --step 4 --out plan.json")(allocate)
 command(app, "zetaplan prune scores.json --sparsity 0.5 --upper 0.8 --out plan.json")(prune)
-command(app, "zetaplan choose menu.json --budget 90e6 --pin lm_head=q8_0 --out plan.json")(choose)
+command(app, "zetaplan choose menu.json --budget 90M --pin lm_head=q8_0 --out plan.json")(choose)
 command(app, "zetaplan measure smollm2 --for bits --formats q4_0,q5_0,q8_0 --data notes.txt --out menu.json")(measure)
 command(app, "zetaplan quantize menu.json --bits-per-weight 5.5 --for llama.cpp --out plan.json")(quantize)
 command(app, "zetaplan refine smollm2 --method wanda --budget 0.5 --data notes.txt --out refined.json")(refine)

@@ -39,18 +39,18 @@ def audit(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Plan of someone else to audit instead: sparsity, experts per layer, or bits (a .gguf file, types of "
-            "llama-quantize, dynamic of GPTQModel, config_groups, EvoPress, exllamav3).",
+            help="Published plan to audit instead of solvers: sparsity, experts per layer, or bits (a .gguf file, "
+            "types of llama-quantize, dynamic of GPTQModel, config_groups, EvoPress, exllamav3).",
         ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="The model of a bit plan, for its shapes and names; its config is enough.")
+        str | None, typer.Option(help="Model of a bit plan, for its shapes and names; its config is enough.")
     ] = None,
     menu: Annotated[
-        Path | None, typer.Option(help="Menu of formats of that model: how far is the plan from the best one?")
+        Path | None, typer.Option(help="Menu of formats of that model, for the distance of the plan from the best one.")
     ] = None,
     runtime: Annotated[
-        str | None, typer.Option("--for", help="Runtime whose rules decide; default: the one that reads the file.")
+        str | None, typer.Option("--for", help="Runtime whose rules apply; the one that reads the file if not given.")
     ] = None,
     rest: Annotated[
         str | None, typer.Option(metavar="FORMAT", help="Format of the matrices that a bit plan does not name.")
@@ -62,9 +62,10 @@ def audit(
     as_json: Annotated[bool, typer.Option("--json", help="Print only JSON on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
 ) -> None:
-    """Test solvers on instances with a known optimum; exit 1 if the solver `exact` is ever wrong.
+    """Test solvers on instances with a known optimum, or audit a published plan (--plan).
 
-    Under torchrun the ranks share the instances, and the last rank to finish writes the report.
+    Exit 1 if the solver `exact` is ever wrong, or if the plan fails a check. Under torchrun the ranks share the
+    instances, and the last rank to finish writes the report.
     """
     if plan is not None:
         if not _bits(plan, model, menu, runtime, rest, group, as_json, quiet):

@@ -31,10 +31,10 @@ def calibrate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find the exponent of plans of sparsity for a pruning method.
+    """Measure the exponent that `prune` should use for a pruning method.
 
-    One layer at a time is pruned, and the rise of the loss gives the --kappa of `prune`. With --scores, whole plans of
-    several exponents, uniform among them, are applied and measured; `prune` then takes the best from the new scores.
+    Without --scores, one layer at a time is pruned, and the rise of the loss gives --kappa. With --scores, whole plans
+    with several exponents, uniform among them, are measured, and `prune` takes the best from the new scores.
     """
     if scores is not None:
         _whole_plans(model, options, scores, out, force, as_json, quiet)
@@ -61,7 +61,7 @@ def _whole_plans(
     from zetaplan.plans.exponent import measured_exponent
 
     if out is None:
-        raise SpecError("--scores: it needs --out, a new file for the scores with what was measured")
+        raise SpecError("--scores: it needs --out, a new file for the scores and the measured losses")
     claim([Output(out, of_schema("scores"))], [model, scores, *options.data], force=force)
     found = pipelines.calibrate_scores(model, load_scores(scores), options, progress=not (quiet or as_json))
     save_scores(found, out)

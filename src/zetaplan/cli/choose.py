@@ -44,7 +44,11 @@ Groups = Annotated[
 ]
 TimeLimit = Annotated[
     float,
-    typer.Option("--time-limit", metavar="SECONDS", help="Then the best choice so far is taken, with its proved gap."),
+    typer.Option(
+        "--time-limit",
+        metavar="SECONDS",
+        help="Stop the search then, and take the best choice so far, with its proved gap.",
+    ),
 ]
 
 

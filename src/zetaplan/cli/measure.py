@@ -26,7 +26,7 @@ def measure(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure what every format, sparsity or omission of every block costs: divergence from the model as it is."""
+    """Measure the loss of every format, sparsity or omission of every block: the divergence from the given model."""
     from zetaplan.documents.choices import menu_document, save_menu
     from zetaplan.jobs import pipelines
     from zetaplan.reports.tables import menu_table
@@ -52,7 +52,7 @@ def _notes(menu: Menu) -> list[str]:
     assert facts.measured  # noqa: S101  a menu that was measured just now
     if facts.stored_as:
         stored = ", ".join(f"{name} ({counted(number, 'tensor')})" for name, number in facts.stored_as.items())
-        lines.append(f"note: the file is quantised already, as {stored}; its own formats lose nothing")
+        lines.append(f"note: the file is already quantised, as {stored}; these formats have no loss")
     pairs = facts.measured.left_out.items()
     lines += [f"note: left out in {counted(number, 'block')}: {reason}" for reason, number in pairs]
     if pooled := facts.measured.pooled:
@@ -64,5 +64,5 @@ def _notes(menu: Menu) -> list[str]:
 
 
 def _check(whole: WholeData) -> str:
-    pair = f"promised {whole.promised:.4g}, measured {whole.measured:.4g} nats per token"
+    pair = f"predicted {whole.promised:.4g}, measured {whole.measured:.4g} nats per token"
     return f"check: all blocks in {whole.format}: {pair}"

@@ -26,7 +26,7 @@ Model = Annotated[
     str, typer.Argument(help="Folder with safetensors, .gguf file, hub name in the local cache, or smollm2.")
 ]
 ScoresPath = Annotated[Path, typer.Argument(metavar="SCORES", help="Scores file written by `zetaplan score`.")]
-PlanPath = Annotated[Path, typer.Argument(metavar="PLAN", help="Plan file written by `allocate`, `prune` or `choose`.")]
+PlanPath = Annotated[Path, typer.Argument(metavar="PLAN", help="Plan file written by zetaplan.")]
 
 PlanOut = Annotated[Path, typer.Option("--out", "-o", help="File for the plan.")]
 

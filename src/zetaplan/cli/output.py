@@ -69,7 +69,7 @@ def formats_summary(plan: ChoicePlan) -> str:
     proved = "proved optimal for this menu" if plan.optimal else f"within {at_most(plan.gap)} of the best possible"
     blocks = counted(len(plan.menu.names), "block")
     lines = [
-        f"plan for {facts.runtime}: {blocks}, promised divergence {plan.loss:.4g} {plan.menu.loss_unit}, {proved}",
+        f"plan for {facts.runtime}: {blocks}, predicted divergence {plan.loss:.4g} {plan.menu.loss_unit}, {proved}",
         f"tensors: {sizes.tensors:,} bytes; bits per weight: {sizes.bits_quantised:.4g} of the quantised weights, "
         f"{sizes.bits_all:.4g} of all",
     ]

@@ -18,7 +18,7 @@ def refine(
     model: Model,
     options: RefineOptions,
     plan: Annotated[
-        Path | None, typer.Argument(metavar="[PLAN]", help="Plan to begin with; uniform if not given.")
+        Path | None, typer.Argument(metavar="[PLAN]", help="Plan to begin with; if not given, the best of several.")
     ] = None,
     out: PlanOut = Path("refined.json"),
     force: Force = False,

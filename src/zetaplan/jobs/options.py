@@ -63,7 +63,7 @@ class ApplyOptions(Record):
 
     to: str = Field(
         "safetensors",
-        description="What is written after a plan of formats: gguf, safetensors (the rounded values in float32), or "
+        description="Output for a plan of formats: gguf, safetensors (the rounded values in float32), or "
         "compressed-tensors.",
     )
     other_weights: bool = Field(
@@ -106,8 +106,7 @@ class MeasureOptions(Record):
 
     decides: Literal["bits", "sparsity", "drop"] = Field(
         "bits",
-        description="What the options of the menu are: formats of weights, shares of weights to remove, or whether a "
-        "layer is left out.",
+        description="Options of the menu: formats of weights, shares of weights to remove, or leaving a layer out.",
     )
     stream: bool = Field(False, description="Read the weights layer by layer, for a model larger than memory.")
     method: str = Field("wanda", description="With --for sparsity, the pruning method; see `zetaplan list pruners`.")
@@ -144,7 +143,9 @@ class QuantizeOptions(Record):
     context: int = Field(0, ge=0, description="Tokens of the cache of keys and values; with --fits.")
     kv: Literal["f32", "f16", "bf16", "q8_0", "q4_0"] = Field("f16", description="Numbers of the cache; with --fits.")
     runtime: str | None = Field(
-        None, description="Program that loads the model; see `zetaplan list runtimes`. llama.cpp or vllm if not given."
+        None,
+        description="Program that loads the model; see `zetaplan list runtimes`. If not given: llama.cpp for GGUF "
+        "types, otherwise vllm.",
     )
     time_limit: float = Field(
         math.inf, ge=0, description="Seconds of the search; then the best plan so far is taken, with its proved gap."
@@ -181,8 +182,8 @@ class RefineOptions(Record):
     )
     blocks: Literal["layers", "fused", "modules"] | None = Field(
         None,
-        description="Blocks that get an option: decoder layers, single linears, or, of formats, linears that are "
-        "vLLM stores together. If not given: modules for formats and for sparsity with slopes, otherwise layers.",
+        description="Blocks that get an option: decoder layers, linears that vLLM stores together, or single linears. "
+        "If not given: modules for formats and for sparsity with slopes, otherwise layers.",
     )
     step: str = Field("0.05", description="First step between levels of sparsity; halved where nothing improves.")
     option: tuple[str, ...] = Field((), description="Format to choose from; repeatable.")

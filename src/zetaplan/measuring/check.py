@@ -19,12 +19,12 @@ from zetaplan.models.quantizers import find_quantizer
 from zetaplan.scoring.distributed import Ranks
 from zetaplan.scoring.text.sequences import Batch
 
-#: A menu is validated if promised and measured divergence of every whole differ by at most this factor.
+#: A menu is validated if predicted and measured divergence of every whole differ by at most this factor.
 FACTOR = 2.0
 
 
 def validated(wholes: Sequence[WholeData]) -> bool | None:
-    """Whether promised and measured divergence of every whole differ by at most `FACTOR`; None if there is no whole."""
+    """Whether predicted and measured divergence of every whole differ by at most `FACTOR`; None if there are none."""
     if not wholes:
         return None
     pairs = (sorted((whole.promised, whole.measured)) for whole in wholes)

@@ -60,7 +60,7 @@ class MeasuredData(Record):
 
     text_sha256, sequences : of the text. calibration_sha256 : of the text that calibrated formats are rounded on, if
     there are any. seed : of random draws. wholes : the check of whole models, if it was made; validated : whether
-    promised and measured divergence agree to a factor of 2. left_out : why formats are missing, and in how many blocks.
+    predicted and measured divergence agree to a factor of 2. left_out : why formats are missing, in how many blocks.
     details : further numbers of the estimator by "block: format", and `POOLED`.
     """
 

@@ -89,7 +89,7 @@ class Round(Record):
         return min(accepted, key=lambda trial: sum(trial.after), default=None)
 
     def shortfall(self, trial: Trial, costs: Costs) -> float:
-        """The charge with which the moves would have promised the divergence of the test; at least 0."""
+        """The charge with which the moves would have predicted the divergence of the test; at least 0."""
         made = [move for move in self.moves if trial.changed.get(move.block) == move.option]
         promised = sum(paired(self.divergence, move.divergence).mean for move in made)
         squares = sum(levels_between(costs[move.block], self.at[move.block], move.option) ** 2 for move in made)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from zetaplan.plans.plan import Plan
     from zetaplan.scoring.scores import Scores
 
-#: Without a measurement. On SmolLM2-135M and Gemma-3-270M, pruned to 50% by Wanda, it was better than uniform; the
-#: paper's exponent was worse on the first and better on the second.
+#: Without a measurement. On SmolLM2-135M, pruned to 50% by Wanda, it was better than uniform and the paper's exponent
+#: was worse. On Gemma-3-270M it was not significantly different, and the paper's exponent was better.
 UNMEASURED = 0.25
 
 #: The exponent of the paper.

@@ -58,8 +58,8 @@ class ChoiceReport:
     @property
     def proved(self) -> str:
         if self.plan.optimal:
-            return "Proved optimal: no choice within the budgets loses less"
-        return f"Proved: no choice within the budgets loses less by more than {at_most(self.plan.gap)}"
+            return "Proved optimal: no choice within the budgets has a smaller total loss"
+        return f"Proved: no choice within the budgets has a total loss smaller by more than {at_most(self.plan.gap)}"
 
     @cached_property
     def formats(self) -> Formats | None:

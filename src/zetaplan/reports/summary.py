@@ -102,9 +102,9 @@ def reliability(scores: Scores) -> str:
     """The reliability of the ranking, also where it is high or was not measured."""
     reached = scores.reliability
     if reached is None:
-        return f"Reliability of the ranking: not measured; scores by {scores.curvature} have no two halves to compare"
+        return f"Reliability of the ranking: not measured; scores by {scores.curvature} compare no two halves"
     verdict = "supported by the data" if reached >= RELIABLE else "not supported by the data"
-    return f"Reliability of the ranking: {reached:.2f}, {verdict} (from {RELIABLE:g} on; the largest is 1)"
+    return f"Reliability of the ranking: {reached:.2f}, {verdict} (threshold {RELIABLE:g}, maximum 1)"
 
 
 def _model(plan: Plan) -> str:
