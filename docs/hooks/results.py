@@ -148,7 +148,7 @@ def agreement() -> str:
 
 
 def prediction() -> str:
-    """Promise and fact per surrogate."""
+    """Predicted and measured decrease per surrogate."""
     rows = [
         (
             name,
@@ -162,7 +162,7 @@ def prediction() -> str:
         for name, row in load("prediction")["rows"].items()
         if "refused" not in row
     ]
-    heads = ("surrogate and text", "tau", "loss fell", "fell on held-out text", "share of the promise (median)")
+    heads = ("surrogate and text", "tau", "loss fell", "fell on held-out text", "share of the prediction (median)")
     return table((*heads, "rank correlation", "held out"), rows)
 
 
@@ -231,7 +231,7 @@ def side_by_side() -> str:
         for quantity, found in load("side_by_side")["quantities"].items()
         for name, row in found.items()
     ]
-    return table(("quantity", "by", "processor seconds", "to zetaplan", "relative error"), rows)
+    return table(("quantity", "tool", "processor seconds", "time, zetaplan = 1", "relative error"), rows)
 
 
 def ranks() -> str:
