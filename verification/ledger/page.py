@@ -29,8 +29,8 @@ def ledger_page(day: str) -> str:
 This page lists every claim of the paper that this project uses, with its verdict: {verdicts}. The numbers are
 recomputed in fractions whenever this page is built, and a number that differs stops the build. Numbers about programs
 come from the declarations. Numbers about gains and caps come from the expressions that the proofs check; the tests
-named there measure the gains of the same samples. "Proved" has the meaning of the [pages of the
-proofs](proofs/index.md), which name the checker of every step.
+named there measure the gains of the same samples. A claim is "proved" if every step has the check that the [pages of
+the proofs](proofs/index.md) name.
 
 | | verdict | claim of the paper | proofs | tests | last run |
 |---|---|---|---|---:|---|

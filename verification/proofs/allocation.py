@@ -94,7 +94,7 @@ The statement includes $B = 0$ and a negative end of the bracket.
         Argument(
             r"Where $\lambda = 0$ does not keep the budget, the sum exceeds the budget there (with $\alpha = 0$: at "
             r"some $\lambda$ near 0). At the upper end it is 0.",
-            why="it reads a conclusion off the steps that it names",
+            why="it draws a conclusion from the steps that it names",
         ),
         Theorem(
             r"The sum is continuous in $\lambda$, so the root exists. The plan and $\lambda$ then satisfy the "
@@ -128,7 +128,7 @@ The statement includes $B = 0$ and a negative end of the bracket.
             r"nothing is left or no such layer has room. With $\alpha = 0$ part of the budget is left only if every "
             r"layer "
             "with weight has a cap.",
-            why="it reads a conclusion off the steps that it names",
+            why="it draws a conclusion from the steps that it names",
         ),
         Inequality(
             "At $B = 0$ the plan 0 is stationary for every multiplier above the bracket: the multiplier is not unique "

@@ -159,6 +159,6 @@ r_k(x_k)\Bigr), \qquad g_k \text{ at } x.$$
     ),
     remark=r"""
 `zp.check_certificate` tests these conditions in fractions, for the doubles that the document holds, with the standard
-library alone. `zetaplan verify --formal` has them tested by the proved checker as well.
+library alone. `zetaplan verify --formal` also runs the proved checker on them.
 """,
 )

@@ -33,8 +33,8 @@ PROOF = Proof(
     source="Appendix C of the paper, with a necessary and sufficient condition",
     statement=r"""
 Let the eigenvalues of layer $k$'s curvature lie in $[\lambda_k, \Lambda_k]$, and let the damping rise from $\tau$ to
-$\tau' > \tau$. Layer 1 keeps its place above layer 2, for all curvatures and gradients with these bounds and gains,
-if and only if
+$\tau' > \tau$. The gain of layer 1 stays at least that of layer 2, for all curvatures and gradients with these bounds
+and gains, if and only if
 
 $$\zeta_1^2(\tau)\, \frac{\lambda_1 + \tau}{\lambda_1 + \tau'} \;\ge\; \zeta_2^2(\tau)\, \frac{\Lambda_2 +
 \tau}{\Lambda_2 + \tau'}.$$
@@ -76,7 +76,7 @@ In particular layers with one and the same eigenvalue keep their order, and in g
         ),
         Argument(
             r"It is necessary: where it fails, the two extreme gradients of step 4 are out of order at $\tau'$.",
-            why="it reads a conclusion off the steps that it names",
+            why="it draws a conclusion from the steps that it names",
         ),
         Numeric(
             r"An order that reverses, one parameter each: $g_1^2 = 2$, $h_1 = 0$ against $g_2^2 = 5$, $h_2 = 2$. "

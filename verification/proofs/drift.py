@@ -124,15 +124,16 @@ result holds for every choice of $\nu$.
             given=(at_most(gains[0], highs[0]), at_least(gains[1], lows[1]), at_least(gains[2], lows[2])),
         ),
         Inequality(
-            r"That the shares sum to one can be used: let $S$ be a sum of sizes that is at most 1 there, and $d \ge "
-            r"0$ what the regret is compared with. What is at most 0 for some $\mu \ge 0$ bounds the gap $\varphi$.",
+            r"The bound can use that the shares sum to one. Let $S$ be a sum of sizes that is at most 1 there, and "
+            r"$d \ge 0$ the divisor of the regret. If this expression is at most 0 for some $\mu \ge 0$, it bounds the "
+            r"gap $\varphi$.",
             at_most(gap, share * divisor),
             given=(at_most(gap - share * divisor + relax * (1 - sizes), sp.Integer(0)), at_most(sizes, sp.Integer(1))),
         ),
         Argument(
-            "With $d$ and $S$ concave in every weight the left side is convex in every weight, so its ends decide "
-            "again ([halving a box](boxes.md)).",
-            why="it reads a conclusion off the steps that it names",
+            "If $d$ and $S$ are concave in every weight, the left side is convex in every weight, so it is again "
+            "largest at the ends ([halving a box](boxes.md)).",
+            why="it draws a conclusion from the steps that it names",
         ),
         Identity(
             "Gains can replace shares if $F$ is homogeneous of degree $e$ in them: the regret at the shares is "

@@ -80,7 +80,7 @@ $P > \sum n_k l_k$ if $b = 0$ and all weights are positive.
             r"Steps 4 and 13 hold for any layer, also for one outside $A$: they give its value without its box. So the "
             r"side of every layer, and with it $A$, does not depend on the knobs."
             r"",
-            why="it reads a conclusion off the steps that it names",
+            why="it draws a conclusion from the steps that it names",
         ),
     ),
 )

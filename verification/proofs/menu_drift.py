@@ -19,7 +19,7 @@ def gap(mine: sp.Expr, rival: sp.Expr, at: sp.Expr = multiplier) -> sp.Expr:
 
 PROOF = Proof(
     title="Menus: regret over intervals of losses",
-    source="method 10",
+    source="goes beyond the paper",
     statement=r"""
 Let every loss $w_{kj}$ range over $[l_{kj}, h_{kj}]$; keep a choice $x$ within the budget and $\lambda \ge 0$ fixed.
 For all losses in the box the regret of $x$ is at most
@@ -42,13 +42,13 @@ The regret itself is largest at that vertex. The bound is convex in $\lambda$, s
             given=(at_most(taken, high), at_least(other, low)),
         ),
         Inequality(
-            "No block's part is below zero: a block matters as far as its part goes.",
+            "The part of every block is at least zero. It states how much the block matters.",
             at_least(gap(high, low), sp.Integer(0)),
         ),
         Argument(
-            "More options change nothing: the least of all others takes the place of the one. The parts and what is "
-            "left of the budget, at its price, add up to the bound.",
-            why="it reads a conclusion off the steps that it names",
+            r"With more options the smallest of all others replaces the one. The parts and $\lambda$ times the unused "
+            "budget add up to the bound.",
+            why="it draws a conclusion from the steps that it names",
         ),
         Inequality(
             r"The regret against one other choice $y$ is a sum of $w_{k,x} - w_{k,y}$ over the blocks in which they "
@@ -59,7 +59,7 @@ The regret itself is largest at that vertex. The bound is convex in $\lambda$, s
         Argument(
             "and so is its largest value over all choices within the budget: the worst regret is $F(x)$ minus the "
             "optimum, both at the vertex. One exact solution gives it; the bound above is its relaxation.",
-            why="it reads a conclusion off the steps that it names",
+            why="it draws a conclusion from the steps that it names",
         ),
         Inequality(
             r"Convex in $\lambda$: between two multipliers the bound is at most the mixture of the bounds.",

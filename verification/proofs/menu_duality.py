@@ -15,7 +15,7 @@ multiplier, weight = sp.symbols("lambda mu", nonnegative=True)
 
 PROOF = Proof(
     title="Menus: weak duality",
-    source="method 10; Everett 1963",
+    source="Everett (1963)",
     statement=r"""
 Block $k$ takes one option $j$ of its menu, with loss $w_{kj}$ and cost $c_{kj}$; the costs must add up to at most $B$.
 For every $\lambda \ge 0$
@@ -27,7 +27,7 @@ D(\lambda)$ of the optimum, and optimal if this is 0. With several budgets $\lam
 """,
     steps=(
         Inequality(
-            "One block: the least of its priced losses is at most that of the option taken. Two options show it.",
+            "One block: its smallest loss plus priced cost is at most that of the option taken. Two options suffice:",
             at_most(sp.Min(first + multiplier * one, second + multiplier * two), second + multiplier * two),
         ),
         Theorem(

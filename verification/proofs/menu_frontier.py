@@ -15,12 +15,12 @@ share = (budget - spent) / rise
 
 PROOF = Proof(
     title="Menus: the frontier of all budgets",
-    source="method 10; Sinha & Zoltners 1979",
+    source="Sinha and Zoltners (1979)",
     statement=r"""
 Sort the steps of all hulls by falling rate. After $j$ steps the choice has cost $C_j$ and loss $F_j$; let the next step
 cost $r$ and save $f$. For $C_j \le B \le C_j + r$ the relaxation has the value $F_j - \frac{f}{r} (B - C_j)$: it is
-piecewise linear and convex in $B$, its slope is the multiplier with the sign turned, and at every $C_j$ the choice
-itself is optimal. With $n$ options the frontier takes $O(n \log n)$, a query $O(\log n)$.
+piecewise linear and convex in $B$, its slope is minus the multiplier, and at every $C_j$ the choice itself is optimal.
+With $n$ options the frontier takes $O(n \log n)$ operations, a query $O(\log n)$.
 """,
     steps=(
         Identity(
@@ -34,18 +34,18 @@ itself is optimal. With $n$ options the frontier takes $O(n \log n)$, a query $O
             loss - slope * (budget - spent),
         ),
         Identity(
-            r"which is the dual bound at $\lambda = f / r$, where every menu stopped at its least (as in the "
+            r"which is the dual bound at $\lambda = f / r$, where every menu stops at its smallest value (as in the "
             "[gap of one step](menu_step.md)).",
             loss + slope * spent - slope * budget,
             loss - slope * (budget - spent),
         ),
         Argument(
-            "So it is the value of the relaxation. At $B = C_j$ the share is 0: no choice of this cost loses less than "
-            "$F_j$.",
-            why="it reads a conclusion off the steps that it names",
+            "So it is the value of the relaxation. At $B = C_j$ the share is 0: no choice of this cost has a loss "
+            "below $F_j$.",
+            why="it draws a conclusion from the steps that it names",
         ),
         Inequality(
-            "Convex: beyond the end of a step the curve is above the line of that step, for the rates fall.",
+            "The curve is convex: beyond the end of a step it is above the line of that step, because the rates fall.",
             at_least(loss - flat * (budget - spent), loss - steep * (budget - spent)),
             given=(at_most(flat, steep), at_least(budget, spent)),
         ),
@@ -55,17 +55,17 @@ itself is optimal. With $n$ options the frontier takes $O(n \log n)$, a query $O
             given=(at_least(other + steep * cost, loss + steep * spent),),
         ),
         Inequality(
-            "The multiplier falls from step to step, the value with it: more budget never hurts.",
+            "Multiplier and value fall from step to step, so more budget never increases the loss.",
             at_least(loss, loss - steep * (budget - spent)),
             given=(at_least(budget, spent),),
         ),
         Argument(
-            r"Hulls take $O(n \log n)$ by one sort of each menu, the steps one more sort. Their sums are kept, and a "
-            "budget is found among them by halving.",
+            r"The hulls take $O(n \log n)$ by one sort of each menu, the steps one more sort. Their sums are stored, "
+            "and a binary search finds a budget among them.",
             why="it counts operations, and the theory has no model of computation",
         ),
     ),
     remark=r"""
-What lies between two breakpoints and above the curve, `pareto_front` lists for small menus.
+For small menus `pareto_front` lists the choices between two breakpoints, which are above the curve.
 """,
 )

@@ -24,21 +24,21 @@ fall, rise, spare = sp.symbols("f r s", real=True)
 
 PROOF = Proof(
     title="Menus: the gap is less than one step of a hull",
-    source="method 10; Sinha & Zoltners 1979",
+    source="Sinha and Zoltners (1979)",
     statement=r"""
 Draw every menu's options as points (cost, loss) and take the lower left hull. Its steps fall in rate (loss per cost).
 Take the steps of all menus in the order of their rates until the first one does not fit, and let $\lambda$ be its rate
 $f / r$, with $f$ the loss that it would save and $r$ what it would cost. The choice made is within $\lambda s < f$ of
-the optimum, with $s < r$ what is left of the budget. If nothing is left, or no step, it is optimal.
+the optimum, with $s < r$ the unused budget. If the whole budget is used, or every step is taken, it is optimal.
 """,
     steps=(
         Inequality(
-            r"A step that was taken has a rate of at least $\lambda$: where it leads is no worse at $\lambda$.",
+            r"A step that was taken has a rate of at least $\lambda$, so its end is no worse at $\lambda$.",
             at_most(b + multiplier * cb, a + multiplier * ca),
             given=(at_least(a - b, multiplier * (cb - ca)),),
         ),
         Inequality(
-            r"One that was not has a rate of at most $\lambda$: where it comes from is no worse.",
+            r"A step that was not taken has a rate of at most $\lambda$, so its start is no worse.",
             at_most(a + multiplier * ca, b + multiplier * cb),
             given=(at_most(a - b, multiplier * (cb - ca)),),
         ),
@@ -52,11 +52,11 @@ the optimum, with $s < r$ what is left of the budget. If nothing is left, or no 
             ),
         ),
         Theorem(
-            r"Rates fall along a hull, so the vertex where a menu stopped is its least at $\lambda$.",
+            r"Rates fall along a hull, so the vertex where a menu stops has its smallest value at $\lambda$.",
             names=("Search.least_vertex",),
         ),
         Inequality(
-            "An option that costs more and loses more than a vertex is no better than that vertex.",
+            "An option with a larger cost and a larger loss than a vertex is no better than that vertex.",
             at_least(p + multiplier * cp, a + multiplier * ca),
             given=(at_least(p, a), at_least(cp, ca)),
         ),

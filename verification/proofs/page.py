@@ -11,7 +11,7 @@ from zetaplan.verification.proofs.proof import Argument, Proof, Step, Theorem
 KINDS = {
     "sympy": "identities, derivatives and limits, symbolically",
     "SMT": "inequalities for all values of the variables; z3 finds no model of the negation",
-    "Arb": "inequalities between constants, in balls that rounding cannot leave",
+    "Arb": "inequalities between constants, by interval arithmetic that includes rounding",
     "Coq": "theorems about any number of layers, from definitions alone; Coq accepts their proofs",
     "words": "arguments without a machine check",
 }
@@ -31,31 +31,31 @@ def _index() -> str:
     header = " | ".join(KINDS)
     return f"""# Proofs
 
-Each theorem is a value in `verification/proofs/`. Its steps are checked whenever this page is built, and a step that
-does not hold stops the build. The formulas are printed from the checked expressions. Formulas about a program come from
-its declaration.
+These pages prove the theorems behind zetaplan. Each theorem is a value in `verification/proofs/`. A program checks its
+steps whenever this page is built, and a step that does not hold stops the build. The formulas are printed from the
+checked expressions. Formulas about a program come from its declaration.
 
 | checked by | steps | meaning |
 |---|---:|---|
 {kinds}
 
 Steps checked by sympy, SMT and Arb are about single layers. Sums over any number of layers and conclusions such as
-"hence it is optimal" are theorems that Coq has checked, or words. For pruning with [three layers](three_layers.md) the
-whole theorem is one formula that SMT checks.
+"hence it is optimal" are theorems that Coq has checked, or arguments in words. For pruning with
+[three layers](three_layers.md) the whole theorem is one formula that SMT checks.
 
 The theorems of Coq are in `verification/formal/theory/`. `make checker` has Coq check them, prints what each of them
 assumes, and builds the checker that is proved to accept only true claims. Theorems about choices and their checker
 assume nothing. Theorems about real numbers assume the axioms on which Coq's real numbers rest: `sig_forall_dec` and
 `functional_extensionality_dep`, and with logarithms and powers also `sig_not_dec` and `classic`.
 
-`sig_not_dec` comes with the least upper bound, on which roots of continuous functions, exponentials and logarithms of
-Coq's library rest; a theorem that names one of them cannot do without it.
+In Coq's library, roots of continuous functions, exponentials and logarithms are defined by the least upper bound, which
+needs `sig_not_dec`. So every theorem that names one of them assumes it.
 
 | theorem | {header} |
 |---|{"---:|" * len(KINDS)}
 {rows}
 
-## What stays in words
+## Arguments without a machine check
 
 | step | why no machine checks it |
 |---|---|

@@ -77,7 +77,7 @@ and 2.
             r"So with $g_1$ along an eigenvector of $\Lambda_1$ and $g_2$ along one of $\lambda_2$ the condition "
             r"decides the order: where it "
             "fails, these two gradients have the opposite order.",
-            why="it reads a conclusion off the steps that it names",
+            why="it draws a conclusion from the steps that it names",
         ),
         Inequality(
             r"For positive semi-definite curvature the factor stays below 2.",

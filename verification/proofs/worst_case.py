@@ -26,10 +26,10 @@ PROOF = Proof(
     source="goes beyond the paper",
     statement=r"""
 Let `regret_bound` prove with a single multiplier $\lambda$ for a whole box, in which every decision has its own
-weights, that the regret of a plan $x$ is at most $t d$. Let every weight stand at the higher end of its interval with
-some chance, else at the lower; let $D(\nu)$ be the dual function at the mean weights and $A$ the mean of $f_k(y_k)$
-over the ends, for answers $y_k$ to each end whose mean use keeps the limit. Then for all $x$, $\lambda$, chances, $\nu
-\ge 0$ and answers,
+weights, that the regret of a plan $x$ is at most $t d$. Let every weight be at the higher end of its interval with
+some probability, otherwise at the lower end. Let $D(\nu)$ be the dual function at the mean weights, and $A$ the mean
+of $f_k(y_k)$ over the ends, for a decision $y_k$ at each end, such that their mean use keeps the limit. Then for all
+$x$, $\lambda$, probabilities, $\nu \ge 0$ and such decisions,
 
 $$t \;\ge\; \frac{D(\nu) - A}{\bar d}, \qquad \bar d > 0 \text{ the mean of } d.$$
 
@@ -62,8 +62,8 @@ So no plan improves on the plan of `robust` by more than the difference, which i
             given=(at_least(objective + other * excess, dual), at_most(excess, sp.Integer(0))),
         ),
         Inequality(
-            r"The mean of the dual at $\lambda$ is at most the mean objective of any answers whose mean use keeps the "
-            "limit: every answer's Lagrangian is at least the least one.",
+            r"The mean of the dual at $\lambda$ is at most the mean objective of any decisions $y_k$ whose mean use "
+            "keeps the limit, because their Lagrangian is at least the smallest one.",
             at_most(mean(duals), mean(answers)),
             given=(
                 *(at_most(d, f + multiplier * s) for d, f, s in zip(duals, answers, uses, strict=True)),
@@ -82,13 +82,13 @@ So no plan improves on the plan of `robust` by more than the difference, which i
             ),
         ),
         Identity(
-            "Answers that exceed the limit by $s$ are moved towards the bounds of least use, which leave $r$ of the "
-            "limit. The use is linear in the answers, and this share of the distance meets the limit with equality.",
+            "Decisions that exceed the limit by $s$ are moved towards the bounds of least use, which leave $r$ of the "
+            "limit. The use is linear in the decisions, and this share of the distance meets the limit with equality.",
             sp.Subs((1 - drawn) * over - drawn * room, drawn, over / (over + room)),
             sp.Integer(0),
         ),
         Inequality(
-            "A smaller share exceeds the limit, so the answers are moved by the least possible share.",
+            "A smaller share exceeds the limit, so the decisions are moved by the least possible share.",
             above((1 - drawn) * over - drawn * room, sp.Integer(0)),
             given=(below(drawn, over / (over + room)),),
         ),
