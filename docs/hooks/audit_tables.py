@@ -11,14 +11,15 @@ from result_tables import load, table
 
 ROOT = Path(__file__).parents[2]
 MUTANTS = {  # checker: the list of its mutants in the tests
-    "`verification/checker.py`": ("mutants", "CHECKERS", "the corpus: some verdict changes"),
-    "`verification/menus/checker.py`": ("menu_mutants", "CHECKERS", "the corpus: some verdict changes"),
+    "`verification/checker.py`": ("mutants", "CHECKERS", "a verdict on the test files changes"),
+    "`verification/menus/checker.py`": ("menu_mutants", "CHECKERS", "a verdict on the test files changes"),
     "the proved checker": ("formal_mutants", "MUTANTS", "Coq: the proof of soundness is refused"),
 }
+WORST = ("worst error", "worst error, over each layer's scale", "worst error of the multiplier")
 
 
 def audit_size() -> str:
-    """How many instances of which kind were asked."""
+    """How many instances of which kind were solved."""
     found = _found()
     rows, menus = found["rows"], found["menus"]
     planted = rows["exact"] + rows["rounded"] + menus["planted"]
@@ -33,7 +34,7 @@ def audit_size() -> str:
 
 
 def audit_answers() -> str:
-    """What was asked of whom, and how many answers with a certificate were wrong."""
+    """The instances of every solver, and how many answers with a certificate were wrong."""
     found = _found()
     rows, menus = found["rows"], found["menus"]
     asked = {
@@ -44,7 +45,7 @@ def audit_answers() -> str:
         (name, f"{count:,}", f"{count - of['not certified']:,}", f"{of['not certified']:,}", f"{of['wrong']:,}")
         for name, (count, of) in asked.items()
     ]
-    return table(("asked", "instances", "with a certificate", "without", "certified and wrong"), cells)
+    return table(("solver", "instances", "with a certificate", "without", "certified and wrong"), cells)
 
 
 def audit_errors() -> str:
@@ -123,7 +124,7 @@ def audit_machine() -> str:
 def checker_mutants() -> str:
     """How many ways to break each checker the tests try."""
     rows = [(name, f"{len(_entries(file, listed))}", "all", how) for name, (file, listed, how) in MUTANTS.items()]
-    return table(("checker", "mutants", "found out", "by"), rows)
+    return table(("checker", "mutants", "detected", "how"), rows)
 
 
 def checker_mutant_classes() -> str:
@@ -133,7 +134,7 @@ def checker_mutant_classes() -> str:
 
 def audit_solvers() -> str:
     """Every solver of the audit of single instances."""
-    heads = ("solver", "asked", "no answer", 'says "optimal"', "of these wrong", "worst error", "sharp", "dual")
+    heads = ("solver", "instances", "no answer", 'answers "optimal"', "of these wrong", *WORST)
     rows = [
         (
             row["solver"],
