@@ -37,7 +37,7 @@ def solve_cvxpy(instance: Choice, *, solver: str = "HIGHS", **options: Any) -> C
     except cp.error.SolverError as failure:
         raise SolverError(f"{solver} failed on a choice of {instance.blocks} blocks: {failure}") from None
     if x.value is None:
-        raise SolverError(f"{solver} says {declared.status}; try method='exact'")
+        raise SolverError(f"{solver} reports {declared.status}; try method='exact'")
     ends = zip(instance.first[:-1].tolist(), instance.first[1:].tolist(), strict=True)
     rows = np.array([a + int(np.argmax(x.value[a:b])) for a, b in ends])
     for used, budget in zip(instance.costs[rows].T.tolist(), instance.budgets.tolist(), strict=True):

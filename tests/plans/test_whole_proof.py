@@ -65,7 +65,7 @@ def test_a_file_written_before_there_were_proofs_is_solved_anew(uneven: Plan, tm
     path = uneven.save(tmp_path / "plan.json")
     edited(path, lambda value: value["rounded"].pop("proof"), resealed=True)
     assert failures(path) == set()
-    assert "found anew" in detail(path)
+    assert "solved again" in detail(path)
     assert zp.load_plan(path).rounded.proof is None
     zp.load_plan(path).save(tmp_path / "again.json")
     assert "proof" not in json.loads((tmp_path / "again.json").read_text())["rounded"]

@@ -26,7 +26,7 @@ def program() -> Path:
     path = Path(os.environ.get(VARIABLE) or BUILT)
     if not (path.is_file() and os.access(path, os.X_OK)):
         raise SpecError(
-            f"{path}: the proved checker is not built; run `make checker` in a clone (it takes Coq), "
+            f"{path}: the proved checker is not built; run `make checker` in a clone (it needs Coq), "
             f"or set {VARIABLE} to its path"
         )
     return path

@@ -154,7 +154,7 @@ def load_choice(path: str | os.PathLike[str]) -> ChoicePlan:
     verdict = check_choice(document)
     if not verdict.valid:
         failing = ", ".join(failure.name for failure in verdict.failures)
-        raise CertificateError(f"{path} is refused: {failing}; make the plan anew, or see `zetaplan verify`")
+        raise CertificateError(f"{path} is refused: {failing}; make the plan again, or run `zetaplan verify`")
     return choice_value(document)
 
 

@@ -36,7 +36,7 @@ def whole_optimum(rounded: Rounded) -> tuple[bool, str]:
     if not best.optimal:
         return False, f"by {best.method} it is not proved that no plan in whole units is better"
     same = rounded.objective <= best.objective + ROUNDING * abs(best.objective)
-    return same, f"no plan in whole units is better: found anew, with the objective {best.objective:.6g}"
+    return same, f"no plan in whole units is better: solved again, with the objective {best.objective:.6g}"
 
 
 def _proved(rounded: Rounded, proof: ChoiceProof) -> tuple[bool, str]:
