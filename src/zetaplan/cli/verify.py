@@ -39,19 +39,19 @@ def verify(plan: PlanPath, formal: Formal = False, as_json: Json = False, quiet:
 
 def _checked(path: Path) -> tuple[Verdict, str]:
     """The verdict on a file of any kind of plan, and what a valid one proves."""
-    from zetaplan.documents.io import load, schema_of
+    from zetaplan.documents.io import read, schema_of
 
     if schema_of(path) == "zetaplan.plan/2":
         from zetaplan.documents.choices import check_choice
         from zetaplan.documents.schemas.choice import ChoiceFile
 
-        choice = load(path, ChoiceFile)
-        return check_choice(choice), _choice(choice)
+        choice, text = read(path, ChoiceFile)
+        return check_choice(choice, text), _choice(choice)
     from zetaplan.documents.schemas.plan import PlanFile
     from zetaplan.documents.verify import check
 
-    document = load(path, PlanFile)
-    return check(document), _plan(document)
+    document, text = read(path, PlanFile)
+    return check(document, text), _plan(document)
 
 
 def _formally(path: Path, verdict: Verdict) -> Verdict:
