@@ -81,7 +81,7 @@ def read(path: str | os.PathLike[str]) -> Any:
             data = stream.read(BYTES + 1)
         _need(len(data) <= BYTES, f"larger than {BYTES} bytes")
         return json.loads(  # an object with a key that is there twice is none
-            data.decode(), parse_int=float, object_pairs_hook=lambda p: dict(p) if len(dict(p)) == len(p) else None
+            data.decode(), parse_int=float, object_pairs_hook=lambda p: d if len(d := dict(p)) == len(p) else None
         )
     except (OSError, RecursionError, ValueError) as error:
         raise CertificateError(f"{path}: {error}") from None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zetaplan._digits import at_most
+from zetaplan._uncollected import uncollected
 from zetaplan.cli.options import Json, PlanPath, Quiet
 from zetaplan.cli.output import show, tell
 from zetaplan.errors import CertificateError, SpecError
@@ -23,6 +24,7 @@ Formal = Annotated[
 ]
 
 
+@uncollected()
 def verify(plan: PlanPath, formal: Formal = False, as_json: Json = False, quiet: Quiet = False) -> None:
     """Recompute everything in a plan from its own data; exit 1 with the checks that fail if a number was changed."""
     from zetaplan.reports.tables import verdict_table
