@@ -16,6 +16,7 @@ import sympy as sp
 
 from zetaplan.errors import InfeasibleError, SpecError
 from zetaplan.spec import checks, tensor_checks
+from zetaplan.spec.accurate import accurate
 from zetaplan.spec.given import knobs
 from zetaplan.spec.instance import Channel, Instance, check_feasible
 from zetaplan.spec.program import MULTIPLIER, Program, Term
@@ -95,14 +96,12 @@ class Batch:
 def tensor_function(program: Program, expression: sp.Expr) -> Callable[..., Any]:
     """The expression as a torch function of (x, lambda, weight, unit cost, *scalars)."""
     import torch
-    from sympy.codegen.rewriting import expm1_opt, log1p_opt, optimize
 
     term = program.terms[0]
     symbols = [term.decision, MULTIPLIER, term.weight, term.unit_cost, *(scalar.symbol for scalar in program.scalars)]
 
     names = {"log": _log, "exp": torch.exp, "log1p": torch.log1p, "expm1": torch.expm1, "abs": torch.abs}
-    accurate = optimize(expression, [log1p_opt, expm1_opt])
-    return cast(Callable[..., Any], sp.lambdify(symbols, accurate, modules=[names, "math"], cse=True))
+    return cast(Callable[..., Any], sp.lambdify(symbols, accurate(expression), modules=[names, "math"], cse=True))
 
 
 def _log(x: Any) -> Any:

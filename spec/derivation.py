@@ -22,9 +22,9 @@ from typing import Any, cast
 
 import numpy as np
 import sympy as sp
-from sympy.codegen.rewriting import expm1_opt, log1p_opt, optimize
 
 from zetaplan.errors import SpecError
+from zetaplan.spec.accurate import accurate
 from zetaplan.spec.given import frozen
 from zetaplan.spec.instance import Array, Channel
 from zetaplan.spec.program import MULTIPLIER, Program, Term
@@ -150,8 +150,7 @@ class Derivation:
     def _compile(self, expression: sp.Expr) -> Function:
         scalars = [scalar.symbol for scalar in self.program.scalars]
         symbols = [self.term.decision, MULTIPLIER, self.term.weight, self.term.unit_cost, *scalars]
-        accurate = optimize(expression, [log1p_opt, expm1_opt])  # log(1 + m) loses a small m
-        return cast(Function, sp.lambdify(symbols, accurate, modules=[np], cse=True))
+        return cast(Function, sp.lambdify(symbols, accurate(expression), modules=[np], cse=True))
 
     def _compile_weighted(self, expression: sp.Expr) -> Function:
         """As `_compile`, with 0 f = 0 for a layer without weight, even if f is infinite (m^(p-1) at 0)."""

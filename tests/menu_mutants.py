@@ -65,6 +65,9 @@ def honest() -> dict[str, Document]:
     leaf, parts = [{"multipliers": [["0/1"]], "decisions": []}], [[0, 1, 2], [], [0]]
     branch = {"decision": 0, "parts": parts, "children": [1, 2, 3]}
     found["parts that overlap, and one without options"] = found["three menus"] | {"proof": [branch, leaf, leaf, leaf]}
+    only = {"menus": [[[1.0, 5.0]], [[1.0, 2.0]]], "budgets": [9.0], "plan": [0, 0], "gap": 0.0}
+    one = {"multipliers": [["1/1"]], "decisions": []}
+    found["menus of one option at a price that bounds nothing"] = found["three menus"] | only | {"proof": [[one]]}
     for index in range(3 * len(FAMILIES)):
         planted = plant_choice(0, index)
         if planted.instance.decisions > 5:
@@ -206,6 +209,7 @@ CHECKERS = [  # (name, text of the checker, what stands there instead)
     ("negative places", "0 <= value < size and", "value < size and"),
     ("lists of any length", "isinstance(value, list) and least <= len(value) <= most", "isinstance(value, list)"),
     ("fractions of any length", "len(text) < DIGITS and", ""),
-    ("keys that are there twice", "if len(dict(p)) == len(p) else None", ""),
+    ("keys that are there twice", "d if len(d := dict(p)) == len(p) else None", "dict(p)"),
+    ("the last menu passed over", "menu[1:] or not left", "menu[1:]"),
     ("files of any size", "len(data) <= BYTES", "True"),
 ]  # fmt: skip

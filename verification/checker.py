@@ -105,7 +105,7 @@ def _numbers(values: Any, name: str, low: float = 0.0, optional: bool = False) -
     for k, v in enumerate(values):
         good = type(v) in (int, float) and low <= v <= HUGE  # false for NaN
         _need(good or (optional and v is None), f"{name}[{k}]: expected a finite number of at least {low:g}")
-    return [None if v is None else Fraction(float(v)) for v in values]
+    return [*map({v: None if v is None else Fraction(float(v)) for v in {*values}}.get, values)]
 
 
 def _parse(document: Any) -> SimpleNamespace:
@@ -131,11 +131,11 @@ def _parse(document: Any) -> SimpleNamespace:
     short = isinstance(text, str) and len(text) <= DIGITS + 32 * len(c.w)
     fits = short and re.fullmatch("-?0x[0-9a-f]+/0x[1-9a-f][0-9a-f]*", text) is not None
     _need(fits, "multiplier: expected hexadecimal integers like 0x1/0x8, of reasonable length")
-    c.multiplier = Fraction(*(int(part, 16) for part in text.split("/")))
-    c.pi = c.declared + c.multiplier
-    bits = 2 ** max(0, 256 + c.pi.denominator.bit_length() - c.pi.numerator.bit_length())
-    c.about = Fraction(math.floor(c.pi * bits), bits), Fraction(math.ceil(c.pi * bits), bits)
-    c.free = [k for k, w in enumerate(c.w) if w == 0 == c.pi]
+    c.top, c.below = (int(part, 16) for part in text.split("/"))  # not reduced, as pi: that would take longest of all
+    c.pi = c.declared.numerator * c.below + c.top * c.declared.denominator, c.declared.denominator * c.below
+    bits = 2 ** max(0, 256 + c.pi[1].bit_length() - abs(c.pi[0]).bit_length())
+    c.about = Fraction(c.pi[0] * bits // c.pi[1], bits), Fraction(-(-c.pi[0] * bits // c.pi[1]), bits)
+    c.free = [k for k, w in enumerate(c.w) if w == 0 == c.pi[0]]
     return c
 
 
@@ -154,25 +154,25 @@ def _sign(c: SimpleNamespace, k: int, x: Fraction) -> int:
     f, a = c.slope(x, c.w[k], c.s), c.sign * c.a[k]
     free, priced = f.numerator * a.denominator, a.numerator * f.denominator
     low, high = (free * pi.denominator + priced * pi.numerator for pi in c.about)
-    return int(low if low * high > 0 else free * c.pi.denominator + priced * c.pi.numerator)
+    return int(low if low * high > 0 else free * c.pi[1] + priced * c.pi[0])
 
 
 def _check_optimum(c: SimpleNamespace) -> None:
     """Check the Karush-Kuhn-Tucker conditions for the sides and the multiplier, which define the optimum x*."""
-    _need(c.multiplier >= 0, "multiplier: negative", 1)
+    _need(c.top >= 0, "multiplier: negative", 1)
     for k, (side, low, high) in enumerate(zip(c.side, c.l, c.h, strict=True)):
         if side == "interior":
-            inside = c.pi > 0 and _sign(c, k, low) <= 0 and (high is None or _sign(c, k, high) >= 0)
+            inside = c.pi[0] > 0 and _sign(c, k, low) <= 0 and (high is None or _sign(c, k, high) >= 0)
             _need(inside, f"stationarity: layer {k} is not stationary inside its box", 1)
         else:
             outward = _sign(c, k, c.bound[k]) * (1 if side == "floor" else -1)
             _need(outward >= 0, f"box multipliers: the Lagrangian falls if layer {k} leaves its {side}", 1)
     c.lines = [c.line(a, w, c.s) if b is None else (0, a * b) for a, w, b in zip(c.a, c.w, c.bound, strict=True)]
-    (s, below), level = _total([s for s, _ in c.lines]), (c.pi or Fraction(1)) ** c.power
+    (s, below), (top, unit) = _total([s for s, _ in c.lines]), (c.pi if c.pi[0] else (1, 1))[:: c.power]
     rest = c.limit - Fraction(*_total([a for _, a in c.lines]))
-    slack = c.sign * (rest.numerator * below * level.denominator - s * level.numerator * rest.denominator)
+    slack = c.sign * (rest.numerator * below * unit - s * top * rest.denominator)
     _need(slack >= 0, "primal feasibility: the plan of these sides violates the limit", 1)
-    _need(slack == 0 or c.multiplier == 0, "complementary slackness: slack limit, positive multiplier", 1)
+    _need(slack == 0 or c.top == 0, "complementary slackness: slack limit, positive multiplier", 1)
 
 
 def _check_plan(c: SimpleNamespace) -> None:
@@ -180,17 +180,20 @@ def _check_plan(c: SimpleNamespace) -> None:
     for k, (low, x, high) in enumerate(zip(c.l, c.x, c.h, strict=True)):
         _need(low <= x and (high is None or x <= high), f"box: layer {k} is outside its box", 1)
     distance, coupling, price, gap = (c.claim[name] for name in CLAIMS)
-    excess = c.sign * (Fraction(*_total([a * x for a, x in zip(c.a, c.x, strict=True)])) - c.limit)
-    moved = Fraction(*_total([a * (x + (x != bound)) for a, x, bound in zip(c.a, c.x, c.bound, strict=True)]))
+    excess = c.sign * (Fraction(*_total(used := [a * x for a, x in zip(c.a, c.x, strict=True)])) - c.limit)
+    moved = Fraction(*_total(used + [a for a, x, bound in zip(c.a, c.x, c.bound, strict=True) if x != bound]))
     _need(excess <= coupling <= TOLERANCE * c.limit + ROUNDING * moved, "coupling: error above claim or tolerance", 1)
-    _need(abs(c.claimed - c.multiplier) <= price <= TOLERANCE * c.pi, "price: error above claim or tolerance", 1)
+    near = abs(c.claimed * c.below - c.top) <= price * c.below and price * c.pi[1] <= TOLERANCE * c.pi[0]
+    _need(near, "price: error above claim or tolerance", 1)
+    levels = [(pi or Fraction(1)) ** c.power for pi in c.about]
     terms = [(c.about[1] - c.declared) * max(-excess, 0)]  # F(x) - F(x*) <= sum |g| |x - x*| + multiplier left
-    for k, (x, (s, a)) in enumerate(zip(c.x, c.lines, strict=True)):
-        off = max(abs(x - (s * (pi or Fraction(1)) ** c.power + a) / c.a[k]) for pi in c.about)
-        near = off <= distance * max(x, 1) <= TOLERANCE * max(x, 1) or k in c.free
-        _need(near, f"distance: error of layer {k} above claim or tolerance", 1)
-        terms.append(off * max(abs(c.slope(x, c.w[k], c.s) + c.sign * c.a[k] * pi) for pi in c.about))
-    _need(sum(math.ceil(term * GRID) for term in terms) <= gap * GRID, "gap: larger than claimed", 1)
+    for k, (x, bound, (s, a)) in enumerate(zip(c.x, c.bound, c.lines, strict=True)):
+        off = max(abs(used[k] - a - s * u) for u in levels) / c.a[k] if bound is None else abs(x - bound)
+        near = distance <= TOLERANCE and off <= (distance * x if x > 1 else distance)
+        _need(near or k in c.free, f"distance: error of layer {k} above claim or tolerance", 1)
+        free, priced = (c.slope(x, c.w[k], c.s), c.sign * c.a[k]) if off else (0, 0)
+        terms.append(off * max(abs(free + priced * pi) for pi in c.about))
+    _need(sum(-(-t.numerator * GRID // t.denominator) for t in terms) <= gap * GRID, "gap: larger than claimed", 1)
 
 
 def main(arguments: list[str]) -> int:

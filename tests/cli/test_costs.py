@@ -48,12 +48,17 @@ MATRIX: list[tuple[set[str], list[str]]] = [
             "verify p.json",
             "export p.json --to csv --out n.csv",
             "report r.json --out r.html",
+            "report p.json --out p.html",
             "regret r.json --drift 10%",
+            "regret p.json --drift 10%",
             "sweep s.json --from 1 --to 4",
         ],
     ),
 ]
-HEAVY = {"numpy", "sympy", "sympy.physics", "scipy", "numba", "jinja2", "torch", "transformers", "cvxpy", "matplotlib"}
+HEAVY = {
+    *("numpy", "sympy", "sympy.physics", "scipy", "scipy.optimize", "scipy.stats", "numba", "jinja2"),
+    *("torch", "transformers", "cvxpy", "matplotlib", "pandas", "multiprocessing"),
+}
 ROWS = """
 import sys
 from typer.testing import CliRunner

@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 
 from zetaplan._files import canonical
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+MARKS = st.text('[]{}",:\\ \n\t\0')  # what the layout is recognised by, inside strings
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text() | MARKS
+)
 VALUES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(st.text(), inner)
+    SCALARS, lambda inner: st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(st.text() | MARKS, inner)
 )
 
 

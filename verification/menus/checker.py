@@ -81,7 +81,7 @@ def read(path: str | os.PathLike[str]) -> Any:
             data = stream.read(BYTES + 1)
         _need(len(data) <= BYTES, f"larger than {BYTES} bytes")
         return json.loads(  # an object with a key that is there twice is none
-            data.decode(), parse_int=float, object_pairs_hook=lambda p: dict(p) if len(dict(p)) == len(p) else None
+            data.decode(), parse_int=float, object_pairs_hook=lambda p: d if len(d := dict(p)) == len(p) else None
         )
     except (OSError, RecursionError, ValueError) as error:
         raise CertificateError(f"{path}: {error}") from None
@@ -97,10 +97,10 @@ def _keys(value: Any, name: str, keys: set[str]) -> dict[str, Any]:
     return value  # type: ignore[no-any-return]
 
 
-def _numbers(values: Any, name: str, least: int, most: int) -> list[Fraction]:
+def _numbers(values: Any, name: str, least: int, most: int) -> list[tuple[int, int]]:
     good = all(type(v) in (int, float) and abs(v) <= HUGE for v in _list(values, name, least, most))
     _need(good, f"{name}: expected finite numbers")
-    return [Fraction(float(v)) for v in values]
+    return [float(v).as_integer_ratio() for v in values]
 
 
 def _index(value: Any, name: str, size: int) -> int:
@@ -119,15 +119,15 @@ def _parse(document: Any) -> tuple[list[dict[int, Vector]], Vector, float, list[
     _need(sum(map(len, menus)) <= OPTIONS, f"menus: expected at most {OPTIONS} options")
     pairs = [[(j, option) for j, option in enumerate(menu) if option is not None] for menu in menus]
     rows = [{j: _numbers(o, f"menu {k}", len(limits), len(limits)) for j, o in menu} for k, menu in enumerate(pairs)]
-    unit = math.lcm(*{n.denominator for menu in rows for row in (*menu.values(), limits) for n in row})
-    *budgets, gap = (int(n * unit) for n in limits)
-    whole = [{j: tuple(int(n * unit) for n in row) for j, row in menu.items()} for menu in rows]
+    unit = math.lcm(*{below for menu in rows for row in (*menu.values(), limits) for _, below in row})
+    *budgets, gap = (top * (unit // below) for top, below in limits)
+    whole = [{j: tuple([top * (unit // below) for top, below in row]) for j, row in menu.items()} for menu in rows]
     plan = [_index(j, "plan", OPTIONS) for j in _list(fields["plan"], "plan", len(menus), len(menus))]
     _need(all(map(dict.__contains__, whole, plan)), "plan: it takes an option that there is not", 1)
     *spent, loss = map(sum, zip(*map(dict.__getitem__, whole, plan), strict=True))
     _need(all(map(int.__le__, spent, budgets)), "budget: the plan exceeds it", 1)
     goal = loss - gap - 1  # better by more than the gap: by one unit more at least
-    return whole, (*budgets, goal), float(limits[-1]), _list(fields["proof"], "proof", 1, NODES)
+    return whole, (*budgets, goal), float(fields["gap"]), _list(fields["proof"], "proof", 1, NODES)
 
 
 def _prices(stage: dict[str, Any], budgets: int) -> list[Vector]:
@@ -171,9 +171,10 @@ def _sweep(menus: list[list[Vector]], limits: Vector, leaf: list[Any], work: lis
         tests = [tuple(map(int.__mul__, p, units)) for p in _prices(stage, len(limits) - 1)]
         tests += [tuple(int(i == kind) for i in kinds) for kind in kinds]  # every limit by itself
         _toil(work, len(tests) * sum(map(len, left.values())))
-        goals = [_dot(p, limits) - sum(min(_dot(p, o) for o in menu) for menu in left.values()) for p in tests]
-        for k in order:
-            menu = left.pop(k)
+        goals = [
+            _dot(p, limits) - sum(min(_dot(p, o) for o in menu) for menu in left.values() if menu[1:]) for p in tests
+        ]
+        for menu in (menu for menu in map(left.pop, order) if menu[1:] or not left):  # an only option changes nothing
             goals = [goal + min(_dot(p, o) for o in menu) for p, goal in zip(tests, goals, strict=True)]
             _toil(work, len(states) * len(menu))
             sums, states = sorted({tuple(map(int.__add__, s, o)) for s in states for o in menu}), []

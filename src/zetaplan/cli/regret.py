@@ -12,6 +12,7 @@ import typer
 from zetaplan._digits import percent
 from zetaplan._plural import counted
 from zetaplan._quantities import read, share
+from zetaplan._uncollected import uncollected
 from zetaplan.errors import CertificateError, SpecError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from zetaplan.plans.plan import Plan
 
 
+@uncollected()
 def regret(
     plan: Annotated[Path, typer.Argument(metavar="PLAN", help="Plan file written by `allocate` or `prune`.")],
     scores: Annotated[

@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from zetaplan._outputs import claim, report_files
+from zetaplan._uncollected import uncollected
 from zetaplan.cli.options import Force, Json, PlanPath, Quiet
 from zetaplan.cli.output import show, tell
 
 
+@uncollected()
 def report(
     plan: PlanPath,
     out: Annotated[

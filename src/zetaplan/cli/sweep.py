@@ -10,12 +10,14 @@ import typer
 
 from zetaplan._outputs import Output, begins, claim, made_by, of_schema
 from zetaplan._quantities import count, read, share
+from zetaplan._uncollected import uncollected
 from zetaplan.cli.options import Force, Json, Quiet, ScoresPath
 from zetaplan.cli.output import show, tell
 
 OWN = {".csv": begins(b"limit,uniform,objective,objective_uniform,multiplier,"), ".json": of_schema("sweep")}
 
 
+@uncollected()
 def sweep(
     scores: ScoresPath,
     low: Annotated[str, typer.Option("--from", metavar="AMOUNT", help="First limit, a uniform rank or share removed.")],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zetaplan._digits import at_most
+from zetaplan._uncollected import uncollected
 from zetaplan.cli.options import Json, PlanPath, Quiet
 from zetaplan.cli.output import show, tell
 from zetaplan.errors import CertificateError, SpecError
@@ -23,6 +24,7 @@ Formal = Annotated[
 ]
 
 
+@uncollected()
 def verify(plan: PlanPath, formal: Formal = False, as_json: Json = False, quiet: Quiet = False) -> None:
     """Recompute everything in a plan from its own data; exit 1 with the checks that fail if a number was changed."""
     from zetaplan.reports.tables import verdict_table
@@ -39,19 +41,19 @@ def verify(plan: PlanPath, formal: Formal = False, as_json: Json = False, quiet:
 
 def _checked(path: Path) -> tuple[Verdict, str]:
     """The verdict on a file of any kind of plan, and what a valid one proves."""
-    from zetaplan.documents.io import load, schema_of
+    from zetaplan.documents.io import read, schema_of
 
     if schema_of(path) == "zetaplan.plan/2":
         from zetaplan.documents.choices import check_choice
         from zetaplan.documents.schemas.choice import ChoiceFile
 
-        choice = load(path, ChoiceFile)
-        return check_choice(choice), _choice(choice)
+        choice, text = read(path, ChoiceFile)
+        return check_choice(choice, text), _choice(choice)
     from zetaplan.documents.schemas.plan import PlanFile
     from zetaplan.documents.verify import check
 
-    document = load(path, PlanFile)
-    return check(document), _plan(document)
+    document, text = read(path, PlanFile)
+    return check(document, text), _plan(document)
 
 
 def _formally(path: Path, verdict: Verdict) -> Verdict:

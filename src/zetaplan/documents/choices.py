@@ -10,10 +10,11 @@ import numpy as np
 
 from zetaplan import _found
 from zetaplan._digits import at_most
-from zetaplan._files import path_of, text_of
+from zetaplan._files import path_of, text_of, write
 from zetaplan._records import checked
+from zetaplan._uncollected import uncollected
 from zetaplan.documents.certificate import check_certificate
-from zetaplan.documents.io import load, save
+from zetaplan.documents.io import load, read, save
 from zetaplan.documents.rounds import check_rounds
 from zetaplan.documents.schemas.choice import ChoiceFile, TakenData
 from zetaplan.documents.schemas.menu import BlockData, BudgetData, MenuFile, OptionData
@@ -31,6 +32,7 @@ from zetaplan.verification.menus.proof import statement
 KNOWN = ("low", "high", "standard_error")
 
 
+@uncollected()
 def save_menu(menu: Menu, path: str | os.PathLike[str]) -> Path:
     """Write `zetaplan.menu/1` to the file, whole or not at all. Raises SpecError if it cannot be written.
 
@@ -128,6 +130,7 @@ def _column(name: str, blocks: Sequence[BlockData]) -> Column | None:
     return tuple(map(tuple, rows))
 
 
+@uncollected()
 def save_choice(plan: ChoicePlan, path: str | os.PathLike[str]) -> Path:
     """Write `zetaplan.plan/2` to the file, whole or not at all. Raises SpecError if it cannot be written.
 
@@ -136,7 +139,7 @@ def save_choice(plan: ChoicePlan, path: str | os.PathLike[str]) -> Path:
         >>> zp.save_choice(zp.choose(menu, 4), "choice.json").name
         'choice.json'
     """
-    return save(path, choice_document(plan))
+    return write(path, _unsealed(plan).sealed_text())
 
 
 def load_choice(path: str | os.PathLike[str]) -> ChoicePlan:
@@ -150,8 +153,8 @@ def load_choice(path: str | os.PathLike[str]) -> ChoicePlan:
         >>> zp.load_choice("choice.json").taken
         {'q': '4'}
     """
-    document = load(path, ChoiceFile)
-    verdict = check_choice(document)
+    document, text = read(path, ChoiceFile)
+    verdict = check_choice(document, text)
     if not verdict.valid:
         failing = ", ".join(failure.name for failure in verdict.failures)
         raise CertificateError(f"{path} is refused: {failing}; make the plan again, or run `zetaplan verify`")
@@ -160,8 +163,11 @@ def load_choice(path: str | os.PathLike[str]) -> ChoicePlan:
 
 def choice_document(plan: ChoicePlan) -> ChoiceFile:
     """The plan as the document that `save_choice` writes, sealed with its own sha256."""
+    return _unsealed(plan).sealed()
+
+
+def _unsealed(plan: ChoicePlan) -> ChoiceFile:
     require(plan, ChoicePlan, "plan", "give what zetaplan.choose returns")
-    menu = menu_document(plan.menu)
     return checked(
         ChoiceFile,
         created=plan.created,
@@ -173,9 +179,9 @@ def choice_document(plan: ChoicePlan) -> ChoiceFile:
         status="optimal" if plan.optimal else "gap",
         gap=plan.gap,
         proof=plan.proof,
-        menu_sha256=menu.sha256(),
-        menu=menu,
-    ).sealed()
+        menu_sha256="",
+        menu=menu_document(plan.menu),
+    )
 
 
 def choice_value(document: ChoiceFile) -> ChoicePlan:
@@ -219,11 +225,13 @@ def _solution(document: ChoiceFile, instance: Choice, places: Sequence[int]) -> 
     return ChoiceSolution(instance, choice, np.zeros(instance.budgets.size), bound, status, "file")
 
 
-def check_choice(document: ChoiceFile) -> Verdict:
-    """Check every link from the menu to the proof."""
+@uncollected()
+def check_choice(document: ChoiceFile, text: str | None = None) -> Verdict:
+    """Check every link from the menu to the proof. text : of the file of the document."""
+    own, menu = document.intact(text)
     checks = [
-        Check("digest", document.sha256_ == document.seal(), "the document is the one that was sealed by its sha256"),
-        Check("menu digest", document.menu_sha256 == document.menu.sha256(), "the menu is the one of its sha256"),
+        Check("digest", own, "the document is the one that was sealed by its sha256"),
+        Check("menu digest", menu, "the menu is the one of its sha256"),
     ]
     try:
         checks += _links(document, choice_value(document))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from zetaplan._files import write
 from zetaplan._records import checked
+from zetaplan._uncollected import uncollected
 from zetaplan.documents.columns import cells, column
 from zetaplan.documents.io import load, save
 from zetaplan.documents.schemas.plan import (
@@ -51,6 +52,7 @@ OPTIONAL = (
 )
 
 
+@uncollected()
 def save_scores(scores: Scores, path: str | os.PathLike[str]) -> Path:
     """Write `zetaplan.scores/1` to the file atomically. Raises SpecError if it cannot be written.
 
@@ -116,6 +118,7 @@ def scores_value(document: ScoresFile) -> Scores:
     return scores
 
 
+@uncollected()
 def save_plan(plan: Plan, path: str | os.PathLike[str]) -> Path:
     """Write `zetaplan.plan/1` to the file atomically. Raises SpecError if it cannot be written.
 
@@ -138,7 +141,6 @@ def plan_document(plan: Plan) -> PlanFile:
 
 def _unsealed(plan: Plan) -> PlanFile:
     require(plan, Plan, "plan", "give what zetaplan.allocate or zetaplan.prune returns")
-    scores = scores_document(plan.scores)
     return checked(
         PlanFile,
         kind=plan.kind.name,
@@ -155,8 +157,8 @@ def _unsealed(plan: Plan) -> PlanFile:
         rounded=rounded_data(plan),
         regret=regret_data(plan.regret),
         proof=plan.proof,
-        scores_sha256=scores.sha256(),
-        scores=scores,
+        scores_sha256="",
+        scores=scores_document(plan.scores),
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,14 +19,24 @@ from pydantic import ValidationError
 
 from zetaplan._files import path_of, text_of, write
 from zetaplan._records import first_error
+from zetaplan._uncollected import uncollected
 from zetaplan.documents.schemas.document import Document
 from zetaplan.errors import SpecError
 
 DocumentT = TypeVar("DocumentT", bound=Document)
 
+#: The field that every document begins with.
+_FIRST = re.compile(r'\{\s*"schema": "([^"\\]*)"')
+
 
 def load(path: str | os.PathLike[str], kind: type[DocumentT]) -> DocumentT:
-    """The document of the given kind in the file.
+    """The document of the given kind in the file. Raises `SpecError` as `read`."""
+    return read(path, kind)[0]
+
+
+@uncollected()
+def read(path: str | os.PathLike[str], kind: type[DocumentT]) -> tuple[DocumentT, str]:
+    """The document of the given kind in the file, and the text of the file.
 
     Raises `SpecError`, with a one-line message, if the file is missing, too large, truncated, not JSON, of another
     schema, or violates the schema.
@@ -37,15 +48,18 @@ def load(path: str | os.PathLike[str], kind: type[DocumentT]) -> DocumentT:
         raise SpecError(f"{path} is not a complete JSON file: {error}; write the file again") from error
     _check_schema(path, value, kind)
     try:
-        return kind.model_validate_json(text)
+        return kind.model_validate_json(text), text
     except ValidationError as error:
         raise SpecError(f"{path} does not follow its schema: {first_error(error)}") from error
 
 
 def schema_of(path: str | os.PathLike[str]) -> str | None:
     """The schema that a JSON file names; None if it names none. Raises SpecError if the file cannot be read."""
+    text = text_of(path_of(path))
+    if first := _FIRST.match(text):
+        return first[1]
     try:
-        value = json.loads(text_of(path_of(path)))
+        value = json.loads(text)
     except (ValueError, RecursionError):
         return None
     schema = value.get("schema") if isinstance(value, dict) else None
@@ -65,7 +79,8 @@ def _check_schema(path: str | os.PathLike[str], value: object, kind: type[Docume
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
-    if twice:
-        raise ValueError(f"the key {twice[0]!r} appears twice")
-    return dict(pairs)
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"the key {twice!r} appears twice")
+    return found

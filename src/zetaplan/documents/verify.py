@@ -13,9 +13,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from zetaplan._digits import at_most
+from zetaplan._uncollected import uncollected
 from zetaplan.documents.certificate import check_certificate
 from zetaplan.documents.convert import certificate_data, plan_value, regret_data, rounded_data
-from zetaplan.documents.io import load
+from zetaplan.documents.io import read
 from zetaplan.documents.schemas.plan import CertificateData, PlanFile, RegretData, RoundedData
 from zetaplan.documents.verdict import Check, Verdict
 from zetaplan.documents.whole import whole_optimum
@@ -30,6 +31,9 @@ from zetaplan.verification.certificate import TOLERANCE
 
 #: Share of a bound that layers may divide otherwise on another machine, where several are worst alike.
 DIVIDED = 1e-3
+
+#: The fields of a plan that its proof is about.
+PROVED = {"schema_", "instance", "solution", "proof"}
 
 #: Relative tolerance for sums of the same doubles in another order on another machine, above K units in the last place.
 ROUNDING = 1e-12
@@ -46,17 +50,22 @@ def load_plan(path: str | os.PathLike[str]) -> Plan:
         >>> bool((zp.load_plan("plan.json").solution.x == ranks.solution.x).all())
         True
     """
-    document = load(path, PlanFile)
-    verdict = check(document)
+    document, text = read(path, PlanFile)
+    verdict = check(document, text)
     if not verdict.valid:
         failing = ", ".join(failure.name for failure in verdict.failures)
         raise CertificateError(f"{path} is refused: {failing}; make the plan again, or run `zetaplan verify`")
     return plan_value(document)
 
 
-def check(document: PlanFile) -> Verdict:
-    """Run every check from the scores to the certificate."""
-    checks = [_digest(document), _scores_digest(document)]
+@uncollected()
+def check(document: PlanFile, text: str | None = None) -> Verdict:
+    """Run every check from the scores to the certificate. text : of the file of the document."""
+    own, scores = document.intact(text)
+    checks = [
+        Check("digest", own, "the sha256 of the document equals the stored sha256"),
+        Check("scores digest", scores, "the sha256 of the scores equals the one stored with the plan"),
+    ]
     try:
         checks += _meaning(document, plan_value(document))
     except ZetaplanError as error:
@@ -78,15 +87,6 @@ def _meaning(document: PlanFile, plan: Plan) -> Iterator[Check]:
     yield Check("whole optimum", *whole_optimum(plan.rounded))
     yield _regret(document.regret, regret_data(_costs(plan)))
     yield _labels(document, plan)
-
-
-def _digest(document: PlanFile) -> Check:
-    return Check("digest", document.sha256_ == document.seal(), "the sha256 of the document equals the stored sha256")
-
-
-def _scores_digest(document: PlanFile) -> Check:
-    same = document.scores_sha256 == document.scores.sha256()
-    return Check("scores digest", same, "the sha256 of the scores equals the one stored with the plan")
 
 
 def _instance(plan: Plan) -> Check:
@@ -139,7 +139,7 @@ def _proof(document: PlanFile, plan: Plan) -> Check:
     if isinstance(document.proof, EnclosureProof):
         return _enclosure(plan, document.proof)
     try:
-        verdict = check_certificate(document.model_dump(mode="json"))
+        verdict = check_certificate(document.model_dump(mode="json", include=PROVED))
     except CertificateError as error:
         return Check("proof", False, str(error))
     return Check("proof", True, f"in fractions: {'; '.join(verdict.claims)}")

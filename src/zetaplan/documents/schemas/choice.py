@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from zetaplan._files import digest
 from zetaplan._records import Record, Vector
-from zetaplan.documents.schemas.document import Document
+from zetaplan.documents.schemas.document import Sealed
 from zetaplan.documents.schemas.menu import MenuFile
 from zetaplan.menus.proof import ChoiceProof
 from zetaplan.menus.request import ChoiceRequest
@@ -23,7 +22,7 @@ class TakenData(Record):
     costs: Vector
 
 
-class ChoiceFile(Document):
+class ChoiceFile(Sealed):
     """`zetaplan.plan/2`: menu, request, the option of every block, and the proof.
 
     loss : the total loss, rounded once. spent : the total cost under every budget, rounded once.
@@ -31,8 +30,9 @@ class ChoiceFile(Document):
     proof : the certificate in fractions, which `zetaplan.verification.menus.checker` checks in this file by itself.
     """
 
+    inner: ClassVar[str] = "menu"
+
     schema_: Literal["zetaplan.plan/2"] = Field("zetaplan.plan/2", alias="schema")
-    sha256_: str = Field("", alias="sha256", description="sha256 of this document with this field empty")
     created: str
     versions: dict[str, str]
     request: ChoiceRequest
@@ -44,11 +44,3 @@ class ChoiceFile(Document):
     proof: ChoiceProof
     menu_sha256: str
     menu: MenuFile
-
-    def seal(self) -> str:
-        """The sha256 that the field `sha256` has to hold."""
-        return digest(self.model_copy(update={"sha256_": ""}).text())
-
-    def sealed(self) -> ChoiceFile:
-        """The same document with its own sha256 filled in."""
-        return self.model_copy(update={"sha256_": self.seal()})

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from zetaplan._files import digest
 from zetaplan._records import Bounds, Record, Vector, Whole
-from zetaplan.documents.schemas.document import Document
+from zetaplan.documents.schemas.document import Sealed
 from zetaplan.documents.schemas.scores import ScoresFile
 from zetaplan.drift.intervals import Source
 from zetaplan.plans.amounts import Amounts
@@ -100,7 +99,7 @@ class RegretData(Record):
     layers: Vector
 
 
-class PlanFile(Document):
+class PlanFile(Sealed):
     """`zetaplan.plan/1`: instance, solution, certificate, whole units, and the scores that they were computed from.
 
     kind : the kind of plan; null in files before version 0.2, where the program and the request determine it.
@@ -108,8 +107,9 @@ class PlanFile(Document):
     the optimum.
     """
 
+    inner: ClassVar[str] = "scores"
+
     schema_: Literal["zetaplan.plan/1"] = Field("zetaplan.plan/1", alias="schema")
-    sha256_: str = Field("", alias="sha256", description="sha256 of this document with this field empty")
     kind: str | None = None
     created: str
     versions: dict[str, str]
@@ -149,16 +149,3 @@ class PlanFile(Document):
     def _as_written(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """The fields, without `kind` if the file has none, so that the sha256 covers exactly the stored fields."""
         return _without_none(inner(self), "kind")
-
-    def seal(self) -> str:
-        """The sha256 that belongs in the field `sha256`."""
-        return digest(self.model_copy(update={"sha256_": ""}).text())
-
-    def sealed_text(self) -> str:
-        """The canonical text of `sealed`, from one serialisation: only the line of the sha256 changes."""
-        text = self.model_copy(update={"sha256_": ""}).text()
-        return text.replace('\n  "sha256": ""', f'\n  "sha256": "{digest(text)}"', 1)
-
-    def sealed(self) -> PlanFile:
-        """The same document with its own sha256 filled in."""
-        return self.model_copy(update={"sha256_": self.seal()})
