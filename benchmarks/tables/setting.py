@@ -71,6 +71,7 @@ TASKS: Mapping[str, Task] = {
     "gptq-3.5": Task("gptq", "gptq3-g64-asym"),
     "gguf-4.5": Task("gguf", "q4_0"),
     "drop-fifth": Task("drop", "0.2"),
+    "svd-20": Task("svd-llm", "0.2", evaluations=60),
 }
 
 
