@@ -118,10 +118,10 @@ def test_gptq_is_closer_to_the_dense_model_than_rounding_to_nearest() -> None:
 
 def test_a_plan_for_another_model_is_described() -> None:
     plan = planned_formats(plan_of(tiny_llama(hidden=32), ["q8_0"], sha256="0" * 64))
-    assert mismatches(tiny_llama(hidden=32), plan.facts) == ()
+    assert mismatches(tiny_llama(hidden=32), plan.facts.items()) == ()
     wider, shorter = (
-        mismatches(tiny_llama(hidden=64), plan.facts),
-        mismatches(tiny_llama(hidden=32, layers=1), plan.facts),
+        mismatches(tiny_llama(hidden=64), plan.facts.items()),
+        mismatches(tiny_llama(hidden=32, layers=1), plan.facts.items()),
     )
     assert "matrix 'model.embed_tokens.weight' has the shape 257 x 64, the plan was made for 257 x 32" in wider
     assert shorter[0] == "matrix 'model.layers.1.self_attn.q_proj.weight' is not in the model"

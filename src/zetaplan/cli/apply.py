@@ -26,7 +26,9 @@ def apply(
     model: Model,
     plan: Annotated[
         Path,
-        typer.Argument(metavar="PLAN", help="Plan of sparsity, layers or formats; with --check, any plan or export."),
+        typer.Argument(
+            metavar="PLAN", help="Plan of sparsity, layers, ranks or formats; with --check, any plan or export."
+        ),
     ],
     options: ApplyOptions,
     check: Annotated[
@@ -36,16 +38,19 @@ def apply(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", help="New folder, or new file for --to gguf; pruned, shortened or quantized if not given."
+            "--out",
+            "-o",
+            help="New folder, or new file for --to gguf; pruned, shortened, low-rank or quantized if not given.",
         ),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Remove the planned weights or layers, or store every matrix in its planned format, and save the model.
+    """Remove the planned weights or layers, replace matrices by low rank, or round them, and save the model.
 
     A plan of sparsity removes the planned number of weights from every block, layer by layer. A plan of layers leaves
-    decoder layers out. A plan of formats rounds every matrix; --to gguf writes a file of exactly the planned bytes.
+    decoder layers out. A plan of ranks replaces linears by low-rank products. A plan of formats rounds every matrix;
+    --to gguf writes a file of exactly the planned bytes.
     """
     if check:
         _tell_check(_wrong(model, plan, options), plan, as_json, quiet)
@@ -63,6 +68,7 @@ def apply(
 
 def _default(plan: Plan | ChoicePlan, to: str) -> str:
     from zetaplan.menus.layers import decides_layers
+    from zetaplan.menus.low_rank import decides_rank
     from zetaplan.menus.plan import ChoicePlan
     from zetaplan.menus.sparsity import decides_sparsity
 
@@ -70,12 +76,16 @@ def _default(plan: Plan | ChoicePlan, to: str) -> str:
         return "pruned"
     if decides_layers(plan):
         return "shortened"
+    if decides_rank(plan):
+        return "low-rank"
     return "quantized.gguf" if to == "gguf" else "quantized"
 
 
 def _said(facts: dict[str, Any], options: ApplyOptions) -> str:
     if "formats" in facts:
         return _quantised(facts)
+    if "ranks" in facts:
+        return _replaced(facts)
     return _shortened(facts) if "left_out" in facts else _pruned(facts, options)
 
 
@@ -90,6 +100,15 @@ def _pruned(facts: dict[str, Any], options: ApplyOptions) -> str:
     return f"{removed} of {blocks} removed ({percent(facts['sparsity'])}) by {options.method}"
 
 
+def _replaced(facts: dict[str, Any]) -> str:
+    replaced, counts = sum(rank is not None for rank in facts["ranks"].values()), facts["weights"]
+    share = percent(1 - counts["factors"] / counts["dense"])
+    return (
+        f"{replaced:,} of {counted(len(facts['ranks']), 'tensor')} replaced by {facts['method']}; the folder "
+        f"`factors` holds {share} fewer weights, while the model is stored dense and saves nothing"
+    )
+
+
 def _quantised(facts: dict[str, Any]) -> str:
     counts = Counter(facts["formats"].values())
     formats = ", ".join(f"{count} in {label}" for label, count in sorted(counts.items()))
@@ -102,6 +121,7 @@ def _wrong(model: str, file: Path, options: ApplyOptions) -> tuple[str, ...]:
     """Entries of a plan or of exported settings that do not match the model, without changing its weights."""
     from zetaplan.exports import any_plan, check_file, is_plan
     from zetaplan.menus.layers import decides_layers
+    from zetaplan.menus.low_rank import decides_rank
     from zetaplan.menus.plan import ChoicePlan
     from zetaplan.menus.sparsity import decides_sparsity, sparsity_facts
     from zetaplan.models.apply import block_mismatches, mismatches
@@ -113,6 +133,8 @@ def _wrong(model: str, file: Path, options: ApplyOptions) -> tuple[str, ...]:
         return block_mismatches(meta_model(model), facts.blocks, facts.sizes)
     if isinstance(wanted, ChoicePlan) and decides_layers(wanted):
         return _wrong_layers(model, wanted)
+    if isinstance(wanted, ChoicePlan) and decides_rank(wanted):
+        return _wrong_ranks(model, wanted)
     if isinstance(wanted, ChoicePlan):
         return _wrong_formats(model, wanted, options.other_weights)
     if wanted is not None and wanted.kind.counts == "weights":
@@ -129,6 +151,15 @@ def _wrong_layers(model: str, plan: ChoicePlan) -> tuple[str, ...]:
     return mismatches(meta_model(model), plan.taken)
 
 
+def _wrong_ranks(model: str, plan: ChoicePlan) -> tuple[str, ...]:
+    from zetaplan.menus.low_rank import rank_facts, ranks_by
+    from zetaplan.models.quantize import mismatches
+    from zetaplan.scoring.model.meta_model import meta_model
+
+    ranks_by(plan)
+    return mismatches(meta_model(model), rank_facts(plan).items())
+
+
 def _wrong_formats(model: str, plan: ChoicePlan, other_weights: bool) -> tuple[str, ...]:
     from zetaplan.menus.bits import bits_facts
     from zetaplan.models.quantize import mismatches
@@ -138,7 +169,7 @@ def _wrong_formats(model: str, plan: ChoicePlan, other_weights: bool) -> tuple[s
     other = not other_weights and fingerprint(model) != facts.model_sha256
     return (
         *[f"the plan was made for other weights, those of {facts.model!r}; see --other-weights"] * other,
-        *mismatches(meta_model(model), facts),
+        *mismatches(meta_model(model), facts.items()),
     )
 
 

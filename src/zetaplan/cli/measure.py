@@ -26,7 +26,7 @@ def measure(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure the loss of every format, sparsity or omission of every block: the divergence from the given model."""
+    """Measure the loss of every format, sparsity, rank or omission of a block: the divergence from the given model."""
     from zetaplan.documents.choices import menu_document, save_menu
     from zetaplan.jobs import pipelines
     from zetaplan.reports.tables import menu_table

@@ -1,4 +1,4 @@
-"""The pipeline `apply`, by the kind of plan: weights to remove, layers to leave out, or the format of every matrix."""
+"""The pipeline `apply`, by the kind of plan: weights to remove, layers to leave out, ranks, or formats of matrices."""
 
 from __future__ import annotations
 
@@ -77,6 +77,30 @@ def shortened(
     if options.structure != "unstructured":
         raise SpecError(f"structure = {options.structure!r}: the plan leaves layers out whole; leave it out")
     return save_shortened(loaded_model(model, options, progress, seen), plan, out)
+
+
+def replaced(
+    model: str, plan: ChoicePlan, options: ApplyOptions, out: Path, progress: bool, seen: Place
+) -> dict[str, Any]:
+    """Replace the linears of the model by the planned ranks, by the method of the plan, and save it to a new folder."""
+    from zetaplan.menus.low_rank import rank_facts, ranks_by
+    from zetaplan.models.new_folder import require_new
+    from zetaplan.refining.levels.replacement import PLAIN
+    from zetaplan.refining.replacing import save_replaced
+
+    require_new(out)
+    ranks_by(plan)
+    method = rank_facts(plan).method
+    if options.method not in (method, ApplyOptions.model_fields["method"].default):
+        raise SpecError(f"method = {shown(options.method)}: the ranks were measured with {method!r}; leave it out")
+    if options.to != "safetensors":
+        raise SpecError(f"to = {shown(options.to)}: a model of low rank is written as safetensors")
+    if options.structure != "unstructured":
+        raise SpecError(f"structure = {options.structure!r}: the plan removes no single weights; leave it out")
+    _require_text(method != PLAIN, options, seen)
+    loaded = loaded_model(model, options, progress, seen)
+    text = text_of(loaded, options.data, options, seen) if method != PLAIN else None
+    return save_replaced(loaded, plan, text, out)
 
 
 def quantised(

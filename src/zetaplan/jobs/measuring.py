@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from zetaplan.errors import SpecError
+from zetaplan.errors import SpecError, shown
 from zetaplan.jobs.inputs import text_of
 from zetaplan.jobs.options import MeasureOptions
 from zetaplan.measuring.measure import measure
 from zetaplan.measuring.options import require_formats
 from zetaplan.menus.menu import Menu
 from zetaplan.models.pruners import find_pruner
+from zetaplan.refining.levels import replacement
 from zetaplan.refining.menu import measure_levels
 from zetaplan.scoring import LoadedModel
 
@@ -21,7 +22,10 @@ def require_options(options: MeasureOptions) -> None:
     if options.decides == "bits":
         require_formats(_formats(options), options.estimator)
         return
-    find_pruner(options.method)
+    if options.decides == "sparsity":
+        find_pruner(options.method)
+    if options.decides == "rank" and options.method not in (known := replacement.methods()):
+        raise SpecError(f"method = {shown(options.method)}: expected {' or '.join(known)} with --for rank")
     for name in OF_FORMATS:
         if getattr(options, name) != MeasureOptions.model_fields[name].default:
             raise SpecError(f"{name}: it belongs to a menu of formats; leave it out with --for {options.decides}")

@@ -59,7 +59,7 @@ class ScoreOptions(Record):
 
 
 class ApplyOptions(Record):
-    """Options of applying a plan of sparsity, of layers or of formats to a model."""
+    """Options of applying a plan of sparsity, of layers, of ranks or of formats to a model."""
 
     to: str = Field(
         "safetensors",
@@ -104,13 +104,18 @@ class CalibrateOptions(Record):
 class MeasureOptions(Record):
     """Options of measuring a menu on a model."""
 
-    decides: Literal["bits", "sparsity", "drop"] = Field(
+    decides: Literal["bits", "sparsity", "rank", "drop"] = Field(
         "bits",
-        description="Options of the menu: formats of weights, shares of weights to remove, or leaving a layer out.",
+        description="Options of the menu: formats of weights, shares of weights to remove, ranks of low-rank replacements, "
+        "or leaving a layer out.",
     )
     stream: bool = Field(False, description="Read the weights layer by layer, for a model larger than memory.")
-    method: str = Field("wanda", description="With --for sparsity, the pruning method; see `zetaplan list pruners`.")
-    step: str = Field("0.1", description="With --for sparsity, the difference of neighbouring levels.")
+    method: str = Field(
+        "wanda",
+        description="With --for sparsity, the pruning method, see `zetaplan list pruners`; with --for rank, svd or "
+        "svd-llm.",
+    )
+    step: str = Field("0.1", description="With --for sparsity or rank, the difference of neighbouring levels.")
     formats: str = Field("q4_0,q5_0,q8_0", description="Formats, separated by commas; see `zetaplan list quantizers`.")
     blocks: Literal["layers", "fused", "modules"] = Field(
         "layers", description="Blocks: decoder layers, linears that are stored together, or single linears."
@@ -170,7 +175,8 @@ class RefineOptions(Record):
 
     method: str = Field(
         "wanda",
-        description="wanda, sparsegpt or magnitude (sparsity); rtn, gptq or gguf (formats); drop (layers left out).",
+        description="wanda, sparsegpt or magnitude (sparsity); svd-llm or svd (linears of low rank); rtn, gptq or gguf "
+        "(formats); drop (layers left out).",
     )
     budget: str = Field(
         "0.5",
@@ -178,14 +184,17 @@ class RefineOptions(Record):
     )
     evaluations: int = Field(120, description="Largest number of evaluations of a plan on a text.")
     moves: Literal["slopes", "measured"] = Field(
-        "slopes", description="Moves of sparsity by one backward pass, or measured one by one, as all other moves are."
+        "slopes",
+        description="Moves of sparsity and of ranks by one backward pass, or measured one by one, as all others are.",
     )
     blocks: Literal["layers", "fused", "modules"] | None = Field(
         None,
-        description="Blocks that get an option: decoder layers, linears that vLLM stores together, or single linears. "
-        "If not given: modules for formats and for sparsity with slopes, otherwise layers.",
+        description="Blocks that get an option: decoder layers, linears that vLLM stores together (formats, ranks), or "
+        "single linears. If not given: modules for formats and with slopes, otherwise layers.",
     )
-    step: str = Field("0.05", description="First step between levels of sparsity; halved where nothing improves.")
+    step: str = Field(
+        "0.05", description="First step between levels of sparsity or rank; halved where nothing improves."
+    )
     option: tuple[str, ...] = Field((), description="Format to choose from; repeatable.")
     data: tuple[str, ...] = Field(("pydoc",), min_length=1, description=TEXTS)
     held_out: tuple[str, ...] = Field(

@@ -112,11 +112,14 @@ def apply(
     """Apply the plan to the model and save the result to a new folder or file. Returns the record saved with it."""
     from zetaplan.jobs import applying
     from zetaplan.menus.layers import decides_layers
+    from zetaplan.menus.low_rank import decides_rank
     from zetaplan.menus.plan import ChoicePlan
     from zetaplan.menus.sparsity import decides_sparsity
 
     if isinstance(plan, ChoicePlan) and decides_layers(plan):
         return applying.shortened(model, plan, options, out, progress, seen)
+    if isinstance(plan, ChoicePlan) and decides_rank(plan):
+        return applying.replaced(model, plan, options, out, progress, seen)
     if isinstance(plan, ChoicePlan) and not decides_sparsity(plan):
         return applying.quantised(model, plan, options, out, progress, seen)
     return applying.pruned(model, plan, options, out, progress, seen)

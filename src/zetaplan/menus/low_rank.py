@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class RankFacts(Record):
     """The provenance of a menu of low-rank replacements.
 
-    blocks : "layers", "fused" or "modules". method : the decomposition, "svd" or "svd-llm". calibration_sha256 : the
+    blocks : "layers", "fused" or "modules". method : the decomposition. calibration_sha256 : the
     text of its input statistics, which are those of the unchanged model. weights : the matrices of every block.
     text_sha256, refined : as of sparsity.
     """
@@ -32,7 +32,7 @@ class RankFacts(Record):
     model: str
     model_sha256: str
     blocks: Literal["layers", "fused", "modules"]
-    method: str
+    method: Literal["svd", "svd-llm"]
     calibration_sha256: str | None = None
     weights: dict[str, tuple[Weight, ...]]
     text_sha256: str | None = None

@@ -1,10 +1,10 @@
 """Low-rank replacements of weight matrices, with the least error of the outputs or of the weights.
 
-Of all M of rank r, the one with the least error |X W' - X M'| in the Frobenius norm is the projection of the outputs on
-their r principal directions: M = U U' W. With X'X = L L' the error is |W L - M L|, and U U' W L is the truncated singular
-value decomposition of W L (Eckart & Young 1936), so that U are its left singular vectors. This is the optimum of
-SVD-LLM (arXiv 2403.07378), without its inverse of L. ASVD (arXiv 2312.05821) scales by a diagonal instead. L = I gives
-the truncated singular value decomposition of W itself. M is stored as the factors U (m x r) and U' W (r x n).
+Of all M of rank r, the one with the least error |X W' - X M'| in the Frobenius norm projects the outputs on their r
+principal directions: M = U U' W. With X'X = L L' the error is |W L - M L|, and U U' W L is the truncated singular value
+decomposition of W L (Eckart & Young 1936), so that U are its left singular vectors. This is the optimum of SVD-LLM
+(arXiv 2403.07378), without its inverse of L. ASVD (arXiv 2312.05821) scales by a diagonal instead of L. L = I gives the
+truncated singular value decomposition of W itself. M is stored as the factors U (m x r) and U' W (r x n).
 """
 
 from __future__ import annotations

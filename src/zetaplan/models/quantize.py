@@ -8,7 +8,7 @@ Every expert is rounded by the inputs that reached it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -85,10 +85,13 @@ def planned_formats(plan: ChoicePlan) -> Formats:
     return Formats(facts, quantizers, choice_document(plan).sha256_, plan.versions)
 
 
-def mismatches(model: nn.Module, facts: BitsFacts) -> tuple[str, ...]:
-    """Descriptions of the planned matrices that are not those of the model; empty if the plan fits."""
+def mismatches(model: nn.Module, planned: Iterable[tuple[str, Weight]]) -> tuple[str, ...]:
+    """Descriptions of the planned matrices that are not those of the model; empty if the plan fits.
+
+    planned : (block, matrix).
+    """
     known = {weight.name: weight for weight in weights(model)}
-    return tuple(found for _, weight in facts.items() if (found := _mismatch(weight, known.get(weight.name))))
+    return tuple(found for _, weight in planned if (found := _mismatch(weight, known.get(weight.name))))
 
 
 def _mismatch(planned: Weight, found: Weight | None) -> str:

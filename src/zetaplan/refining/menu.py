@@ -15,7 +15,7 @@ from zetaplan.menus.menu import Menu
 from zetaplan.models.operating_point import Reading
 from zetaplan.refining.inputs import Inputs
 from zetaplan.refining.journal import journal
-from zetaplan.refining.levels import Levels, dropping, find_levels, pruning
+from zetaplan.refining.levels import Levels, dropping, find_levels, pruning, replacement
 from zetaplan.refining.meter import Meter
 from zetaplan.refining.refine import parts_of
 from zetaplan.refining.texts import Text, text_of
@@ -39,16 +39,17 @@ def measure_levels(
     distributed: bool = False,
     progress: bool = False,
 ) -> Menu:
-    """The menu of sparsity, or of layers that are left out: kept weights or layers, and loss in nats per token.
+    """The menu of sparsity, of ranks, or of layers that are left out: kept weights or layers, and nats per token.
 
     Every option is measured with all other blocks unchanged. The model is not changed. `choose` solves the menu.
 
     Args:
         model: a decoder-only transformers model.
-        method: "wanda", "sparsegpt" or "magnitude" (sparsity), or "drop" (a layer is kept or left out).
+        method: "wanda", "sparsegpt" or "magnitude" (sparsity), "svd-llm" or "svd" (linears of low rank), or "drop" (a
+            layer is kept or left out).
         text: the sequences that the losses are measured on.
         blocks: "layers" or "modules"; "layers" for "drop".
-        step: difference of neighbouring levels of sparsity, from 0 up.
+        step: difference of neighbouring shares of removed weights, from 0 up.
         calibration: the text of the input statistics, if the method needs them; by default `text`.
         cache: whether, or in which folder, statistics, weights and the journal of evaluations are kept. A run that was
             killed continues from its journal.
@@ -66,7 +67,7 @@ def measure_levels(
         >>> zp.choose(menu, sum(cost for ((cost,), *_) in menu.costs)).taken["model.layers.0"]
         '0.75'
     """
-    if method not in (known := (*pruning.methods(), *dropping.methods())):
+    if method not in (known := (*pruning.methods(), *replacement.methods(), *dropping.methods())):
         raise SpecError(f"method = {shown(method)}: expected one of {', '.join(known)}")
     if blocks not in ("layers", "modules"):
         raise SpecError(f"blocks = {shown(blocks)}: expected 'layers' or 'modules'")

@@ -64,7 +64,8 @@ def refine(
 
     Args:
         model: a decoder-only transformers model.
-        method: "wanda", "sparsegpt" or "magnitude" (sparsity); "rtn", "gptq" or "gguf" (formats); "drop" (layers).
+        method: "wanda", "sparsegpt" or "magnitude" (sparsity); "svd-llm" or "svd" (linears of low rank); "rtn", "gptq"
+            or "gguf" (formats); "drop" (layers).
         budget: the share of weights to remove; stored bits per weight or a format; the number of layers to leave out.
         propose: the text of the menus. Slopes use all of it; for measured moves each round uses the next `sequences`
             sequences.
@@ -72,14 +73,14 @@ def refine(
         held_out: the text of the comparison with uniform at the same budget.
         calibration: the text of the input statistics, if the method needs them.
         start: the first option of every block, or of the layer that it is in. By default the best of several plans,
-            each measured: uniform, and plans by zeta^2 (sparsity), by the Fisher matrix (formats), or all contiguous
-            runs (layers that are left out).
+            each measured: uniform, and plans by zeta^2 (sparsity, ranks), by the Fisher matrix (formats), or all
+            contiguous runs (layers that are left out).
         evaluations: the largest number of evaluated pairs of plan and text; a backward pass counts as two.
         moves: "slopes" (derivatives along all moves from one backward pass) or "measured" (one by one). Slopes are for
-            sparsity; formats and layers that are left out are always measured.
-        blocks: "layers", "modules" (single linears) or, of formats, "fused" (linears that vLLM stores together). By
-            default "modules" for formats and for sparsity with slopes, otherwise "layers".
-        step: of the first moves between levels of sparsity; it is halved where nothing improves.
+            sparsity and ranks; formats and layers that are left out are always measured.
+        blocks: "layers", "modules" (single linears) or, of formats and ranks, "fused" (linears that vLLM stores
+            together). By default "modules" for formats and with slopes, otherwise "layers".
+        step: of the first moves between levels of sparsity or rank; it is halved where nothing improves.
         options: the formats to choose from.
         cache: whether, or in which folder, statistics, weights and the journal of evaluations are kept. A run that was
             killed continues from its journal.

@@ -52,7 +52,7 @@ def write_folder(
     """
     loaded = source.load()
     source.require_weights_of(formats, loaded.sha256)
-    if wrong := mismatches(loaded.model, formats.facts):
+    if wrong := mismatches(loaded.model, formats.facts.items()):
         raise SpecError(f"plan: {wrong[0]}" + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""))
     text = source.text(loaded) if formats.calibrated else None
     blind, pooled = list[str](), list[str]()

@@ -65,7 +65,7 @@ class Replacement(Shares):
             model=self.inputs.name,
             model_sha256=self.inputs.sha256,
             blocks=self.kind,  # type: ignore[arg-type]
-            method=self.method,
+            method=self.method,  # type: ignore[arg-type]
             calibration_sha256=None if self.method == PLAIN else self.inputs.facts["calibration"],  # type: ignore[arg-type]
             weights=dict(self.weights),
         ).model_dump(mode="json")
