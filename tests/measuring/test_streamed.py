@@ -40,7 +40,7 @@ def test_losses_of_formats_are_those_of_the_loaded_model(kind: str, estimator: s
     require_same(folder, lambda loaded: zp.measure(loaded, FORMATS, IDS, estimator=estimator, cache=False))
 
 
-@pytest.mark.parametrize("method", ["magnitude", "wanda", "sparsegpt", "drop"])
+@pytest.mark.parametrize("method", ["magnitude", "wanda", "sparsegpt", "svd", "svd-llm", "drop"])
 @pytest.mark.parametrize("blocks", ["layers", "modules"])
 def test_losses_of_levels_are_those_of_the_loaded_model(method: str, blocks: str, folder: Path) -> None:
     blocks = "layers" if method == "drop" else blocks

@@ -90,7 +90,7 @@ def test_a_journal_is_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"method": "gptq"}, "method = 'gptq': expected one of magnitude, sparsegpt, wanda, drop"),
+        ({"method": "gptq"}, "method = 'gptq': expected one of magnitude, sparsegpt, wanda, svd, svd-llm, drop"),
         ({"step": 1.5}, "step = '1.5': expected a share|budget = '1.5': expected a share"),
         ({"blocks": "experts"}, "blocks = 'experts': expected 'layers' or 'modules'"),
         ({"method": "drop", "blocks": "modules"}, "layers are left out whole"),
@@ -141,6 +141,9 @@ def test_the_command_measures_and_the_plan_is_chosen_and_applied(
         (["--for", "sparsity", "--formats", "int4"], "formats: it belongs to a menu of formats"),
         (["--for", "drop", "--check"], "check: it belongs to a menu of formats; leave it out with --for drop"),
         (["--for", "sparsity", "--method", "wander"], "method"),
+        (["--for", "sparsity", "--method", "svd"], "method = 'svd': expected one of magnitude, sparsegpt, wanda"),
+        (["--for", "rank"], "method = 'wanda': expected svd or svd-llm with --for rank"),
+        (["--for", "rank", "--method", "svd", "--seed", "3"], "seed: it belongs to a menu of formats"),
     ],
 )
 def test_bad_options_are_one_line_before_the_model_is_loaded(arguments: list[str], said: str) -> None:

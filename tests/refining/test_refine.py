@@ -39,6 +39,8 @@ CASES: dict[str, dict[str, Any]] = {
     "magnitude": {"budget": 0.5},
     "wanda": {"budget": "0.52"},
     "sparsegpt": {"budget": 0.4, "blocks": "modules"},
+    "svd": {"budget": "30%"},
+    "svd-llm": {"budget": 0.3, "blocks": "modules"},
     "rtn": {"budget": 5.0, "options": INTEGERS},
     "gptq": {"budget": "gptq4-g8", "options": ("gptq2-g8", "gptq4-g8", "gptq8-g8"), "blocks": "modules"},
     "gguf": {"budget": 6.0},
@@ -156,7 +158,7 @@ def test_a_share_in_percent_is_the_share() -> None:
     assert plans[0].request == plans[1].request
 
 
-@pytest.mark.parametrize("method", ["wanda", "gptq", "drop"])
+@pytest.mark.parametrize("method", ["wanda", "svd-llm", "gptq", "drop"])
 def test_the_same_arguments_give_the_same_plan_with_and_without_a_cache(method: str, tmp_path: Path) -> None:
     plain, first, again = (content(refined(method, cache=cache)) for cache in (False, tmp_path, tmp_path))
     assert plain == first == again
@@ -277,7 +279,7 @@ def test_formats_are_read_by_the_parameters(tmp_path: Path) -> None:
     [
         (
             {"method": "wander"},
-            r"method = 'wander': expected one of drop, gguf, gptq, magnitude, rtn, sparsegpt, wanda",
+            r"method = 'wander': expected one of drop, gguf, gptq, magnitude, rtn, sparsegpt, svd, svd-llm, wanda",
         ),
         ({"budget": 1.5}, r"budget = '1.5': expected a share of the weights"),
         ({"budget": "nan"}, "expected a share"),
@@ -295,6 +297,9 @@ def test_formats_are_read_by_the_parameters(tmp_path: Path) -> None:
         ({"method": "drop", "budget": 3}, "expected the number of layers to leave out, 1 to 2"),
         ({"method": "drop", "budget": 1, "blocks": "modules"}, "layers are left out whole"),
         ({"method": "wanda", "calibration": None}, "needs a calibration text"),
+        ({"method": "svd-llm", "calibration": None}, "svd-llm needs a calibration text; give one, or use 'svd'"),
+        ({"method": "svd", "budget": 1}, "budget = '1': expected a share of the weights"),
+        ({"method": "svd", "blocks": "heads"}, "blocks = 'heads': expected one of modules, fused, layers"),
         ({"method": "gptq", "budget": 5, "calibration": None, "options": ["gptq4-g8"]}, "needs a calibration text"),
     ],
 )

@@ -22,7 +22,7 @@ from zetaplan.refining.meter import PASSES
 from zetaplan.refining.rounds import LEAST, Search
 from zetaplan.scoring.text.sequences import checked_batches
 
-SMOOTH = ("magnitude", "wanda", "sparsegpt")
+SMOOTH = ("magnitude", "wanda", "sparsegpt", "svd", "svd-llm")
 
 
 @pytest.mark.parametrize("method", SMOOTH)

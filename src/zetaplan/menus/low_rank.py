@@ -93,3 +93,20 @@ def ranks_by(plan: ChoicePlan) -> dict[str, int | None]:
                 "at the size of its factors"
             )
     return {weight.name: rank_of(weight, plan.taken[block]) for block, weight in facts.items()}
+
+
+def with_ranks(plan: ChoicePlan) -> dict[str, str]:
+    """The option of every block; of low-rank replacements with the ranks, such as "0.2 (rank 230)"."""
+    if not decides_rank(plan):
+        return plan.taken
+    found = {
+        block: [rank_of(weight, plan.taken[block]) for weight in own] for block, own in rank_facts(plan).weights.items()
+    }
+    return {block: f"{option} ({_ranks(found[block])})" for block, option in plan.taken.items()}
+
+
+def _ranks(ranks: list[int | None]) -> str:
+    known = sorted({rank for rank in ranks if rank is not None})
+    if not known:
+        return "unchanged"
+    return f"rank {known[0]:,}" if len(known) == 1 else f"ranks {known[0]:,} to {known[-1]:,}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from zetaplan._digits import at_most
+from zetaplan.menus.low_rank import with_ranks
 from zetaplan.menus.plan import ChoicePlan
 from zetaplan.menus.refined import sentence
 from zetaplan.reports.charts import curve_chart
@@ -91,10 +92,10 @@ class ChoiceReport:
     @cached_property
     def rows(self) -> tuple[Row, ...]:
         menu = self.plan.menu
-        columns = zip(menu.names, menu.options, menu.losses, menu.costs, self.plan.places, strict=True)
+        columns = zip(with_ranks(self.plan).items(), menu.losses, menu.costs, self.plan.places, strict=True)
         return tuple(
-            Row(name, labels[j], f"{losses[j]:.4g}", tuple(f"{c:,.10g}" for c in costs[j]), len(labels))
-            for name, labels, losses, costs, j in columns
+            Row(name, option, f"{losses[j]:.4g}", tuple(f"{c:,.10g}" for c in costs[j]), len(losses))
+            for (name, option), losses, costs, j in columns
         )
 
     @cached_property

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from rich.table import Table
 from rich.text import Text
 
+from zetaplan.menus.low_rank import with_ranks
+
 if TYPE_CHECKING:
     from zetaplan.documents.verdict import Verdict
     from zetaplan.menus.menu import Menu
@@ -64,7 +66,7 @@ def choice_table(plan: ChoicePlan) -> Table:
         f"{name} ({unit})" if unit else name for name, unit in zip(plan.menu.budgets, plan.menu.units, strict=True)
     ]
     table = layer_table("block", "option", "loss", *budgets, names=plan.menu.names)
-    blocks = zip(short_names(plan.menu.names), plan.taken.values(), strict=True)
+    blocks = zip(short_names(plan.menu.names), with_ranks(plan).values(), strict=True)
     columns = zip(blocks, plan.menu.losses, plan.menu.costs, plan.places, strict=True)
     for (name, option), losses, costs, j in columns:
         table.add_row(Text(name), Text(option), f"{losses[j]:.4g}", *(f"{cost:,.10g}" for cost in costs[j]))
