@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
@@ -105,7 +106,7 @@ def test_the_error_falls_with_the_rank_and_follows_permutations(
         torch.testing.assert_close(other, found[rows][:, columns], rtol=1e-5, atol=1e-6)
         errors.append(energy(inputs @ (weight - found).mT) if calibrated else energy(weight - found))
     slack = 1e-2 * errors[0] if calibrated else 1e-12  # the damping is no part of the error
-    assert all(after <= before + slack for before, after in zip(errors, errors[1:], strict=False))
+    assert all(after <= before + slack for before, after in itertools.pairwise(errors))
 
 
 def test_few_tokens_are_reproduced_and_the_rest_follows_the_weights() -> None:

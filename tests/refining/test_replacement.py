@@ -147,6 +147,18 @@ def test_the_folder_has_the_weights_that_were_measured_and_their_factors(
         torch.testing.assert_close(product.mT if kind is tiny_gpt2 else product, value, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("method", SVDS)
+def test_a_model_that_is_read_layer_by_layer_gets_the_same_weights(method: str, tmp_path: Path) -> None:
+    folder = save_model(tiny_llama(layers=3), tmp_path / "model")
+    plan = refined(method, zp.load_model(folder), evaluations=12)
+    for stream in (False, True):
+        save_replaced(zp.load_model(folder, stream=stream), plan, text_of(CALIBRATION), tmp_path / str(stream))
+    found = [zp.load_model(tmp_path / str(stream)).model.state_dict() for stream in (False, True)]
+    assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
+    factors = [sorted((tmp_path / str(stream) / FACTORS).iterdir()) for stream in (False, True)]
+    assert [file.read_bytes() for file in factors[0]] == [file.read_bytes() for file in factors[1]]
+
+
 def text_of(ids: torch.Tensor) -> Sequences:
     return Sequences(ids, torch.ones_like(ids), ids, digest(checked_batches(ids)), (), "rows")
 
@@ -214,7 +226,7 @@ def test_from_the_command_line_to_an_evaluation() -> None:
     evaluated = run(
         "evaluate", "low-rank", "--against", "tiny-llama", "--text", "notes.txt", "--length", "32", "--json"
     )
-    assert json.loads(evaluated.stdout)["divergence"]["mean"] > 0
+    assert json.loads(evaluated.stdout)["against"]["kl"]["mean"]["value"] > 0
     again = run(
         "refine", "tiny-llama", "refined.json", "--method", "svd-llm", "--budget", "0.3", *SIZES, "-o", "b.json"
     )
@@ -228,7 +240,7 @@ def test_from_a_measured_menu() -> None:
     menu = zp.load_menu("menu.json")
     assert menu.options == (("0.75", "0.5", "0.25", "0"),) * 2
     budget = sum(row[-1][0] for row in menu.costs) * 0.5
-    run("choose", "menu.json", "--budget", f"{budget:.0f}")
+    run("choose", "menu.json", "--budget", f"{budget:.0f}", "-o", "choice.json")
     run("verify", "choice.json")
     run("apply", "tiny-llama", "choice.json", "-o", "made", "--quiet")
     assert set(json.loads(Path("made/zetaplan.json").read_text())["ranks"].values()) != {None}

@@ -60,10 +60,14 @@ class Shares(Levels):
         share, width, total = _share("budget", budget), _share("step", step), sum(sizes.values())
         given = by_block(start or {}, sizes)
         anchors = {name: _share(f"plan[{name!r}]", given.get(name, share)) for name in sizes}
-        ladders = {name: _ladder(anchor, width / stride) for name, anchor in anchors.items()}
-        self.costs = {name: {label: self.cost(name, label) for label in ladder} for name, ladder in ladders.items()}
+        self.costs = {name: self._levels(name, anchor, width / stride) for name, anchor in anchors.items()}
         self.budget = total - ceil(Fraction(share) * total)
         self.uniform = dict.fromkeys(sizes, _label(share))
+
+    def _levels(self, block: str, anchor: Decimal, step: Decimal) -> dict[str, int]:
+        """The cost of every level of a block; of levels that keep equally many weights one, the anchor if it does."""
+        labels = (*_ladder(anchor, step), _label(anchor))
+        return {label: cost for cost, label in {self.cost(block, label): label for label in labels}.items()}
 
     @abstractmethod
     def cost(self, block: str, option: str) -> int:
