@@ -24,10 +24,11 @@ from zetaplan.cli.app import app
 from zetaplan.errors import ScoringError, SpecError
 from zetaplan.menus.low_rank import rank_facts, ranks_by
 from zetaplan.models.layer_pass import layer_pass
+from zetaplan.models.low_rank_folder import FACTORS, save_low_rank
 from zetaplan.models.operating_point import OperatingPoint
 from zetaplan.refining.inputs import Inputs
 from zetaplan.refining.levels import Levels, find_levels
-from zetaplan.refining.replacing import FACTORS, save_replaced
+from zetaplan.refining.replacing import replaced_layers
 from zetaplan.scoring import Sequences
 from zetaplan.scoring.model.blocks import partition
 from zetaplan.scoring.text.sequences import checked_batches, digest
@@ -121,7 +122,7 @@ def test_the_folder_has_the_weights_that_were_measured_and_their_factors(
     dense = {name: value.clone() for name, value in loaded.model.state_dict().items()}
     plan = refined(method, loaded, evaluations=12, cache=tmp_path)
     point = OperatingPoint(kind(layers=3), checked_batches(HELD_OUT, 8))
-    facts = save_replaced(loaded, plan, text_of(CALIBRATION), tmp_path / "made")
+    facts = saved(loaded, plan, tmp_path / "made")
     assert facts["note"] is None
     assert facts["ranks"] == ranks_by(plan)
     assert facts["weights"]["factors"] <= 0.7 * facts["weights"]["dense"]
@@ -152,15 +153,19 @@ def test_a_model_that_is_read_layer_by_layer_gets_the_same_weights(method: str, 
     folder = save_model(tiny_llama(layers=3), tmp_path / "model")
     plan = refined(method, zp.load_model(folder), evaluations=12)
     for stream in (False, True):
-        save_replaced(zp.load_model(folder, stream=stream), plan, text_of(CALIBRATION), tmp_path / str(stream))
+        saved(zp.load_model(folder, stream=stream), plan, tmp_path / str(stream))
     found = [zp.load_model(tmp_path / str(stream)).model.state_dict() for stream in (False, True)]
     assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
     factors = [sorted((tmp_path / str(stream) / FACTORS).iterdir()) for stream in (False, True)]
     assert [file.read_bytes() for file in factors[0]] == [file.read_bytes() for file in factors[1]]
 
 
-def text_of(ids: torch.Tensor) -> Sequences:
-    return Sequences(ids, torch.ones_like(ids), ids, digest(checked_batches(ids)), (), "rows")
+def saved(loaded: zp.LoadedModel, plan: zp.ChoicePlan, folder: Path) -> dict[str, Any]:
+    text = None if rank_facts(plan).method == "svd" else CALIBRATION
+    described = (
+        None if text is None else Sequences(text, torch.ones_like(text), text, digest(checked_batches(text)), (), "")
+    )
+    return save_low_rank(loaded, replaced_layers(loaded, plan, text), plan, described, folder)
 
 
 def test_a_plan_is_refused_if_it_is_another_or_costs_something_else() -> None:
@@ -181,13 +186,11 @@ def test_a_plan_is_refused_if_it_is_another_or_costs_something_else() -> None:
 def test_a_model_must_fit_and_the_method_must_have_its_text(tmp_path: Path) -> None:
     plan = refined("svd-llm", tiny_llama(layers=3), evaluations=12)
     with pytest.raises(SpecError, match="has the shape"):
-        save_replaced(
-            zp.load_model(save_model(tiny_llama(layers=3, hidden=32), tmp_path / "w")), plan, None, tmp_path / "x"
-        )
+        saved(zp.load_model(save_model(tiny_llama(layers=3, hidden=32), tmp_path / "wide")), plan, tmp_path / "made")
     fitting = zp.load_model(save_model(tiny_llama(layers=3), tmp_path / "model"))
     with pytest.raises(ScoringError, match="svd-llm needs a calibration text"):
-        save_replaced(fitting, plan, None, tmp_path / "x")
-    assert not (tmp_path / "x").exists()
+        save_low_rank(fitting, replaced_layers(fitting, plan), plan, None, tmp_path / "made")
+    assert not (tmp_path / "made").exists()
 
 
 SIZES = ("--length", "16", "--calibration", "4", "--sequences", "3", "--portions", "2", "--accept", "4")

@@ -84,9 +84,10 @@ def replaced(
 ) -> dict[str, Any]:
     """Replace the linears of the model by the planned ranks, by the method of the plan, and save it to a new folder."""
     from zetaplan.menus.low_rank import rank_facts, ranks_by
+    from zetaplan.models.low_rank_folder import save_low_rank
     from zetaplan.models.new_folder import require_new
     from zetaplan.refining.levels.replacement import PLAIN
-    from zetaplan.refining.replacing import save_replaced
+    from zetaplan.refining.replacing import replaced_layers
 
     require_new(out)
     ranks_by(plan)
@@ -100,7 +101,7 @@ def replaced(
     _require_text(method != PLAIN, options, seen)
     loaded = loaded_model(model, options, progress, seen)
     text = text_of(loaded, options.data, options, seen) if method != PLAIN else None
-    return save_replaced(loaded, plan, text, out)
+    return save_low_rank(loaded, replaced_layers(loaded, plan, text), plan, text, out)
 
 
 def quantised(
