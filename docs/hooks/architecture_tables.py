@@ -13,6 +13,7 @@ CHECKS = {
     "products with H": ("product with ggn",),
     "pruning": ("magnitude", "wanda", "sparsegpt"),
     "rounding": ("rounding",),
+    "low rank": ("low rank",),
     "PEFT, axolotl": ("peft", "axolotl"),
     "llm-compressor": ("llm-compressor",),
     "AlphaPruning": ("alphapruning",),

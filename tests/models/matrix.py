@@ -27,6 +27,8 @@ from zetaplan.models.quantizers import find_quantizer
 from zetaplan.models.weights import matrices, weights
 from zetaplan.plans.plan import Plan
 from zetaplan.plans.planner import allocate, prune
+from zetaplan.refining.inputs import Inputs
+from zetaplan.refining.levels import find_levels
 from zetaplan.scoring import Scores, score
 from zetaplan.scoring.curvature._products import LinearisedBlock
 from zetaplan.scoring.model.blocks import partition
@@ -108,6 +110,7 @@ def _checks(model: PreTrainedModel) -> Iterator[tuple[str, Callable[[], object]]
         counts = format_of(to).COUNTS or ()
         if "ranks" in counts or "weights" in counts:
             yield to, lambda to=to, ranks="ranks" in counts: export(_plan(model, ranks), to=to, model=model)
+    yield "low rank", lambda: every_matrix_gets_a_low_rank(model)
     yield "rounding", lambda: every_matrix_rounds(copy.deepcopy(model))
 
 
@@ -155,6 +158,19 @@ def every_matrix_rounds(model: PreTrainedModel) -> None:
                 _round(model, known.pop(name), gram, "gptq4")
         for weight in known.values():
             _round(model, weight, None, "int8")
+
+
+def every_matrix_gets_a_low_rank(model: PreTrainedModel) -> None:
+    """Half of the weights of every matrix of the layers, with the least error of the outputs."""
+    levels = find_levels("svd-llm", inputs=Inputs(model, checked_batches(TEXT), None), budget="0.5", blocks="layers")
+    found = {name: value for block in levels.costs for name, value in levels.values(block, "0.5").items()}
+    for weight in (weight for weight in weights(model) if weight.layer):
+        value = found.pop(weight.name)
+        assert value.shape == model.get_parameter(weight.name).shape
+        rank = weight.rows * weight.columns // (2 * (weight.rows + weight.columns))
+        parts = value.detach().reshape(weight.count, *value.shape[-2:])
+        assert all(torch.linalg.matrix_rank(part, rtol=1e-4) <= rank for part in parts)
+    assert not found
 
 
 def _round(model: PreTrainedModel, weight: object, gram: Tensor | None, label: str) -> None:

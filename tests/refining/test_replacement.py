@@ -22,7 +22,7 @@ from tests.refining.test_refine import CALIBRATION, HELD_OUT, facts_of, refined
 from tests.tiny_models import save_model, tiny_gpt2, tiny_llama, tiny_llama_dir
 from zetaplan.cli.app import app
 from zetaplan.errors import ScoringError, SpecError
-from zetaplan.menus.low_rank import rank_facts, ranks_by
+from zetaplan.menus.low_rank import rank_facts, ranks_by, with_ranks
 from zetaplan.models.layer_pass import layer_pass
 from zetaplan.models.low_rank_folder import FACTORS, save_low_rank
 from zetaplan.models.operating_point import OperatingPoint
@@ -181,6 +181,19 @@ def test_a_plan_is_refused_if_it_is_another_or_costs_something_else() -> None:
         ranks_by(replace(plan, menu=unknown))
     with pytest.raises(SpecError, match="it decides no ranks of replacements; make one with `zetaplan refine --method"):
         rank_facts(refined("magnitude", tiny_llama(layers=3), evaluations=12))
+
+
+@pytest.mark.parametrize("option", ["nan", "inf", "-1", "1.5", "1e999999999", "1/0", "q4_0"])
+def test_an_option_that_is_no_share_is_refused(option: str) -> None:
+    plan = refined("svd", tiny_llama(layers=3), evaluations=12)
+    first, *others = plan.menu.options
+    broken = replace(plan.menu, options=((option, *first[1:]), *others))
+    instance = replace(plan.solution.instance, options=broken.options)
+    places = np.array([0, *plan.places[1:]])
+    solution = replace(plan.solution, instance=instance, choice=places)
+    for read in (ranks_by, with_ranks):
+        with pytest.raises(SpecError, match="expected a share of its weights at the size of its factors"):
+            read(replace(plan, menu=broken, solution=solution))
 
 
 def test_a_model_must_fit_and_the_method_must_have_its_text(tmp_path: Path) -> None:

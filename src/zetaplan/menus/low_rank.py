@@ -45,7 +45,7 @@ class RankFacts(Record):
 
 def rank_of(weight: Weight, share: str) -> int | None:
     """The largest rank of each matrix whose factors leave out this share of its weights; None if the share is 0."""
-    kept = 1 - Fraction(share)
+    kept = 1 - Fraction(str(float(share)))  # of bounded size, whatever a file holds
     return None if kept == 1 else int(kept * weight.rows * weight.columns / (weight.rows + weight.columns))
 
 
@@ -85,9 +85,9 @@ def ranks_by(plan: ChoicePlan) -> dict[str, int | None]:
     for block, option, costs, j in zip(menu.names, plan.taken.values(), menu.costs, plan.places, strict=True):
         try:
             expected = sum(kept_weights(weight, option) for weight in facts.weights[block])
-        except (ValueError, ZeroDivisionError):
+        except (ValueError, OverflowError):
             expected = -1
-        if costs[j][0] != expected or not 0 <= Fraction(option) < 1:
+        if costs[j][0] != expected or not 0 <= float(option) < 1:
             raise SpecError(
                 f"plan: {block!r} takes {shown(option)} at {costs[j][0]:g} weights; expected a share of its weights "
                 "at the size of its factors"
@@ -99,10 +99,9 @@ def with_ranks(plan: ChoicePlan) -> dict[str, str]:
     """The option of every block; of low-rank replacements with the ranks, such as "0.2 (rank 230)"."""
     if not decides_rank(plan):
         return plan.taken
-    found = {
-        block: [rank_of(weight, plan.taken[block]) for weight in own] for block, own in rank_facts(plan).weights.items()
-    }
-    return {block: f"{option} ({_ranks(found[block])})" for block, option in plan.taken.items()}
+    ranks, members = ranks_by(plan), rank_facts(plan).weights
+    own = {block: [ranks[weight.name] for weight in members[block]] for block in plan.taken}
+    return {block: f"{option} ({_ranks(own[block])})" for block, option in plan.taken.items()}
 
 
 def _ranks(ranks: list[int | None]) -> str:
