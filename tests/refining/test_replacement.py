@@ -185,15 +185,11 @@ def test_a_plan_is_refused_if_it_is_another_or_costs_something_else() -> None:
 
 @pytest.mark.parametrize("option", ["nan", "inf", "-1", "1.5", "1e999999999", "1/0", "q4_0"])
 def test_an_option_that_is_no_share_is_refused(option: str) -> None:
-    plan = refined("svd", tiny_llama(layers=3), evaluations=12)
-    first, *others = plan.menu.options
-    broken = replace(plan.menu, options=((option, *first[1:]), *others))
-    instance = replace(plan.solution.instance, options=broken.options)
-    places = np.array([0, *plan.places[1:]])
-    solution = replace(plan.solution, instance=instance, choice=places)
+    levels: Any = levels_of(tiny_llama(layers=1), "svd", blocks="layers")
+    menu = zp.Menu(("model.layers.0",), ((option,),), ((0.0,),), (((5.0,),),), provenance=levels.facts())
     for read in (ranks_by, with_ranks):
         with pytest.raises(SpecError, match="expected a share of its weights at the size of its factors"):
-            read(replace(plan, menu=broken, solution=solution))
+            read(zp.choose(menu, 5.0))
 
 
 def test_a_model_must_fit_and_the_method_must_have_its_text(tmp_path: Path) -> None:
