@@ -260,7 +260,12 @@ def refined(config: Path, method: str, budget: str, **steps: Any) -> dict[str, A
 
 @pytest.mark.parametrize(
     ("method", "budget", "made"),
-    [("magnitude", "0.5", "pruned"), ("rtn", "int4-g8", "quantized"), ("drop", "1", "shortened")],
+    [
+        ("magnitude", "0.5", "pruned"),
+        ("svd-llm", "0.3", "low-rank"),
+        ("rtn", "int4-g8", "quantized"),
+        ("drop", "1", "shortened"),
+    ],
 )
 def test_a_job_refines_applies_and_measures_every_kind_of_plan(
     config: Path, method: str, budget: str, made: str

@@ -89,9 +89,12 @@ class Job:
     def result(self) -> str:
         """What the plan makes of the model, in one word."""
         from zetaplan.models.pruners import pruner_names
+        from zetaplan.refining.levels import replacement
 
         if self.config.refine is None or self.config.refine.method in pruner_names():
             return "pruned"
+        if self.config.refine.method in replacement.methods():
+            return "low-rank"
         return "shortened" if self.config.refine.method == "drop" else "quantized"
 
     def applying(self, options: ApplyOptions) -> ApplyOptions:
