@@ -106,8 +106,8 @@ class MeasureOptions(Record):
 
     decides: Literal["bits", "sparsity", "rank", "drop"] = Field(
         "bits",
-        description="Options of the menu: formats of weights, shares of weights to remove, ranks of low-rank replacements, "
-        "or leaving a layer out.",
+        description="Options of the menu: formats of weights, shares of weights to remove, ranks of low-rank "
+        "replacements, or leaving a layer out.",
     )
     stream: bool = Field(False, description="Read the weights layer by layer, for a model larger than memory.")
     method: str = Field(
