@@ -13,7 +13,7 @@ from tests.refining.test_refine import ACCEPT, CALIBRATION, CASES, PROPOSE, fact
 from tests.tiny_models import tiny_llama
 from zetaplan.errors import SpecError
 from zetaplan.refining.inputs import Inputs
-from zetaplan.refining.levels import Levels, find_levels, pruning
+from zetaplan.refining.levels import Levels, _shares, find_levels
 from zetaplan.scoring.text.sequences import checked_batches
 
 INTEGERS = tuple(f"int{bits}-g8" for bits in (2, 4, 8))
@@ -67,8 +67,8 @@ def test_sparsity_begins_with_the_shares_of_the_pruning_program(blocks: str) -> 
     levels: Any = levels_of("magnitude", model, "0.5", blocks=blocks, step="0.01")
     scores = zp.score(model, PROPOSE)
     starts = levels.starts(checked_batches(PROPOSE))
-    for kappa, start in zip(pruning.KAPPAS, starts[1:], strict=True):
-        plan = zp.prune(scores, sparsity=0.5, upper=pruning.CAP, kappa=kappa)
+    for kappa, start in zip(_shares.KAPPAS, starts[1:], strict=True):
+        plan = zp.prune(scores, sparsity=0.5, upper=_shares.CAP, kappa=kappa)
         optimum = np.asarray(plan.solution.x)
         means, squares = [], []
         for layer in plan.names:
@@ -89,7 +89,7 @@ def test_equal_gains_give_the_uniform_plan() -> None:
 
 def test_a_budget_above_the_cap_leaves_the_uniform_plan_possible() -> None:
     levels = levels_of("magnitude", tiny_llama(layers=3, hidden=32), "0.9")
-    assert len(levels.starts(checked_batches(PROPOSE))) == 1 + len(pruning.KAPPAS)
+    assert len(levels.starts(checked_batches(PROPOSE))) == 1 + len(_shares.KAPPAS)
 
 
 @pytest.mark.parametrize(
