@@ -12,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -382,3 +383,22 @@ def test_a_request_is_checked() -> None:
         zp.choose(ONE, "much")  # type: ignore[arg-type]
     with pytest.raises(SpecError, match="pins"):
         zp.choose(ONE, 13, pins={"a": 2})  # type: ignore[dict-item]
+
+
+def test_a_search_that_is_stopped_gives_its_best_choice_with_a_proved_gap() -> None:
+    """The number of nodes decides, not the clock: the plan is the same again. Second truth: the search to its end."""
+    draw = np.random.default_rng(3)
+    sizes = [sorted(map(float, draw.integers(1, 1000, 9)), reverse=True) for _ in range(12)]
+    costs = tuple(tuple((size, float(j != 4)) for j, size in enumerate(row)) for row in sizes)
+    losses = tuple(tuple(0.0 if j == 4 else float(draw.normal() + j - 4) for j in range(9)) for _ in range(12))
+    names, options = tuple(f"b{k}" for k in range(12)), (tuple(map(str, range(9))),) * 12
+    menu = Menu(names, options, losses, costs, budgets=("kept", "changed"), units=("weights", "blocks"))
+    budgets = (sum(row[4] for row in sizes), 5.0)
+    stopped, again = (zp.choose(menu, budgets, states=1) for _ in range(2))
+    best = zp.choose(menu, budgets)
+    assert stopped.taken == again.taken
+    assert best.proof.gap == 0.0 < stopped.proof.gap
+    assert best.loss <= stopped.loss <= best.loss + stopped.proof.gap
+    assert check_choice(choice_document(stopped)).valid
+    with pytest.raises(SpecError, match="states = -1: expected at least 0"):
+        zp.choose(menu, budgets, states=-1)

@@ -20,6 +20,7 @@ from zetaplan.menus.plan import ChoicePlan
 from zetaplan.menus.proof import ChoiceProof
 from zetaplan.menus.request import ChoiceRequest
 from zetaplan.solvers.menus import solve_choice
+from zetaplan.solvers.menus.exact import STATES
 from zetaplan.spec.menus.answer import ChoiceSolution, ChoiceStatus
 from zetaplan.spec.menus.declare import NONE
 from zetaplan.spec.menus.given import read_budgets
@@ -36,6 +37,7 @@ def choose(
     forbid: Mapping[str, str | Collection[str]] = NONE,
     groups: Sequence[Collection[str]] = (),
     time_limit: float = math.inf,
+    states: int = STATES,
 ) -> ChoicePlan:
     """Take one option for every block of a menu: the least total loss within the budgets, with its proof.
 
@@ -44,7 +46,8 @@ def choose(
     budget : a number, or one per budget of the menu, in their order or by name, in the menu's units.
     pins : block -> the option that it must take.
     forbid : block -> one or several options that it must not take. groups : blocks that must take the same option.
-    time_limit : seconds of the search, >= 0. After it, the best choice found is returned with its proved gap.
+    time_limit : seconds of the search, >= 0. states : partial choices, or nodes under several budgets, that the search
+    may keep. After either, the best choice found is returned with its proved gap.
 
     Raises SpecError and InfeasibleError as `zetaplan.choice`, and CertificateError where the menu is too large for the
     stand-alone checker.
@@ -59,6 +62,7 @@ def choose(
     require(forbid, Mapping, "forbid", "give the options of each block by name")
     require(groups, Sequence, "groups", "give lists of names of blocks")
     require(time_limit, Real, "time_limit", "give seconds")
+    require(states, int, "states", "give a whole number")
     request = checked(
         ChoiceRequest,
         budgets=tuple(read_budgets(in_order("budget", budget, menu.budgets)).tolist()),
@@ -66,12 +70,12 @@ def choose(
         forbid={block: _words(options) for block, options in forbid.items()},
         groups=tuple(map(_words, groups)),
     )
-    return planned(menu, request, time_limit)
+    return planned(menu, request, time_limit, states)
 
 
-def planned(menu: Menu, request: ChoiceRequest, time_limit: float = math.inf) -> ChoicePlan:
+def planned(menu: Menu, request: ChoiceRequest, time_limit: float = math.inf, states: int = STATES) -> ChoicePlan:
     """The plan of a request, with its proof. Raises the errors of `choose`."""
-    solution = solve_choice(request.of(menu), time_limit=time_limit)
+    solution = solve_choice(request.of(menu), time_limit=time_limit, states=states)
     certificate = _certified(solution)
     if not certificate.valid or certificate.document is None:
         failing = ", ".join(f"{condition.name}: {condition.meaning}" for condition in certificate.failures)

@@ -27,6 +27,10 @@ TRIALS = 4
 #: Blocks of the smallest choice: under a budget that is spent, one gains what another gives.
 PAIR = 2
 
+#: Nodes of the search for a choice, a few seconds; then the best one found is tested, with its proved gap. A limit of
+#: time would choose otherwise on another machine.
+NODES = 200
+
 #: Rounds without an accepted choice after which the refinement stops, if their texts differ.
 PATIENCE = 2
 
@@ -138,7 +142,7 @@ class Search:
         """Choices with their tests, until one comes again."""
         most, barred, tried = len(found.at), tuple[tuple[str, str], ...](), list[Point]()
         for _ in range(TRIALS):
-            plan = choose(self._menu(found, charge, barred), (self.levels.budget, most))
+            plan = choose(self._menu(found, charge, barred), (self.levels.budget, most), states=NODES)
             changed = {block: option for block, option in plan.taken.items() if option != found.at[block]}
             if not changed or changed in tried or self.left < 1:
                 return
