@@ -39,6 +39,7 @@ from memory_tables import memory_of_scores  # noqa: F401  a mark of a page
 from plan_tables import (  # noqa: F401  marks of pages
     plans_formats,
     plans_layers,
+    plans_layers_gemma,
     plans_wanda,
     plans_wanda_gemma,
     promised_sums,
