@@ -40,6 +40,7 @@ from plan_tables import (  # noqa: F401  marks of pages
     plans_formats,
     plans_layers,
     plans_layers_gemma,
+    plans_rank,
     plans_wanda,
     plans_wanda_gemma,
     promised_sums,
