@@ -55,7 +55,7 @@ def apply(
     if check:
         _tell_check(_wrong(model, plan, options), plan, as_json, quiet)
         return
-    from zetaplan.exports import any_plan
+    from zetaplan.documents.plan_files import any_plan
     from zetaplan.jobs import pipelines
 
     wanted = any_plan(plan)
@@ -119,7 +119,8 @@ def _quantised(facts: dict[str, Any]) -> str:
 
 def _wrong(model: str, file: Path, options: ApplyOptions) -> tuple[str, ...]:
     """Entries of a plan or of exported settings that do not match the model, without changing its weights."""
-    from zetaplan.exports import any_plan, check_file, is_plan
+    from zetaplan.documents.plan_files import any_plan
+    from zetaplan.exports import check_file, is_plan
     from zetaplan.menus.layers import decides_layers
     from zetaplan.menus.low_rank import decides_rank
     from zetaplan.menus.plan import ChoicePlan

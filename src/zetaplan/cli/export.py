@@ -25,8 +25,9 @@ def export(
     quiet: Quiet = False,
 ) -> None:
     """Write a plan as a settings file of another tool, after checking every entry against the modules of the model."""
-    from zetaplan.exports import any_plan, format_of
+    from zetaplan.documents.plan_files import any_plan
     from zetaplan.exports import export as exported
+    from zetaplan.exports import format_of
 
     out = Path(options.out or format_of(options.to).FILE)
     require_apart([out], [plan, model])

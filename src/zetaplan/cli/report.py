@@ -24,9 +24,9 @@ def report(
     quiet: Quiet = False,
 ) -> None:
     """Explain a plan in one self-contained HTML file and one Markdown file, if the plan passes `verify`."""
-    from zetaplan.jobs import plan_files
+    from zetaplan.jobs import reporting
 
     claim(report_files(out), [plan], force=force)
-    html, markdown = plan_files.report(plan, out)
+    html, markdown = reporting.report(plan, out)
     show({"html": str(html), "markdown": str(markdown)}, None, as_json, quiet)
     tell(f"written: {html}, {markdown}", quiet or as_json)

@@ -27,33 +27,17 @@ Formal = Annotated[
 @uncollected()
 def verify(plan: PlanPath, formal: Formal = False, as_json: Json = False, quiet: Quiet = False) -> None:
     """Recompute everything in a plan from its own data; exit 1 with the checks that fail if a number was changed."""
+    from zetaplan.documents.plan_files import checked
     from zetaplan.reports.tables import verdict_table
 
-    verdict, proved = _checked(plan)
+    document, verdict = checked(plan)
     verdict = _formally(plan, verdict) if formal else verdict
     facts = {"plan": str(plan), "valid": verdict.valid, "checks": [asdict(found) for found in verdict.checks]}
     refused = f"{plan} is refused: {', '.join(failure.name for failure in verdict.failures)}"
-    tell(f"{plan} is valid: no number was changed; {proved}" if verdict.valid else refused, quiet or as_json)
+    tell(f"{plan} is valid: no number was changed; {_proved(document)}" if verdict.valid else refused, quiet or as_json)
     show(facts, verdict_table(verdict), as_json, quiet)
     if not verdict.valid:
         raise CertificateError(refused)
-
-
-def _checked(path: Path) -> tuple[Verdict, str]:
-    """The verdict on a file of any kind of plan, and what a valid one proves."""
-    from zetaplan.documents.io import read, schema_of
-
-    if schema_of(path) == "zetaplan.plan/2":
-        from zetaplan.documents.choices import check_choice
-        from zetaplan.documents.schemas.choice import ChoiceFile
-
-        choice, text = read(path, ChoiceFile)
-        return check_choice(choice, text), _choice(choice)
-    from zetaplan.documents.schemas.plan import PlanFile
-    from zetaplan.documents.verify import check
-
-    document, text = read(path, PlanFile)
-    return check(document, text), _plan(document)
 
 
 def _formally(path: Path, verdict: Verdict) -> Verdict:
@@ -65,6 +49,11 @@ def _formally(path: Path, verdict: Verdict) -> Verdict:
     if answer.status == 2:
         raise SpecError(f"{path}: the proved checker reads proofs in fractions alone, and found {answer.line}")
     return Verdict((*verdict.checks, Check("proved checker", answer.status == 0, answer.line)))
+
+
+def _proved(document: PlanFile | ChoiceFile) -> str:
+    """What a valid file proves."""
+    return _plan(document) if document.schema_ == "zetaplan.plan/1" else _choice(document)
 
 
 def _plan(document: PlanFile) -> str:

@@ -18,9 +18,7 @@ from zetaplan._display import Columns, Display
 from zetaplan._files import contents, write
 from zetaplan._records import checked
 from zetaplan._signature import takes
-from zetaplan.documents.choices import load_choice
-from zetaplan.documents.io import schema_of
-from zetaplan.documents.verify import load_plan
+from zetaplan.documents.plan_files import any_plan
 from zetaplan.errors import CertificateError, SpecError, shown
 from zetaplan.exports import formats
 from zetaplan.exports.job import Format, Group, Job, UnitJob, job_of
@@ -145,11 +143,6 @@ def check_file(path: str | os.PathLike[str], model: str | nn.Module) -> tuple[st
 def is_plan(path: str | os.PathLike[str]) -> bool:
     """Whether the file carries the schema of a plan of zetaplan."""
     return PLAN_SCHEMA in contents(Path(path))[:200]
-
-
-def any_plan(path: str | os.PathLike[str]) -> Plan | ChoicePlan:
-    """The plan of a `zetaplan.plan/1` or `zetaplan.plan/2` file. Raises errors as `load_plan` and `load_choice`."""
-    return load_choice(path) if schema_of(path) == "zetaplan.plan/2" else load_plan(path)
 
 
 def problems(groups: Sequence[Group], wanted: Mapping[str, Mapping[str, Value]] | None = None) -> tuple[Problem, ...]:

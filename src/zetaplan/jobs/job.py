@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from zetaplan._files import canonical, digest, file_digest, is_there, write
 from zetaplan._outputs import Output, begins, of_choice, of_plan, of_schema, report_files, task_files
 from zetaplan._records import Record
 from zetaplan.errors import SpecError, shown
-from zetaplan.jobs import evaluation, guard, pipelines, plan_files
+from zetaplan.jobs import evaluation, guard, pipelines
 from zetaplan.jobs.config import Config
 from zetaplan.jobs.options import ApplyOptions, ExportOptions, RefineOptions
 from zetaplan.plans.kinds import kind_of
@@ -138,7 +138,9 @@ class Job:
         files += task_files(Path(config.evaluate.lm_eval)) if config.evaluate and config.evaluate.lm_eval else []
         return files
 
+    @cached_property
     def model_id(self) -> str:
+        """The sha256 of the weights, which are read once."""
         from zetaplan.scoring.model.meta_model import fingerprint
 
         return fingerprint(self.seen(self.config.model))
@@ -148,7 +150,7 @@ class Job:
 
     def score_inputs(self) -> dict[str, Any]:
         wanted = self.config.score
-        return {"score": _plain(wanted), "model": self.model_id(), "texts": self.texts(wanted.data)}
+        return {"score": _plain(wanted), "model": self.model_id, "texts": self.texts(wanted.data)}
 
     def plan_inputs(self) -> dict[str, Any]:
         return {"plan": _plain(self.config.plan), "scores": file_digest(self.scores)}
@@ -157,15 +159,15 @@ class Job:
         wanted = self.config.refine
         texts = self.texts([*wanted.data, *wanted.held_out]) if wanted else {}
         start = file_digest(self.start) if self.config.plan else None
-        return {"refine": _plain(wanted), "start": start, "model": self.model_id(), "texts": texts}
+        return {"refine": _plain(wanted), "start": start, "model": self.model_id, "texts": texts}
 
     def export_inputs(self, wanted: ExportOptions) -> dict[str, Any]:
-        return {"plan": file_digest(self.plan), "model": self.model_id(), "export": wanted.model_dump()}
+        return {"plan": file_digest(self.plan), "model": self.model_id, "export": wanted.model_dump()}
 
     def apply_inputs(self) -> dict[str, Any]:
         wanted = self.config.apply
         texts = self.texts(wanted.data) if wanted else {}
-        return {"apply": _plain(wanted), "plan": file_digest(self.plan), "model": self.model_id(), "texts": texts}
+        return {"apply": _plain(wanted), "plan": file_digest(self.plan), "model": self.model_id, "texts": texts}
 
     def evaluate_inputs(self) -> dict[str, Any]:
         wanted = self.config.evaluate
@@ -175,13 +177,13 @@ class Job:
         return {
             "evaluate": _plain(wanted),
             "pruned": pruned,
-            "model": self.model_id(),
+            "model": self.model_id,
             "dense": dense,
             "texts": texts,
             "guard": guard.guards(self.config),
         }
 
-    @property
+    @cached_property
     def applied(self) -> Path:
         """The changed model, named by a digest of its inputs, so that another plan gets another folder or file."""
         file = self.result == "quantized" and self.config.apply is not None and self.config.apply.to == "gguf"
@@ -222,21 +224,25 @@ class Job:
         return sentence(load_choice(self.plan))
 
     def verify(self) -> None:
-        verdict = plan_files.verify(self.plan)
-        checks = [found.name for found in verdict.checks]
+        from zetaplan.documents.plan_files import verified
+
+        checks = [found.name for found in verified(self.plan).checks]
         write(self.verdict, canonical({"schema": "zetaplan.verdict/1", "valid": True, "checks": checks}))
 
     def report(self) -> None:
-        plan_files.report(self.plan, self.out / "report.html")
+        from zetaplan.jobs.reporting import report
+
+        report(self.plan, self.out / "report.html")
 
     def export(self, wanted: ExportOptions) -> None:
-        from zetaplan.exports import any_plan, export
+        from zetaplan.documents.plan_files import any_plan
+        from zetaplan.exports import export
 
         model = self.seen(self.config.model)
         export(any_plan(self.plan), to=wanted.to, model=model, **wanted.lora).save(self.exported(wanted))
 
     def apply(self, options: ApplyOptions) -> None:
-        from zetaplan.exports import any_plan
+        from zetaplan.documents.plan_files import any_plan
 
         if self.applied.exists():  # models are written atomically
             return

@@ -6,9 +6,7 @@ from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
 from typing import Any
 
-from zetaplan.documents.choices import load_choice
-from zetaplan.documents.io import schema_of
-from zetaplan.documents.verify import load_plan
+from zetaplan.documents.plan_files import any_plan
 from zetaplan.errors import ScoringError, SpecError
 from zetaplan.jobs.options import ApplyOptions, RefineOptions
 from zetaplan.menus.plan import ChoicePlan
@@ -30,9 +28,9 @@ def start_of(path: Path) -> dict[str, str]:
 
     Raises SpecError for a plan that decides neither sparsity nor options.
     """
-    if schema_of(path) == "zetaplan.plan/2":
-        return load_choice(path).taken
-    plan = load_plan(path)
+    plan = any_plan(path)
+    if isinstance(plan, ChoicePlan):
+        return plan.taken
     if plan.kind.counts != "weights":
         raise SpecError(f"plan: the plan is in {plan.unit}, not sparsity; make one with `zetaplan prune`")
     counts = zip(plan.names, plan.rounded.units.tolist(), plan.instance.resource.tolist(), strict=True)

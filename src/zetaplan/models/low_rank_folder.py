@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from zetaplan._digits import percent
-from zetaplan._files import canonical
 from zetaplan.documents.choices import choice_document
 from zetaplan.menus.low_rank import kept_weights, rank_facts, ranks_by
 from zetaplan.menus.plan import ChoicePlan
-from zetaplan.models.model_folder import changed_in, save_model
-from zetaplan.models.pruned_folder import RECORD
+from zetaplan.models.model_folder import RECORD, changed_in, save_described
 from zetaplan.scoring import LoadedModel, Sequences
 
 #: The subfolder of the factors, one file for every decoder layer.
@@ -87,6 +84,4 @@ def _write(loaded: LoadedModel, facts: dict[str, Any], folder: Path) -> None:
         record=RECORD,
         factors=FACTORS,
     )
-    save_model(loaded, folder)
-    (folder / "README.md").write_text(card, encoding="utf-8")
-    (folder / RECORD).write_text(canonical(json.loads(json.dumps(facts))), encoding="utf-8")
+    save_described(loaded, card, facts, folder)

@@ -11,12 +11,16 @@ from typing import Any
 from safetensors import safe_open
 from torch import Tensor
 
+from zetaplan._files import canonical
 from zetaplan.models.new_folder import new_folder
 from zetaplan.scoring import LoadedModel
 from zetaplan.scoring.model.streamed import changeable, is_blank, keep_rest, streamed
 
 #: The file of a model in one file, and the index of a model in several.
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+
+#: The record of what was changed in a model.
+RECORD = "zetaplan.json"
 
 
 @contextmanager
@@ -36,6 +40,13 @@ def save_model(loaded: LoadedModel, folder: Path, tensors: Mapping[str, Tensor] 
     else:
         model.save_pretrained(folder, state_dict=tensors)
     loaded.tokenizer.save_pretrained(folder)
+
+
+def save_described(loaded: LoadedModel, card: str, facts: Mapping[str, Any], folder: Path) -> None:
+    """Write model and tokenizer to a folder, with a model card and the record."""
+    save_model(loaded, folder)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    (folder / RECORD).write_text(canonical(json.loads(json.dumps(facts))), encoding="utf-8")
 
 
 def _join(folder: Path) -> None:

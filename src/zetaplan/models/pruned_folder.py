@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from zetaplan._digits import percent
-from zetaplan._files import canonical
 from zetaplan.documents.choices import choice_document
 from zetaplan.documents.convert import plan_document
 from zetaplan.menus.plan import ChoicePlan
 from zetaplan.menus.sparsity import sparsity_facts
 from zetaplan.models.apply import Applied
-from zetaplan.models.model_folder import save_model
+from zetaplan.models.model_folder import RECORD, save_described
 from zetaplan.plans.plan import Plan
 from zetaplan.scoring import LoadedModel, Sequences
-
-RECORD = "zetaplan.json"
 
 CARD = """---
 tags: [pruned, zetaplan]
@@ -93,6 +89,4 @@ def save_pruned(loaded: LoadedModel, applied: Applied, facts: dict[str, Any], fo
         origin=ORIGIN.format(**facts) if facts["curvature"] else MEASURED,
         record=RECORD,
     )
-    save_model(loaded, folder)
-    (folder / "README.md").write_text(card, encoding="utf-8")
-    (folder / RECORD).write_text(canonical(json.loads(json.dumps(facts))), encoding="utf-8")
+    save_described(loaded, card, facts, folder)

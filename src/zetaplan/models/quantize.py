@@ -94,6 +94,12 @@ def mismatches(model: nn.Module, planned: Iterable[tuple[str, Weight]]) -> tuple
     return tuple(found for _, weight in planned if (found := _mismatch(weight, known.get(weight.name))))
 
 
+def require_match(model: nn.Module, planned: Iterable[tuple[str, Weight]]) -> None:
+    """Raise SpecError, with the first of the `mismatches`, if the plan does not fit the model."""
+    if wrong := mismatches(model, planned):
+        raise SpecError(f"plan: {wrong[0]}" + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""))
+
+
 def _mismatch(planned: Weight, found: Weight | None) -> str:
     if found is None:
         return f"matrix {planned.name!r} is not in the model"

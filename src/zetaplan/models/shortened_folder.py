@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,14 +9,12 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from zetaplan._files import canonical
 from zetaplan.documents.choices import choice_document
 from zetaplan.errors import SpecError, ZetaplanError
 from zetaplan.menus.layers import layers_facts, left_out_by
 from zetaplan.menus.plan import ChoicePlan
 from zetaplan.models.leave_out import Expected, leave_out, mismatches
-from zetaplan.models.model_folder import changed_in, save_model
-from zetaplan.models.pruned_folder import RECORD
+from zetaplan.models.model_folder import RECORD, changed_in, save_described
 from zetaplan.scoring import LoadedModel
 from zetaplan.scoring.model.causal import few, one_line
 from zetaplan.scoring.model.streamed import streamed
@@ -73,7 +70,6 @@ def record(loaded: LoadedModel, plan: ChoicePlan, gone: tuple[str, ...], staying
 
 
 def _write(loaded: LoadedModel, facts: dict[str, Any], folder: Path) -> None:
-    save_model(loaded, folder)
     card = CARD.format(
         name=loaded.name,
         gone=len(facts["left_out"]),
@@ -81,8 +77,7 @@ def _write(loaded: LoadedModel, facts: dict[str, Any], folder: Path) -> None:
         version=facts["versions"].get("zetaplan", "of an unknown version"),
         record=RECORD,
     )
-    (folder / "README.md").write_text(card, encoding="utf-8")
-    (folder / RECORD).write_text(canonical(json.loads(json.dumps(facts))), encoding="utf-8")
+    save_described(loaded, card, facts, folder)
 
 
 @contextmanager

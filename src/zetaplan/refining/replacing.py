@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from zetaplan.errors import SpecError
 from zetaplan.menus.low_rank import rank_facts, ranks_by
 from zetaplan.menus.plan import ChoicePlan
 from zetaplan.models.layer_pass import layers_in_memory
-from zetaplan.models.quantize import mismatches
+from zetaplan.models.quantize import require_match
 from zetaplan.models.weights import weights
 from zetaplan.refining.inputs import Inputs
 from zetaplan.refining.levels._shares import require_calibration
@@ -35,8 +34,7 @@ def replaced_layers(
         ScoringError: the method needs text and none is given.
     """
     method, ranks, model = rank_facts(plan).method, ranks_by(plan), loaded.model
-    if wrong := mismatches(model, rank_facts(plan).items()):
-        raise SpecError(f"plan: {wrong[0]}" + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""))
+    require_match(model, rank_facts(plan).items())
     require_changeable(model)
     inputs = Inputs(model, None if calibration is None else checked_batches(calibration, model=model), None)
     if method != PLAIN:

@@ -9,12 +9,10 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from zetaplan.errors import SpecError
 from zetaplan.models.checkpoints import Manifest, Source
 from zetaplan.models.checkpoints._manifest import KEPT, Stored, manifest, notes_on, sha256_of_bytes, text_of
-from zetaplan.models.model_folder import changed_in, save_model
-from zetaplan.models.pruned_folder import RECORD
-from zetaplan.models.quantize import Formats, Rounded, mismatches, rounded_matrices
+from zetaplan.models.model_folder import RECORD, changed_in, save_model
+from zetaplan.models.quantize import Formats, Rounded, require_match, rounded_matrices
 from zetaplan.scoring import LoadedModel
 
 CARD = """---
@@ -52,8 +50,7 @@ def write_folder(
     """
     loaded = source.load()
     source.require_weights_of(formats, loaded.sha256)
-    if wrong := mismatches(loaded.model, formats.facts.items()):
-        raise SpecError(f"plan: {wrong[0]}" + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""))
+    require_match(loaded.model, formats.facts.items())
     text = source.text(loaded) if formats.calibrated else None
     blind, pooled = list[str](), list[str]()
     with changed_in(loaded, out) as temporary:
