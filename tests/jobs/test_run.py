@@ -12,6 +12,7 @@ import yaml
 from scipy import stats
 from typer.testing import CliRunner
 
+from tests.tiny_gguf import tiny_gguf
 from tests.tiny_models import tiny_llama_dir
 from zetaplan._files import canonical
 from zetaplan.cli.app import app
@@ -20,7 +21,7 @@ from zetaplan.documents.convert import load_scores
 from zetaplan.documents.verify import load_plan
 from zetaplan.errors import SpecError, ZetaplanError
 from zetaplan.evaluate.perplexity import perplexity, read_tokens
-from zetaplan.exports import check_file
+from zetaplan.exports import check_file, export
 from zetaplan.jobs.config import Config, load_config, schemas
 from zetaplan.jobs.guard import against_uniform
 from zetaplan.jobs.refining import start_of
@@ -284,6 +285,28 @@ def test_a_job_refines_applies_and_measures_every_kind_of_plan(
     assert not any(step.ran for step in run(config))
 
 
+def test_a_refined_plan_is_listed_by_its_own_names(config: Path) -> None:
+    """No tool has settings for shares of weights, so that csv and json hold the names of the plan."""
+    steps = refined(config, "svd", "0.2", export=[{"to": "csv"}], report=False)
+    rows = steps["export 0 to csv"].files[0].read_text().splitlines()
+    plan = load_choice(config.parent / "made" / "refined.json")
+    assert rows[1:] == [f"{block},{share}" for block, share in plan.taken.items()]
+    with pytest.raises(SpecError, match="model: a plan of low-rank replacements is listed by its own names; leave the"):
+        export(plan, to="csv", model=str(config.parent / "tiny-llama"))
+
+
+def test_a_job_stores_refined_formats_as_gguf(config: Path) -> None:
+    pytest.importorskip("gguf", reason="the extra gguf is not installed")
+    tiny_gguf(config.parent / "tiny.gguf")
+    wanted = {"model": "tiny.gguf", "apply": {"to": "gguf"}, "evaluate": {"text": "notes.txt", "length": 32}}
+    steps = refined(config, "gguf", "q4_0", refine={"option": ["q4_0", "q8_0"]}, **wanted)
+    [file] = steps["apply"].files
+    assert file.suffix == ".gguf"
+    measured = json.loads(steps["evaluate"].files[0].read_text())
+    assert measured["quantized"]["model"] == file.stem
+    assert not any(step.ran for step in run(config))
+
+
 def test_a_refinement_begins_with_the_plan_of_the_program(config: Path) -> None:
     """The method of the refinement is that of `apply`; another one is refused."""
     plan = {"kind": "sparsity", "sparsity": 0.5, "upper": 0.8, "kappa": 1}
@@ -305,6 +328,10 @@ def test_a_refinement_begins_with_the_plan_of_the_program(config: Path) -> None:
         ({"refine": {"data": ["none.txt"]}}, r"cannot read none\.txt"),
         ({"refine": {"accept": 1}}, "accept = 1: expected at least 2 sequences"),
         ({"apply": {"to": "zip"}}, "to = 'zip'"),
+        ({"apply": {"to": "gguf"}}, "to = 'gguf': a sparsity plan is written as safetensors"),
+        ({"apply": {"structure": "2:4"}}, "structure = '2:4': a refined plan is unstructured; leave it out"),
+        ({"export": [{"to": "llm-compressor"}]}, "this plan counts shares of weights; `zetaplan apply` takes it"),
+        ({"export": [{"to": "peft"}], "refine": {"method": "svd"}}, "this plan counts low-rank replacements; `zetap"),
         (
             {"plan": {"kind": "rank", "mean_rank": 4}},
             r"refine: expected a plan of weights to remove, plan\.kind is 'rank'",

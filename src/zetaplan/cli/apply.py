@@ -67,18 +67,10 @@ def apply(
 
 
 def _default(plan: Plan | ChoicePlan, to: str) -> str:
-    from zetaplan.menus.layers import decides_layers
-    from zetaplan.menus.low_rank import decides_rank
-    from zetaplan.menus.plan import ChoicePlan
-    from zetaplan.menus.sparsity import decides_sparsity
+    from zetaplan.jobs.results import result_of
 
-    if not isinstance(plan, ChoicePlan) or decides_sparsity(plan):
-        return "pruned"
-    if decides_layers(plan):
-        return "shortened"
-    if decides_rank(plan):
-        return "low-rank"
-    return "quantized.gguf" if to == "gguf" else "quantized"
+    found = result_of(plan)
+    return f"{found}.gguf" if found == "quantized" and to == "gguf" else found
 
 
 def _said(facts: dict[str, Any], options: ApplyOptions) -> str:

@@ -35,7 +35,7 @@ def export(
     claim([Output(out, _own(options.to, settings.data))], [plan, model], force=force)
     file = settings.save(out)
     show({"to": options.to, "file": str(file), "usage": settings.usage}, None, as_json, quiet)
-    checked = "every entry matches exactly its modules" if model else "not checked against a model: give --model"
+    checked = "every entry matches exactly its modules" if model else "not checked against a model"
     tell(f"written: {file} ({checked})\n{settings.usage}", quiet or as_json)
 
 

@@ -49,7 +49,7 @@ def _trial(trial: Trial, found: Round, facts: Refined) -> str:
     """What is wrong with a choice; "" if it is proved for the menu, the budget and the number of changed blocks."""
     try:
         if not set(trial.barred) <= _failed(found, trial):
-            return "a choice bars a move that no earlier choice of its round failed with"
+            return "a move is barred, but no choice with it failed before in its round"
         charged = round_menu(facts, found, trial)
         instance = charged.choice((facts.budget, float(trial.most)))
         places = _places({**found.at, **trial.changed}, charged)

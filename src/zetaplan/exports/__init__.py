@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 PLAN_SCHEMA = b'"zetaplan.plan/'
 
+#: What plans count that no tool has settings for, by what they decide: `zetaplan apply` changes the model by them.
+APPLIED = {"sparsity": "shares of weights", "rank": "low-rank replacements", "layers": "layers"}
+
 
 @dataclass(frozen=True, repr=False)
 class Export(Display):
@@ -95,10 +98,10 @@ def export(plan: Plan | ChoicePlan, *, to: str, model: str | nn.Module | None = 
     settings = checked(LoraSettings, **lora)
     if settings.given and "ranks" not in (form.COUNTS or ()):
         raise SpecError(f"{settings.given[0]}: {to!r} has no settings of LoRA; 'peft' and 'axolotl' have")
-    counts = plan.kind.counts if isinstance(plan, Plan) else "formats"
-    if form.COUNTS is not None and counts not in form.COUNTS:
-        taken = " or ".join(form.COUNTS)
-        raise SpecError(f"to = {to!r}: takes plans of {taken}, this plan counts {counts}{_remedy(form.COUNTS)}")
+    counts = plan.kind.counts if isinstance(plan, Plan) else counted(plan.menu.provenance.get("decides"))
+    require_taken(to, counts)
+    if counts in APPLIED.values() and model is not None:
+        raise SpecError(f"model: a plan of {counts} is listed by its own names; leave the model out")
     if model is None and form.MODEL:
         raise SpecError(f"to = {to!r}: the format needs the modules of a model; give model (--model)")
     known = None if model is None else outline(model)
@@ -109,6 +112,20 @@ def export(plan: Plan | ChoicePlan, *, to: str, model: str | nn.Module | None = 
     if known:
         refuse(problems(form.read(data, known) or (), form.settings(job)), to)
     return Export(to, data, form.FILE, form.usage(job, form.FILE))
+
+
+def counted(decides: object) -> str:
+    """What a choice from menus counts, by what it decides."""
+    return APPLIED.get(str(decides), "formats")
+
+
+def require_taken(to: str, counts: str) -> None:
+    """Raise SpecError, with the remedy, if the format takes no plans that count this."""
+    taken = format_of(to).COUNTS
+    if taken is None or counts in taken:
+        return
+    remedy = "; `zetaplan apply` takes it" if counts in APPLIED.values() else _remedy(taken)
+    raise SpecError(f"to = {to!r}: takes plans of {' or '.join(taken)}, this plan counts {counts}{remedy}")
 
 
 def job_for(plan: Plan | ChoicePlan, model: Outline | None) -> Job:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zetaplan.errors import SpecError, shown
 from zetaplan.jobs.inputs import loaded_model, require_sizes, require_texts, text_of
 from zetaplan.jobs.options import ApplyOptions, Place
+from zetaplan.jobs.results import require_stored, require_unstructured
 
 if TYPE_CHECKING:
     from zetaplan.menus.plan import ChoicePlan
@@ -29,8 +30,7 @@ def pruned(
     calibrated = find_pruner(options.method).calibrated
     require_new(out)
     require_sparsity(plan, options)
-    if options.to != "safetensors":
-        raise SpecError(f"to = {shown(options.to)}: a sparsity plan is written as safetensors")
+    require_stored("sparsity", options)
     _require_text(calibrated, options, seen)
     loaded = loaded_model(model, options, progress, seen)
     text = text_of(loaded, options.data, options, seen) if calibrated else None
@@ -72,10 +72,8 @@ def shortened(
 
     require_new(out)
     left_out_by(plan)
-    if options.to != "safetensors":
-        raise SpecError(f"to = {shown(options.to)}: a model without layers is written as safetensors")
-    if options.structure != "unstructured":
-        raise SpecError(f"structure = {options.structure!r}: the plan leaves layers out whole; leave it out")
+    require_stored("layers", options)
+    require_unstructured("layers", options)
     return save_shortened(loaded_model(model, options, progress, seen), plan, out)
 
 
@@ -94,10 +92,8 @@ def replaced(
     method = rank_facts(plan).method
     if options.method not in (method, ApplyOptions.model_fields["method"].default):
         raise SpecError(f"method = {shown(options.method)}: the ranks were measured with {method!r}; leave it out")
-    if options.to != "safetensors":
-        raise SpecError(f"to = {shown(options.to)}: a model of low rank is written as safetensors")
-    if options.structure != "unstructured":
-        raise SpecError(f"structure = {options.structure!r}: the plan removes no single weights; leave it out")
+    require_stored("rank", options)
+    require_unstructured("rank", options)
     _require_text(method != PLAIN, options, seen)
     loaded = loaded_model(model, options, progress, seen)
     text = text_of(loaded, options.data, options, seen) if method != PLAIN else None

@@ -15,6 +15,7 @@ from zetaplan.errors import SpecError, shown
 from zetaplan.jobs import evaluation, guard, pipelines
 from zetaplan.jobs.config import Config
 from zetaplan.jobs.options import ApplyOptions, ExportOptions, RefineOptions
+from zetaplan.jobs.results import RESULTS, decided_by, require_stored, require_unstructured
 from zetaplan.plans.kinds import kind_of
 
 EVALUATION = begins(rb'\{\s*"model": \{\s*"schema": "zetaplan\.evaluation/')
@@ -59,6 +60,7 @@ class Job:
             raise SpecError(f"export: two exports have the file {twice.name}; give one of them another `out`")
         if config.refine is not None:
             self._refuse_refinement(config.refine)
+            self._refuse_exports()
         if config.apply is not None:
             self._refuse_application(config.apply)
         if config.evaluate is not None:
@@ -73,6 +75,13 @@ class Job:
         if (plan := self.config.plan) and kind_of(plan.kind).counts != "weights":
             raise SpecError(f"refine: expected a plan of weights to remove, plan.kind is {plan.kind!r}; remove refine")
 
+    def _refuse_exports(self) -> None:
+        """Exports of a refined plan: what it counts is known before it is made."""
+        from zetaplan.exports import counted, require_taken
+
+        for wanted in self.config.export:
+            require_taken(wanted.to, counted(self.decides))
+
     def _refuse_application(self, options: ApplyOptions) -> None:
         from zetaplan.models.checkpoints import find_form
         from zetaplan.models.pruners import find_pruner
@@ -80,26 +89,27 @@ class Job:
         plan, refine = self.config.plan, self.config.refine
         if refine is None and plan is not None and kind_of(plan.kind).counts != "weights":
             raise SpecError(f"apply: expected a plan of weights to remove, plan.kind is {plan.kind!r}; remove apply")
-        if self.result == "pruned":
+        if self.decides == "sparsity":
             find_pruner(self.applying(options).method)
         find_form(options.to)
+        require_stored(self.decides, options)
+        if refine is not None:
+            require_unstructured(self.decides, options)
         self.texts(options.data)
+
+    @property
+    def decides(self) -> str:
+        """What the plan that is applied decides; a plan of a program that can be applied decides sparsity."""
+        return decided_by(self.config.refine.method) if self.config.refine else "sparsity"
 
     @property
     def result(self) -> str:
         """What the plan makes of the model, in one word."""
-        from zetaplan.models.pruners import pruner_names
-        from zetaplan.refining.levels import replacement
-
-        if self.config.refine is None or self.config.refine.method in pruner_names():
-            return "pruned"
-        if self.config.refine.method in replacement.methods():
-            return "low-rank"
-        return "shortened" if self.config.refine.method == "drop" else "quantized"
+        return RESULTS[self.decides]
 
     def applying(self, options: ApplyOptions) -> ApplyOptions:
         """The options of apply; a refined plan of sparsity is applied by the method that it was refined with."""
-        if self.config.refine is None or self.result != "pruned":
+        if self.config.refine is None or self.decides != "sparsity":
             return options
         method = self.config.refine.method
         if "method" in options.model_fields_set and options.method != method:
@@ -186,7 +196,7 @@ class Job:
     @cached_property
     def applied(self) -> Path:
         """The changed model, named by a digest of its inputs, so that another plan gets another folder or file."""
-        file = self.result == "quantized" and self.config.apply is not None and self.config.apply.to == "gguf"
+        file = self.decides == "bits" and self.config.apply is not None and self.config.apply.to == "gguf"
         return self.out / f"{self.result}-{digest(canonical(self.apply_inputs()))[:12]}{'.gguf' if file else ''}"
 
     @property
@@ -238,7 +248,8 @@ class Job:
         from zetaplan.documents.plan_files import any_plan
         from zetaplan.exports import export
 
-        model = self.seen(self.config.model)
+        listed = self.config.refine is not None and self.decides != "bits"  # by its own names, without a model
+        model = None if listed else self.seen(self.config.model)
         export(any_plan(self.plan), to=wanted.to, model=model, **wanted.lora).save(self.exported(wanted))
 
     def apply(self, options: ApplyOptions) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from zetaplan.documents.plan_files import any_plan
 from zetaplan.errors import ScoringError, SpecError
 from zetaplan.jobs.options import ApplyOptions, RefineOptions
+from zetaplan.jobs.results import require_unstructured
 from zetaplan.menus.plan import ChoicePlan
 from zetaplan.menus.sparsity import sparsity_facts
 from zetaplan.models.apply import Applied
@@ -101,8 +102,7 @@ def require_sparsity(plan: Plan | ChoicePlan, options: ApplyOptions) -> None:
     """Raise SpecError, before a model is loaded, for a plan that decides something else or has no such structure."""
     if isinstance(plan, ChoicePlan):
         sparsity_facts(plan)
-        if options.structure != "unstructured":
-            raise SpecError(f"structure = {options.structure!r}: a refined plan is unstructured; leave it out")
+        require_unstructured("sparsity", options)
     elif plan.kind.counts != "weights":
         raise SpecError(f"plan: the plan is in {plan.unit}, not sparsity; make one with `zetaplan prune`")
 
