@@ -9,7 +9,7 @@ begins. The whole costs one more forward pass. `Passes.by_layer` tells whether a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -30,6 +30,9 @@ from zetaplan.scoring.text.sequences import IGNORED, Batch
 LOGITS = 1 << 23
 
 Check = Callable[[Tensor], None]
+
+#: The results (B,) of the portion of this number from the last hidden states (B, T, h), and the gradient of their sum.
+End = Callable[[int, Tensor], tuple[Tensor, Tensor]]
 
 
 @dataclass(eq=False)
@@ -73,6 +76,9 @@ class Watch:
 
     def begin(self, place: int, portion: int, shape: tuple[int, int]) -> None:
         """Start a call on a portion (B, T)."""
+
+    def passed(self, place: int, portion: int) -> None:
+        """End a call on a portion. Parameters that require gradients have them, with those of the portions before."""
 
     def end(self, place: int, portions: int) -> None:
         """End the call on all portions, while the layer's weights are in memory."""
@@ -127,34 +133,63 @@ def backward_in_portions(
     passes: Passes, portions: Sequence[Batch], weights: Tensor, watch: Watch | None = None, check: Check | None = None
 ) -> Tensor:
     """As `backward_by_layer`, of sequences in these portions, which are passed through a layer one after another."""
-    device = next(passes.model.parameters()).device
-    portions = [{name: value.to(device) for name, value in portion.items()} for portion in portions]
-    shares = torch.split(weights.to(device), [len(portion["labels"]) for portion in portions])
+    portions = placed(passes, portions)
+    shares = torch.split(weights.to(passes.device), [len(portion["labels"]) for portion in portions])
+
+    def end(number: int, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        return _losses(passes, portions[number], hidden, shares[number])
+
+    return passed_by_layer(passes, portions, end, watch, check)
+
+
+def passed_by_layer(
+    passes: Passes, portions: Sequence[Batch], end: End, watch: Watch | None = None, check: Check | None = None
+) -> Tensor:
+    """The results of all portions, after a backward pass of their sum. portions : on the device of the model."""
     traces = [passes.trace(portion) for portion in portions]
     watch = watch or Watch()
     states = _forwards(passes, traces, watch.progress)
     last = [known.pop() for known in states]
-    losses, slopes = zip(*(_end(passes, *each) for each in zip(portions, last, shares, strict=True)), strict=True)
+    results, slopes = zip(*(end(number, hidden) for number, hidden in enumerate(last)), strict=True)
     if check:
-        check(torch.cat(losses))
+        check(torch.cat(results))
     last.clear()
     _backwards(passes, traces, states, list(slopes), watch)
-    return torch.cat(losses)
+    return torch.cat(results)
+
+
+def last_states(passes: Passes, portions: Sequence[Batch]) -> list[Tensor]:
+    """The hidden states (B, T, h) that the last layer returns for every portion."""
+    last: list[Tensor] = []
+    for hidden in _layerwise(passes, [passes.trace(portion) for portion in portions]):
+        last = hidden
+    return last
+
+
+def placed(passes: Passes, portions: Sequence[Batch]) -> list[Batch]:
+    """The portions on the device of the model."""
+    return [{name: value.to(passes.device) for name, value in portion.items()} for portion in portions]
+
+
+def _forwards(passes: Passes, traces: Sequence[Sequence[Call]], progress: bool) -> list[list[Tensor]]:
+    """The hidden states of every portion: the input of each call, and the output of the last."""
+    states = [*_layerwise(passes, traces, progress)]
+    return [list(known) for known in zip(*states, strict=True)]
 
 
 @torch.no_grad()
-def _forwards(passes: Passes, traces: Sequence[Sequence[Call]], progress: bool) -> list[list[Tensor]]:
-    """The hidden states of every portion: the input of each call, and the output of the last."""
-    states = [[given(trace[0])] for trace in traces]
+def _layerwise(passes: Passes, traces: Sequence[Sequence[Call]], progress: bool = False) -> Iterator[list[Tensor]]:
+    """The hidden states of every portion: those of the first call, then the output of each call."""
+    hidden = [given(trace[0]) for trace in traces]
+    yield hidden
     shown = tqdm(passes.layers, desc="forward", unit="layer", leave=False, disable=not progress)
     for layer, *calls in zip(shown, *traces, strict=True):
-        with in_memory(passes.model, layer), told(passes.model):
-            for call, known in zip(calls, states, strict=True):
-                known.append(call.replayed(known[-1].clone()))  # a layer may change its input in place
-    return states
+        with in_memory(passes.model, layer), told(passes.model):  # a layer may change its input in place
+            hidden = [call.replayed(known.clone()) for call, known in zip(calls, hidden, strict=True)]
+        yield hidden
 
 
-def _end(passes: Passes, portion: Batch, hidden: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+def _losses(passes: Passes, portion: Batch, hidden: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """The losses (B,) of a portion, and the gradient of their weighted sum in the last hidden states (B, T, h)."""
     labels = shifted_labels(portion["labels"])
     share = 1 / (labels != IGNORED).sum(1)  # (B,), float32
@@ -185,6 +220,7 @@ def _backwards(
             for portion, trace in enumerate(traces):
                 watch.begin(place, portion, (slopes[portion].shape[0], slopes[portion].shape[1]))
                 slopes[portion] = _slope(trace[place], states[portion].pop(), slopes[portion])
+                watch.passed(place, portion)
             watch.end(place, len(traces))
 
 

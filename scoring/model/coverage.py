@@ -168,4 +168,4 @@ def without(parts: Sequence[Block], names: Collection[str]) -> tuple[Block, ...]
 def _without(part: Block, names: Collection[str]) -> Block:
     lost = {name: module for name, module in part.modules.items() if name in names}
     kept = {name: module for name, module in part.modules.items() if name not in names}
-    return replace(part, modules=kept, unscored={**part.unscored, **lost})
+    return replace(part, modules=kept, alone=part.alone - lost.keys(), unscored={**part.unscored, **lost})

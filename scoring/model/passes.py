@@ -53,7 +53,7 @@ class Passes:
         tried = _short(batch)
         results: list[Any] = []
         with torch.no_grad(), told(model), self._intercepted(NONE, (), results) as order:
-            expected, _ = shifted_logits(model, tried, self._device)
+            expected, _ = shifted_logits(model, tried, self.device)
         self.calls, self.vocabulary = tuple(order), expected.shape[-1]
         by_name = {name: layer for layer, name in self.names.items()}
         self.layers = tuple(by_name[name] for name in order)
@@ -75,7 +75,7 @@ class Passes:
         that receives the result of every call.
         """
         with told(self.model), self._intercepted(known, without, [] if kept is None else kept):
-            return shifted_logits(self.model, batch, self._device)
+            return shifted_logits(self.model, batch, self.device)
 
     @torch.no_grad()
     def trace(self, batch: Batch) -> list[Call]:
@@ -85,7 +85,7 @@ class Passes:
         """
         calls: list[Call] = []
         with told(self.model), without_logits(self.model), self._intercepted(NONE, set(self.calls), [], calls):
-            shifted_logits(self.model, batch, self._device)
+            shifted_logits(self.model, batch, self.device)
         return calls
 
     def rest(self, ids: Tensor, hidden: Tensor) -> Tensor:
@@ -111,7 +111,8 @@ class Passes:
         return len(self.calls) if _holds(head, parameter) and not _holds(table, parameter) else 0
 
     @property
-    def _device(self) -> torch.device:
+    def device(self) -> torch.device:
+        """The device of the model."""
         return next(self.model.parameters()).device
 
     def _two_ends(self, ids: Tensor) -> Tensor:
@@ -155,7 +156,7 @@ class Passes:
         """Whether `rest` on a part of the tokens gives the logits."""
         part = slice(expected.shape[1] // 3, None)
         try:
-            logits = self.rest(batch["input_ids"][:, part].to(self._device), hidden[:, part])
+            logits = self.rest(batch["input_ids"][:, part].to(self.device), hidden[:, part])
         except Exception:  # the model's own code, called in another way
             return False
         return _same(logits, expected[:, part])

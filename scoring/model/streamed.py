@@ -5,13 +5,15 @@ into memory, so that only the rows that are used are read. The parameters of its
 layer is called, and none after the call. What holds no values is not a number, so that no code mistakes it for weights.
 
 A step that changes weights does so while they are in memory, and then stores those of the whole layer in the folder of
-`changeable`, from which they are read from then on.
+`changeable`, from which they are read from then on. A step that tries other weights gives a rule for every parameter
+(`Deferred`), which is applied each time that its layer is read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from secrets import token_hex
@@ -38,6 +40,13 @@ CHANGES = (
 )
 
 
+@dataclass(frozen=True, eq=False)
+class Deferred:
+    """Other values of a parameter, computed from the stored weights while these are in memory."""
+
+    compute: Callable[[], Tensor]
+
+
 class Streamed:
     """The stored weights of the decoder layers of a model.
 
@@ -48,6 +57,7 @@ class Streamed:
         self._own, self._stored, self.sha256 = own, stored, sha256
         self.folder: Path | None = None
         self._kept: dict[nn.Module, Path] = {}
+        self._deferred: Mapping[int, Deferred] = {}
         for layer, values in own.items():
             for value in values.values():
                 value.data = _blank(value)
@@ -59,10 +69,39 @@ class Streamed:
         read = {name: value for name, value in self._own[layer].items() if is_blank(value)}
         try:
             self._stored.read_into(read)
+            self._replace(read.values())
             yield
         finally:
             for value in read.values():
                 value.data = _blank(value)
+
+    def _replace(self, read: Iterable[Tensor]) -> None:
+        """Give the values that were read those that are deferred; all are computed before the first is set."""
+        asked = [(value, self._deferred[id(value)]) for value in read if id(value) in self._deferred]
+        found = [(value, rule.compute()) for value, rule in asked]
+        for value, new in found:
+            value.data = new.detach().reshape(value.shape).to(value)
+
+    @contextmanager
+    def as_stored(self, layer: nn.Module) -> Iterator[None]:
+        """The layer with its stored weights; afterwards it has the values from before."""
+        own = self._own[layer]
+        before = {name: value.data for name, value in own.items()}
+        try:
+            self._stored.read_into(own)
+            yield
+        finally:
+            for name, value in own.items():
+                value.data = before[name]
+
+    @contextmanager
+    def deferring(self, values: Mapping[int, Deferred]) -> Iterator[None]:
+        """Layers are read with these values of their parameters, by the ids of these."""
+        before, self._deferred = self._deferred, values
+        try:
+            yield
+        finally:
+            self._deferred = before
 
     @contextmanager
     def changeable(self, folder: Path) -> Iterator[None]:
@@ -220,6 +259,21 @@ def keep_rest(model: nn.Module) -> None:
     for _, layer in decoder_layers(model):
         if found and not found.is_kept(layer):
             keep(model, layer)
+
+
+@contextmanager
+def deferring(model: nn.Module, values: Mapping[str, Deferred]) -> Iterator[None]:
+    """Layers of a streamed model are read with these values of their parameters, by name."""
+    found = streamed(model)
+    own = {id(model.get_parameter(name)): value for name, value in values.items()}
+    with found.deferring(own) if found and own else nullcontext():
+        yield
+
+
+def as_stored(model: nn.Module, layer: nn.Module) -> AbstractContextManager[None]:
+    """A decoder layer with its stored weights, whatever is deferred."""
+    found = streamed(model)
+    return found.as_stored(layer) if found else nullcontext()
 
 
 def in_memory(model: nn.Module, layer: nn.Module) -> AbstractContextManager[None]:

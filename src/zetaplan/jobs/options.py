@@ -210,6 +210,7 @@ class RefineOptions(Record):
     accept: int = Field(32, description="Sequences that decide whether a choice is accepted.")
     compare: int = Field(64, description="Held-out sequences for the comparison with uniform.")
     cache: bool = Field(True, description="Keep weights and evaluations so that a killed run can continue.")
+    stream: bool = Field(False, description="Read the weights layer by layer, for a model larger than memory.")
     device: str = Field("cpu", description=DEVICE)
     dtype: str | None = Field(None, description=DTYPE)
 

@@ -1,7 +1,8 @@
 """A model evaluated with some of its weights replaced: the divergence from the unchanged model, and the loss.
 
 The results of the decoder layers are kept for one set of changes, the operating point. Another set is evaluated from
-the first layer on where the two differ, so that a change of layer k of K costs (K - k)/K of a pass.
+the first layer on where the two differ, so that a change of layer k of K costs (K - k)/K of a pass. The values of a
+streamed model may be deferred: they are computed when their layer is read.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from torch.nn import functional
 
 from zetaplan.scoring.model.eval_mode import eval_mode
 from zetaplan.scoring.model.passes import Passes
+from zetaplan.scoring.model.streamed import Deferred, deferring
 from zetaplan.scoring.text.sequences import IGNORED, Batch
 
 #: Largest number of log-probabilities of the unchanged model that are kept, 4 bytes each; more are computed when used.
 KEPT = 2**27
 
 #: Values by the name of their parameter; None under the name of a decoder layer leaves the layer out.
-Changes = Mapping[str, Tensor | None]
+Changes = Mapping[str, Tensor | Deferred | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,19 +124,26 @@ def _of_sequence(logits: Tensor, dense: Tensor, labels: Tensor) -> tuple[float, 
 
 def mean_divergence(logs: Tensor, reference: Tensor) -> Tensor:
     """The divergence of log-probabilities (T, V) from the reference, the mean over the tokens."""
-    return (reference.exp() * (reference - logs)).sum(-1).double().mean()
+    return divergences(logs, reference).mean()
+
+
+def divergences(logs: Tensor, reference: Tensor) -> Tensor:
+    """(T,) the divergence of log-probabilities (T, V) from the reference, float64."""
+    return (reference.exp() * (reference - logs)).sum(-1).double()
 
 
 @contextmanager
 def replaced(model: nn.Module, changes: Changes) -> Iterator[None]:
     """The model with parameters replaced, by name; their own values are put back at the end."""
-    parameters = {name: model.get_parameter(name) for name, value in changes.items() if value is not None}
+    values = {name: value for name, value in changes.items() if isinstance(value, Tensor)}
+    parameters = {name: model.get_parameter(name) for name in values}
     own = {name: parameter.data for name, parameter in parameters.items()}
+    later = {name: value for name, value in changes.items() if isinstance(value, Deferred)}
     try:
         for name, parameter in parameters.items():  # the tensors themselves: copies would take longer than small passes
-            value = changes[name]
-            parameter.data = value.detach().reshape(parameter.shape).to(parameter)  # type: ignore[union-attr]
-        yield
+            parameter.data = values[name].detach().reshape(parameter.shape).to(parameter)
+        with deferring(model, later):
+            yield
     finally:
         for name, parameter in parameters.items():
             parameter.data = own[name]

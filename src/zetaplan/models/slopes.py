@@ -29,6 +29,9 @@ class Slopes:
     both. Moves are drawn one by one, and only their steps are kept.
     """
 
+    #: Sequences that pass together.
+    together = 1
+
     def __init__(self, model: nn.Module, at: Changes, moves: Iterable[Changes]) -> None:
         self.model, self.at, self.count = model, at, 0
         self._steps: dict[str, list[tuple[int, Step]]] = {}
@@ -37,8 +40,11 @@ class Slopes:
             for name, step in _steps(model, at, moved):
                 self._steps.setdefault(name, []).append((number, step))
 
-    def of(self, row: Batch) -> tuple[float, list[float]]:
-        """The divergence of one sequence at the operating point, nats per token, and its derivative along each move."""
+    def of(self, rows: Sequence[Batch]) -> list[tuple[float, list[float]]]:
+        """Of every sequence the divergence at the operating point, nats per token, and its slopes along the moves."""
+        return [self._of_sequence(row) for row in rows]
+
+    def _of_sequence(self, row: Batch) -> tuple[float, list[float]]:
         divergence, gradients = self._gradients(row)
         found = [0.0] * self.count
         for steps, gradient in zip(self._steps.values(), gradients, strict=True):
@@ -81,10 +87,12 @@ def _steps(model: nn.Module, at: Changes, moved: Changes) -> Iterator[tuple[str,
         own = model.get_parameter(name).data
         w, v = at.get(name, own), moved.get(name, own)
         if v is not w:
-            yield name, _step(v.flatten().float() - w.flatten().float())  # type: ignore[union-attr]
+            yield name, step_between(w, v)  # type: ignore[arg-type]
 
 
-def _step(dense: Tensor) -> Step:
+def step_between(w: Tensor, v: Tensor) -> Step:
+    """The step from the values w of a parameter to the values v."""
+    dense = v.flatten().float() - w.flatten().float()
     places = dense.nonzero()[:, 0]
     if len(places) >= SPARSE * len(dense):
         return Step(dense, None)

@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache, partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from zetaplan.menus.refined import Point
 from zetaplan.models.operating_point import Changes, OperatingPoint, Reading
 from zetaplan.models.slopes import Slopes
+from zetaplan.models.slopes_by_layer import SlopesByLayer
 from zetaplan.refining.journal import Entry, Journal
 from zetaplan.refining.levels import Levels
 from zetaplan.refining.texts import Text
 from zetaplan.scoring.cache import key_of
 from zetaplan.scoring.distributed import Ranks
-from zetaplan.scoring.model.streamed import streamed
+from zetaplan.scoring.model.streamed import Deferred, streamed
 from zetaplan.scoring.text.sequences import Batch
 
 #: Evaluations that a pass with derivatives counts as: a pass, and a backward pass of twice its cost.
@@ -32,14 +35,18 @@ PASSES = 3
 class Meter:
     """The evaluations of one run. evaluations : their number so far. seconds : what they took, as the journal has it.
 
-    Values of up to two options of every block are in memory, beside the model; none of a model that is streamed.
+    Values of up to two options of every block are in memory, beside the model. Those of a streamed model are computed
+    whenever a layer is read.
     """
 
     def __init__(self, levels: Levels, journal: Journal, ranks: Ranks, bar: tqdm[Any]) -> None:
         self.levels, self.journal, self.ranks, self.bar = levels, journal, ranks, bar
         self.seconds = 0.0
         self._seen: dict[str, int] = {}
-        self._values = lru_cache(0 if streamed(levels.inputs.model) else 2 * len(levels.costs))(levels.values)
+        self._streamed = streamed(levels.inputs.model) is not None
+        kept = 2 * len(levels.costs)
+        self._values = cache(self._deferred) if self._streamed else lru_cache(kept)(levels.values)
+        self._of_block = lru_cache(1)(levels.values)
         self._engines: dict[bool, tuple[str, OperatingPoint]] = {}
         self._settled: Point | None = None
 
@@ -83,15 +90,19 @@ class Meter:
     def _sloped(self, rows: Mapping[str, Batch], at: Point, moves: Sequence[tuple[str, str]]) -> None:
         """Pass every sequence on one rank, and add all of them to the journal of every rank."""
         values = {block: self._values(block, option) for block, option in at.items()}
-        after = ({**values, block: self.levels.values(block, option)} for block, option in moves)
-        engine, order = Slopes(self.levels.inputs.model, _joined(values), map(_joined, after)), list(rows)
-        for place in range(0, len(order), self.ranks.size):
-            start, own = time.monotonic(), None
-            for key in self.ranks.share(order[place : place + self.ranks.size]):
-                base, found = engine.of(rows[key])
-                reading = np.array([base, *(base + slope for slope in found)])
-                own = Entry(Reading(reading, np.empty(0)), time.monotonic() - start).content(key)
-            for content in filter(None, self.ranks.shared(own)):
+        moved = self._values if self._streamed else self.levels.values
+        after = ({**values, block: moved(block, option)} for block, option in moves)
+        kind = SlopesByLayer if self._streamed else Slopes
+        engine, order = kind(self.levels.inputs.model, _joined(values), map(_joined, after)), list(rows)
+        chunks = [order[place : place + kind.together] for place in range(0, len(order), kind.together)]
+        for place in range(0, len(chunks), self.ranks.size):
+            own: list[dict[str, Any]] = []
+            for keys in self.ranks.share(chunks[place : place + self.ranks.size]):
+                start = time.monotonic()
+                found = engine.of([rows[key] for key in keys])
+                seconds = (time.monotonic() - start) / len(keys)
+                own += [_entry(*each, seconds).content(key) for key, each in zip(keys, found, strict=True)]
+            for content in chain.from_iterable(self.ranks.shared(own)):
                 self.journal.add(*Entry.of(content))
 
     def _counted(self, key: str) -> Reading:
@@ -130,6 +141,22 @@ class Meter:
 
     def _changes(self, plan: Point) -> Changes:
         return _joined({block: self._values(block, option) for block, option in plan.items()})
+
+    def _deferred(self, block: str, option: str) -> Changes:
+        """The changes by an option, each computed when its layer is read."""
+        names = self.levels.parameters(block)
+        changes = {name: Deferred(partial(self._value, block, option, name)) for name in names}
+        return changes or self.levels.values(block, option)
+
+    def _value(self, block: str, option: str, name: str) -> Tensor:
+        """The value of a parameter by an option, which may leave it as it is."""
+        found = self._of_block(block, option).get(name)
+        return found if isinstance(found, Tensor) else self.levels.inputs.model.get_parameter(name).data
+
+
+def _entry(base: float, slopes: Sequence[float], seconds: float) -> Entry:
+    """The divergence at the operating point, and with the derivative along every move added."""
+    return Entry(Reading(np.array([base, *(base + slope for slope in slopes)]), np.empty(0)), seconds)
 
 
 def _joined(plan: Mapping[str, Changes]) -> Changes:

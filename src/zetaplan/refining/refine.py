@@ -25,7 +25,7 @@ from zetaplan.scoring.arguments import require_switch
 from zetaplan.scoring.distributed import joined
 from zetaplan.scoring.measure import Batches
 from zetaplan.scoring.model.gguf import cache_folder
-from zetaplan.scoring.model.streamed import require_loaded
+from zetaplan.scoring.model.streamed import streamed
 from zetaplan.scoring.text.sequences import checked_batches
 
 #: Levels of sparsity in the first step.
@@ -101,7 +101,6 @@ def refine(
     require_arguments(method, evaluations, moves)
     require_switch(distributed=distributed, progress=progress)
     network, name, sha256 = parts_of(model)
-    require_loaded(network)
     folder = cache_folder() if cache is True else None if cache is False else Path(cache)
     data = None if calibration is None else checked_batches(calibration, model=network)
     inputs = Inputs(network, data, folder, name=name, sha256=sha256)
@@ -124,6 +123,9 @@ def refine(
     batches = [batch for part in proposing for batch in part.batches]
     found = levels.starts(batches, progress=progress) if start is None else [_start(levels, start)]
     starts = [dict(plan) for plan in found]
+    if streamed(network):
+        for observed, observe in levels.observations().items():  # before any layer has other weights
+            inputs.observe(observed, observe)
     facts = {**inputs.facts, "method": method, "costs": levels.costs}
     with (
         joined(distributed, next(network.parameters()).device) as ranks,

@@ -12,7 +12,7 @@ from zetaplan._owner import owner_of
 from zetaplan.menus.menu import Menu
 from zetaplan.menus.planner import choose
 from zetaplan.models.operating_point import Changes
-from zetaplan.refining.inputs import Inputs
+from zetaplan.refining.inputs import Inputs, Observe
 from zetaplan.scoring.text.sequences import Batch
 
 
@@ -63,6 +63,14 @@ class Levels(ABC):
     @abstractmethod
     def values(self, block: str, option: str) -> Changes:
         """The changes to the model by this option of the block."""
+
+    def parameters(self, block: str) -> tuple[str, ...]:
+        """The names of the parameters that an option of the block may change; none where a layer is left out."""
+        return ()
+
+    def observations(self) -> Mapping[str, Observe]:
+        """What the method observes in the inputs of the linears, by its name in `inputs`."""
+        return {}
 
     @abstractmethod
     def facts(self) -> dict[str, Any]:

@@ -20,14 +20,15 @@ from zetaplan.measuring.estimators.fisher import Fisher
 from zetaplan.measuring.options import size
 from zetaplan.menus.bits import Weight
 from zetaplan.models.inverse_hessian import gram_of
-from zetaplan.models.layer_pass import Observed
+from zetaplan.models.layer_pass import Observed, in_memory_with
 from zetaplan.models.operating_point import Changes
 from zetaplan.models.quantizers import Quantizer, find_quantizer
 from zetaplan.models.statistic import FEW, statistics_of
 from zetaplan.models.weights import facts_of, in_place, matrices, weights
-from zetaplan.refining.inputs import Inputs
+from zetaplan.refining.inputs import GRAM, Inputs, Observe
 from zetaplan.refining.levels import Levels
 from zetaplan.scoring.model.eval_mode import eval_mode
+from zetaplan.scoring.model.streamed import streamed
 from zetaplan.scoring.text.sequences import Batch
 
 #: The options of every block, if none are given.
@@ -67,8 +68,13 @@ class Formats(Levels):
         self.uniform = self._uniform()
 
     def starts(self, data: Sequence[Batch], *, progress: bool = False) -> tuple[Mapping[str, str], ...]:
-        """Uniform, and the best choice by the diagonal of the Fisher matrix: e' F e / 2 of the rounding errors e."""
+        """Uniform, and the best choice by the diagonal of the Fisher matrix: e' F e / 2 of the rounding errors e.
+
+        Of a streamed model uniform alone, because the Fisher matrix of all layers would be larger than the model.
+        """
         model = self.inputs.model
+        if streamed(model):
+            return (self.uniform,)
         with eval_mode(model), torch.no_grad():
             fisher = Fisher(model, tqdm(data, desc="fisher", unit="batch", disable=not progress), self.weights, seed=0)
             losses = {
@@ -87,7 +93,15 @@ class Formats(Levels):
         return found
 
     def values(self, block: str, option: str) -> Changes:
-        return {weight.name: self._rounded(weight, self.options[option]) for weight in self.weights[block]}
+        members, model = self.weights[block], self.inputs.model
+        with in_memory_with(model, [model.get_submodule(weight.module) for weight in members]):
+            return {weight.name: self._rounded(weight, self.options[option]) for weight in members}
+
+    def parameters(self, block: str) -> tuple[str, ...]:
+        return tuple(weight.name for weight in self.weights[block])
+
+    def observations(self) -> Mapping[str, Observe]:
+        return {GRAM: gram_of} if any(quantizer.calibrated for quantizer in self.options.values()) else {}
 
     def facts(self) -> dict[str, Any]:
         inputs = self.inputs
@@ -129,7 +143,7 @@ class Formats(Levels):
     def _rounded(self, weight: Weight, quantizer: Quantizer) -> Tensor:
         if not quantizer.calibrated:
             return self._stored(weight, quantizer, Observed())
-        observed = self.inputs.observed("X'X", gram_of)
+        observed = self.inputs.observed(GRAM, gram_of, weight.name)
         facts = {"format": quantizer.label, "weight": weight.name, **({"few": FEW} if weight.count > 1 else {})}
         return self.inputs.kept(facts, lambda: {"weight": self._stored(weight, quantizer, observed)})["weight"]
 

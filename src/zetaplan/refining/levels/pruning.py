@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from math import ceil
 from typing import Any
@@ -15,7 +16,7 @@ from zetaplan.models.matrices import Matrix, matrices_of
 from zetaplan.models.operating_point import Changes
 from zetaplan.models.pruners import find_pruner, pruner_names
 from zetaplan.models.statistic import statistic_of
-from zetaplan.refining.inputs import Inputs
+from zetaplan.refining.inputs import Inputs, Observe
 from zetaplan.refining.levels import Levels
 from zetaplan.refining.levels._shares import Shares, default_blocks, require_calibration
 from zetaplan.scoring.model.blocks import Block, partition
@@ -52,6 +53,12 @@ class Sparsity(Shares):
         with in_memory_with(self.inputs.model, part.modules.values()):
             return pruned_weights(self.inputs, self.method, part, self.removed(block, option))
 
+    def parameters(self, block: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(matrix.stack.parameter for matrix in matrices_of(self.parts[block]).values()))
+
+    def observations(self) -> Mapping[str, Observe]:
+        return {_name(self.method): find_pruner(self.method).observe} if self.calibrated else {}
+
     def facts(self) -> dict[str, Any]:
         return SparsityFacts(
             model=self.inputs.name,
@@ -77,10 +84,15 @@ def pruned_weights(inputs: Inputs, method: str, part: Block, count: int) -> dict
     return found
 
 
+def _name(method: str) -> str:
+    """The name of what is observed for the method."""
+    return f"inputs of {method}"
+
+
 def _pruned(inputs: Inputs, method: str, matrix: Matrix, count: int) -> Tensor:
     """Methods that use X'X take seconds for a level, so that their weights are kept; others take less than a pass."""
     pruner = find_pruner(method)
-    known = inputs.observed(f"inputs of {method}", pruner.observe) if pruner.calibrated else Observed()
+    known = inputs.observed(_name(method), pruner.observe, matrix.name) if pruner.calibrated else Observed()
     seen = statistic_of(matrix, known).value
     if seen is None or seen.ndim == 1:
         return pruned(matrix, count, pruner, False, seen)[0]

@@ -7,6 +7,7 @@ the outputs on the calibration text (see `zetaplan.models.low_rank`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from zetaplan.models.low_rank import factors, principal_directions
 from zetaplan.models.operating_point import Changes
 from zetaplan.models.statistic import FEW, statistics_of
 from zetaplan.models.weights import in_place, matrices, weights
-from zetaplan.refining.inputs import Inputs
+from zetaplan.refining.inputs import GRAM, Inputs, Observe
 from zetaplan.refining.levels import Levels
 from zetaplan.refining.levels._shares import Shares, default_blocks, require_calibration
 
@@ -60,6 +61,12 @@ class Replacement(Shares):
                 found[weight.name] = as_stored(self.inputs, weight, left @ right)
         return found
 
+    def parameters(self, block: str) -> tuple[str, ...]:
+        return tuple(weight.name for weight in self.weights[block])
+
+    def observations(self) -> Mapping[str, Observe]:
+        return {} if self.method == PLAIN else {GRAM: gram_of}
+
     def facts(self) -> dict[str, Any]:
         return RankFacts(
             model=self.inputs.name,
@@ -88,7 +95,7 @@ def as_stored(inputs: Inputs, weight: Weight, values: Tensor) -> Tensor:
 
 
 def _directions(inputs: Inputs, method: str, weight: Weight) -> Tensor:
-    observed = Observed() if method == PLAIN else inputs.observed("X'X", gram_of)
+    observed = Observed() if method == PLAIN else inputs.observed(GRAM, gram_of, weight.name)
     parts = zip(matrices(inputs.model, weight), statistics_of(weight, observed), strict=True)
     try:
         return torch.stack([principal_directions(part, seen.value) for part, seen in parts])

@@ -1,0 +1,120 @@
+"""Refinement of a streamed model: the plan and the measurements of the loaded model, one layer at a time in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import zetaplan as zp
+from tests.decoders import tiny_decoder
+from tests.refining.test_refine import CASES, IDS, content, facts_of, refined
+from tests.refining.test_slopes import SMOOTH
+from tests.tiny_models import save_model, tiny_gpt2, tiny_llama
+from zetaplan.errors import ScoringError
+from zetaplan.menus.plan import ChoicePlan
+from zetaplan.scoring import LoadedModel
+from zetaplan.scoring.model.blocks import decoder_layers
+from zetaplan.scoring.model.streamed import Stored, is_blank
+
+KINDS = ("llama", "gpt2", "gemma3_text", "gpt_oss")
+
+
+def stored(kind: str, folder: Path) -> Path:
+    if kind == "llama":
+        return save_model(tiny_llama(layers=3, hidden=32, vocabulary=257), folder)
+    return save_model(tiny_gpt2(vocabulary=257) if kind == "gpt2" else tiny_decoder(kind), folder)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return stored("llama", tmp_path / "model")
+
+
+def both(method: str, folder: Path, **more: Any) -> tuple[ChoicePlan, ChoicePlan]:
+    """The plans of the loaded and of the streamed model."""
+    whole, found = (refined(method, zp.load_model(folder, stream=stream), **more) for stream in (False, True))
+    return whole, found
+
+
+def sloped(method: str, loaded: LoadedModel, blocks: str) -> ChoicePlan:
+    """Refined by slopes on ids that every tiny vocabulary has."""
+    propose, accept, calibration = IDS[:8] % 22, IDS[8:14] % 22, IDS[20:] % 22
+    options: dict[str, Any] = {"moves": "slopes", "blocks": blocks, "evaluations": 9, "cache": False}
+    return zp.refine(loaded, method, CASES[method]["budget"], propose, accept, calibration=calibration, **options)
+
+
+@pytest.mark.parametrize("method", [method for method in CASES if method not in ("rtn", "gptq", "gguf")])
+def test_measured_moves_are_those_of_the_loaded_model(method: str, folder: Path, tmp_path: Path) -> None:
+    for cache in (False, tmp_path / "cache"):
+        whole, found = both(method, folder, cache=cache)
+        assert content(found) == content(whole)
+
+
+@pytest.mark.parametrize("method", ["rtn", "gptq", "gguf"])
+def test_formats_begin_with_uniform(method: str, folder: Path) -> None:
+    loaded = zp.load_model(folder)
+    uniform = facts_of(refined(method, loaded)).uniform
+    whole, found = both(method, folder, start=uniform)
+    assert content(found) == content(whole)
+    assert content(refined(method, zp.load_model(folder, stream=True))) == content(found)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("method", SMOOTH)
+def test_slopes_are_those_of_the_loaded_model(kind: str, method: str, tmp_path: Path) -> None:
+    folder = stored(kind, tmp_path / "model")
+    for blocks in ("modules", "layers"):
+        whole, found = (facts_of(sloped(method, zp.load_model(folder, stream=s), blocks)) for s in (False, True))
+        assert found.starts == whole.starts
+        first, expected = found.rounds[0], whole.rounds[0]
+        assert (first.at, len(first.moves)) == (expected.at, len(expected.moves))
+        assert first.divergence == pytest.approx(expected.divergence, rel=1e-4)
+        for move, other in zip(first.moves, expected.moves, strict=True):
+            assert (move.block, move.option) == (other.block, other.option)
+            assert move.divergence == pytest.approx(other.divergence, rel=1e-3, abs=1e-6)
+        assert any(move.divergence != first.divergence for move in first.moves)
+
+
+@pytest.mark.parametrize("moves", ["slopes", "measured"])
+def test_one_layer_at_a_time_is_in_memory(moves: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = zp.load_model(folder, stream=True)
+    layers, full, read = [layer for _, layer in decoder_layers(loaded.model)], set[int](), Stored.read_into
+
+    def watched(self: Stored, values: Any) -> None:
+        read(self, values)
+        full.add(sum(any(not is_blank(p) for p in layer.parameters()) for layer in layers))
+
+    monkeypatch.setattr(Stored, "read_into", watched)
+    refined("wanda", loaded, moves=moves)
+    assert full == {1}
+    assert all(is_blank(p) for layer in layers for p in layer.parameters())
+    assert all(p.grad is None for layer in layers for p in layer.parameters())
+
+
+def test_a_run_continues_from_its_journal(folder: Path, tmp_path: Path) -> None:
+    loaded, cache = zp.load_model(folder, stream=True), tmp_path / "cache"
+    whole = content(refined("wanda", loaded, moves="slopes", cache=cache))
+    [file] = cache.rglob("*.jsonl")
+    lines = file.read_bytes().splitlines(keepends=True)
+    for kept in (0, 5, len(lines) - 1):
+        file.write_bytes(b"".join(lines[:kept]))
+        assert content(refined("wanda", loaded, moves="slopes", cache=cache)) == whole
+
+
+def test_without_passes_by_layer_moves_are_measured(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zetaplan.models.slopes_by_layer.passes_by_layer", lambda *_: None)
+    loaded = zp.load_model(folder, stream=True)
+    with pytest.raises(ScoringError, match="so it has no slopes layer by layer; use measured moves, or load it whole"):
+        refined("magnitude", loaded, moves="slopes")
+    assert facts_of(refined("magnitude", loaded)).moves == "measured"
+
+
+def test_weights_are_those_of_the_files_afterwards(folder: Path) -> None:
+    loaded, ids = zp.load_model(folder, stream=True), torch.arange(1, 9)[None]
+    with torch.no_grad():
+        before = loaded.model(ids).logits
+        refined("wanda", loaded, moves="slopes")
+        assert torch.equal(loaded.model(ids).logits, before)
