@@ -20,15 +20,14 @@ from secrets import token_hex
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import AutoConfig
 from transformers.initialization import no_init_weights
 
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.model.blocks import decoder_layers
-from zetaplan.scoring.model.causal import auto_class, few, one_line
+from zetaplan.scoring.model.causal import auto_class, one_line
+from zetaplan.scoring.model.stored import Stored, named
 
 REMEDY = "load it whole, without stream"
 
@@ -119,9 +118,10 @@ class Streamed:
         """
         folder, before = _required(self.folder), self._kept.get(layer)
         others = {file for file in self._kept.values() if file != before}
-        values = {name: value for name, value in self._own[layer].items() if self._stored.places[name][0] not in others}
+        own = self._own[layer].items()
+        values = {names[id(value)]: value for name, value in own if self._stored.file_of(name) not in others}
         file = folder / f"layer-{len(self._kept):05d}-{token_hex(4)}.safetensors"
-        self._stored.write(values, {name: names[id(value)] for name, value in values.items()}, file)
+        self._stored.write(values, file)
         self._kept[layer] = file
         if before:  # its values may still be mapped into memory, so that it cannot be written to
             before.unlink()
@@ -144,58 +144,6 @@ class Streamed:
         return reading
 
 
-class Stored:
-    """The tensors in the safetensors files of a folder.
-
-    places : file and key of every tensor, by its name in the model.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.files: dict[str, Path] = {}
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        self.places: dict[str, tuple[Path, str]] = {}
-        for file in sorted(folder.glob("*.safetensors")):
-            with safe_open(file, "pt") as tensors:
-                for key in tensors.keys():  # noqa: SIM118  no dict
-                    self.files[key] = file
-                    self.shapes[key] = tuple(tensors.get_slice(key).get_shape())
-
-    def assign(self, model: Any, source: object) -> None:
-        """Find the stored tensor of every parameter and buffer. Raises ScoringError if one has none of its shape."""
-        found: dict[int, str] = {}  # tied weights are stored once
-        for name, value in _named(model):
-            for key in _spellings(model, name):
-                if self.shapes.get(key) == tuple(value.shape):
-                    found[id(value)] = key
-        keys = {name: found[id(value)] for name, value in _named(model) if id(value) in found}
-        self.places = {name: (self.files[key], key) for name, key in keys.items()}
-        if absent := [name for name, _ in _named(model) if name not in keys]:
-            raise ScoringError(
-                f"stream: {source} does not store {few(absent, 1)} under its name in the model, so the weights cannot "
-                f"be read layer by layer; {REMEDY}"
-            )
-
-    def read_into(self, values: Mapping[str, Tensor]) -> None:
-        """Set the values by their names in the model. The files are mapped into memory, not copied."""
-        by_file: dict[Path, list[str]] = {}
-        for name in values:
-            by_file.setdefault(self.places[name][0], []).append(name)
-        for file, names in by_file.items():
-            with safe_open(file, "pt") as tensors:
-                for name in names:
-                    values[name].data = tensors.get_tensor(self.places[name][1]).to(values[name].dtype)
-
-    def write(self, values: Mapping[str, Tensor], keys: Mapping[str, str], file: Path) -> None:
-        """Store values by their names in the model under these keys, and read them from the file from now on."""
-        save_file({keys[name]: value.detach().contiguous() for name, value in values.items()}, file, {"format": "pt"})
-        self.places |= {name: (file, key) for name, key in keys.items()}
-
-    @property
-    def unused(self) -> set[str]:
-        """The names of tensors that the model does not have."""
-        return self.files.keys() - {key for _, key in self.places.values()}
-
-
 def streamed_model(folder: Path, source: object, dtype: torch.dtype | None, sha256: str) -> tuple[Any, set[str]]:
     """The streamed model of a folder, and the names of stored tensors that it does not use.
 
@@ -210,13 +158,13 @@ def streamed_model(folder: Path, source: object, dtype: torch.dtype | None, sha2
     except Exception as error:  # the library raises bare errors of many kinds for a damaged folder
         raise ScoringError(f"model: transformers cannot load {source}: {one_line(error)}") from error
     stored.assign(model, source)
-    names = {id(value): name for name, value in _named(model)}
+    names = {id(value): name for name, value in named(model)}
     own = {
         layer: {names[id(value)]: value for value in layer.parameters() if value.numel() > 1}
         for _, layer in decoder_layers(model)
     }
     inside = {name for values in own.values() for name in values}
-    stored.read_into({name: value for name, value in _named(model) if name not in inside})
+    stored.read_into({name: value for name, value in named(model) if name not in inside})
     setattr(model, ATTRIBUTE, Streamed(own, stored, sha256))
     return model.eval(), stored.unused
 
@@ -250,7 +198,7 @@ def keep(model: nn.Module, layer: nn.Module) -> None:
     """Store the weights of a layer of a streamed model as they are now, and read them from there from now on."""
     if found := streamed(model):
         with found.in_memory(layer):
-            found.keep(layer, {id(value): name for name, value in reversed(_named(model))})
+            found.keep(layer, {id(value): name for name, value in reversed(named(model))})
 
 
 def keep_rest(model: nn.Module) -> None:
@@ -280,17 +228,6 @@ def in_memory(model: nn.Module, layer: nn.Module) -> AbstractContextManager[None
     """A decoder layer with its weights in memory."""
     found = streamed(model)
     return found.in_memory(layer) if found else nullcontext()
-
-
-def _named(model: nn.Module) -> list[tuple[str, Tensor]]:
-    """All parameters and persistent buffers under all their names."""
-    return [*model.state_dict(keep_vars=True).items()]
-
-
-def _spellings(model: Any, name: str) -> tuple[str, ...]:
-    """Names under which a tensor may be stored: with or without the prefix of the base model."""
-    prefix = f"{model.base_model_prefix}."
-    return name, name.removeprefix(prefix), f"{prefix}{name}"
 
 
 def _differentiated(values: Iterable[Any]) -> bool:

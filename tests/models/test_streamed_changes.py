@@ -31,7 +31,20 @@ from zetaplan.scoring.model.streamed import Stored, is_blank, keep, streamed
 
 IDS = torch.randint(0, 22, (6, 12), generator=torch.Generator().manual_seed(2))
 TEXT = {"input_ids": IDS, "attention_mask": torch.ones_like(IDS)}
-KINDS = ("llama", "gpt2", "gemma3_text", "opt", "phi3", "bloom", "qwen2", "zamba2", "mamba2")
+KINDS = (
+    "llama",
+    "gpt2",
+    "gemma3_text",
+    "opt",
+    "phi3",
+    "bloom",
+    "qwen2",
+    "zamba2",
+    "mamba2",
+    "mixtral",
+    "qwen3_moe",
+    "gpt_neox",
+)
 
 
 def tiny(kind: str) -> PreTrainedModel:

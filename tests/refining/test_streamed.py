@@ -19,7 +19,7 @@ from zetaplan.scoring import LoadedModel
 from zetaplan.scoring.model.blocks import decoder_layers
 from zetaplan.scoring.model.streamed import Stored, is_blank
 
-KINDS = ("llama", "gpt2", "gemma3_text", "gpt_oss")
+KINDS = ("llama", "gpt2", "gemma3_text", "qwen3_moe")
 
 
 def stored(kind: str, folder: Path) -> Path:
