@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.folders import writing
 from zetaplan.scoring.model.causal import few, one_line
+from zetaplan.scoring.model.gguf_tensors import write_model
 
 #: The types of numbers that are stored as they are.
 PLAIN = frozenset({"f32", "f16", "bf16", "f64", "i8", "i16", "i32", "i64"})
@@ -71,10 +71,8 @@ def _convert(file: Path, folder: Path) -> None:
     with writing(folder.parent):
         temporary = Path(tempfile.mkdtemp(prefix=".incomplete-", dir=folder.parent))
     try:
-        model, tokenizer = _dequantised(file)
+        _dequantise(file, temporary)
         with writing(folder.parent):
-            model.save_pretrained(temporary)
-            tokenizer.save_pretrained(temporary)
             _rename(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -89,26 +87,20 @@ def _rename(temporary: Path, folder: Path) -> None:
             raise
 
 
-def _dequantised(file: Path) -> tuple[Any, Any]:
-    # Versions of transformers without GgufConfig always de-quantise.
-    config = getattr(transformers, "GgufConfig", None)
-    options = {"quantization_config": config(dequantize=True)} if config else {}
-    where = {"gguf_file": file.name, "local_files_only": True}
+def _dequantise(file: Path, folder: Path) -> None:
+    """Write the model and the tokenizer of a GGUF file to a folder. Raises ScoringError if tensors are left over."""
     architecture, names = _contents(file)
-    with _told(file), _alone(file) as folder:
-        model, report = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, output_loading_info=True, **where, **options
-        )
+    with _told(file), _alone(file) as alone:
+        where = {"gguf_file": file.name, "local_files_only": True}
+        config = AutoConfig.from_pretrained(alone, **where)
+        tokenizer = AutoTokenizer.from_pretrained(alone, **where)
+    with _told(file), writing(folder):
+        model, absent = write_model(file, config, folder)
+        tokenizer.save_pretrained(folder)
         unused = _unused(architecture, model, names)
-    for what, names in (("lacks tensors of", report["missing_keys"]), ("stores tensors that are not used in", unused)):
-        if names:
-            raise ScoringError(f"model: {file} {what} the model: {few(names)}; download or convert it again")
-    with _told(file), _alone(file) as folder:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **where)
-    # The weights are de-quantised; with this entry in the config, transformers would read the folder as quantised.
-    model.hf_quantizer = None
-    model.config.__dict__.pop("quantization_config", None)
-    return model, tokenizer
+    for what, found in (("lacks tensors of", absent), ("stores tensors that are not used in", unused)):
+        if found:
+            raise ScoringError(f"model: {file} {what} the model: {few(found)}; download or convert it again")
 
 
 def quantised_types(file: str | PathLike[str]) -> list[str]:

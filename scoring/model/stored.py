@@ -6,6 +6,7 @@ The conversions between the two are those of transformers, made for the paramete
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -26,8 +27,8 @@ from transformers.core_model_loading import (
     revert_weight_conversion,
 )
 
-from zetaplan.errors import ScoringError
-from zetaplan.scoring.model.causal import few
+#: The file of a model in one file, and the index of a model in several.
+WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,16 +77,12 @@ class Stored:
                 self.shapes[key] = tuple(tensors.get_slice(key).get_shape())
         return keys
 
-    def assign(self, model: Any, source: object) -> None:
-        """Find the stored tensors of every parameter and buffer. Raises ScoringError if one has none of its shape."""
+    def assign(self, model: Any) -> list[str]:
+        """Find the stored tensors of every parameter and buffer. Returns the names of those that have none."""
         self.model, self._conversions = model, get_model_conversion_mapping(model)
         self._find(self.files)
         model._weight_conversions = [each for each in self._conversions if each.was_used()]  # for `save_pretrained`
-        if absent := [name for name, _ in named(model) if name not in self.parts]:
-            raise ScoringError(
-                f"stream: {source} does not store {few(absent, 1)} in a form that can be read layer by layer; "
-                "load it whole, without stream"
-            )
+        return [name for name, _ in named(model) if name not in self.parts]
 
     def _find(self, keys: Iterable[str]) -> None:
         """Set the parts of the parameters that these tensors make."""
@@ -163,3 +160,22 @@ class Stored:
 def named(model: Any) -> list[tuple[str, Tensor]]:
     """All parameters and persistent buffers under all their names."""
     return [*model.state_dict(keep_vars=True).items()]
+
+
+def join_files(folder: Path) -> None:
+    """Give the files of the layers, and that of all other tensors if there is one, their final names and an index."""
+    files = [*sorted(folder.glob("layer-*.safetensors")), *folder.glob(WHOLE)]
+    places, total = dict[str, str](), 0
+    for number, file in enumerate(files, 1):
+        name = f"model-{number:05d}-of-{len(files):05d}.safetensors"
+        for key, size in _sizes(file):
+            places[key], total = name, total + size
+        file.rename(folder / name)
+    index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))}
+    (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def _sizes(file: Path) -> list[tuple[str, int]]:
+    """The name and the bytes of every tensor of a file."""
+    with safe_open(file, "pt") as tensors:
+        return [(key, tensors.get_tensor(key).nbytes) for key in tensors.keys()]  # noqa: SIM118  no dict

@@ -26,7 +26,7 @@ from transformers.initialization import no_init_weights
 
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.model.blocks import decoder_layers
-from zetaplan.scoring.model.causal import auto_class, one_line
+from zetaplan.scoring.model.causal import auto_class, few, one_line
 from zetaplan.scoring.model.stored import Stored, named
 
 REMEDY = "load it whole, without stream"
@@ -157,7 +157,10 @@ def streamed_model(folder: Path, source: object, dtype: torch.dtype | None, sha2
         model.tie_weights()
     except Exception as error:  # the library raises bare errors of many kinds for a damaged folder
         raise ScoringError(f"model: transformers cannot load {source}: {one_line(error)}") from error
-    stored.assign(model, source)
+    if absent := stored.assign(model):
+        raise ScoringError(
+            f"stream: {source} does not store {few(absent, 1)} in a form that can be read layer by layer; {REMEDY}"
+        )
     names = {id(value): name for name, value in named(model)}
     own = {
         layer: {names[id(value)]: value for value in layer.parameters() if value.numel() > 1}

@@ -286,7 +286,7 @@ def test_a_job_refines_applies_and_measures_every_kind_of_plan(
 
 
 def test_a_refined_plan_is_listed_by_its_own_names(config: Path) -> None:
-    """No tool has settings for shares of weights, so that csv and json hold the names of the plan."""
+    """No tool has settings for low-rank replacements, so that csv and json hold the names of the plan."""
     steps = refined(config, "svd", "0.2", export=[{"to": "csv"}], report=False)
     rows = steps["export 0 to csv"].files[0].read_text().splitlines()
     plan = load_choice(config.parent / "made" / "refined.json")
@@ -330,7 +330,7 @@ def test_a_refinement_begins_with_the_plan_of_the_program(config: Path) -> None:
         ({"apply": {"to": "zip"}}, "to = 'zip'"),
         ({"apply": {"to": "gguf"}}, "to = 'gguf': a sparsity plan is written as safetensors"),
         ({"apply": {"structure": "2:4"}}, "structure = '2:4': a refined plan is unstructured; leave it out"),
-        ({"export": [{"to": "llm-compressor"}]}, "this plan counts shares of weights; `zetaplan apply` takes it"),
+        ({"export": [{"to": "peft"}]}, "takes plans of ranks, this plan counts weights; plan kind 'rank' with"),
         ({"export": [{"to": "peft"}], "refine": {"method": "svd"}}, "this plan counts low-rank replacements; `zetap"),
         (
             {"plan": {"kind": "rank", "mean_rank": 4}},

@@ -21,10 +21,11 @@ from zetaplan._signature import takes
 from zetaplan.documents.plan_files import any_plan
 from zetaplan.errors import CertificateError, SpecError, shown
 from zetaplan.exports import formats
-from zetaplan.exports.job import Format, Group, Job, UnitJob, job_of
+from zetaplan.exports.job import Format, Group, Job, UnitJob, job_of, removals_of, units_of
 from zetaplan.exports.labels import format_job
 from zetaplan.exports.targets import Outline, Problem, Value, check, outline
 from zetaplan.menus.plan import ChoicePlan
+from zetaplan.menus.sparsity import decides_sparsity
 from zetaplan.models.lora_settings import LoraSettings
 from zetaplan.plans.kinds import kind_names, kind_of
 from zetaplan.plans.plan import Plan
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 PLAN_SCHEMA = b'"zetaplan.plan/'
 
 #: What plans count that no tool has settings for, by what they decide: `zetaplan apply` changes the model by them.
-APPLIED = {"sparsity": "shares of weights", "rank": "low-rank replacements", "layers": "layers"}
+APPLIED = {"rank": "low-rank replacements", "layers": "layers"}
 
 
 @dataclass(frozen=True, repr=False)
@@ -116,7 +117,7 @@ def export(plan: Plan | ChoicePlan, *, to: str, model: str | nn.Module | None = 
 
 def counted(decides: object) -> str:
     """What a choice from menus counts, by what it decides."""
-    return APPLIED.get(str(decides), "formats")
+    return {**APPLIED, "sparsity": "weights"}.get(str(decides), "formats")
 
 
 def require_taken(to: str, counts: str) -> None:
@@ -130,7 +131,9 @@ def require_taken(to: str, counts: str) -> None:
 
 def job_for(plan: Plan | ChoicePlan, model: Outline | None) -> Job:
     """The plan on the model, or by its own names. Raises CertificateError if it does not fit the model."""
-    return job_of(plan, model) if isinstance(plan, Plan) else format_job(plan, model)
+    if isinstance(plan, Plan):
+        return job_of(units_of(plan), model)
+    return job_of(removals_of(plan), model) if decides_sparsity(plan) else format_job(plan, model)
 
 
 def _remedy(counts: tuple[str, ...]) -> str:

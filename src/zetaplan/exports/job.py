@@ -7,14 +7,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from zetaplan.documents.choices import choice_document
 from zetaplan.documents.convert import plan_document
 from zetaplan.errors import CertificateError, SpecError
 from zetaplan.exports.targets import EXPERTS, Entry, Module, Outline, Problem, Value, linears
+from zetaplan.menus.sparsity import removed_by, sparsity_facts
 from zetaplan.models.lora_settings import DEFAULT, LoraSettings
 from zetaplan.plans.bounds import TIE
 from zetaplan.plans.divide import divide
 
 if TYPE_CHECKING:
+    from zetaplan.menus.plan import ChoicePlan
     from zetaplan.plans.plan import Plan
 
 
@@ -48,6 +51,25 @@ class Job(ABC):
 
 
 @dataclass(frozen=True, eq=False)
+class Units:
+    """The whole units of a plan.
+
+    taken : ranks, experts, or weights to remove, by the plan's blocks. sizes : what one unit of a block counts in the
+    budget, or the weights of a block that loses some; empty if the plan's own costs were given. removes : whether the
+    units are weights to remove, which are divided among the linears of a block. method : the pruning method that the
+    plan was refined with, "" if none. expert_rank, top_k : of experts.
+    """
+
+    taken: Mapping[str, int]
+    sizes: Mapping[str, float]
+    removes: bool
+    facts: Mapping[str, str]
+    method: str = ""
+    expert_rank: int = 1
+    top_k: int = 1
+
+
+@dataclass(frozen=True, eq=False)
 class UnitJob(Job):
     """A plan of whole units.
 
@@ -55,15 +77,10 @@ class UnitJob(Job):
     experts : the units of every expert of a tensor, by the name of the tensor.
     """
 
-    plan: Plan
+    plan: Units
     units: Mapping[str, int]
     experts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     lora: LoraSettings = DEFAULT
-
-    @property
-    def removes(self) -> bool:
-        """Whether the units are weights to remove."""
-        return self.plan.kind.counts == "weights"
 
     @property
     def shares(self) -> dict[str, float]:
@@ -82,9 +99,7 @@ class UnitJob(Job):
 
     @property
     def facts(self) -> dict[str, str]:
-        plan = self.plan
-        program = plan.instance.program.name
-        return {"program": program, "unit": plan.whole_unit, "plan_sha256": plan_document(plan).sha256_}
+        return dict(self.plan.facts)
 
 
 @dataclass(frozen=True)
@@ -126,26 +141,51 @@ class Format(Protocol):
         """How to give the file to the tool."""
 
 
-def job_of(plan: Plan, model: Outline | None) -> UnitJob:
+def units_of(plan: Plan) -> Units:
+    """The whole units of a plan of a program."""
+    request, program = plan.request, plan.instance.program.name
+    sizes = zip(plan.names, plan.instance.resource.tolist(), strict=True)
+    return Units(
+        taken=dict(zip(plan.names, plan.rounded.units.tolist(), strict=True)),
+        sizes={} if request.resource == "given" else dict(sizes),
+        removes=plan.kind.whole.shares,
+        facts={"program": program, "unit": plan.whole_unit, "plan_sha256": plan_document(plan).sha256_},
+        expert_rank=request.expert_rank or 1,
+        top_k=request.top_k,
+    )
+
+
+def removals_of(plan: ChoicePlan) -> Units:
+    """The weights to remove by a choice from menus, such as a refined plan."""
+    facts = sparsity_facts(plan)
+    return Units(
+        taken=removed_by(plan),
+        sizes=facts.sizes,
+        removes=True,
+        facts={"program": "choice", "unit": "weights", "plan_sha256": choice_document(plan).sha256_},
+        method=facts.method,
+    )
+
+
+def job_of(plan: Units, model: Outline | None) -> UnitJob:
     """The plan on the linears of the model, to the unit; without a model, by the plan's own names.
 
     Raises CertificateError, naming the entry, if the model has no such block or one of another size.
     """
     if model is None:
-        return UnitJob(None, plan, dict(zip(plan.names, plan.rounded.units.tolist(), strict=True)))
+        return UnitJob(None, plan, plan.taken)
     found, known = dict[str, dict[int, int]](), _by_name(model)
-    rows = zip(plan.names, plan.rounded.units.tolist(), plan.instance.resource.tolist(), strict=True)
-    for name, amount, resource in rows:
+    for name, amount in plan.taken.items():
         members = _members(name, known, needed=amount > 0)
         if amount:
-            _check_size(plan, name, members, resource)
+            _check_size(plan, name, members)
         sizes = [module.inputs * module.outputs for module, _ in members]
-        parts = divide(amount, sizes) if plan.kind.whole.shares else [amount] * len(members)
+        parts = divide(amount, sizes) if plan.removes else [amount] * len(members)
         for (module, place), part in zip(members, parts, strict=True):
             found.setdefault(module.name, {})[place] = part
     planned = [module for module in model.planned if module.name in found]
     experts = {m.name: tuple(found[m.name].get(place, 0) for place in range(m.count)) for m in planned if m.count > 1}
-    total = sum if plan.kind.whole.shares else _common
+    total = sum if plan.removes else _common
     return UnitJob(model, plan, {m.name: total(found[m.name].values()) for m in planned}, experts)
 
 
@@ -163,8 +203,7 @@ def _common(ranks: Iterable[int]) -> int:
 def by_block(job: UnitJob) -> dict[str, int]:
     """The units of a plan over layers by decoder layer, in the model's order. Raises SpecError for other plans."""
     order = dict.fromkeys(module.block for module in linears(job.modules))
-    planned = zip(job.plan.names, job.plan.rounded.units.tolist(), strict=True)
-    units = {member: amount for name, amount in planned for member in name.split(TIE)}
+    units = {member: amount for name, amount in job.plan.taken.items() for member in name.split(TIE)}
     if missing := next((block for block in order if block not in units), None):
         raise SpecError(f"{missing} has no value of its own: this format needs one per layer; plan over layers")
     return {block: units[block] for block in order}
@@ -207,13 +246,15 @@ def block_names(module: Module, place: int) -> tuple[str, ...]:
     return (module.block, owner, *([f"{owner}.{place}"] if module.kind == EXPERTS else []))
 
 
-def _check_size(plan: Plan, name: str, members: Sequence[tuple[Module, int]], resource: float) -> None:
-    if plan.request.resource == "given":
+def _check_size(plan: Units, name: str, members: Sequence[tuple[Module, int]]) -> None:
+    if name not in plan.sizes:
         return
-    removes = plan.kind.whole.shares
-    size = sum(module.inputs * module.outputs if removes else module.inputs + module.outputs for module, _ in members)
-    size *= plan.request.expert_rank or 1
-    if size != resource:
-        unit = "weights" if removes else "parameters per rank"
-        counted = f"the plan counts {resource:,.10g} {unit}, the linears of this model have {size:,}"
+    size, planned = sum(_size(plan, module) for module, _ in members) * plan.expert_rank, plan.sizes[name]
+    if size != planned:
+        unit = "weights" if plan.removes else "parameters per rank"
+        counted = f"the plan counts {planned:,.10g} {unit}, the linears of this model have {size:,}"
         raise CertificateError(f"{name}: {counted}: it was made for another model")
+
+
+def _size(plan: Units, module: Module) -> int:
+    return module.inputs * module.outputs if plan.removes else module.inputs + module.outputs

@@ -8,16 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
 from torch import Tensor
 
 from zetaplan._files import canonical
 from zetaplan.models.new_folder import new_folder
 from zetaplan.scoring import LoadedModel
+from zetaplan.scoring.model.stored import join_files
 from zetaplan.scoring.model.streamed import changeable, is_blank, keep_rest, streamed
-
-#: The file of a model in one file, and the index of a model in several.
-WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 #: The record of what was changed in a model.
 RECORD = "zetaplan.json"
@@ -36,7 +33,7 @@ def save_model(loaded: LoadedModel, folder: Path, tensors: Mapping[str, Tensor] 
     if streamed(model):
         keep_rest(model)
         model.save_pretrained(folder, state_dict={n: v for n, v in model.state_dict().items() if not is_blank(v)})
-        _join(folder)
+        join_files(folder)
     else:
         model.save_pretrained(folder, state_dict=tensors)
     loaded.tokenizer.save_pretrained(folder)
@@ -47,22 +44,3 @@ def save_described(loaded: LoadedModel, card: str, facts: Mapping[str, Any], fol
     save_model(loaded, folder)
     (folder / "README.md").write_text(card, encoding="utf-8")
     (folder / RECORD).write_text(canonical(json.loads(json.dumps(facts))), encoding="utf-8")
-
-
-def _join(folder: Path) -> None:
-    """Give the files of the layers and the file of all other tensors their final names, and write their index."""
-    files = [*sorted(folder.glob("layer-*.safetensors")), folder / WHOLE]
-    places, total = dict[str, str](), 0
-    for number, file in enumerate(files, 1):
-        name = f"model-{number:05d}-of-{len(files):05d}.safetensors"
-        for key, size in _sizes(file):
-            places[key], total = name, total + size
-        file.rename(folder / name)
-    index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))}
-    (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
-
-
-def _sizes(file: Path) -> list[tuple[str, int]]:
-    """The name and the bytes of every tensor of a file."""
-    with safe_open(file, "pt") as tensors:
-        return [(key, tensors.get_tensor(key).nbytes) for key in tensors.keys()]  # noqa: SIM118  no dict

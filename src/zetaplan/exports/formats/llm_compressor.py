@@ -22,8 +22,8 @@ from zetaplan.models.quantizers import find_quantizer
 
 COUNTS, MODEL, FILE = ("weights", "formats"), True, "recipe.yaml"
 
-SPARSE_GPT = "SparseGPTModifier"
-PRUNING = (SPARSE_GPT, "WandaPruningModifier")
+SPARSE_GPT, WANDA = "SparseGPTModifier", "WandaPruningModifier"
+PRUNING = (SPARSE_GPT, WANDA)
 GPTQ, NEAREST = "GPTQModifier", "QuantizationModifier"
 MODIFIERS = (*PRUNING, GPTQ, NEAREST)
 PRUNABLE = frozenset({"Linear", "Conv1d", "Conv2d", "Conv3d"})
@@ -43,10 +43,15 @@ def settings(job: Job) -> Mapping[str, Mapping[str, Value]]:
 
 def write(job: Job) -> bytes:
     if isinstance(job, UnitJob):
-        return dumped({"pruning_stage": {"pruning_modifiers": {SPARSE_GPT: _pruning(job)}}})
+        return dumped({"pruning_stage": {"pruning_modifiers": {_modifier(job): _pruning(job)}}})
     modifier = GPTQ if any(find_quantizer(str(label)).calibrated for label in job.decided.values()) else NEAREST
     groups = config_groups(settings(job)["config_groups"])
     return dumped({"quant_stage": {"quant_modifiers": {modifier: groups}}})
+
+
+def _modifier(job: UnitJob) -> str:
+    """The modifier of the method that the plan was refined with; SparseGPT for a plan that was not refined."""
+    return WANDA if job.plan.method == "wanda" else SPARSE_GPT
 
 
 def _shares(job: UnitJob) -> dict[str, float]:
@@ -93,7 +98,8 @@ def read(data: bytes, model: Outline) -> tuple[Group, ...] | None:
 
 
 def usage(job: Job, file: str) -> str:
-    other = "; or put WandaPruningModifier in its place" if isinstance(job, UnitJob) else ""
+    free = isinstance(job, UnitJob) and not job.plan.method
+    other = f"; or put {WANDA} in its place" if free else ""
     return f"llmcompressor.oneshot(model=MODEL, recipe={file!r}, dataset=...){other}"
 
 

@@ -16,7 +16,7 @@ def settings(job: UnitJob) -> dict[str, dict[str, float]]:
     experts = by_block(job)
     return {
         "number_experts": {block: float(count) for block, count in experts.items()},
-        "top_k": {block: float(min(job.plan.request.top_k, count)) for block, count in experts.items()},
+        "top_k": {block: float(min(job.plan.top_k, count)) for block, count in experts.items()},
     }
 
 
