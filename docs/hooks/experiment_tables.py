@@ -96,6 +96,25 @@ def _plan(name: str, cell: Cell) -> tuple[str, ...]:
     return _marked(name, better), counts, f"{cell['loss']:.4f}", signed(over["mean"], 4), *shown
 
 
+def adapter_rows() -> str:
+    """Adapters by rules and by PEFT's own methods, by their difference to uniform. Bold: better on the windows."""
+    rows = load("adapters")["rows"]
+    heads = ("adapters", "trained parameters", "loss", "over uniform", "interval over windows", "by seed", "minutes")
+    order = sorted(rows.items(), key=lambda item: float((item[1]["over_uniform"] or {"mean": 0.0})["mean"]))
+    return table(heads, [_adapter(name, row) for name, row in order])
+
+
+def _adapter(name: str, row: Cell) -> tuple[str, ...]:
+    parameters = f"{sum(row['parameters']) / len(row['parameters']):,.0f}"
+    over, cost = row["over_uniform"], f"{row['minutes']:.1f}"
+    if over is None:
+        return name, parameters, f"{row['loss']:.4f}", NONE, NONE, NONE, cost
+    seeds = ", ".join(signed(value, 3) for value in over["seeds"])
+    low, high = over["over_windows"]
+    ends = (signed(over["mean"], 4), from_to(low, high, 4), seeds, cost)
+    return _marked(name, high < 0), parameters, f"{row['loss']:.4f}", *ends
+
+
 def lora_step_sizes() -> str:
     """The loss of the uniform plan on the passage for tuning, by step size."""
     found = load("capacity")["loss_by_step_size"]

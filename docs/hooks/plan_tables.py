@@ -60,8 +60,10 @@ def _difference(found: Interval) -> tuple[str, str]:
 
 
 plans_wanda = _table("smollm2", "wanda-50")
+plans_wanda_60 = _table("smollm2", "wanda-60")
 plans_wanda_gemma = _table("gemma-3-270m-q4_k_m", "wanda-50")
 plans_formats = _table("smollm2", "rtn-4.25")
+plans_formats_3 = _table("smollm2", "rtn-3.25")
 plans_rank = _table("smollm2", "svd-20")
 plans_layers = _table("smollm2", "drop-fifth")
 plans_layers_gemma = _table("gemma-3-270m-q4_k_m", "drop-fifth")

@@ -25,6 +25,7 @@ from audit_tables import (  # noqa: F401  marks of a page
 )
 from bits_tables import bits  # noqa: F401  a mark of a page
 from experiment_tables import (  # noqa: F401  marks of pages
+    adapter_rows,
     exponents,
     lora_experts,
     lora_ranks,
@@ -38,10 +39,12 @@ from experiment_tables import (  # noqa: F401  marks of pages
 from memory_tables import memory_of_scores  # noqa: F401  a mark of a page
 from plan_tables import (  # noqa: F401  marks of pages
     plans_formats,
+    plans_formats_3,
     plans_layers,
     plans_layers_gemma,
     plans_rank,
     plans_wanda,
+    plans_wanda_60,
     plans_wanda_gemma,
     promised_sums,
 )

@@ -330,6 +330,10 @@ def test_a_refinement_begins_with_the_plan_of_the_program(config: Path) -> None:
         ({"apply": {"to": "zip"}}, "to = 'zip'"),
         ({"apply": {"to": "gguf"}}, "to = 'gguf': a sparsity plan is written as safetensors"),
         ({"apply": {"structure": "2:4"}}, "structure = '2:4': a refined plan is unstructured; leave it out"),
+        (
+            {"apply": {"to": "gguf"}, "refine": {"method": "rtn"}},
+            "apply: to = 'gguf': the plan may take int2-g64-asym: ",
+        ),
         ({"export": [{"to": "peft"}]}, "takes plans of ranks, this plan counts weights; plan kind 'rank' with"),
         ({"export": [{"to": "peft"}], "refine": {"method": "svd"}}, "this plan counts low-rank replacements; `zetap"),
         (

@@ -15,7 +15,7 @@ from zetaplan.errors import SpecError, shown
 from zetaplan.jobs import evaluation, guard, pipelines
 from zetaplan.jobs.config import Config
 from zetaplan.jobs.options import ApplyOptions, ExportOptions, RefineOptions
-from zetaplan.jobs.results import RESULTS, decided_by, require_stored, require_unstructured
+from zetaplan.jobs.results import RESULTS, decided_by, require_stored, require_takes, require_unstructured
 from zetaplan.plans.kinds import kind_of
 
 EVALUATION = begins(rb'\{\s*"model": \{\s*"schema": "zetaplan\.evaluation/')
@@ -85,6 +85,7 @@ class Job:
     def _refuse_application(self, options: ApplyOptions) -> None:
         from zetaplan.models.checkpoints import find_form
         from zetaplan.models.pruners import find_pruner
+        from zetaplan.refining.levels.formats import OPTIONS
 
         plan, refine = self.config.plan, self.config.refine
         if refine is None and plan is not None and kind_of(plan.kind).counts != "weights":
@@ -95,6 +96,8 @@ class Job:
         require_stored(self.decides, options)
         if refine is not None:
             require_unstructured(self.decides, options)
+        if refine is not None and self.decides == "bits":
+            require_takes(options, refine.option or OPTIONS[refine.method])
         self.texts(options.data)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from zetaplan.errors import SpecError, shown
@@ -25,6 +26,10 @@ UNSTRUCTURED = {
 }
 
 
+#: Rows and columns that every group and block of a format divides.
+SIDE = 4096
+
+
 def decided_by(method: str) -> str:
     """What a refinement by this method decides."""
     from zetaplan.models.pruners import pruner_names
@@ -45,6 +50,18 @@ def require_stored(decides: str, options: ApplyOptions) -> None:
     """Raise SpecError for an output that such a plan does not have."""
     if decides in STORED and options.to != "safetensors":
         raise SpecError(f"to = {shown(options.to)}: {STORED[decides]} is written as safetensors")
+
+
+def require_takes(options: ApplyOptions, labels: Iterable[str]) -> None:
+    """Raise SpecError if the output has no place for one of these formats, whatever the shape of a matrix."""
+    from zetaplan.menus.bits import Weight
+    from zetaplan.models.checkpoints import find_form
+    from zetaplan.models.quantizers import find_quantizer
+
+    form, matrix = find_form(options.to), Weight(name="any", module="any", layer="any", rows=SIDE, columns=SIDE)
+    for label in labels:
+        if found := form.obstacle(find_quantizer(label), matrix):
+            raise SpecError(f"apply: to = {shown(options.to)}: the plan may take {label}: {found}")
 
 
 def require_unstructured(decides: str, options: ApplyOptions) -> None:
