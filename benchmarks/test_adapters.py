@@ -8,21 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import adapters, capacity, common
-from tests.tiny_models import byte_tokenizer, tiny_llama
-from zetaplan.scoring import LoadedModel
+from benchmarks import adapters, common
+from benchmarks.test_capacity import LAYERS, bench
+
+__all__ = ["bench"]
 
 pytest.importorskip("peft", reason="PEFT (extra peft) is not installed")
-
-LAYERS = 4
-
-
-@pytest.fixture(scope="module")
-def bench() -> capacity.Bench:
-    text = "".join(f"{n} green bottles hanging on the wall, and if {n % 7} should fall... " for n in range(200))
-    ids = torch.tensor(byte_tokenizer()(text)["input_ids"])
-    passages = (capacity.cut(ids, *ends, name) for name, ends in capacity.PASSAGES.items())
-    return capacity.Bench(LoadedModel(tiny_llama(layers=LAYERS), byte_tokenizer(), *["tiny"] * 4), *passages)
 
 
 def ranks(model) -> int:

@@ -10,11 +10,10 @@ import torch
 
 import zetaplan as zp
 from tests.decoders import tiny_decoder
+from tests.streamed_models import held_at_once, require_dropped
 from tests.tiny_models import save_model, tiny_gpt2, tiny_llama
 from zetaplan.errors import ScoringError
 from zetaplan.menus.menu import Menu
-from zetaplan.scoring.model.blocks import decoder_layers
-from zetaplan.scoring.model.streamed import Stored, is_blank
 
 IDS = torch.randint(0, 22, (6, 12), generator=torch.Generator().manual_seed(4))
 FORMATS = ("int3", "gptq4", "int8")
@@ -48,19 +47,13 @@ def test_losses_of_levels_are_those_of_the_loaded_model(method: str, blocks: str
 
 
 def test_few_layers_at_a_time_are_in_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At most the layer that is measured, and the one that computes; one tensor of a layer may hold a single number."""
+    """At most the layer that is measured, and the one that computes."""
     loaded = zp.load_model(folder, stream=True)
-    layers, full, read = [layer for _, layer in decoder_layers(loaded.model)], set[int](), Stored.read_into
-
-    def watched(self: Stored, values: Any) -> None:
-        read(self, values)
-        full.add(sum(any(not is_blank(p) for p in layer.parameters()) for layer in layers))
-
-    monkeypatch.setattr(Stored, "read_into", watched)
+    held = held_at_once(loaded.model, monkeypatch)
     zp.measure(loaded, FORMATS, IDS, cache=False)
     zp.measure_levels(loaded, "wanda", IDS, step=0.25, cache=False)
-    assert full == {1, 2}
-    assert all(is_blank(p) for layer in layers for p in layer.parameters())
+    assert held == {1, 2}
+    require_dropped(loaded.model)
 
 
 @pytest.mark.parametrize("estimator", ["first-order", "fisher", "kfac"])

@@ -12,12 +12,11 @@ import zetaplan as zp
 from tests.decoders import tiny_decoder
 from tests.refining.test_refine import CASES, IDS, content, facts_of, refined
 from tests.refining.test_slopes import SMOOTH
+from tests.streamed_models import held_at_once, require_dropped
 from tests.tiny_models import save_model, tiny_gpt2, tiny_llama
 from zetaplan.errors import ScoringError
 from zetaplan.menus.plan import ChoicePlan
 from zetaplan.scoring import LoadedModel
-from zetaplan.scoring.model.blocks import decoder_layers
-from zetaplan.scoring.model.streamed import Stored, is_blank
 
 KINDS = ("llama", "gpt2", "gemma3_text", "qwen3_moe")
 
@@ -81,17 +80,10 @@ def test_slopes_are_those_of_the_loaded_model(kind: str, method: str, tmp_path: 
 @pytest.mark.parametrize("moves", ["slopes", "measured"])
 def test_one_layer_at_a_time_is_in_memory(moves: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = zp.load_model(folder, stream=True)
-    layers, full, read = [layer for _, layer in decoder_layers(loaded.model)], set[int](), Stored.read_into
-
-    def watched(self: Stored, values: Any) -> None:
-        read(self, values)
-        full.add(sum(any(not is_blank(p) for p in layer.parameters()) for layer in layers))
-
-    monkeypatch.setattr(Stored, "read_into", watched)
+    held = held_at_once(loaded.model, monkeypatch)
     refined("wanda", loaded, moves=moves)
-    assert full == {1}
-    assert all(is_blank(p) for layer in layers for p in layer.parameters())
-    assert all(p.grad is None for layer in layers for p in layer.parameters())
+    assert held == {1}
+    require_dropped(loaded.model)
 
 
 def test_a_run_continues_from_its_journal(folder: Path, tmp_path: Path) -> None:

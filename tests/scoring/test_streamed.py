@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.decoders import tiny_decoder
 from tests.scoring.test_by_layer import IDS, MASK
+from tests.streamed_models import held_at_once, require_dropped
 from tests.tiny_models import byte_tokenizer, tiny_gpt2, tiny_llama
 from zetaplan.errors import ScoringError
 from zetaplan.evaluate.perplexity import perplexity
@@ -78,19 +79,10 @@ def test_perplexity_is_that_of_the_loaded_model(folder):
 def test_one_layer_at_a_time_is_in_memory(folder, monkeypatch):
     """When a layer is read, no other holds values; after a score none does."""
     network = load_model(folder, stream=True).model
-    layers = network.model.layers
-    full, read = [], Stored.read_into
-
-    def watched(self, values):
-        read(self, values)
-        full.append(sum(any(not is_blank(p) for p in layer.parameters()) for layer in layers))
-
-    monkeypatch.setattr(Stored, "read_into", watched)
+    held = held_at_once(network, monkeypatch)
     score(network, TEXT)
-    assert len(full) > 8
-    assert set(full) == {1}
-    assert all(is_blank(p) for layer in layers for p in layer.parameters())
-    assert all(p.isnan().all() for layer in layers for p in layer.parameters())
+    assert held == {1}
+    require_dropped(network)
 
 
 def test_a_layer_keeps_its_weights_between_its_two_halves(folder):
