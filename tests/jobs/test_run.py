@@ -295,6 +295,14 @@ def test_a_refined_plan_is_listed_by_its_own_names(config: Path) -> None:
         export(plan, to="csv", model=str(config.parent / "tiny-llama"))
 
 
+def test_a_refined_plan_of_sparsity_is_exported(config: Path) -> None:
+    steps = refined(config, "magnitude", "0.5", export=[{"to": "llm-compressor"}, {"to": "csv"}], report=False)
+    recipe, table = (steps[f"export {place} to {to}"].files[0] for place, to in enumerate(("llm-compressor", "csv")))
+    model = str(config.parent / "tiny-llama")
+    assert check_file(recipe, model) == ("llm-compressor", ())
+    assert check_file(table, model) == ("csv", ())
+
+
 def test_a_job_stores_refined_formats_as_gguf(config: Path) -> None:
     pytest.importorskip("gguf", reason="the extra gguf is not installed")
     tiny_gguf(config.parent / "tiny.gguf")

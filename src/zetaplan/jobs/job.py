@@ -249,9 +249,9 @@ class Job:
 
     def export(self, wanted: ExportOptions) -> None:
         from zetaplan.documents.plan_files import any_plan
-        from zetaplan.exports import export
+        from zetaplan.exports import APPLIED, export
 
-        listed = self.config.refine is not None and self.decides != "bits"  # by its own names, without a model
+        listed = self.config.refine is not None and self.decides in APPLIED  # by its own names, without a model
         model = None if listed else self.seen(self.config.model)
         export(any_plan(self.plan), to=wanted.to, model=model, **wanted.lora).save(self.exported(wanted))
 
