@@ -74,7 +74,7 @@ def promised_sums() -> str:
     heads = ("plan", "menu", "sum of single losses", "measured divergence", "measured over sum")
     bits = json.loads((RESULTS / "bits.json").read_text())["rows"]
     rows = [(row["at the bytes of"], row["plan"], row["promised"], row["divergence"][0]) for row in bits]
-    for task in ("rtn-4.25", "wanda-50", "drop-fifth"):
+    for task in ("rtn-4.25", "rtn-3.25", "wanda-50", "drop-fifth"):
         found = _cells("smollm2", task)
         rows += [
             (task, name, cell["facts"].get("promised"), np.mean(cell["divergence"])) for name, cell in found.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -339,6 +340,20 @@ def test_menus_of_other_decisions_are_refused(tmp_path: Path) -> None:
     wrong = Menu(**{**vars(SMALL["vllm"]), "names": ("x", *SMALL["vllm"].names[1:])})
     with pytest.raises(SpecError, match=r"provenance\.weights: expected the blocks of the menu"):
         zp.quantize(wrong, size=10**6)
+
+
+NATS = "nats per token"
+
+
+@pytest.mark.parametrize(("loss", "unit", "cautions"), [(0.01, NATS, False), (2.0, NATS, True), (2.0, "", False)])
+def test_a_large_predicted_divergence_is_told(loss: float, unit: str, cautions: bool, tmp_path: Path) -> None:
+    """Sums of single losses of that size did not predict the whole."""
+    found = SMALL["llama.cpp"]
+    menu = replace(found, losses=tuple((loss,) * len(row) for row in found.losses), loss_unit=unit)
+    path = str(zp.save_menu(menu, tmp_path / "menu.json"))
+    result = CliRunner().invoke(app, ["quantize", path, "--bytes", "1MB", "-o", str(tmp_path / "plan.json")])
+    assert result.exit_code == 0, result.output
+    assert ("caution: a predicted divergence above 0.5 is large" in result.output) == cautions
 
 
 PLANS = {
