@@ -209,7 +209,8 @@ def _gains(gains: torch.Tensor) -> torch.Tensor:
     empty = largest == 0.0
     if bool(empty.any()):
         raise SpecError(f"quality[{int(empty.nonzero()[0][0])}]: all layers are zero; check the scores")
-    return torch.ldexp(gains, -torch.frexp(largest).exponent)  # a power of two changes no bit
+    exponent = torch.frexp(largest).exponent.clamp(min=-1000)  # 2 to the opposite power is a double
+    return gains * torch.ldexp(torch.ones_like(largest), -exponent)  # a power of two changes no bit
 
 
 def _weights(program: Program, q: torch.Tensor, values: Mapping[str, float]) -> torch.Tensor:

@@ -92,7 +92,7 @@ def test_a_cancelling_rest_is_that_of_fractions() -> None:
 def test_a_row_is_named_by_its_place_in_the_batch(
     monkeypatch: pytest.MonkeyPatch, row: int, change: dict[str, float], message: str
 ) -> None:
-    monkeypatch.setattr(public, "ENTRIES", 6)  # two rows a piece
+    monkeypatch.setattr(public, "MANY", 6)  # two rows a piece
     arrays = {"quality": np.ones((9, 3)), "data": np.ones((9, 3)), "limits": np.full(9, 3.0)}
     for name, value in change.items():
         arrays[name][(row, 0) if name != "limits" else row] = value
@@ -103,7 +103,7 @@ def test_a_row_is_named_by_its_place_in_the_batch(
 def test_pieces_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     arrays, box = drawn("pruning", 3)
     whole = solve_batch("pruning", **arrays, **box)
-    monkeypatch.setattr(public, "ENTRIES", 20)
+    monkeypatch.setattr(public, "MANY", 20)
     pieces = solve_batch("pruning", **arrays, **box)
     for name in ("x", "multiplier", "valid", "residuals"):
         assert torch.equal(getattr(whole, name), getattr(pieces, name))
@@ -113,6 +113,6 @@ def test_pieces_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> No
 def test_an_array_that_fits_a_piece_but_not_the_batch_is_refused(
     monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]
 ) -> None:
-    monkeypatch.setattr(public, "ENTRIES", 6)
+    monkeypatch.setattr(public, "MANY", 6)
     with pytest.raises(zp.SpecError, match=r"expected a shape that broadcasts|expected one number or 9"):
         solve_batch("allocation", np.ones((9, 3)), np.ones(shape), np.full(2, 4.0) if shape == (2, 3) else 4.0)
