@@ -99,7 +99,7 @@ def equation(instance: Instance) -> Knapsack:
 def pieces(derivation: Derivation, channel: Channel, scalars: tuple[float, ...]) -> tuple[Array, Array, Array, Array]:
     """(slope, offset, lower, upper), of the channel's shape; a layer without weight is fixed at one of its bounds."""
     slope, offset = derivation.line(channel, scalars)
-    if channel.weight.all():
+    if np.count_nonzero(channel.weight) == channel.weight.size:
         return slope, offset, channel.lower, channel.upper
     weightless = channel.weight == 0.0
     return np.where(weightless, 1.0, slope), np.where(weightless, 0.0, offset), *_pinned(derivation, channel)

@@ -51,8 +51,8 @@ def all_in_range(name: str, vector: Array, ends: tuple[float, float], least: flo
 
 
 def span(vector: Array) -> tuple[float, float]:
-    """(smallest, largest), NaN if any entry is NaN."""
-    return float(np.minimum.reduce(vector)), float(np.maximum.reduce(vector))
+    """(smallest, largest), NaN if any entry is NaN; for a few layers a reduction takes ten times as long."""
+    return vector.item(vector.argmin()), vector.item(vector.argmax())
 
 
 def _range(least: float) -> str:
@@ -68,7 +68,7 @@ def vector(name: str, values: Arrayish, names: Sequence[str] | None = None) -> A
     checked = numbers(name, in_order(name, values, names))
     if checked.ndim != 1:
         raise SpecError(f"{name}: expected one number per layer, shape (K,), got shape {checked.shape}")
-    if not np.isfinite(checked).all():
+    if checked.size and not (-math.inf < (ends := span(checked))[0] and ends[1] < math.inf):
         name_first(name, checked, ~np.isfinite(checked), "expected a finite number; check the score of this layer")
     return checked
 

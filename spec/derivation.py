@@ -160,7 +160,9 @@ class Derivation:
             with np.errstate(divide="ignore", invalid="ignore"):
                 values = full(x, multiplier, weight, *rest)
             zero = np.equal(weight, 0.0)
-            return np.where(zero, weightless(x, multiplier, weight, *rest), values) if np.any(zero) else values
+            if not np.count_nonzero(zero):
+                return values
+            return np.where(zero, weightless(x, multiplier, weight, *rest), values)
 
         return evaluate
 
@@ -255,9 +257,9 @@ class Derivation:
     def line(self, channel: Channel, scalars: tuple[float, ...]) -> tuple[Array, Array]:
         """(slope, offset) of every layer, both (K,); not finite for a layer without weight."""
         arguments = (0.0, 0.0, channel.weight, channel.unit_cost, *scalars)
-        one = np.ones_like(channel.weight)  # np.broadcast_to takes ten times as long for a few layers
         with np.errstate(all="ignore"):
-            return self.slope_of(*arguments) * one, self.offset_of(*arguments) * one
+            slope, offset = self.slope_of(*arguments), self.offset_of(*arguments)
+        return _each(slope, channel.weight), _each(offset, channel.weight)
 
     @cached_property
     def _stationary(self) -> Function:
@@ -273,13 +275,19 @@ class Derivation:
         if self.offset == 0:  # x > 0 may round to 0, where m^(p-1) is infinite
             total_price = self.declared_price_of(*scalars) + np.float64(multiplier)
             x = np.maximum(x, np.where((total_price > 0.0) & (total_price < np.inf), SMALLEST, -np.inf))
-        if not channel.weight.all():
+        if np.count_nonzero(channel.weight) < channel.weight.size:
             x = np.where(channel.weight > 0.0, x, channel.lower if self.uses else channel.upper)
         return np.minimum(np.maximum(x, channel.lower), channel.upper)
 
 
 def _combined(expression: sp.Expr) -> sp.Expr:
     return sp.powsimp(expression, combine="base", force=True)
+
+
+def _each(values: Any, like: Array) -> Array:
+    """The values as float64, one per layer."""
+    every: Array = values if np.shape(values) == like.shape else np.full(like.shape, values, dtype=np.float64)
+    return every
 
 
 @lru_cache(maxsize=4)

@@ -72,7 +72,7 @@ def upper(term: Term, values: Arrayish, floors: Array, layers: int, names: Names
     ends = checks.span(vector)
     if not ends[1] <= term.upper:
         checks.name_first("upper", vector, ~(vector <= term.upper), f"expected at most {term.upper}")
-    if not (vector >= floors).all():
+    if np.count_nonzero(vector >= floors) < layers:
         k = int(np.flatnonzero(~(vector >= floors))[0])
         raise SpecError(
             f"lower[{k}] = {floors[k]:g} is above upper[{k}] = {vector[k]:g}: "

@@ -219,8 +219,8 @@ def check_feasible(instance: Instance) -> None:
     channels = instance.channels
     slackest = [channel.lower if program.costs(channel.term) else channel.upper for channel in channels]
     pairs = list(zip(channels, slackest, strict=True))
-    volume = sum(float(c.unit_cost @ np.abs(x)) for c, x in pairs)
-    rough = sum(c.term.usage * float(c.unit_cost @ x) for c, x in pairs)
+    volume = sum([float(c.unit_cost.dot(np.abs(x))) for c, x in pairs])
+    rough = sum([c.term.usage * float(c.unit_cost.dot(x)) for c, x in pairs])
     rounding = (instance.quality.size + 2) * EPSILON * (volume + abs(instance.limit))
     if program.sign * (rough - instance.limit) < -rounding:
         return

@@ -45,9 +45,8 @@ def exact_dot(a: Array, b: Array) -> float:
 
 def accurate_dot(a: Array, b: Array, start: float = 0.0) -> float:
     """start + a'b to ten roundings: sums of rounded products, or of exact products if the rounded ones cancel."""
-    products = a * b
-    total = exact_sum(products, start)
-    if abs(total) >= CANCELS * (abs(start) + float(np.abs(products).sum())):
+    total = exact_sum(a * b, start)
+    if abs(total) >= CANCELS * (abs(start) + float(np.abs(a).dot(np.abs(b)))):
         return total
     return exact_dot(np.append(a, 1.0), np.append(b, start))
 
