@@ -11,6 +11,7 @@ the data leave the range of doubles (m^p with p near 1).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -28,6 +29,7 @@ from zetaplan.spec.stationary import excess
 
 TAME = 1e70
 LARGE = 2**16  # layers; below it a sort is faster than the compiled loops
+SMALL = 2**12  # layers; each pass over them may fix only one
 
 
 @np.errstate(all="ignore")  # the level may be infinite, and so is the slope of a layer without weight
@@ -47,12 +49,31 @@ def solve_exact(instance: Instance, near: float | None = None) -> Solution:
         start = None if near is None else derivation.level_at(near, scalars)
         problem, solve = equation(instance), partial(knapsack.solve, start=start)
     at_zero = derivation.level_at(0.0, scalars)
+    slack, level, x = _row(instance, problem, at_zero) or _searched(instance, problem, solve, at_zero)
+    if slack:
+        return Solution(instance, settle(instance, x), 0.0, Status.SLACK, "exact")
+    return Solution(instance, x, derivation.multiplier_at(level, scalars), Status.BINDING, "exact")
+
+
+def _row(instance: Instance, problem: Any, at_zero: float) -> tuple[bool, float, Array] | None:
+    """(slack, level, plan) by the compiled loop of a batch; None if rounding could change the result."""
+    if instance.quality.size > SMALL:
+        return None
+    from zetaplan.solvers import compiled_rows  # compiled on first use
+
+    x, moving, constant = np.empty_like(problem.a), np.empty_like(problem.a), np.empty_like(problem.a)
+    level, slack, certain = compiled_rows.row(*problem[:6], at_zero, instance.program.sign, x, moving, constant)
+    return (slack, level, x) if certain else None
+
+
+def _searched(
+    instance: Instance, problem: Any, solve: Callable[[Any], float], at_zero: float
+) -> tuple[bool, float, Array]:
+    """(slack, level, plan), summed without error where rounding could change them."""
     if _slack(instance, problem, at_zero):
-        return Solution(instance, settle(instance, problem.at(at_zero)), 0.0, Status.SLACK, "exact")
+        return True, at_zero, problem.at(at_zero)
     level = solve(problem)
-    return Solution(
-        instance, plan(instance, problem, level), derivation.multiplier_at(level, scalars), Status.BINDING, "exact"
-    )
+    return False, level, plan(instance, problem, level)
 
 
 def plan(instance: Instance, problem: Any, level: float) -> Array:

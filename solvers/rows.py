@@ -18,7 +18,7 @@ def solve_rows(batch: Batch) -> tuple[Array, Array]:
     equation, start = pieces(derivation, channel, batch.knobs), derivation.level_at(0.0, batch.knobs)
     x, u = np.empty_like(channel.weight), np.empty_like(limit)
     slack, certain = np.empty(limit.size, dtype=np.bool_), np.empty(limit.size, dtype=np.bool_)
-    compiled_rows.solve(channel.unit_cost, *equation, limit, start, batch.program.sign, x, u, slack, certain)
+    compiled_rows.rows(channel.unit_cost, *equation, limit, start, batch.program.sign, x, u, slack, certain)
     multiplier = np.where(slack, 0.0, np.maximum(derivation.multiplier_of(0.0, u, 0.0, 0.0, *batch.knobs), 0.0))
     if derivation.has_powers:
         certain &= ((equation[0] > 1.0 / TAME) & (equation[0] < TAME)).all(1)
