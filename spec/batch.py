@@ -216,7 +216,7 @@ def _gains(gains: torch.Tensor) -> torch.Tensor:
 def _weights(program: Program, q: torch.Tensor, values: Mapping[str, float]) -> torch.Tensor:
     """w = q^e, (N, K)."""
     term = program.terms[0]
-    exponent = values[next(scalar.name for scalar in program.scalars if scalar.symbol == term.exponent)]
+    exponent = values[program.exponents[0]]
     weight = q if exponent == 1.0 else q**exponent
     if float(weight.amin()) < checks.LIGHTEST:
         light = (weight < checks.LIGHTEST) & (q > 0.0)

@@ -90,7 +90,9 @@ def broadcast(name: str, values: Arrayish, layers: int, names: Sequence[str] | N
     """The values as one number per layer, shape (K,). names : of the layers, for values by name."""
     checked = numbers(name, in_order(name, values, names))
     if checked.ndim == 0:
-        return np.full(layers, checked)
+        every = np.empty(layers)
+        every.fill(checked)
+        return every
     if checked.shape != (layers,):
         raise SpecError(
             f"{name}: expected one number or {layers} of them, as many as quality has layers, got shape {checked.shape}"

@@ -247,7 +247,8 @@ class Derivation:
         """
         scale, direction = self._quotient
         if direction == 0:
-            slope, offset = self.line(channel, scalars)
+            with np.errstate(all="ignore"):
+                slope, offset = self.line(channel, scalars)
             numerator = np.array(slope, dtype=np.float64)  # a slope of 1 is an integer
             return 1.0, numerator, np.ones_like(channel.unit_cost), np.where(channel.weight > 0.0, offset, 0.0)
         numerator, denominator = (channel.weight, channel.unit_cost)[::direction]
@@ -255,11 +256,12 @@ class Derivation:
         return float(scale(0.0, 0.0, 0.0, 0.0, *scalars)), numerator, denominator, offset
 
     def line(self, channel: Channel, scalars: tuple[float, ...]) -> tuple[Array, Array]:
-        """(slope, offset) of every layer, both (K,); not finite for a layer without weight."""
-        arguments = (0.0, 0.0, channel.weight, channel.unit_cost, *scalars)
-        with np.errstate(all="ignore"):
-            slope, offset = self.slope_of(*arguments), self.offset_of(*arguments)
-        return _each(slope, channel.weight), _each(offset, channel.weight)
+        """(slope, offset) of every layer, both (K,).
+
+        Not finite for a layer without weight, of which numpy warns outside `np.errstate`.
+        """
+        arguments, like = (0.0, 0.0, channel.weight, channel.unit_cost, *scalars), channel.weight
+        return _each(self.slope_of(*arguments), like), _each(self.offset_of(*arguments), like)
 
     @cached_property
     def _stationary(self) -> Function:
@@ -286,7 +288,10 @@ def _combined(expression: sp.Expr) -> sp.Expr:
 
 def _each(values: Any, like: Array) -> Array:
     """The values as float64, one per layer."""
-    every: Array = values if np.shape(values) == like.shape else np.full(like.shape, values, dtype=np.float64)
+    if isinstance(values, np.ndarray) and values.shape == like.shape:
+        return values
+    every = np.empty_like(like)
+    every.fill(values)  # np.full and np.broadcast_to take several times as long for a few layers
     return every
 
 

@@ -26,8 +26,7 @@ def knobs(program: Program, given: Mapping[str, float]) -> dict[str, float]:
 
 def _knob(scalar: Scalar, value: float) -> float:
     number = checks.number(scalar.name, value)
-    low = max(scalar.above, 0.0)
-    strict = scalar.positive or scalar.above >= 0.0
+    low, strict = scalar.floor, scalar.strict
     if number < low or (strict and number == low) or number >= scalar.below:
         below = f" and below {scalar.below:g}" if scalar.below < math.inf else ""
         raise SpecError(f"{scalar.name} = {number:g}: expected {'above' if strict else 'at least'} {low:g}{below}")
