@@ -57,7 +57,7 @@ def solve_exact(instance: Instance, near: float | None = None) -> Solution:
 
 def _row(instance: Instance, problem: Any, at_zero: float) -> tuple[bool, float, Array] | None:
     """(slack, level, plan) by the compiled loop of a batch; None if rounding could change the result."""
-    if instance.quality.size > SMALL:
+    if not isinstance(problem, Knapsack) or problem.a.size > SMALL:
         return None
     from zetaplan.solvers import compiled_rows  # compiled on first use
 
