@@ -22,13 +22,14 @@ from zetaplan.solvers import knapsack
 from zetaplan.solvers.bisection import solve_bisection
 from zetaplan.solvers.knapsack import Knapsack
 from zetaplan.solvers.weightless import settle
-from zetaplan.spec.derivation import Derivation, derive
+from zetaplan.spec.checks import MANY
+from zetaplan.spec.derivation import Derivation, constant, derive
 from zetaplan.spec.instance import EPSILON, Array, Channel, Instance
 from zetaplan.spec.solution import Solution, Status
 from zetaplan.spec.stationary import excess
 
 TAME = 1e70
-LARGE = 2**16  # layers; below it a sort is faster than the compiled loops
+LARGE = MANY  # layers; below it a sort is faster than the compiled loops
 SMALL = 2**12  # layers; each pass over them may fix only one
 
 
@@ -133,12 +134,18 @@ def _pinned(derivation: Derivation, channel: Channel) -> tuple[Array, Array]:
     return np.where(weightless, spared, channel.lower), np.where(weightless, spared, channel.upper)
 
 
+def _some(column: Array, rows: Any) -> Array:
+    """The selected layers of a column; one number for all layers is not read from memory again."""
+    some = column[rows]
+    return constant(float(some[0]), some.size) if some.strides == (0,) else some
+
+
 def _layers(derivation: Derivation, channel: Channel, limit: float, scalars: tuple[float, ...]) -> Any:
     """The equation for many layers, and its solver."""
     from zetaplan.solvers import bracketing  # compiled on first use
 
     def piece(rows: bracketing.Index) -> bracketing.Piece:
-        some = Channel(channel.term, *(column[rows] for column in channel[1:]))
+        some = Channel(channel.term, *(_some(column, rows) for column in channel[1:]))
         scale, numerator, denominator, offset = derivation.quotient(some, scalars)
         lower, upper = some.lower, some.upper
         if some.weight.min() == 0.0:

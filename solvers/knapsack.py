@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from zetaplan.spec.summation import Array, accurate_dot, exact_dot
+from zetaplan.spec.summation import Array, accurate_dot, dot, exact_dot
 
 Sides = NDArray[np.int8]
 
@@ -49,7 +49,7 @@ class Knapsack(NamedTuple):
     def plan(self, u: float) -> tuple[Array, float]:
         """The plan at level u, and what it uses."""
         x = self.at(u)
-        return x, float(self.a.dot(x))
+        return x, dot(self.a, x)
 
     def use(self, u: float) -> float:
         """The left side at level u."""
@@ -92,7 +92,7 @@ def refined(knapsack: Knapsack, u: float) -> Array:
 
 def meets(a: Array, x: Array, limit: float) -> bool:
     """Whether the plan uses the whole limit up to the rounding of the sum."""
-    return abs(float(a.dot(x)) - limit) <= MISSED * abs(limit)
+    return abs(dot(a, x) - limit) <= MISSED * abs(limit)
 
 
 def _near(knapsack: Knapsack) -> float:
@@ -105,7 +105,7 @@ def _near(knapsack: Knapsack) -> float:
         order = points.argsort()
         points, growth = points[order], np.add.accumulate(growth[order])
         use = np.add.accumulate(growth[:-1] * (points[1:] - points[:-1]))
-        left = limit - float(a.dot(lower))
+        left = limit - dot(a, lower)
         piece = int(use.searchsorted(left))
         return float(points[piece] + (left - (use[piece - 1] if piece else 0.0)) / growth[piece])
 
@@ -162,7 +162,7 @@ def _level(knapsack: Knapsack, side: Sides) -> float:
     if np.count_nonzero(side) == side.size:
         return _vertex(knapsack, side)
     constant = np.where(side == FLOOR, lower, np.where(side == CAP, upper, r))
-    rate = float(a.dot(np.where(side == INTERIOR, p, 0.0)))  # positive terms do not cancel
+    rate = dot(a, np.where(side == INTERIOR, p, 0.0))  # positive terms do not cancel
     return -accurate_dot(a, constant, -limit) / rate
 
 

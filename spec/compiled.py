@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable
 from functools import cache
 from types import FunctionType
 from typing import Any
@@ -71,7 +70,9 @@ def _printed(derivation: Derivation, expressions: tuple[sp.Expr, ...]) -> Functi
 
     parts = [accurate(part).xreplace({MULTIPLIER: LAMBDA}) for part in expressions]
     symbols = [term.decision, LAMBDA, term.weight, term.unit_cost, KNOBS]
-    printed: FunctionType = sp.lambdify(symbols, parts[0] if len(parts) == 1 else tuple(parts), modules="math", cse=shared)
+    printed: FunctionType = sp.lambdify(
+        symbols, parts[0] if len(parts) == 1 else tuple(parts), modules="math", cse=shared
+    )
     return printed
 
 

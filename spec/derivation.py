@@ -252,7 +252,7 @@ class Derivation:
             numerator = np.array(slope, dtype=np.float64)  # a slope of 1 is an integer
             return 1.0, numerator, np.ones_like(channel.unit_cost), np.where(channel.weight > 0.0, offset, 0.0)
         numerator, denominator = (channel.weight, channel.unit_cost)[::direction]
-        offset = _constant(float(self.offset_of(0.0, 0.0, 0.0, 0.0, *scalars)), channel.unit_cost.size)
+        offset = constant(float(self.offset_of(0.0, 0.0, 0.0, 0.0, *scalars)), channel.unit_cost.size)
         return float(scale(0.0, 0.0, 0.0, 0.0, *scalars)), numerator, denominator, offset
 
     def line(self, channel: Channel, scalars: tuple[float, ...]) -> tuple[Array, Array]:
@@ -295,9 +295,9 @@ def _each(values: Any, like: Array) -> Array:
     return every
 
 
-@lru_cache(maxsize=4)
-def _constant(value: float, layers: int) -> Array:
-    """The same number for every layer; cached because pieces of one length share it."""
+@lru_cache(maxsize=8)  # offset, floor and cap, for pieces of two lengths
+def constant(value: float, layers: int) -> Array:
+    """The same number for every layer, in memory; cached because pieces of one length share it."""
     return frozen(np.full(layers, value))
 
 

@@ -23,7 +23,7 @@ from zetaplan.spec.checks import Array as Array
 from zetaplan.spec.checks import Arrayish as Arrayish
 from zetaplan.spec.named import names_of
 from zetaplan.spec.program import Program, Term
-from zetaplan.spec.summation import exact_dot, rational_dot
+from zetaplan.spec.summation import dot, exact_dot, rational_dot
 from zetaplan.spec.values import FrozenMap, Value
 
 EPSILON = float(np.finfo(np.float64).eps)
@@ -217,8 +217,8 @@ def check_feasible(instance: Instance) -> None:
     """Raise InfeasibleError if no plan inside the box keeps the limit, decided in fractions where rounding matters."""
     program = instance.program
     pairs = [(c, c.lower if program.costs(c.term) else c.upper) for c in instance.channels]
-    volume = sum([float(c.unit_cost.dot(np.abs(x))) for c, x in pairs])
-    rough = sum([c.term.usage * float(c.unit_cost.dot(x)) for c, x in pairs])
+    volume = sum([dot(c.unit_cost, np.abs(x)) for c, x in pairs])
+    rough = sum([c.term.usage * dot(c.unit_cost, x) for c, x in pairs])
     rounding = (instance.quality.size + 2) * EPSILON * (volume + abs(instance.limit))
     if program.sign * (rough - instance.limit) < -rounding:
         return

@@ -1,4 +1,4 @@
-"""The conditions of `verification.batch` for many small claims, compiled: one row each, no array of all claims per step.
+"""The conditions of `verification.batch` for many small claims, compiled: one row each, no temporary array per step.
 
 The derived expressions come in as functions that fill one row (`spec.compiled`). No solver is imported here.
 """
@@ -15,6 +15,9 @@ from zetaplan.spec.instance import EPSILON
 from zetaplan.verification.claim import LEAST, ROUNDING, TOLERANCE, UNITS
 
 ROWS, FILLS, FILLS_TWO = types.Array(float64, 2, "C", readonly=True), types.FunctionType(ONE), types.FunctionType(TWO)
+ARGUMENTS = void(
+    *(ROWS,) * 4, READ, ROWS, READ, ROWS, READ, FILLS, FILLS_TWO, FILLS, FILLS, *(float64,) * 4, float64[:, ::1]
+)
 OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"reassoc"}}
 SIZE = np.int64(2**63 - 1)  # the bits of a double without its sign; the next integer is the next double
 
@@ -94,7 +97,7 @@ def _misses(lower: Any, upper: Any, x: Any, falls: Any, rises: Any, outside: Any
 
 
 @njit(**OPTIONS)  # type: ignore[untyped-decorator]
-def _worst(residual: Any) -> float:
+def _worst(residual: Any) -> Any:
     """The largest residual, 0 if none is positive, NaN if any is NaN; the bits of doubles >= 0 have their order."""
     bits, worst = residual.view(np.int64), np.int64(0)
     for k in range(residual.size):
@@ -179,9 +182,7 @@ def _use(unit_cost: Any, x: Any) -> float:
     return total
 
 
-@njit(  # type: ignore[untyped-decorator]
-    void(*(ROWS,) * 4, READ, ROWS, READ, ROWS, READ, FILLS, FILLS_TWO, *(FILLS,) * 2, *(float64,) * 4, float64[:, ::1]), **OPTIONS
-)
+@njit(ARGUMENTS, **OPTIONS)  # type: ignore[untyped-decorator]
 def conditions(
     unit_cost: Any, weight: Any, lower: Any, upper: Any, limit: Any, x: Any, multiplier: Any, value: Any, knobs: Any,
     offset: Any, slopes: Any, closed_form: Any, objective: Any,
@@ -189,9 +190,9 @@ def conditions(
 ) -> None:  # fmt: skip
     """Fill found (N, 7), the residuals of every claim in the order of `verification.batch.CONDITIONS`.
 
-    value : the objective at x. slopes : dL/dx and the sum of the absolute values of its terms. closed_form : the minimiser of the Lagrangian.
-    price : declared. lost : the part of a gradient that doubles may lose, per 1 + unit cost. positive : the least
-    minimiser at a finite total price above 0. sign : 1 for budgets.
+    value : the objective at x. slopes : dL/dx and the sum of the absolute values of its terms. closed_form : the
+    minimiser of the Lagrangian. price : declared. lost : the part of a gradient that doubles may lose, per
+    1 + unit cost. positive : the least minimiser at a finite total price above 0. sign : 1 for budgets.
     """
     rows, layers = np.empty((8, x.shape[1])), np.empty(x.shape[1], dtype=np.intp)
     minimal = np.empty(x.shape[1], dtype=np.bool_)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-import numpy as np
 import sympy as sp
 
 from zetaplan.errors import SpecError
@@ -17,7 +16,7 @@ from zetaplan.spec import checks
 from zetaplan.spec.instance import EPSILON, Arrayish, Instance, declare
 from zetaplan.spec.named import in_order, names_of
 from zetaplan.spec.program import Program, Scalar, Term, layer
-from zetaplan.spec.summation import exact_dot, exact_sum, rational_dot
+from zetaplan.spec.summation import dot, exact_dot, exact_sum, rational_dot
 
 rho, w, n = layer("rho"), layer("w"), layer("n")
 bits = sp.Symbol("b", nonnegative=True)
@@ -98,9 +97,9 @@ def pruning_target(
     if not 0.0 <= share <= 1.0:
         raise SpecError(f"sparsity = {share:g}: expected a share of the parameters between 0 and 1")
     n, u = checks.broadcast("sizes", sizes, layers, names), checks.broadcast("upper", upper, layers, names)
-    if layers == 0 or not all([abs(end) <= checks.LARGEST for end in (*checks.span(n), *checks.span(u))]):
+    if layers == 0 or not all(abs(end) <= checks.LARGEST for end in (*checks.span(n), *checks.span(u))):
         return 0.0  # declare() names the offending entry
-    target, rough = share * exact_sum(n), float(n.dot(u))
+    target, rough = share * exact_sum(n), dot(n, u)
     if abs(target - rough) > (layers + 4) * EPSILON * (target + rough):
         return target
     reach = exact_dot(n, u)
