@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import boolean, float64, njit, types, void
+from numba import boolean, float64, njit, types
 
-from zetaplan.solvers.compiled import OPTIONS
 from zetaplan.solvers.knapsack import DOUBT, MISSED
 from zetaplan.spec.instance import EPSILON
 from zetaplan.spec.summation import SPLITTER
 
-ROWS, READ = types.Array(float64, 2, "C", readonly=True), types.Array(float64, 1, "C", readonly=True)
+READ = types.Array(float64, 1, "C", readonly=True)
+OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"reassoc", "nsz"}}
 PLAIN = OPTIONS | {"fastmath": False}  # error-free sums need the order as written; unset, the caller's option holds
 
 
@@ -119,18 +119,3 @@ def row(
     use = _fill(a, p, r, lower, upper, level, x)
     met = abs(use - limit) <= MISSED * abs(limit)
     return level, False, met and _settled(p, r, lower, upper, level, moving, constant)
-
-
-@njit(  # type: ignore[untyped-decorator]
-    void(*(ROWS,) * 5, READ, float64, float64, float64[:, ::1], float64[::1], boolean[::1], boolean[::1]), **OPTIONS
-)
-def rows(
-    a: Any, p: Any, r: Any, lower: Any, upper: Any, limit: Any,
-    start: float, sign: float, x: Any, level: Any, slack: Any, certain: Any,
-) -> None:  # fmt: skip
-    """Fill x (N, K), level, slack and certain (N,) as `row`, row by row."""
-    moving, constant = np.empty(a.shape[1]), np.empty(a.shape[1])
-    for n in range(a.shape[0]):
-        level[n], slack[n], certain[n] = row(
-            a[n], p[n], r[n], lower[n], upper[n], limit[n], start, sign, x[n], moving, constant
-        )

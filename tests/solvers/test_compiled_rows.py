@@ -109,6 +109,32 @@ def test_pieces_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> No
         assert torch.equal(getattr(whole, name), getattr(pieces, name))
 
 
+@pytest.mark.parametrize("threads", [2, 3])
+def test_the_number_of_threads_changes_nothing(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+    arrays, box = drawn("pruning", 3)
+    monkeypatch.setattr(public, "FEW", 8)  # a piece per thread, however few numbers it has
+    found, before = [], torch.get_num_threads()
+    try:
+        for count in (1, threads):
+            torch.set_num_threads(count)
+            found.append(solve_batch("pruning", **arrays, **box))
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(before)
+    for name in ("x", "multiplier", "valid", "residuals"):
+        assert torch.equal(getattr(found[0], name), getattr(found[1], name))
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_a_row_is_what_one_solve_gives_to_the_last_digits(name: str) -> None:
+    batch = declared(name, 5)
+    x, multiplier = rows.solve_rows(batch)
+    for n in range(len(x)):
+        alone = zp.solve(batch.instance(n))
+        assert np.allclose(alone.x, x[n], rtol=1e-14, atol=1e-15)  # numpy rounds powers of one and of many differently
+        assert alone.multiplier == pytest.approx(multiplier[n], rel=1e-14, abs=0.0)
+
+
 @pytest.mark.parametrize("shape", [(4, 3), (4,), (2, 3)])
 def test_an_array_that_fits_a_piece_but_not_the_batch_is_refused(
     monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]
