@@ -23,7 +23,8 @@ from zetaplan.solvers.bisection import solve_bisection
 from zetaplan.solvers.knapsack import Knapsack
 from zetaplan.solvers.weightless import settle
 from zetaplan.spec.checks import MANY
-from zetaplan.spec.derivation import Derivation, constant, derive
+from zetaplan.spec.derivation import Derivation, derive
+from zetaplan.spec.given import constant
 from zetaplan.spec.instance import EPSILON, Array, Channel, Instance
 from zetaplan.spec.solution import Solution, Status
 from zetaplan.spec.stationary import excess

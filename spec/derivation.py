@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -25,7 +25,7 @@ import sympy as sp
 
 from zetaplan.errors import SpecError
 from zetaplan.spec.accurate import accurate
-from zetaplan.spec.given import frozen
+from zetaplan.spec.given import constant
 from zetaplan.spec.instance import Array, Channel
 from zetaplan.spec.program import MULTIPLIER, Program, Term
 
@@ -293,12 +293,6 @@ def _each(values: Any, like: Array) -> Array:
     every = np.empty_like(like)
     every.fill(values)  # np.full and np.broadcast_to take several times as long for a few layers
     return every
-
-
-@lru_cache(maxsize=8)  # offset, floor and cap, for pieces of two lengths
-def constant(value: float, layers: int) -> Array:
-    """The same number for every layer, in memory; cached because pieces of one length share it."""
-    return frozen(np.full(layers, value))
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -85,3 +86,9 @@ def frozen(array: Array) -> Array:
     """The array, read-only."""
     array.setflags(write=False)
     return array
+
+
+@lru_cache(maxsize=8)  # offset, floor and cap, for pieces of two lengths
+def constant(value: float, layers: int) -> Array:
+    """The same number for every layer, in memory; cached because pieces of one length share it."""
+    return frozen(np.full(layers, value))
