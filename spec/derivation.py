@@ -25,7 +25,7 @@ import sympy as sp
 
 from zetaplan.errors import SpecError
 from zetaplan.spec.accurate import accurate
-from zetaplan.spec.given import constant
+from zetaplan.spec.given import constant, each
 from zetaplan.spec.instance import Array, Channel
 from zetaplan.spec.program import MULTIPLIER, Program, Term
 
@@ -261,7 +261,7 @@ class Derivation:
         Not finite for a layer without weight, of which numpy warns outside `np.errstate`.
         """
         arguments, like = (0.0, 0.0, channel.weight, channel.unit_cost, *scalars), channel.weight
-        return _each(self.slope_of(*arguments), like), _each(self.offset_of(*arguments), like)
+        return each(self.slope_of(*arguments), like), each(self.offset_of(*arguments), like)
 
     @cached_property
     def _stationary(self) -> Function:
@@ -284,15 +284,6 @@ class Derivation:
 
 def _combined(expression: sp.Expr) -> sp.Expr:
     return sp.powsimp(expression, combine="base", force=True)
-
-
-def _each(values: Any, like: Array) -> Array:
-    """The values as float64, one per layer."""
-    if isinstance(values, np.ndarray) and values.shape == like.shape:
-        return values
-    every = np.empty_like(like)
-    every.fill(values)  # np.full and np.broadcast_to take several times as long for a few layers
-    return every
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -92,3 +93,12 @@ def frozen(array: Array) -> Array:
 def constant(value: float, layers: int) -> Array:
     """The same number for every layer, in memory; cached because pieces of one length share it."""
     return frozen(np.full(layers, value))
+
+
+def each(values: Any, like: Array) -> Array:
+    """The values as float64, one per layer."""
+    if isinstance(values, np.ndarray) and values.shape == like.shape:
+        return values
+    every = np.empty_like(like)
+    every.fill(values)  # np.full and np.broadcast_to take several times as long for a few layers
+    return every
