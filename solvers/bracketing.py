@@ -9,7 +9,6 @@ the data in pieces that fit the cache, on all cores.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from zetaplan.solvers import compiled, knapsack
 from zetaplan.solvers.knapsack import Knapsack
+from zetaplan.spec.cores import cores
 from zetaplan.spec.summation import CANCELS, Array
 
 Index = slice | NDArray[np.intp]
@@ -83,9 +83,9 @@ class Layers:
     def sweep(self, work: Callable[[slice], T]) -> list[T]:
         """The results of all pieces, computed on all cores; every core takes every n-th piece."""
         pieces = [slice(start, start + PIECE) for start in range(0, self.size, PIECE)]
-        count = os.cpu_count() or 1
-        with ThreadPoolExecutor(count) as cores:
-            shares = cores.map(lambda first: [work(rows) for rows in pieces[first::count]], range(count))
+        count = cores()
+        with ThreadPoolExecutor(count) as pool:
+            shares = pool.map(lambda first: [work(rows) for rows in pieces[first::count]], range(count))
             return [result for share in shares for result in share]
 
     def binds(self, u: float) -> bool:

@@ -1,7 +1,7 @@
 """The knapsack equations of many small instances, compiled: one row each, no temporary array per step.
 
 The loops are those of `solvers.batch` on tensors: fix what is outside on the prevailing side, recompute the last
-quotient with error-free sums, and say whether rounding can have changed a side. They allocate two rows per call.
+quotient with error-free sums, and say whether rounding can have changed a side. A single instance is one row.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import boolean, float64, njit, types, void
+from numba import boolean, float64, njit, types
 
-from zetaplan.solvers.compiled import OPTIONS
 from zetaplan.solvers.knapsack import DOUBT, MISSED
 from zetaplan.spec.instance import EPSILON
-from zetaplan.spec.summation import CANCELS, SPLITTER
+from zetaplan.spec.summation import SPLITTER
 
-ROWS, READ = types.Array(float64, 2, "C", readonly=True), types.Array(float64, 1, "C", readonly=True)
+READ = types.Array(float64, 1, "C", readonly=True)
+OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"reassoc", "nsz"}}
 PLAIN = OPTIONS | {"fastmath": False}  # error-free sums need the order as written; unset, the caller's option holds
 
 
@@ -70,18 +70,8 @@ def _settled(p: Any, r: Any, lower: Any, upper: Any, u: float, moving: Any, cons
     return certain & free
 
 
-@njit(**OPTIONS)  # type: ignore[untyped-decorator]
-def _rest(a: Any, b: Any, limit: float) -> float:
-    """limit - sum_k a_k b_k: in float64, or with error-free sums where the terms cancel."""
-    rest, volume = limit, abs(limit)
-    for k in range(a.size):
-        rest -= a[k] * b[k]
-        volume += abs(a[k] * b[k])
-    return _exact_rest(a, b, limit) if abs(rest) < CANCELS * volume else rest
-
-
 @njit(**PLAIN)  # type: ignore[untyped-decorator]
-def _exact_rest(a: Any, b: Any, limit: float) -> float:
+def _rest(a: Any, b: Any, limit: float) -> float:
     """limit - sum_k a_k b_k as in twice the precision and rounded once (Ogita, Rump & Oishi 2005)."""
     rest, lost = limit, 0.0
     for k in range(a.size):
@@ -103,29 +93,29 @@ def _high(value: float) -> float:
 
 
 @njit(  # type: ignore[untyped-decorator]
-    void(*(ROWS,) * 5, READ, float64, float64, float64[:, ::1], float64[::1], boolean[::1], boolean[::1]), **OPTIONS
+    types.Tuple((float64, boolean, boolean))(*(READ,) * 5, *(float64,) * 3, *(float64[::1],) * 3), **OPTIONS
 )
-def solve(
-    a: Any, p: Any, r: Any, lower: Any, upper: Any, limit: Any,
-    start: float, sign: float, x: Any, level: Any, slack: Any, certain: Any,
-) -> None:  # fmt: skip
-    """Fill x (N, K), level, slack and certain (N,) for sum_k a_k clip(p_k u + r_k, l_k, h_k) = R, row by row.
+def row(
+    a: Any, p: Any, r: Any, lower: Any, upper: Any,
+    limit: float, start: float, sign: float, x: Any, moving: Any, constant: Any,
+) -> tuple[float, bool, bool]:  # fmt: skip
+    """Fill x (K,) for sum_k a_k clip(p_k u + r_k, l_k, h_k) = R; (level, slack, certain).
 
     start : the level at multiplier 0, where the limit may be slack. sign : of the constraint, 1 for a budget.
-    certain : whether rounding changes neither a side nor the answer whether the limit is slack.
+    certain : whether rounding changes neither a side nor the answer whether the limit is slack. moving, constant : (K,)
+    for use here.
     """
-    moving, constant = np.empty(a.shape[1]), np.empty(a.shape[1])
-    for n in range(a.shape[0]):
-        use = _fill(a[n], p[n], r[n], lower[n], upper[n], start, x[n])
-        surplus = sign * (limit[n] - use)
-        sure = np.isinf(use) or abs(surplus) > a.shape[1] * EPSILON * (abs(use) + abs(limit[n]))
-        level[n], slack[n], certain[n] = start, surplus >= 0.0, sure
-        if slack[n] or not sure:
-            continue
-        moving[:], constant[:] = p[n], r[n]
-        while _fixed(a[n], lower[n], upper[n], limit[n], moving, constant):
-            pass
-        level[n] = _rest(a[n], constant, limit[n]) / _dot(a[n], moving)
-        use = _fill(a[n], p[n], r[n], lower[n], upper[n], level[n], x[n])
-        certain[n] = abs(use - limit[n]) <= MISSED * abs(limit[n])
-        certain[n] &= _settled(p[n], r[n], lower[n], upper[n], level[n], moving, constant)
+    use = _fill(a, p, r, lower, upper, start, x)
+    surplus = sign * (limit - use)
+    if np.isinf(use) or abs(surplus) > a.size * EPSILON * (abs(use) + abs(limit)):
+        if surplus >= 0.0:
+            return start, True, True
+    else:
+        return start, surplus >= 0.0, False
+    moving[:], constant[:] = p, r
+    while _fixed(a, lower, upper, limit, moving, constant):
+        pass
+    level = _rest(a, constant, limit) / _dot(a, moving)
+    use = _fill(a, p, r, lower, upper, level, x)
+    met = abs(use - limit) <= MISSED * abs(limit)
+    return level, False, met and _settled(p, r, lower, upper, level, moving, constant)

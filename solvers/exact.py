@@ -11,6 +11,7 @@ the data leave the range of doubles (m^p with p near 1).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -21,13 +22,16 @@ from zetaplan.solvers import knapsack
 from zetaplan.solvers.bisection import solve_bisection
 from zetaplan.solvers.knapsack import Knapsack
 from zetaplan.solvers.weightless import settle
+from zetaplan.spec.checks import MANY
 from zetaplan.spec.derivation import Derivation, derive
+from zetaplan.spec.given import constant
 from zetaplan.spec.instance import EPSILON, Array, Channel, Instance
 from zetaplan.spec.solution import Solution, Status
 from zetaplan.spec.stationary import excess
 
 TAME = 1e70
-LARGE = 2**16  # layers; below it a sort is faster than the compiled loops
+LARGE = MANY  # layers; below it a sort is faster than the compiled loops
+SMALL = 2**12  # layers; each pass over them may fix only one
 
 
 @np.errstate(all="ignore")  # the level may be infinite, and so is the slope of a layer without weight
@@ -47,12 +51,31 @@ def solve_exact(instance: Instance, near: float | None = None) -> Solution:
         start = None if near is None else derivation.level_at(near, scalars)
         problem, solve = equation(instance), partial(knapsack.solve, start=start)
     at_zero = derivation.level_at(0.0, scalars)
+    slack, level, x = _row(instance, problem, at_zero) or _searched(instance, problem, solve, at_zero)
+    if slack:
+        return Solution(instance, settle(instance, x), 0.0, Status.SLACK, "exact")
+    return Solution(instance, x, derivation.multiplier_at(level, scalars), Status.BINDING, "exact")
+
+
+def _row(instance: Instance, problem: Any, at_zero: float) -> tuple[bool, float, Array] | None:
+    """(slack, level, plan) by the compiled loop of a batch; None if rounding could change the result."""
+    if not isinstance(problem, Knapsack) or problem.a.size > SMALL:
+        return None
+    from zetaplan.solvers import compiled_rows  # compiled on first use
+
+    x, moving, constant = np.empty_like(problem.a), np.empty_like(problem.a), np.empty_like(problem.a)
+    level, slack, certain = compiled_rows.row(*problem[:6], at_zero, instance.program.sign, x, moving, constant)
+    return (slack, level, x) if certain else None
+
+
+def _searched(
+    instance: Instance, problem: Any, solve: Callable[[Any], float], at_zero: float
+) -> tuple[bool, float, Array]:
+    """(slack, level, plan), summed without error where rounding could change them."""
     if _slack(instance, problem, at_zero):
-        return Solution(instance, settle(instance, problem.at(at_zero)), 0.0, Status.SLACK, "exact")
+        return True, at_zero, problem.at(at_zero)
     level = solve(problem)
-    return Solution(
-        instance, plan(instance, problem, level), derivation.multiplier_at(level, scalars), Status.BINDING, "exact"
-    )
+    return False, level, plan(instance, problem, level)
 
 
 def plan(instance: Instance, problem: Any, level: float) -> Array:
@@ -99,7 +122,7 @@ def equation(instance: Instance) -> Knapsack:
 def pieces(derivation: Derivation, channel: Channel, scalars: tuple[float, ...]) -> tuple[Array, Array, Array, Array]:
     """(slope, offset, lower, upper), of the channel's shape; a layer without weight is fixed at one of its bounds."""
     slope, offset = derivation.line(channel, scalars)
-    if channel.weight.all():
+    if np.count_nonzero(channel.weight) == channel.weight.size:
         return slope, offset, channel.lower, channel.upper
     weightless = channel.weight == 0.0
     return np.where(weightless, 1.0, slope), np.where(weightless, 0.0, offset), *_pinned(derivation, channel)
@@ -112,12 +135,18 @@ def _pinned(derivation: Derivation, channel: Channel) -> tuple[Array, Array]:
     return np.where(weightless, spared, channel.lower), np.where(weightless, spared, channel.upper)
 
 
+def _some(column: Array, rows: Any) -> Array:
+    """The selected layers of a column; one number for all layers is not read from memory again."""
+    some = column[rows]
+    return constant(float(some[0]), some.size) if some.strides == (0,) else some
+
+
 def _layers(derivation: Derivation, channel: Channel, limit: float, scalars: tuple[float, ...]) -> Any:
     """The equation for many layers, and its solver."""
     from zetaplan.solvers import bracketing  # compiled on first use
 
     def piece(rows: bracketing.Index) -> bracketing.Piece:
-        some = Channel(channel.term, *(column[rows] for column in channel[1:]))
+        some = Channel(channel.term, *(_some(column, rows) for column in channel[1:]))
         scale, numerator, denominator, offset = derivation.quotient(some, scalars)
         lower, upper = some.lower, some.upper
         if some.weight.min() == 0.0:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from zetaplan.spec.summation import Array, accurate_dot, exact_dot
+from zetaplan.spec.summation import Array, accurate_dot, dot, exact_dot
 
 Sides = NDArray[np.int8]
 
@@ -49,7 +49,7 @@ class Knapsack(NamedTuple):
     def plan(self, u: float) -> tuple[Array, float]:
         """The plan at level u, and what it uses."""
         x = self.at(u)
-        return x, float(self.a @ x)
+        return x, dot(self.a, x)
 
     def use(self, u: float) -> float:
         """The left side at level u."""
@@ -92,7 +92,7 @@ def refined(knapsack: Knapsack, u: float) -> Array:
 
 def meets(a: Array, x: Array, limit: float) -> bool:
     """Whether the plan uses the whole limit up to the rounding of the sum."""
-    return abs(float(a @ x) - limit) <= MISSED * abs(limit)
+    return abs(dot(a, x) - limit) <= MISSED * abs(limit)
 
 
 def _near(knapsack: Knapsack) -> float:
@@ -100,12 +100,12 @@ def _near(knapsack: Knapsack) -> float:
     a, p, r, lower, upper, limit, _ = knapsack
     with np.errstate(all="ignore"):  # breakpoints of infinite caps are infinite and not used
         points, growth = (lower - r) / p, a * p
-        if not (np.isinf(upper[0]) and np.isinf(upper).all()):
+        if np.count_nonzero(upper == np.inf) < upper.size:
             points, growth = np.concatenate((points, (upper - r) / p)), np.concatenate((growth, -growth))
         order = points.argsort()
-        points, growth = points[order], growth[order].cumsum()
-        use = (growth[:-1] * (points[1:] - points[:-1])).cumsum()
-        left = limit - float(a @ lower)
+        points, growth = points[order], np.add.accumulate(growth[order])
+        use = np.add.accumulate(growth[:-1] * (points[1:] - points[:-1]))
+        left = limit - dot(a, lower)
         piece = int(use.searchsorted(left))
         return float(points[piece] + (left - (use[piece - 1] if piece else 0.0)) / growth[piece])
 
@@ -118,13 +118,13 @@ def _sides(knapsack: Knapsack, u: float) -> Sides:
 
 def _certain(knapsack: Knapsack, side: Sides, u: float) -> bool:
     """Whether every layer is far enough from its bounds that rounding cannot have changed its side."""
-    if side.all():
+    if np.count_nonzero(side) == side.size:
         return False
     _, p, r, lower, upper, _, _ = knapsack
     moved = p * u
     x, doubt = moved + r, DOUBT * (np.abs(moved) + np.abs(r))
     near = np.minimum(np.abs(x - lower), np.abs(x - upper)) <= doubt
-    return not near.any() or not bool((near & (lower < upper)).any())
+    return not np.count_nonzero(near) or not np.count_nonzero(near & (lower < upper))
 
 
 def _search(knapsack: Knapsack) -> float:
@@ -159,10 +159,10 @@ def _search(knapsack: Knapsack) -> float:
 def _level(knapsack: Knapsack, side: Sides) -> float:
     """u given the sides: one quotient whose numerator is summed without cancellation."""
     a, p, r, lower, upper, limit, _ = knapsack
-    if side.all():
+    if np.count_nonzero(side) == side.size:
         return _vertex(knapsack, side)
     constant = np.where(side == FLOOR, lower, np.where(side == CAP, upper, r))
-    rate = float(a @ np.where(side == INTERIOR, p, 0.0))  # positive terms do not cancel
+    rate = dot(a, np.where(side == INTERIOR, p, 0.0))  # positive terms do not cancel
     return -accurate_dot(a, constant, -limit) / rate
 
 

@@ -92,7 +92,8 @@ def exact_pieces(derivation: Derivation, channel: Channel, scalars: tuple[float,
 def _moving(derivation: Derivation, channel: Channel, scalars: tuple[float, ...]) -> tuple[Array, Array]:
     """slope and offset of every layer; (0, 0) for a layer that does not depend on the level."""
     moves = (channel.weight > 0.0) & (channel.lower < channel.upper)
-    slope, offset = derivation.line(channel, scalars)
+    with np.errstate(all="ignore"):
+        slope, offset = derivation.line(channel, scalars)
     return np.where(moves, slope, 0.0), np.where(moves, offset, 0.0)
 
 

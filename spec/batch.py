@@ -209,13 +209,14 @@ def _gains(gains: torch.Tensor) -> torch.Tensor:
     empty = largest == 0.0
     if bool(empty.any()):
         raise SpecError(f"quality[{int(empty.nonzero()[0][0])}]: all layers are zero; check the scores")
-    return torch.ldexp(gains, -torch.frexp(largest).exponent)  # a power of two changes no bit
+    exponent = torch.frexp(largest).exponent.clamp(min=-1000)  # 2 to the opposite power is a double
+    return gains * torch.ldexp(torch.ones_like(largest), -exponent)  # a power of two changes no bit
 
 
 def _weights(program: Program, q: torch.Tensor, values: Mapping[str, float]) -> torch.Tensor:
     """w = q^e, (N, K)."""
     term = program.terms[0]
-    exponent = values[next(scalar.name for scalar in program.scalars if scalar.symbol == term.exponent)]
+    exponent = values[program.exponents[0]]
     weight = q if exponent == 1.0 else q**exponent
     if float(weight.amin()) < checks.LIGHTEST:
         light = (weight < checks.LIGHTEST) & (q > 0.0)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -25,7 +25,7 @@ import sympy as sp
 
 from zetaplan.errors import SpecError
 from zetaplan.spec.accurate import accurate
-from zetaplan.spec.given import frozen
+from zetaplan.spec.given import constant, each
 from zetaplan.spec.instance import Array, Channel
 from zetaplan.spec.program import MULTIPLIER, Program, Term
 
@@ -160,7 +160,9 @@ class Derivation:
             with np.errstate(divide="ignore", invalid="ignore"):
                 values = full(x, multiplier, weight, *rest)
             zero = np.equal(weight, 0.0)
-            return np.where(zero, weightless(x, multiplier, weight, *rest), values) if np.any(zero) else values
+            if not np.count_nonzero(zero):
+                return values
+            return np.where(zero, weightless(x, multiplier, weight, *rest), values)
 
         return evaluate
 
@@ -245,19 +247,21 @@ class Derivation:
         """
         scale, direction = self._quotient
         if direction == 0:
-            slope, offset = self.line(channel, scalars)
+            with np.errstate(all="ignore"):
+                slope, offset = self.line(channel, scalars)
             numerator = np.array(slope, dtype=np.float64)  # a slope of 1 is an integer
             return 1.0, numerator, np.ones_like(channel.unit_cost), np.where(channel.weight > 0.0, offset, 0.0)
         numerator, denominator = (channel.weight, channel.unit_cost)[::direction]
-        offset = _constant(float(self.offset_of(0.0, 0.0, 0.0, 0.0, *scalars)), channel.unit_cost.size)
+        offset = constant(float(self.offset_of(0.0, 0.0, 0.0, 0.0, *scalars)), channel.unit_cost.size)
         return float(scale(0.0, 0.0, 0.0, 0.0, *scalars)), numerator, denominator, offset
 
     def line(self, channel: Channel, scalars: tuple[float, ...]) -> tuple[Array, Array]:
-        """(slope, offset) of every layer, both (K,); not finite for a layer without weight."""
-        arguments = (0.0, 0.0, channel.weight, channel.unit_cost, *scalars)
-        one = np.ones_like(channel.weight)  # np.broadcast_to takes ten times as long for a few layers
-        with np.errstate(all="ignore"):
-            return self.slope_of(*arguments) * one, self.offset_of(*arguments) * one
+        """(slope, offset) of every layer, both (K,).
+
+        Not finite for a layer without weight, of which numpy warns outside `np.errstate`.
+        """
+        arguments, like = (0.0, 0.0, channel.weight, channel.unit_cost, *scalars), channel.weight
+        return each(self.slope_of(*arguments), like), each(self.offset_of(*arguments), like)
 
     @cached_property
     def _stationary(self) -> Function:
@@ -273,19 +277,13 @@ class Derivation:
         if self.offset == 0:  # x > 0 may round to 0, where m^(p-1) is infinite
             total_price = self.declared_price_of(*scalars) + np.float64(multiplier)
             x = np.maximum(x, np.where((total_price > 0.0) & (total_price < np.inf), SMALLEST, -np.inf))
-        if not channel.weight.all():
+        if np.count_nonzero(channel.weight) < channel.weight.size:
             x = np.where(channel.weight > 0.0, x, channel.lower if self.uses else channel.upper)
         return np.minimum(np.maximum(x, channel.lower), channel.upper)
 
 
 def _combined(expression: sp.Expr) -> sp.Expr:
     return sp.powsimp(expression, combine="base", force=True)
-
-
-@lru_cache(maxsize=4)
-def _constant(value: float, layers: int) -> Array:
-    """The same number for every layer; cached because pieces of one length share it."""
-    return frozen(np.full(layers, value))
 
 
 @cache

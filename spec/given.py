@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -26,8 +28,7 @@ def knobs(program: Program, given: Mapping[str, float]) -> dict[str, float]:
 
 def _knob(scalar: Scalar, value: float) -> float:
     number = checks.number(scalar.name, value)
-    low = max(scalar.above, 0.0)
-    strict = scalar.positive or scalar.above >= 0.0
+    low, strict = scalar.floor, scalar.strict
     if number < low or (strict and number == low) or number >= scalar.below:
         below = f" and below {scalar.below:g}" if scalar.below < math.inf else ""
         raise SpecError(f"{scalar.name} = {number:g}: expected {'above' if strict else 'at least'} {low:g}{below}")
@@ -72,7 +73,7 @@ def upper(term: Term, values: Arrayish, floors: Array, layers: int, names: Names
     ends = checks.span(vector)
     if not ends[1] <= term.upper:
         checks.name_first("upper", vector, ~(vector <= term.upper), f"expected at most {term.upper}")
-    if not (vector >= floors).all():
+    if np.count_nonzero(vector >= floors) < layers:
         k = int(np.flatnonzero(~(vector >= floors))[0])
         raise SpecError(
             f"lower[{k}] = {floors[k]:g} is above upper[{k}] = {vector[k]:g}: "
@@ -86,3 +87,18 @@ def frozen(array: Array) -> Array:
     """The array, read-only."""
     array.setflags(write=False)
     return array
+
+
+@lru_cache(maxsize=8)  # offset, floor and cap, for pieces of two lengths
+def constant(value: float, layers: int) -> Array:
+    """The same number for every layer, in memory; cached because pieces of one length share it."""
+    return frozen(np.full(layers, value))
+
+
+def each(values: Any, like: Array) -> Array:
+    """The values as float64, one per layer."""
+    if isinstance(values, np.ndarray) and values.shape == like.shape:
+        return values
+    every = np.empty_like(like)
+    every.fill(values)  # np.full and np.broadcast_to take several times as long for a few layers
+    return every

@@ -23,7 +23,7 @@ from zetaplan.spec.checks import Array as Array
 from zetaplan.spec.checks import Arrayish as Arrayish
 from zetaplan.spec.named import names_of
 from zetaplan.spec.program import Program, Term
-from zetaplan.spec.summation import exact_dot, rational_dot
+from zetaplan.spec.summation import dot, exact_dot, rational_dot
 from zetaplan.spec.values import FrozenMap, Value
 
 EPSILON = float(np.finfo(np.float64).eps)
@@ -79,7 +79,7 @@ class Instance(Value, Display):
     @cached_property
     def scalars(self) -> tuple[float, ...]:
         """The knobs in the order of the declaration."""
-        return tuple(self.parameters[scalar.name] for scalar in self.program.scalars)
+        return tuple([self.parameters[scalar.name] for scalar in self.program.scalars])
 
     def rows(self, x: Array) -> tuple[Array, ...]:
         """The rows of a plan, one array (K,) per term."""
@@ -216,11 +216,9 @@ def normalise(quality: Arrayish, names: Sequence[str] | None = None) -> Array:
 def check_feasible(instance: Instance) -> None:
     """Raise InfeasibleError if no plan inside the box keeps the limit, decided in fractions where rounding matters."""
     program = instance.program
-    channels = instance.channels
-    slackest = [channel.lower if program.costs(channel.term) else channel.upper for channel in channels]
-    pairs = list(zip(channels, slackest, strict=True))
-    volume = sum(float(c.unit_cost @ np.abs(x)) for c, x in pairs)
-    rough = sum(c.term.usage * float(c.unit_cost @ x) for c, x in pairs)
+    pairs = [(c, c.lower if program.costs(c.term) else c.upper) for c in instance.channels]
+    volume = sum([dot(c.unit_cost, np.abs(x)) for c, x in pairs])
+    rough = sum([c.term.usage * dot(c.unit_cost, x) for c, x in pairs])
     rounding = (instance.quality.size + 2) * EPSILON * (volume + abs(instance.limit))
     if program.sign * (rough - instance.limit) < -rounding:
         return
@@ -248,8 +246,7 @@ def _raise_infeasible(instance: Instance, reach: float) -> NoReturn:
 
 def weights(program: Program, quality: Array, values: Mapping[str, float]) -> Array:
     """w = q^e, (K,), or (T, K) for T > 1 terms. values : the knobs by name."""
-    exponents = {scalar.symbol: values[scalar.name] for scalar in program.scalars}
-    return _stack([_power(quality, exponents[term.exponent]) for term in program.terms])
+    return _stack([_power(quality, values[name]) for name in program.exponents])
 
 
 def _weights(program: Program, quality: Array, values: Mapping[str, float]) -> Array:

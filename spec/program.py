@@ -53,8 +53,14 @@ class Scalar:
         return self.argument or str(self.symbol)
 
     @cached_property
-    def positive(self) -> bool:
-        return bool(self.symbol.is_positive)
+    def floor(self) -> float:
+        """The least value of the knob, or the largest number below all values."""
+        return max(self.above, 0.0)
+
+    @cached_property
+    def strict(self) -> bool:
+        """Whether the floor itself is no value."""
+        return bool(self.symbol.is_positive) or self.above >= 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +114,12 @@ class Program:
     def sign(self) -> int:
         """sigma, the sign of the multiplier's term: +1 for a budget, -1 for a target."""
         return 1 if self.sense == "<=" else -1
+
+    @cached_property
+    def exponents(self) -> tuple[str, ...]:
+        """The name of the knob that is the exponent of the weight, term by term."""
+        names = {scalar.symbol: scalar.name for scalar in self.scalars}
+        return tuple(names[term.exponent] for term in self.terms)
 
     def costs(self, term: Term) -> bool:
         """Whether a larger decision uses more of the limit."""

@@ -63,7 +63,8 @@ def capped(upper: torch.Tensor, lower: torch.Tensor, term: Term, shape: Any) -> 
     if not bool((lower <= upper).all()):
         name_first("upper", every, ~(lower <= every), "at least the floor; lower the floor or raise the cap")
     large = (upper > checks.LARGEST) & upper.isfinite()
-    name_first("upper", every, large.expand(shape), f"at most {checks.LARGEST:g}, or infinity")
+    if bool(large.any()):
+        name_first("upper", every, large.expand(shape), f"at most {checks.LARGEST:g}, or infinity")
     return upper
 
 

@@ -1,6 +1,6 @@
-"""The certificates of `verification.batch` on the CPU: numpy derives, compiled loops judge. No solver is imported here.
+"""The certificates of `verification.batch` on the CPU: compiled expressions of the declaration, judged row by row.
 
-The derived numbers come from the functions that `certify` uses; `verification.batch` derives its own on tensors.
+No solver is imported here. `verification.batch` derives its own functions on tensors.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from zetaplan.spec.batch import Batch
-from zetaplan.spec.derivation import derive
+from zetaplan.spec.compiled import compiled
+from zetaplan.spec.derivation import SMALLEST, derive
 from zetaplan.spec.instance import Array
 from zetaplan.verification import compiled_rows
 from zetaplan.verification.batch import CONDITIONS
@@ -21,32 +22,24 @@ from zetaplan.verification.claim import underflow
 def residuals(batch: Batch, x: Array, multiplier: Array) -> Array:
     """The residuals of N claims as `verification.batch.residuals`, (N, 7); x : (N, K), multiplier : (N,)."""
     (derivation,), channel, knobs = derive(batch.program), batch.channel, batch.knobs
-    data, column = (channel.weight, channel.unit_cost, *knobs), multiplier[:, None]
-    low, high, found = np.empty_like(x), np.empty_like(x), np.empty((len(x), len(CONDITIONS)))
-    compiled_rows.ends(x, channel.lower, channel.upper, low, high)
-    cheapest = derivation.stationary(np.maximum(column, 0.0), channel, knobs)
-    gradients, lost = [], underflow(channel.unit_cost, knobs)
-    for end in (low, high):
-        gradients += [
-            derivation.lagrangian_gradient(end, column, *data),
-            derivation.magnitude(end, column, *data) + lost,
-        ]
-    objectives = [derivation.objective(plan, 0.0, *data) for plan in (x, cheapest)]
-    derived = (derivation.offset_of(0.0, 0.0, *data), *gradients, cheapest, *objectives)
-    price = derivation.declared_price_of(*knobs)
-    limit = batch.limit.contiguous().numpy()
+    found = np.empty((len(x), len(CONDITIONS)))
     compiled_rows.conditions(
         channel.unit_cost,
         channel.weight,
         channel.lower,
         channel.upper,
-        limit,
+        batch.limit.contiguous().numpy(),
         x,
         multiplier,
-        low,
-        high,
-        *(_whole(values, x.shape) for values in derived),
-        price,
+        _whole(derivation.objective(x, 0.0, channel.weight, channel.unit_cost, *knobs), x.shape),
+        np.array(knobs),
+        compiled(derivation, derivation.offset),
+        compiled(derivation, derivation.stationarity, derivation.absolute_stationarity),
+        compiled(derivation, derivation.combined_form),
+        compiled(derivation, batch.term.objective),
+        float(derivation.declared_price_of(*knobs)),
+        underflow(0.0, knobs),
+        SMALLEST if derivation.offset == 0 else -np.inf,
         batch.program.sign,
         found,
     )

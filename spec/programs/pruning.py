@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-import numpy as np
 import sympy as sp
 
 from zetaplan.errors import SpecError
@@ -17,7 +16,7 @@ from zetaplan.spec import checks
 from zetaplan.spec.instance import EPSILON, Arrayish, Instance, declare
 from zetaplan.spec.named import in_order, names_of
 from zetaplan.spec.program import Program, Scalar, Term, layer
-from zetaplan.spec.summation import exact_dot, exact_sum, rational_dot
+from zetaplan.spec.summation import dot, exact_dot, exact_sum, rational_dot
 
 rho, w, n = layer("rho"), layer("w"), layer("n")
 bits = sp.Symbol("b", nonnegative=True)
@@ -93,14 +92,14 @@ def pruning_target(
     if target is not None:
         return target
     names = names_of("quality", quality)
-    layers = len(names) if names else int(np.size(checks.numbers("quality", in_order("quality", quality, None))))
+    layers = len(names) if names else checks.numbers("quality", in_order("quality", quality, None)).size
     share = checks.number("sparsity", 0.5 if sparsity is None else sparsity)
     if not 0.0 <= share <= 1.0:
         raise SpecError(f"sparsity = {share:g}: expected a share of the parameters between 0 and 1")
-    n, u = (checks.broadcast(name, x, layers, names) for name, x in (("sizes", sizes), ("upper", upper)))
-    if layers == 0 or not (abs(n).max() <= checks.LARGEST and abs(u).max() <= checks.LARGEST):
+    n, u = checks.broadcast("sizes", sizes, layers, names), checks.broadcast("upper", upper, layers, names)
+    if layers == 0 or not all(abs(end) <= checks.LARGEST for end in (*checks.span(n), *checks.span(u))):
         return 0.0  # declare() names the offending entry
-    target, rough = share * exact_sum(n), float(n @ u)
+    target, rough = share * exact_sum(n), dot(n, u)
     if abs(target - rough) > (layers + 4) * EPSILON * (target + rough):
         return target
     reach = exact_dot(n, u)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from zetaplan.spec.batch import Batch, BatchData
 
-ENTRIES = 2**16  # numbers in a tensor of one step: large enough to amortise the calls, small enough for the CPU cache
+FEW, MANY = 2**14, 2**18  # numbers in a tensor of one step: few cost less than the calls, many leave the CPU cache
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -107,26 +107,30 @@ def solve_batch(
 
 
 def _solved(given: BatchData) -> BatchSolution:
-    """Solutions and certificates, in pieces: on the CPU one piece per core and step, elsewhere all at once."""
+    """Solutions and certificates, in pieces: on the CPU one per thread that torch may use, elsewhere all at once."""
     import torch
 
     from zetaplan.verification.batch import CONDITIONS
 
-    (count, layers), on_cpu = given.gains.shape, given.gains.device.type == "cpu"
-    step = max(ENTRIES // layers, 1) if on_cpu else count
+    (count, layers), threads = given.gains.shape, torch.get_num_threads()
+    cores, step = (threads, _step(count, layers, threads)) if given.gains.device.type == "cpu" else (1, count)
     pieces = [slice(start, start + step) for start in range(0, count, step)]
     empty = given.gains.new_empty
     found = BatchSolution(
         empty(count, layers), empty(count), empty(count, dtype=torch.bool), empty(count, len(CONDITIONS))
     )
-    threads = torch.get_num_threads()
     torch.set_num_threads(1)  # one piece per core is faster than every operation on all cores
     try:
-        with ThreadPoolExecutor(os.cpu_count() if on_cpu else 1) as cores:
-            list(cores.map(partial(_fill, given, found), pieces))
+        with ThreadPoolExecutor(cores) as pool:
+            list(pool.map(partial(_fill, given, found), pieces))
     finally:
         torch.set_num_threads(threads)
     return found
+
+
+def _step(count: int, layers: int, cores: int) -> int:
+    """Instances of one piece: a share per core, unless it is too small to be worth the calls, or too large."""
+    return max(min(max(math.ceil(count / cores), FEW // layers), MANY // layers), 1)
 
 
 def _tensor(name: str, values: Any) -> torch.Tensor | None:

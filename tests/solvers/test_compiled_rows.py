@@ -92,7 +92,7 @@ def test_a_cancelling_rest_is_that_of_fractions() -> None:
 def test_a_row_is_named_by_its_place_in_the_batch(
     monkeypatch: pytest.MonkeyPatch, row: int, change: dict[str, float], message: str
 ) -> None:
-    monkeypatch.setattr(public, "ENTRIES", 6)  # two rows a piece
+    monkeypatch.setattr(public, "MANY", 6)  # two rows a piece
     arrays = {"quality": np.ones((9, 3)), "data": np.ones((9, 3)), "limits": np.full(9, 3.0)}
     for name, value in change.items():
         arrays[name][(row, 0) if name != "limits" else row] = value
@@ -103,16 +103,42 @@ def test_a_row_is_named_by_its_place_in_the_batch(
 def test_pieces_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     arrays, box = drawn("pruning", 3)
     whole = solve_batch("pruning", **arrays, **box)
-    monkeypatch.setattr(public, "ENTRIES", 20)
+    monkeypatch.setattr(public, "MANY", 20)
     pieces = solve_batch("pruning", **arrays, **box)
     for name in ("x", "multiplier", "valid", "residuals"):
         assert torch.equal(getattr(whole, name), getattr(pieces, name))
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_the_number_of_threads_changes_nothing(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+    arrays, box = drawn("pruning", 3)
+    monkeypatch.setattr(public, "FEW", 8)  # a piece per thread, however few numbers it has
+    found, before = [], torch.get_num_threads()
+    try:
+        for count in (1, threads):
+            torch.set_num_threads(count)
+            found.append(solve_batch("pruning", **arrays, **box))
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(before)
+    for name in ("x", "multiplier", "valid", "residuals"):
+        assert torch.equal(getattr(found[0], name), getattr(found[1], name))
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_a_row_is_what_one_solve_gives_to_the_last_digits(name: str) -> None:
+    batch = declared(name, 5)
+    x, multiplier = rows.solve_rows(batch)
+    for n in range(len(x)):
+        alone = zp.solve(batch.instance(n))
+        assert np.allclose(alone.x, x[n], rtol=1e-14, atol=1e-15)  # numpy rounds powers of one and of many differently
+        assert alone.multiplier == pytest.approx(multiplier[n], rel=1e-14, abs=0.0)
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (4,), (2, 3)])
 def test_an_array_that_fits_a_piece_but_not_the_batch_is_refused(
     monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]
 ) -> None:
-    monkeypatch.setattr(public, "ENTRIES", 6)
+    monkeypatch.setattr(public, "MANY", 6)
     with pytest.raises(zp.SpecError, match=r"expected a shape that broadcasts|expected one number or 9"):
         solve_batch("allocation", np.ones((9, 3)), np.ones(shape), np.full(2, 4.0) if shape == (2, 3) else 4.0)
