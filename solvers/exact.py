@@ -11,6 +11,7 @@ the data leave the range of doubles (m^p with p near 1).
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -32,6 +33,9 @@ from zetaplan.spec.stationary import excess
 TAME = 1e70
 LARGE = MANY  # layers; below it a sort is faster than the compiled loops
 SMALL = 2**12  # layers; each pass over them may fix only one
+
+#: The module of the compiled loops, which a batch loads.
+LOOPS = "zetaplan.solvers.compiled_rows"
 
 
 @np.errstate(all="ignore")  # the level may be infinite, and so is the slope of a layer without weight
@@ -58,11 +62,13 @@ def solve_exact(instance: Instance, near: float | None = None) -> Solution:
 
 
 def _row(instance: Instance, problem: Any, at_zero: float) -> tuple[bool, float, Array] | None:
-    """(slack, level, plan) by the compiled loop of a batch; None if rounding could change the result."""
-    if not isinstance(problem, Knapsack) or problem.a.size > SMALL:
-        return None
-    from zetaplan.solvers import compiled_rows  # compiled on first use
+    """(slack, level, plan) by the compiled loop of a batch; None if rounding could change the result.
 
+    Loading the loop takes as long as thousands of solutions, so that only a process that has it takes it.
+    """
+    compiled_rows = sys.modules.get(LOOPS)
+    if compiled_rows is None or not isinstance(problem, Knapsack) or problem.a.size > SMALL:
+        return None
     x, moving, constant = np.empty_like(problem.a), np.empty_like(problem.a), np.empty_like(problem.a)
     level, slack, certain = compiled_rows.row(*problem[:6], at_zero, instance.program.sign, x, moving, constant)
     return (slack, level, x) if certain else None
