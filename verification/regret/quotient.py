@@ -34,10 +34,10 @@ def largest_quotient(
         above, below = (
             float(mixed(ends, chances).sum()) + more for ends, more in ((top, more_top), (bottom, more_bottom))
         )
-        left = float((values - multiplier * sizes).max(axis=0).sum()) + multiplier + more_top - t * more_bottom
         if above / below <= t:
             break
         t = above / below
+    left = float((values - multiplier * sizes).max(axis=0).sum()) + multiplier + more_top - t * more_bottom
     return Quotient(t, left, chances, multiplier)
 
 
@@ -55,6 +55,8 @@ def _chosen(values: Array, sizes: Array, exact: bool) -> tuple[Array, float]:
     rise, room = values[1] - values[0], sizes[1] - sizes[0]
     chances = (rise > 0.0).astype(np.float64)
     fits = np.flatnonzero((room > 0.0) & ((rise > 0.0) | exact))
+    if not fits.size:
+        return chances, 0.0
     worth = rise[fits] / room[fits]
     order = np.argsort(-worth, kind="stable")
     spent = float(sizes[0].sum()) + np.cumsum(room[fits][order])
