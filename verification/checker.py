@@ -185,7 +185,8 @@ def _distance(c: SimpleNamespace, k: int, used: Fraction) -> tuple[int, int]:
     """|x_k - x*_k| from above, as a quotient of integers."""
     (s, a), bound = c.lines[k], c.bound[k]
     if bound is not None:
-        return abs(c.x[k] - bound).as_integer_ratio()
+        (x, by), (end, per) = c.x[k].as_integer_ratio(), bound.as_integer_ratio()
+        return abs(x * per - end * by), by * per
     low, high = c.about
     levels, unit = ((low, high), c.unit) if c.power > 0 else ((c.unit * low, c.unit * high), low * high)  # of pi**power
     (rest, by), (slope, over), (cost, per) = (f.as_integer_ratio() for f in (used - a, s, c.a[k]))
@@ -202,16 +203,18 @@ def _check_plan(c: SimpleNamespace) -> None:
     _need(excess <= coupling <= TOLERANCE * c.limit + ROUNDING * moved, "coupling: error above claim or tolerance", 1)
     near = abs(c.claimed * c.below - c.top) <= price * c.below and price * c.pi[1] <= TOLERANCE * c.pi[0]
     _need(near, "price: error above claim or tolerance", 1)
+    tolerated = distance <= TOLERANCE
     left = (Fraction(c.about[1], c.unit) - c.declared) * max(-excess, 0)
     lost = -(-left.numerator * GRID // left.denominator)  # F(x) - F(x*) <= sum |g| |x - x*| + multiplier left
     for k, x in enumerate(c.x):
         off, below = _distance(c, k, used[k])
-        most = distance * x if x > 1 else distance
-        near = distance <= TOLERANCE and off * most.denominator <= most.numerator * below
+        top, by = x.as_integer_ratio()
+        near = tolerated and off * by * distance.denominator <= max(top, by) * distance.numerator * below
         _need(near or k in c.free, f"distance: error of layer {k} above claim or tolerance", 1)
-        free, priced, unit = _slope(c, k, x) if off else (0, 0, 1)
-        steepest = max(abs(free * c.unit + priced * pi) for pi in c.about)
-        lost += -(-off * steepest * GRID // (below * unit * c.unit))
+        if off:
+            free, priced, unit = _slope(c, k, x)
+            steepest = max(abs(free * c.unit + priced * pi) for pi in c.about)
+            lost += -(-off * steepest * GRID // (below * unit * c.unit))
     _need(lost <= gap * GRID, "gap: larger than claimed", 1)
 
 

@@ -30,7 +30,7 @@ from zetaplan.errors import SpecError
 from zetaplan.spec.instance import Array, Instance
 from zetaplan.verification.regret.boxes import Box
 from zetaplan.verification.regret.lagrangian import Paid, declared_price, lagrangian, paid, rounding
-from zetaplan.verification.regret.quotient import largest_quotient, mixed
+from zetaplan.verification.regret.quotient import Chances, largest_quotient, mixed
 
 BRANCHES = 2  # number of times that a box is halved
 REACH = 32.0  # largest change of the multiplier, as a power of e in either direction
@@ -121,8 +121,10 @@ def _evaluated(instance: Instance, box: Box, kept: Paid, multiplier: float, towa
     if towards:
         parts, rest = towards * box.columns(best.values), -towards * multiplier * limit
     least = float(parts.min(axis=0).sum()) + rest - (doubt if towards else 0.0)
-    value, chances, layers = math.inf, parts.argmin(axis=0), np.zeros_like(own.used[0])
-    if least > 0.0:
+    value, layers = math.inf, np.zeros_like(own.used[0])
+    if not least > 0.0:
+        chances: Chances = parts[1] < parts[0]
+    else:
         spare = multiplier * (limit - float(own.used[0].sum()))
         value, left, chances, relax = largest_quotient(box.columns(gaps), parts, spare, rest, box.sizes, box.exact)
         value = max(value + (max(left, 0.0) + doubt + rounding(instance) * abs(relax)) / least, 0.0)
