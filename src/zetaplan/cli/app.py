@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from zetaplan import __version__
-from zetaplan.cli.options import command
+from zetaplan._uncollected import uncollected
 from zetaplan.errors import CertificateError, ZetaplanError
 
 NEGATIVE, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -65,7 +65,10 @@ class Files(Mapping[str, Any]):
 
 
 @cache
+@uncollected()
 def _command(name: str, example: str) -> Any:
+    from zetaplan.cli.options import command
+
     module = vars(import_module(f"zetaplan.cli.{name}"))
     alone = typer.Typer(add_completion=False)
     command(alone, example, name)(module.get(name) or module[f"{name}_"])  # `list_`, for list is a type
