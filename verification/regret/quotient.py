@@ -46,9 +46,8 @@ def largest_quotient(
 
 def mixed(ends: Array, chances: Chances) -> Array:
     """The mean of the lower and the higher end, (2, ...), by the chance of the higher one, or whether it is taken."""
-    if chances.dtype == np.bool_:
-        return np.where(chances, ends[1], ends[0])
-    found: Array = (1.0 - chances) * ends[0] + chances * ends[1]
+    whole = chances.dtype == np.bool_
+    found: Array = np.where(chances, ends[1], ends[0]) if whole else (1.0 - chances) * ends[0] + chances * ends[1]
     return found
 
 
