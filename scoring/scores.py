@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from zetaplan._display import ByName, Columns, Picture, bars
 from zetaplan._plural import counted
+from zetaplan._student import student
 from zetaplan.errors import ScoringError, SpecError
 from zetaplan.scoring.gain import Gain
 
@@ -111,10 +112,8 @@ class Scores(ByName, Picture):
         """
         if self.standard_error is None or int(self.provenance.get("sequences", 0)) < 2:
             return None
-        from scipy.special import stdtrit  # scipy.stats takes four times as long to import
-
         freedom = int(self.provenance["sequences"]) - 1
-        return np.asarray(stdtrit(freedom, (1 + confidence) / 2) * self.standard_error)
+        return student((1 - confidence) / 2, freedom) * self.standard_error
 
     def counted(self, gain: Gain) -> Vector:
         """The gain that a plan uses, (K,), >= 0: "raw", "net" of the noise floor, or "unbiased".

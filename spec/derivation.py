@@ -157,9 +157,9 @@ class Derivation:
         full, weightless = self._compile(expression), self._compile(expression.subs(self.term.weight, 0))
 
         def evaluate(x: Any, multiplier: Any, weight: Any, *rest: Any) -> Any:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                values = full(x, multiplier, weight, *rest)
             zero = np.equal(weight, 0.0)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                values = full(x, multiplier, weight, *rest) if np.ndim(zero) or not zero else 0.0
             if not np.count_nonzero(zero):
                 return values
             return np.where(zero, weightless(x, multiplier, weight, *rest), values)

@@ -155,6 +155,9 @@ def broken_conditions() -> Iterator[tuple[str, str, Document]]:
     yield "a plan above its cap", "box", _forged(capped, 2.0, [1.0, 1.5 + 1e-12], (1, 4), interior=[0, 1])
     yield "a plan off its floor", "distance", _forged(two, 1.0, [0.0, 1e-8], (0, 1), floor=[0, 1], alpha=0.5)
     yield "an interior plan off", "distance", _forged(two, 2.0, [1 - 1e-8, 1.0], (1, 4), interior=[0, 1])
+    quarters = two | {"resource": [0.25, 0.25]}
+    cheap = _forged(quarters, 0.5, [1 - 2e-9, 1.0], (1, 1), interior=[0, 1])
+    yield "a cheap layer off", "distance", cheap | {"claim": cheap["claim"] | {"coupling": 0.0}}
     far = _forged(two, 2.0, [1 - 1e-8, 1.0], (1, 4), interior=[0, 1])
     yield "a distance beyond tolerance", "distance", far | {"claim": far["claim"] | {"distance": 1e-7}}
     over = _forged(two, 2.0, [1.0 + 1e-10, 1.0], (1, 4), interior=[0, 1])
@@ -172,8 +175,7 @@ def broken_conditions() -> Iterator[tuple[str, str, Document]]:
     yield "two layers off", "gap", swapped | {"claim": swapped["claim"] | {"gap": 0.0}}
     costless = two | {"upper": [2.0, 2.0]}
     yield "a plan off its cap at no price", "distance", _forged(costless, 9.0, [2.0, 1.5], (0, 1), cap=[0, 1])
-    cheap = two | {"resource": [0.25, 0.25]}
-    yield "an optimum at no price", "stationarity", _forged(cheap, 9.0, [1.0, 1.0], (0, 1), interior=[0, 1])
+    yield "an optimum at no price", "stationarity", _forged(quarters, 9.0, [1.0, 1.0], (0, 1), interior=[0, 1])
     weightless = two | {"weight": [1.0, 0.0]}
     yield "weight from nothing", "stationarity", _forged(weightless, 2.0, [1.0, 1.0], (1, 2), interior=[0, 1])
     free = weightless | {"upper": [1.0, 1.0]}
@@ -210,33 +212,36 @@ CHECKERS: list[tuple[str, str, str]] = [
     ("a multiplier of zero is refused", "c.top >= 0", "c.top > 0"),
     (
         "sign of the dual flipped",
-        "f, a = c.slope(x, c.w[k], c.s), c.sign * c.a[k]",
-        "f, a = c.slope(x, c.w[k], c.s), -c.sign * c.a[k]",
+        "c.v[k], c.sign * c.a[k]",
+        "c.v[k], -c.sign * c.a[k]",
     ),
     (
         "every limit taken for a budget",
-        "f, a = c.slope(x, c.w[k], c.s), c.sign * c.a[k]",
-        "f, a = c.slope(x, c.w[k], c.s), c.a[k]",
+        "c.v[k], c.sign * c.a[k]",
+        "c.v[k], c.a[k]",
     ),
     (
         "the slope without the price",
-        "priced = f.numerator * a.denominator, a.numerator * f.denominator",
-        "priced = f.numerator * a.denominator, 0",
+        "a.numerator * below, a.denominator",
+        "0, a.denominator",
     ),
     (
         "twice the price",
-        "a.numerator * f.denominator\n",
-        "2 * a.numerator * f.denominator\n",
+        "a.numerator * below, a.denominator",
+        "2 * a.numerator * below, a.denominator",
     ),
     ("the declared price forgotten", "c.declared.numerator * c.below + c.top", "c.top"),
-    ("half the slope of pruning", "lambda x, w, s: 2 * s * w * x", "lambda x, w, s: s * w * x"),
-    ("the line of pruning without its 2", "a * a / (2 * s * w)", "a * a / (s * w)"),
-    ("log m in place of log(1 + m)", "-s * w / (1 + x)", "-s * w / (x or 1)"),
-    ("strength of allocation forgotten", "lambda x, w, s: -s * w / (1 + x)", "lambda x, w, s: -w / (1 + x)"),
-    ("strength of pruning forgotten", "lambda x, w, s: 2 * s * w * x", "lambda x, w, s: 2 * w * x"),
-    ("offset of allocation forgotten", "lambda a, w, s: (s * w, -a)", "lambda a, w, s: (s * w, 0)"),
-    ("the barrier on the wrong side", "s * w / (1 - x)", "s * w / (1 + x)"),
-    ("offset of the barrier forgotten", "(-s * w, a)", "(-s * w, 0)"),
+    ("half the slope of pruning", "(2 * n, d)", "(n, d)"),
+    ("the line of pruning without its 2", "a * a / (2 * v)", "a * a / v"),
+    ("log m in place of log(1 + m)", "(-d, d + n)", "(-d, n or d)"),
+    ("strength forgotten", "s * w for w in c.w", "w for w in c.w"),
+    ("weight forgotten", "s * w for w in c.w", "s for w in c.w"),
+    ("weight forgotten in the slope", "top * v.numerator", "top"),
+    ("unit of the weight forgotten in the slope", "    below *= v.denominator\n", ""),
+    ("unit of the resource forgotten in the slope", "top * v.numerator * a.denominator", "top * v.numerator"),
+    ("offset of allocation forgotten", "(v, -a)", "(v, 0)"),
+    ("the barrier on the wrong side", "(d, d - n)", "(d, d + n)"),
+    ("offset of the barrier forgotten", "(-v, a)", "(-v, 0)"),
     ("stationarity dropped", "_need(inside,", "_need(True,"),
     ("stationarity at the floor dropped", "_sign(c, k, low) <= 0 and (high", "(high"),
     ("stationarity at the cap dropped", " and (high is None or _sign(c, k, high) >= 0)", ""),
@@ -283,21 +288,27 @@ CHECKERS: list[tuple[str, str, str]] = [
     ("price measured on one side", "abs(c.claimed * c.below - c.top)", "c.claimed * c.below - c.top"),
     ("price measured on the other side", "abs(c.claimed * c.below - c.top)", "c.top - c.claimed * c.below"),
     ("distance dropped", "_need(near or k in c.free,", "_need(True,"),
-    ("distance not tolerated", "near = distance <= TOLERANCE and ", "near = "),
-    ("distance not measured", " and off <= (distance * x if x > 1 else distance)", ""),
-    ("distance of every layer relative", "(distance * x if x > 1 else distance)", "distance * x"),
-    ("distance of no layer relative", "(distance * x if x > 1 else distance)", "distance"),
-    ("distance on one side of a bound", "else abs(x - bound)", "else x - bound"),
-    ("distance on one side of a line", "off = max(abs(used[k] - a - s * u)", "off = max((used[k] - a - s * u)"),
-    ("distance twice as large", "off = max(abs(", "off = max(2 * abs("),
+    ("distance not tolerated", "tolerated = distance <= TOLERANCE", "tolerated = True"),
+    ("distance not measured", " and off * by * distance.denominator <= max(top, by) * distance.numerator * below", ""),
+    ("distance of every layer relative", "max(top, by) * distance", "top * distance"),
+    ("distance of no layer relative", "max(top, by) * distance", "by * distance"),
+    ("distance on one side of a bound", "abs(x * per - end * by)", "(x * per - end * by)"),
+    ("distance on one side of a line", "max(abs(rest * over", "max((rest * over"),
+    ("distance twice as large", "max(abs(rest", "max(2 * abs(rest"),
+    ("a price in place of its inverse", "if c.power > 0 else", "if True else"),
+    ("an inverse in place of its price", "if c.power > 0 else", "if False else"),
+    ("unit of an amount forgotten in a distance", "end * by), by * per", "end * by), per"),
+    ("unit of a cost forgotten in a distance", "for u in levels) * per,", "for u in levels),"),
+    ("cost forgotten in a distance", "by * over * unit * cost", "by * over * unit"),
+    ("unit of a line forgotten in a distance", "by * over * unit * cost", "by * unit * cost"),
     ("free layers not excused", " or k in c.free", ""),
     ("layers without weight always excused", "if w == 0 == c.pi[0]", "if w == 0"),
     ("all excused where the resource is free", "if w == 0 == c.pi[0]", "if c.pi[0] == 0"),
-    ("gap dropped", "_need(sum(-(-t.numerator * GRID // t.denominator) for t in terms) <= gap * GRID,", "_need(True,"),
-    ("gap without what is left over", "* max(-excess, 0)]", "* 0]"),
-    ("gap without the slopes", "        terms.append(", "        _ = ("),
+    ("gap dropped", "_need(lost <= gap * GRID,", "_need(True,"),
+    ("gap without what is left over", "declared) * max(-excess, 0)", "declared) * 0"),
+    ("gap without the slopes", "        lost += ", "        _ = "),
     ("gap with what is exceeded", "max(-excess, 0)", "max(excess, 0)"),
-    ("gap without the price in the slope", "free + priced * pi)", "free)"),
+    ("gap without the price in the slope", "abs(free * c.unit + priced * pi)", "abs(free * c.unit)"),
     ("gap grid too coarse", "2**1100", "2**10"),
     ("tolerance a thousand times too large", "Fraction(1e-9)", "Fraction(1e-6)"),
     ("tolerance a million times too small", "Fraction(1e-9)", "Fraction(1e-15)"),

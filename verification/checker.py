@@ -20,12 +20,13 @@ TINY, BELOW, HUGE = 2.0**-1074, 1 - 2.0**-53, sys.float_info.max  # the least do
 TOLERANCE, ROUNDING = Fraction(1e-9), Fraction(2) ** -49  # relative to the limit, and to x + 1 inside a box
 GRID, UP = 2**1100, Context(prec=2, rounding=ROUND_CEILING)  # sums are rounded up to 1 / GRID, printed numbers up
 
-# The declared price, the strength s; +1 for a budget, -1 for a target; the largest x; the power p; f'(x) without the
-# declared price; (S, A) such that g = 0 at x = (S pi**p + A) / a, where pi = declared price + multiplier.
+# The declared price, the strength s; +1 for a budget, -1 for a target; the largest x; the power p; f' without the
+# declared price over v = s w, at x = n / d as a quotient of integers; (S, A) such that g = 0 at x = (S pi**p + A) / a,
+# where pi = declared price + multiplier.
 PROGRAMS: dict[str, tuple[Any, ...]] = {
-    "allocation": ("alpha", "gamma", 1, math.inf, -1, lambda x, w, s: -s * w / (1 + x), lambda a, w, s: (s * w, -a)),
-    "pruning": ("bits", "eta", -1, 1.0, 1, lambda x, w, s: 2 * s * w * x, lambda a, w, s: (a * a / (2 * s * w), 0)),
-    "barrier_pruning": ("bits", "eta", -1, BELOW, -1, lambda x, w, s: s * w / (1 - x), lambda a, w, s: (-s * w, a)),
+    "allocation": ("alpha", "gamma", 1, math.inf, -1, lambda n, d: (-d, d + n), lambda a, v: (v, -a)),
+    "pruning": ("bits", "eta", -1, 1.0, 1, lambda n, d: (2 * n, d), lambda a, v: (a * a / (2 * v), 0)),
+    "barrier_pruning": ("bits", "eta", -1, BELOW, -1, lambda n, d: (d, d - n), lambda a, v: (-v, a)),
 }  # fmt: skip
 VECTORS = {"weight": 0.0, "resource": TINY, "lower": 0.0, "upper": 0.0, "plan": -HUGE}  # name: least entry
 SIDES = ("interior", "floor", "cap")
@@ -102,9 +103,8 @@ def _proof(plan: dict[str, Any]) -> Any:
 
 def _numbers(values: Any, name: str, low: float = 0.0, optional: bool = False) -> list[Any]:
     _need(isinstance(values, list) and len(values) <= LAYERS, f"{name}: expected a list of at most {LAYERS} numbers")
-    for k, v in enumerate(values):
-        good = type(v) in (int, float) and low <= v <= HUGE  # false for NaN
-        _need(good or (optional and v is None), f"{name}[{k}]: expected a finite number of at least {low:g}")
+    good = [(type(v) in (int, float) and low <= v <= HUGE) or (optional and v is None) for v in values]  # no NaN
+    _need(all(good), f"{name}[{[*good, False].index(False)}]: expected a finite number of at least {low:g}")
     return [*map({v: None if v is None else Fraction(float(v)) for v in {*values}}.get, values)]
 
 
@@ -118,12 +118,12 @@ def _parse(document: Any) -> SimpleNamespace:
     _need(isinstance(claim, dict) and set(claim) == set(CLAIMS), f"claim: expected {', '.join(CLAIMS)}")
     c = SimpleNamespace(sign=sign, power=power, slope=slope, line=line)
     c.declared, c.limit = _numbers([knobs[declared], document["limit"]], f"{declared}, limit")
-    (c.s,), (c.claimed,) = _numbers([knobs[strength]], strength, TINY), _numbers([document["price"]], "price", -HUGE)
+    (s,), (c.claimed,) = _numbers([knobs[strength]], strength, TINY), _numbers([document["price"]], "price", -HUGE)
     c.claim = dict(zip(claim, _numbers(list(claim.values()), "claim"), strict=True))
     c.w, c.a, c.l, c.h, c.x = (_numbers(document[v], v, low, v == "upper" and sign > 0) for v, low in VECTORS.items())
     _need(len({len(v) for v in (c.w, c.a, c.l, c.h, c.x)}) == 1 <= len(c.w), "plan: expected one number per layer")
     _need(all(h is None or l <= h <= top for l, h in zip(c.l, c.h, strict=True)), f"upper: not from lower to {top}")
-    sides = sorted((k, side) for side in SIDES for k in _numbers(document[side], side))
+    sides = sorted((k, side) for side in SIDES for k in map(float, _numbers(document[side], side)))
     _need([k for k, _ in sides] == list(range(len(c.w))), f"{', '.join(SIDES)}: expected each layer once")
     c.side = [side for _, side in sides]
     c.bound = [{"floor": l, "cap": h}.get(side) for side, l, h in zip(c.side, c.l, c.h, strict=True)]
@@ -133,9 +133,9 @@ def _parse(document: Any) -> SimpleNamespace:
     _need(fits, "multiplier: expected hexadecimal integers like 0x1/0x8, of reasonable length")
     c.top, c.below = (int(part, 16) for part in text.split("/"))  # not reduced, as pi: that would take longest of all
     c.pi = c.declared.numerator * c.below + c.top * c.declared.denominator, c.declared.denominator * c.below
-    bits = 2 ** max(0, 256 + c.pi[1].bit_length() - abs(c.pi[0]).bit_length())
-    c.about = Fraction(c.pi[0] * bits // c.pi[1], bits), Fraction(-(-c.pi[0] * bits // c.pi[1]), bits)
-    c.free = [k for k, w in enumerate(c.w) if w == 0 == c.pi[0]]
+    c.unit = 2 ** max(0, 256 + c.pi[1].bit_length() - abs(c.pi[0]).bit_length())
+    c.about = c.pi[0] * c.unit // c.pi[1], -(-c.pi[0] * c.unit // c.pi[1])  # pi is between both, over the unit
+    c.v, c.free = [s * w for w in c.w], [k for k, w in enumerate(c.w) if w == 0 == c.pi[0]]
     return c
 
 
@@ -149,11 +149,17 @@ def _total(terms: list[Fraction]) -> tuple[int, int]:
     return parts[0][1], parts[0][0]
 
 
+def _slope(c: SimpleNamespace, k: int, x: Fraction) -> tuple[int, int, int]:
+    """Integers p, q and r > 0 with g_k = (p + q pi) / r at x."""
+    (top, below), v, a = c.slope(*x.as_integer_ratio()), c.v[k], c.sign * c.a[k]
+    below *= v.denominator
+    return top * v.numerator * a.denominator, a.numerator * below, a.denominator * below
+
+
 def _sign(c: SimpleNamespace, k: int, x: Fraction) -> int:
     """An integer with the sign of g_k at x, from the bounds on pi if both give the same."""
-    f, a = c.slope(x, c.w[k], c.s), c.sign * c.a[k]
-    free, priced = f.numerator * a.denominator, a.numerator * f.denominator
-    low, high = (free * pi.denominator + priced * pi.numerator for pi in c.about)
+    free, priced, _ = _slope(c, k, x)
+    low, high = (free * c.unit + priced * pi for pi in c.about)
     return int(low if low * high > 0 else free * c.pi[1] + priced * c.pi[0])
 
 
@@ -167,12 +173,24 @@ def _check_optimum(c: SimpleNamespace) -> None:
         else:
             outward = _sign(c, k, c.bound[k]) * (1 if side == "floor" else -1)
             _need(outward >= 0, f"box multipliers: the Lagrangian falls if layer {k} leaves its {side}", 1)
-    c.lines = [c.line(a, w, c.s) if b is None else (0, a * b) for a, w, b in zip(c.a, c.w, c.bound, strict=True)]
+    c.lines = [c.line(a, v) if b is None else (0, a * b) for a, v, b in zip(c.a, c.v, c.bound, strict=True)]
     (s, below), (top, unit) = _total([s for s, _ in c.lines]), (c.pi if c.pi[0] else (1, 1))[:: c.power]
     rest = c.limit - Fraction(*_total([a for _, a in c.lines]))
     slack = c.sign * (rest.numerator * below * unit - s * top * rest.denominator)
     _need(slack >= 0, "primal feasibility: the plan of these sides violates the limit", 1)
     _need(slack == 0 or c.top == 0, "complementary slackness: slack limit, positive multiplier", 1)
+
+
+def _distance(c: SimpleNamespace, k: int, used: Fraction) -> tuple[int, int]:
+    """|x_k - x*_k| from above, as a quotient of integers."""
+    (s, a), bound = c.lines[k], c.bound[k]
+    if bound is not None:
+        (x, by), (end, per) = c.x[k].as_integer_ratio(), bound.as_integer_ratio()
+        return abs(x * per - end * by), by * per
+    low, high = c.about
+    levels, unit = ((low, high), c.unit) if c.power > 0 else ((c.unit * low, c.unit * high), low * high)  # of pi**power
+    (rest, by), (slope, over), (cost, per) = (f.as_integer_ratio() for f in (used - a, s, c.a[k]))
+    return max(abs(rest * over * unit - slope * by * u) for u in levels) * per, by * over * unit * cost
 
 
 def _check_plan(c: SimpleNamespace) -> None:
@@ -185,15 +203,19 @@ def _check_plan(c: SimpleNamespace) -> None:
     _need(excess <= coupling <= TOLERANCE * c.limit + ROUNDING * moved, "coupling: error above claim or tolerance", 1)
     near = abs(c.claimed * c.below - c.top) <= price * c.below and price * c.pi[1] <= TOLERANCE * c.pi[0]
     _need(near, "price: error above claim or tolerance", 1)
-    levels = [(pi or Fraction(1)) ** c.power for pi in c.about]
-    terms = [(c.about[1] - c.declared) * max(-excess, 0)]  # F(x) - F(x*) <= sum |g| |x - x*| + multiplier left
-    for k, (x, bound, (s, a)) in enumerate(zip(c.x, c.bound, c.lines, strict=True)):
-        off = max(abs(used[k] - a - s * u) for u in levels) / c.a[k] if bound is None else abs(x - bound)
-        near = distance <= TOLERANCE and off <= (distance * x if x > 1 else distance)
+    tolerated = distance <= TOLERANCE
+    left = (Fraction(c.about[1], c.unit) - c.declared) * max(-excess, 0)
+    lost = -(-left.numerator * GRID // left.denominator)  # F(x) - F(x*) <= sum |g| |x - x*| + multiplier left
+    for k, x in enumerate(c.x):
+        off, below = _distance(c, k, used[k])
+        top, by = x.as_integer_ratio()
+        near = tolerated and off * by * distance.denominator <= max(top, by) * distance.numerator * below
         _need(near or k in c.free, f"distance: error of layer {k} above claim or tolerance", 1)
-        free, priced = (c.slope(x, c.w[k], c.s), c.sign * c.a[k]) if off else (0, 0)
-        terms.append(off * max(abs(free + priced * pi) for pi in c.about))
-    _need(sum(-(-t.numerator * GRID // t.denominator) for t in terms) <= gap * GRID, "gap: larger than claimed", 1)
+        if off:
+            free, priced, unit = _slope(c, k, x)
+            steepest = max(abs(free * c.unit + priced * pi) for pi in c.about)
+            lost += -(-off * steepest * GRID // (below * unit * c.unit))
+    _need(lost <= gap * GRID, "gap: larger than claimed", 1)
 
 
 def main(arguments: list[str]) -> int:

@@ -19,7 +19,7 @@ from zetaplan.errors import InfeasibleError, SpecError, require, shown
 from zetaplan.solvers.whole.units import Counts, Units
 from zetaplan.spec.derivation import derive
 from zetaplan.spec.instance import Array, Instance
-from zetaplan.spec.menus.choice import EPSILON
+from zetaplan.spec.menus.choice import EPSILON, integers
 
 Groups = Sequence[Sequence[int]]
 
@@ -64,15 +64,15 @@ def _units(instance: Instance, members: list[list[int]], grid: Grid) -> Units:
     """The knapsack that is left once every layer stands at the start of its grid."""
     (derivation,), (channel,) = derive(instance.program), instance.channels
     start = [grid.start[g] for g in grid.group.tolist()]
-    data = [Fraction(d) for d in channel.unit_cost.tolist()]
-    use = channel.term.usage * sum((d * x for d, x in zip(data, start, strict=True)), Fraction(0))
+    data, bits = integers(channel.unit_cost)
+    use = channel.term.usage * Fraction(sum(map(int.__mul__, data, start)), 1 << bits)
     room = instance.program.sign * (Fraction(instance.limit) - use)
     if room < 0:
         _raise_short(instance, float(use))
-    prices = [sum((data[k] for k in layers), Fraction(0)) * abs(grid.stride[g]) for g, layers in enumerate(members)]
-    unit = _common_unit(prices)
-    costs = tuple(int(price / unit) for price in prices)
-    whole = room // unit
+    prices = [sum(data[k] for k in layers) * abs(stride) for layers, stride in zip(members, grid.stride, strict=True)]
+    divisor = math.gcd(*prices)  # the largest number of which every price is a whole multiple
+    costs = tuple(price // divisor for price in prices)
+    whole = room // Fraction(divisor, 1 << bits)
     most = [min(top, whole // cost) for top, cost in zip(grid.most, costs, strict=True)]
     _check_countable(members, grid, most)
 
@@ -100,17 +100,17 @@ def _units(instance: Instance, members: list[list[int]], grid: Grid) -> Units:
 
 def _grid(instance: Instance, members: list[list[int]], steps: list[int]) -> Grid:
     """Where every group starts, in which direction it spends, and how far it may go."""
-    uses = derive(instance.program)[0].uses
+    uses, floors, caps = derive(instance.program)[0].uses, instance.lower.tolist(), instance.upper.tolist()
     start, stride, most = [], [], []
     for layers in members:
         step = math.lcm(*(steps[k] for k in layers))
-        floor = step * math.ceil(Fraction(float(instance.lower[layers].max())) / step)
-        upper = float(instance.upper[layers].min())
-        cap = step * math.floor(Fraction(upper) / step) if upper < math.inf else math.inf
+        lower, upper = max(floors[k] for k in layers), min(caps[k] for k in layers)
+        floor = -_multiple_below(-lower, step)
+        cap = _multiple_below(upper, step) if upper < math.inf else math.inf
         if floor > cap:
             raise InfeasibleError(
-                f"{_named(layers)}: no multiple of {step} lies between the floor {instance.lower[layers].max():g} and "
-                f"the cap {upper:g}; widen the box or take a smaller step"
+                f"{_named(layers)}: no multiple of {step} lies between the floor {lower:g} and the cap {upper:g}; "
+                "widen the box or take a smaller step"
             )
         start.append(floor if uses else int(cap))
         stride.append(step if uses else -step)
@@ -119,6 +119,12 @@ def _grid(instance: Instance, members: list[list[int]], steps: list[int]) -> Gri
     for g, layers in enumerate(members):
         group[layers] = g
     return Grid(group, tuple(start), tuple(stride), tuple(most))
+
+
+def _multiple_below(value: float, step: int) -> int:
+    """The largest multiple of the step that is not above the value."""
+    top, below = value.as_integer_ratio()
+    return step * (top // (below * step))
 
 
 def _check_countable(members: list[list[int]], grid: Grid, most: list[float]) -> None:
@@ -150,12 +156,6 @@ def _members(groups: Groups | None, layers: int) -> list[list[int]]:
             owner[k] = g
     given = [[int(k) for k in group] for group in groups or () if len(group)]
     return given + [[k] for k in range(layers) if k not in owner]
-
-
-def _common_unit(prices: list[Fraction]) -> Fraction:
-    """The largest number of which every price is a whole multiple."""
-    denominator = math.lcm(*(price.denominator for price in prices))
-    return Fraction(math.gcd(*(int(price * denominator) for price in prices)), denominator)
 
 
 def _raise_short(instance: Instance, use: float) -> None:

@@ -20,6 +20,7 @@ from zetaplan.solvers.whole.doubles import in_doubles, rounded_up
 from zetaplan.solvers.whole.units import Counts, Units, bracket, filled, window
 from zetaplan.spec.menus.answer import ChoiceSolution, ChoiceStatus, Leaf, Tree
 from zetaplan.spec.menus.choice import Array, Choice, Indices, nearest
+from zetaplan.spec.summation import rational_dot
 
 OPTIONS = 1 << 20  # of all menus together: some 100 MB
 STATES = 1 << 22  # partial choices: some 250 MB
@@ -83,13 +84,14 @@ class Menus(NamedTuple):
         values, spent, unit = instance.exactly_priced((multiplier,))
         first = instance.first.tolist()
         least = [min(values[a:b]) for a, b in pairwise(first)]
-        plan = sum(map(Fraction, instance.losses[instance.rows(taken)].tolist()), Fraction(0))
-        above = plan - Fraction(sum(least) - spent, unit)
-        doubt = (4.0 * self.doubt).tolist()
+        losses = instance.losses[instance.rows(taken)]
+        above = rational_dot(losses, np.ones_like(losses)) - Fraction(sum(least) - spent, unit)
+        (top, below), doubt = above.as_integer_ratio(), (4.0 * self.doubt).tolist()
         lowest, highest = first[:-1], [end - 1 for end in first[1:]]
         for ends, open_ in ((lowest, self.low > 0), (highest, self.high < self.units.most)):
             for k in np.flatnonzero(open_).tolist():
-                if Fraction(values[ends[k]] - least[k], unit) < above + Fraction(doubt[k]):
+                more, parts = doubt[k].as_integer_ratio()
+                if (values[ends[k]] - least[k]) * below * parts < (top * parts + more * below) * unit:
                     return False
         return True
 

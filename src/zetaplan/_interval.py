@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from zetaplan._student import student
 from zetaplan.errors import ScoringError
 
 
@@ -24,13 +25,11 @@ class Interval:
 
 def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
     """The mean of (n,) values, n >= 2, with its interval. For a comparison, give the paired differences."""
-    from scipy.special import stdtrit  # scipy.stats takes four times as long to import
-
     v = np.asarray(values, np.float64)
     if v.ndim != 1 or len(v) < 2:
         raise ScoringError(f"values: an interval needs at least two numbers, got shape {v.shape}; take more text")
     mean, error = float(v.mean()), float(v.std(ddof=1)) / math.sqrt(len(v))
-    half = float(stdtrit(len(v) - 1, (1 + level) / 2)) * error
+    half = student((1 - level) / 2, len(v) - 1) * error
     return Interval(mean, error, mean - half, mean + half, level)
 
 

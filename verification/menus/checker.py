@@ -98,8 +98,8 @@ def _keys(value: Any, name: str, keys: set[str]) -> dict[str, Any]:
 
 
 def _numbers(values: Any, name: str, least: int, most: int) -> list[tuple[int, int]]:
-    good = all(type(v) in (int, float) and abs(v) <= HUGE for v in _list(values, name, least, most))
-    _need(good, f"{name}: expected finite numbers")
+    kinds = {*map(type, _list(values, name, least, most))}
+    _need(kinds <= {int, float} and all(map(HUGE.__ge__, map(abs, values))), f"{name}: expected finite numbers")
     return [float(v).as_integer_ratio() for v in values]
 
 

@@ -24,7 +24,7 @@ from zetaplan.spec.checks import numbers
 from zetaplan.spec.instance import EPSILON, Array, Arrayish, Instance, weights
 from zetaplan.spec.named import in_order
 from zetaplan.verification.regret.lagrangian import declared_price, exponents
-from zetaplan.verification.regret.quotient import mixed
+from zetaplan.verification.regret.quotient import Chances, mixed
 
 PIECES = 16  # of the interval of the sum of the gains, if F is not homogeneous
 UNITS = 65  # units of the gains to try
@@ -55,7 +55,7 @@ class Box(NamedTuple):
         """Values (2, T, K) added up over the decisions that share their end, (2, C)."""
         return values.sum(axis=1) if self.tied else values.reshape(2, -1)
 
-    def mean(self, values: Array, chances: Array) -> Array:
+    def mean(self, values: Array, chances: Chances) -> Array:
         """The mean of values (2, T, K) over the ends, with the chances (C,) of the higher ends: (T, K)."""
         return mixed(values, chances if self.tied else chances.reshape(values.shape[1:]))
 

@@ -29,8 +29,8 @@ import numpy as np
 from zetaplan.errors import SpecError
 from zetaplan.spec.instance import Array, Instance
 from zetaplan.verification.regret.boxes import Box
-from zetaplan.verification.regret.lagrangian import declared_price, lagrangian, rounding
-from zetaplan.verification.regret.quotient import largest_quotient, mixed
+from zetaplan.verification.regret.lagrangian import Paid, declared_price, lagrangian, paid, rounding
+from zetaplan.verification.regret.quotient import Chances, largest_quotient, mixed
 
 BRANCHES = 2  # number of times that a box is halved
 REACH = 32.0  # largest change of the multiplier, as a power of e in either direction
@@ -58,7 +58,7 @@ def dual_ends(
     if np.shape(x) != instance.weight.shape:
         raise SpecError(f"solution.x has shape {np.shape(x)}, the instance has {instance.weight.shape}")
     multiplier = max(multiplier, 0.0)
-    rough = [_evaluated(instance, box, x, multiplier, towards)[0] for box in boxes]
+    rough = [_evaluated(instance, box, _kept(instance, box, x), multiplier, towards)[0] for box in boxes]
     first, *others = sorted(zip(rough, boxes, strict=True), key=lambda pair: -pair[0].value)
     if not refine:
         return first[0]
@@ -86,11 +86,11 @@ def _value(proved: Proved) -> float:
 
 def _tightest(instance: Instance, box: Box, x: Array, multiplier: float, towards: int) -> Proved:
     """The best bound of those evaluated in the search for the best multiplier."""
-    declared = declared_price(instance)
-    unit, tried = multiplier + declared or 1.0, [_evaluated(instance, box, x, multiplier, towards)]
+    declared, kept = declared_price(instance), _kept(instance, box, x)
+    unit, tried = multiplier + declared or 1.0, [_evaluated(instance, box, kept, multiplier, towards)]
 
     def rises(power: float) -> bool:
-        tried.append(_evaluated(instance, box, x, max(unit * math.exp(power) - declared, 0.0), towards))
+        tried.append(_evaluated(instance, box, kept, max(unit * math.exp(power) - declared, 0.0), towards))
         return tried[-1][1]
 
     step = -STEP if rises(0.0) else STEP
@@ -104,20 +104,27 @@ def _tightest(instance: Instance, box: Box, x: Array, multiplier: float, towards
     return min((found for found, _ in tried), key=_value)
 
 
-def _evaluated(instance: Instance, box: Box, x: Array, multiplier: float, towards: int) -> tuple[Proved, bool]:
+def _kept(instance: Instance, box: Box, x: Array) -> Paid:
+    """What the plan pays at the ends of a box."""
+    return paid(instance, box.weights, np.reshape(x, box.weights.shape[1:]))
+
+
+def _evaluated(instance: Instance, box: Box, kept: Paid, multiplier: float, towards: int) -> tuple[Proved, bool]:
     """(bound, rises): the bound at one multiplier, rounded up, and whether it rises with the multiplier."""
-    plan, limit = np.reshape(x, box.weights.shape[1:]), instance.program.sign * instance.limit
-    own, best = (lagrangian(instance, box.weights, multiplier, y) for y in (plan, None))
+    limit = instance.program.sign * instance.limit
+    own, best = kept.at(multiplier), lagrangian(instance, box.weights, multiplier, None)
     gaps = np.maximum(own.values - best.values, 0.0)
     doubt = rounding(instance) * (own.size + best.size + multiplier * abs(limit))
     if not math.isfinite(doubt):  # at multiplier 0 an uncapped plan is infinite
-        return Proved(math.inf, np.zeros_like(plan), multiplier), False
+        return Proved(math.inf, np.zeros_like(own.used[0]), multiplier), False
     parts, rest = box.parts, box.rest
     if towards:
         parts, rest = towards * box.columns(best.values), -towards * multiplier * limit
     least = float(parts.min(axis=0).sum()) + rest - (doubt if towards else 0.0)
-    value, chances, layers = math.inf, parts.argmin(axis=0), np.zeros_like(plan)
-    if least > 0.0:
+    value, layers = math.inf, np.zeros_like(own.used[0])
+    if not least > 0.0:
+        chances: Chances = parts[1] < parts[0]
+    else:
         spare = multiplier * (limit - float(own.used[0].sum()))
         value, left, chances, relax = largest_quotient(box.columns(gaps), parts, spare, rest, box.sizes, box.exact)
         value = max(value + (max(left, 0.0) + doubt + rounding(instance) * abs(relax)) / least, 0.0)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zetaplan.spec.instance import Array
+
+Chances = Array | NDArray[np.bool_]  # of the higher end; true or false where no end counts in part
 
 STEPS = 50  # of Dinkelbach's method; about five suffice, and the remainder is added to the bound
 
@@ -16,7 +19,7 @@ class Quotient(NamedTuple):
 
     value: float
     left: float
-    chances: Array
+    chances: Chances
     multiplier: float
 
 
@@ -34,27 +37,31 @@ def largest_quotient(
         above, below = (
             float(mixed(ends, chances).sum()) + more for ends, more in ((top, more_top), (bottom, more_bottom))
         )
-        left = float((values - multiplier * sizes).max(axis=0).sum()) + multiplier + more_top - t * more_bottom
         if above / below <= t:
             break
         t = above / below
+    left = float((values - multiplier * sizes).max(axis=0).sum()) + multiplier + more_top - t * more_bottom
     return Quotient(t, left, chances, multiplier)
 
 
-def mixed(ends: Array, chances: Array) -> Array:
-    """The mean of the lower and the higher end, (2, ...), weighted by the chance of the higher one."""
-    found: Array = (1.0 - chances) * ends[0] + chances * ends[1]
+def mixed(ends: Array, chances: Chances) -> Array:
+    """The mean of the lower and the higher end, (2, ...), by the chance of the higher one, or whether it is taken."""
+    whole = chances.dtype == np.bool_
+    found: Array = np.where(chances, ends[1], ends[0]) if whole else (1.0 - chances) * ends[0] + chances * ends[1]
     return found
 
 
-def _chosen(values: Array, sizes: Array, exact: bool) -> tuple[Array, float]:
+def _chosen(values: Array, sizes: Array, exact: bool) -> tuple[Chances, float]:
     """The chances of the higher ends that maximise the sum while the sizes sum to 1, and the multiplier of the sizes.
 
     Ends are chosen in the order of rise per size; the last one gets a fractional chance.
     """
     rise, room = values[1] - values[0], sizes[1] - sizes[0]
-    chances = (rise > 0.0).astype(np.float64)
-    fits = np.flatnonzero((room > 0.0) & ((rise > 0.0) | exact))
+    rises = rise > 0.0
+    fits = np.flatnonzero((room > 0.0) & (rises | exact))
+    if not fits.size:
+        return rises, 0.0
+    chances = rises.astype(np.float64)
     worth = rise[fits] / room[fits]
     order = np.argsort(-worth, kind="stable")
     spent = float(sizes[0].sum()) + np.cumsum(room[fits][order])

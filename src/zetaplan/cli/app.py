@@ -1,40 +1,22 @@
 """Command line of zetaplan, with one command per file of this folder.
 
 The exit status is 0 for success, 1 for a negative verdict and 2 for bad input (one line on standard error, no
-traceback). Each command imports slow modules only when it is called.
+traceback). The file of a command is imported when it is called or listed, and slow modules only when it is called.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from zetaplan import __version__
-from zetaplan.cli.allocate import allocate
-from zetaplan.cli.apply import apply
-from zetaplan.cli.audit import audit
-from zetaplan.cli.calibrate import calibrate
-from zetaplan.cli.choose import choose
-from zetaplan.cli.demo import demo
-from zetaplan.cli.evaluate import evaluate
-from zetaplan.cli.export import export
-from zetaplan.cli.list import list_
-from zetaplan.cli.measure import measure
-from zetaplan.cli.options import command
-from zetaplan.cli.prune import prune
-from zetaplan.cli.quantize import quantize
-from zetaplan.cli.refine import refine
-from zetaplan.cli.regret import regret
-from zetaplan.cli.report import report
-from zetaplan.cli.run import run
-from zetaplan.cli.schema import schema
-from zetaplan.cli.score import score
-from zetaplan.cli.sweep import sweep
-from zetaplan.cli.verify import verify
+from zetaplan._uncollected import uncollected
 from zetaplan.errors import CertificateError, ZetaplanError
 
 NEGATIVE, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -44,8 +26,61 @@ NEGATIVE, BAD_INPUT, INTERRUPTED = 1, 2, 130
 UsageError: Any = typer.BadParameter.__base__
 
 
+#: The commands in the order of the help, each with its example; `zetaplan.cli` has a file for each.
+EXAMPLES = {
+    "demo": "zetaplan demo --out zetaplan-demo",
+    "score": "zetaplan score smollm2 --data pydoc --data notes.txt --out scores.json",
+    "allocate": "zetaplan allocate scores.json --mean-rank 8 --step 4 --out plan.json",
+    "prune": "zetaplan prune scores.json --sparsity 0.5 --upper 0.8 --out plan.json",
+    "choose": "zetaplan choose menu.json --budget 90M --pin lm_head=q8_0 --out plan.json",
+    "measure": "zetaplan measure smollm2 --for bits --formats q4_0,q5_0,q8_0 --data notes.txt --out menu.json",
+    "quantize": "zetaplan quantize menu.json --bits-per-weight 5.5 --for llama.cpp --out plan.json",
+    "refine": "zetaplan refine smollm2 --method wanda --budget 0.5 --data notes.txt --out refined.json",
+    "verify": "zetaplan verify plan.json",
+    "report": "zetaplan report plan.json --out report.html",
+    "regret": "zetaplan regret plan.json --scores other.json",
+    "apply": "zetaplan apply smollm2 plan.json --method wanda --data notes.txt -o pruned",
+    "calibrate": "zetaplan calibrate smollm2 --method wanda --data notes.txt",
+    "evaluate": "zetaplan evaluate pruned --text held-out.txt --length 1024 --stride 512",
+    "audit": "zetaplan audit --instances 10000 --jobs 2 --out audit",
+    "export": "zetaplan export plan.json --to peft --model smollm2 -o adapter_config.json",
+    "run": "zetaplan run examples/lora-ranks.yaml",
+    "schema": "zetaplan schema --out docs/schemas",
+    "sweep": "zetaplan sweep scores.json --from 1 --to 32 --out sweep.html",
+    "list": "zetaplan list surrogates",
+}
+
+
+class Files(Mapping[str, Any]):
+    """The commands by name; each is built from its file when it is looked up."""
+
+    def __getitem__(self, name: str) -> Any:
+        return _command(name, EXAMPLES[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(EXAMPLES)
+
+    def __len__(self) -> int:
+        return len(EXAMPLES)
+
+
+@cache
+@uncollected()
+def _command(name: str, example: str) -> Any:
+    from zetaplan.cli.options import command
+
+    module = vars(import_module(f"zetaplan.cli.{name}"))
+    alone = typer.Typer(add_completion=False)
+    command(alone, example, name)(module.get(name) or module[f"{name}_"])  # `list_`, for list is a type
+    return typer.main.get_command(alone)
+
+
 class Commands(TyperGroup):
     """Group of commands that prints usage errors and zetaplan errors as one line and sets the exit status."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = Files()  # type: ignore[assignment]
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The options, those that install the completion of shells hidden: the help names one of them."""
@@ -107,28 +142,6 @@ def _common(
     ] = False,
 ) -> None:
     """LoRA ranks, sparsity and formats for the layers of a language model, each plan with a proof of optimality."""
-
-
-command(app, "zetaplan demo --out zetaplan-demo")(demo)
-command(app, "zetaplan score smollm2 --data pydoc --data notes.txt --out scores.json")(score)
-command(app, "zetaplan allocate scores.json --mean-rank 8 --step 4 --out plan.json")(allocate)
-command(app, "zetaplan prune scores.json --sparsity 0.5 --upper 0.8 --out plan.json")(prune)
-command(app, "zetaplan choose menu.json --budget 90M --pin lm_head=q8_0 --out plan.json")(choose)
-command(app, "zetaplan measure smollm2 --for bits --formats q4_0,q5_0,q8_0 --data notes.txt --out menu.json")(measure)
-command(app, "zetaplan quantize menu.json --bits-per-weight 5.5 --for llama.cpp --out plan.json")(quantize)
-command(app, "zetaplan refine smollm2 --method wanda --budget 0.5 --data notes.txt --out refined.json")(refine)
-command(app, "zetaplan verify plan.json")(verify)
-command(app, "zetaplan report plan.json --out report.html")(report)
-command(app, "zetaplan regret plan.json --scores other.json")(regret)
-command(app, "zetaplan apply smollm2 plan.json --method wanda --data notes.txt -o pruned")(apply)
-command(app, "zetaplan calibrate smollm2 --method wanda --data notes.txt")(calibrate)
-command(app, "zetaplan evaluate pruned --text held-out.txt --length 1024 --stride 512")(evaluate)
-command(app, "zetaplan audit --instances 10000 --jobs 2 --out audit")(audit)
-command(app, "zetaplan export plan.json --to peft --model smollm2 -o adapter_config.json")(export)
-command(app, "zetaplan run examples/lora-ranks.yaml")(run)
-command(app, "zetaplan schema --out docs/schemas")(schema)
-command(app, "zetaplan sweep scores.json --from 1 --to 32 --out sweep.html")(sweep)
-command(app, "zetaplan list surrogates", name="list")(list_)
 
 
 def main() -> None:

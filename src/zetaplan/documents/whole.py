@@ -60,12 +60,13 @@ def _menus(units: Units, proof: ChoiceProof) -> Menus | None:
         return None
     low = []
     for menu, cost, most in zip(proof.menus, units.costs, units.most.tolist(), strict=True):
-        start = Fraction(menu[0][0]) / cost
-        if start.denominator != 1 or not 0 <= start <= most + 1 - len(menu):
+        used, below = menu[0][0].as_integer_ratio()
+        start, rest = divmod(used, below * cost)
+        if rest or not 0 <= start <= most + 1 - len(menu):
             return None
-        if [used for used, _ in menu] != [float(cost * z) for z in range(int(start), int(start) + len(menu))]:
+        if [used for used, _ in menu] != [float(cost * z) for z in range(start, start + len(menu))]:
             return None
-        low.append(int(start))
+        low.append(start)
     first = np.array(low, dtype=np.int64)
     return Menus(units, first, first + np.array([len(menu) - 1 for menu in proof.menus]))
 

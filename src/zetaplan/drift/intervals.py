@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from zetaplan._digits import percent
+from zetaplan._student import student
 from zetaplan.errors import SpecError
 from zetaplan.scoring.gain import Gain
 from zetaplan.scoring.scores import Scores
@@ -77,7 +78,7 @@ def measured_intervals(scores: Scores, gain: Gain, confidence: float = CONFIDENC
         return None
     floor = _floor(scores, gain)
     sequences, layers = int(scores.provenance["sequences"]), len(scores.names)
-    spread = _student(confidence, sequences - 1, layers) * scores.standard_error
+    spread = student((1 - confidence) / (2 * layers), sequences - 1) * scores.standard_error
     meaning = f"the gains are where {sequences} sequences put them with {percent(confidence)} confidence"
     low, high = _gains(scores.low - spread - floor), _gains(scores.high + spread - floor)
     return Intervals(low, high, meaning, "sampling", confidence)
@@ -95,13 +96,6 @@ def _between_halves(scores: Scores) -> Intervals | None:
     low, high = np.sort(scores.cross_fitted, axis=1).T
     meaning = "every gain lies between those of the two halves of the text"
     return Intervals(_gains(low), _gains(high), meaning, "halves")
-
-
-def _student(confidence: float, freedom: int, layers: int) -> float:
-    """The number of standard errors that bounds `layers` errors simultaneously with the confidence."""
-    from scipy.special import stdtrit  # scipy.stats takes four times as long to import
-
-    return float(stdtrit(freedom, 1 - (1 - confidence) / (2 * layers)))
 
 
 def _gains(values: Array) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
@@ -159,9 +159,14 @@ SHAPES: dict[str, tuple[int, type]] = {
     "estimator": (0, str),
 }
 
+#: Types of which every value is of the kind.
+PLAIN: dict[type, set[type]] = {str: {str}, Real: {int, float}}
+
 
 def _nested(value: Any, depth: int, kind: type, name: str) -> Any:
     """The value as tuples of that depth, so that no caller can change it later."""
+    if depth == 1 and type(value) in (tuple, list) and {*map(type, value)} <= PLAIN[kind]:
+        return tuple(value)
     if depth and isinstance(value, Iterable) and not isinstance(value, str | Mapping):
         return tuple(_nested(entry, depth - 1, kind, f"{name}[{i}]") for i, entry in enumerate(value))
     if depth or not isinstance(value, kind):
@@ -193,22 +198,20 @@ def _check_intervals(menu: Menu, names: Sequence[str]) -> None:
             continue
         if [len(row) for row in column] != [len(row) for row in menu.losses]:
             raise SpecError(f"{name}: expected one number for each loss")
+        fits, expected = EXPECTED[name]
         for block, labels, row, losses in zip(names, menu.options, column, menu.losses, strict=True):
-            for label, value, loss in zip(labels, row, losses, strict=True):
-                if not _fits(name, value, loss):
-                    raise SpecError(f"{name}[{block!r}][{label!r}] = {value:g}: {EXPECTED[name].format(loss)}")
+            good = [*map(fits, row, losses)]
+            if not all(good):
+                j = good.index(False)
+                raise SpecError(f"{name}[{block!r}][{labels[j]!r}] = {row[j]:g}: {expected.format(losses[j])}")
 
 
-EXPECTED = {
-    "low": "expected a finite number of at most the loss, {:g}",
-    "high": "expected a finite number of at least the loss, {:g}",
-    "standard_error": "expected a finite number of at least 0",
+#: What a number beside a loss must be, and in words.
+EXPECTED: dict[str, tuple[Callable[[float, float], bool], str]] = {
+    "low": (lambda v, loss: -math.inf < v <= loss, "expected a finite number of at most the loss, {:g}"),
+    "high": (lambda v, loss: loss <= v < math.inf, "expected a finite number of at least the loss, {:g}"),
+    "standard_error": (lambda v, _: 0.0 <= v < math.inf, "expected a finite number of at least 0"),
 }
-
-
-def _fits(name: str, value: float, loss: float) -> bool:
-    least, most = {"low": (-math.inf, loss), "high": (loss, math.inf), "standard_error": (0.0, math.inf)}[name]
-    return math.isfinite(value) and least <= value <= most
 
 
 def _listed(budgets: Sequence[str]) -> str:

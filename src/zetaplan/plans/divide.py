@@ -29,9 +29,11 @@ def by_remainders(
     room : the largest value of each count; floor(sum(shares)) <= total <= sum(room). last : the parts that get a unit
     in a round only after all others.
     """
-    counts = [math.floor(share) for share in shares]
+    below = math.lcm(*(share.denominator for share in shares))
+    whole = [share.numerator * (below // share.denominator) for share in shares]
+    counts = [share // below for share in whole]
     behind = last or [False] * len(counts)
-    order = sorted(range(len(counts)), key=lambda k: (behind[k], counts[k] - shares[k]))
+    order = sorted(range(len(counts)), key=lambda k: (behind[k], -(whole[k] % below)))
     while lacking := total - sum(counts):  # one round, unless the total lacks as many units as there are shares
         for k in [k for k in order if counts[k] < room[k]][:lacking]:
             counts[k] += 1

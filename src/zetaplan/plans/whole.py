@@ -197,11 +197,17 @@ def largest_remainders(relaxed: Solution) -> list[int]:
 
     Raises SpecError for sizes that are not whole numbers.
     """
+    from zetaplan.spec.summation import rational_dot
+
     instance = relaxed.instance
-    sizes, caps = _whole(instance.resource), map(Fraction, instance.upper.tolist())
-    shares = [size * Fraction(x) for size, x in zip(sizes, relaxed.x.tolist(), strict=True)]
-    over = [math.floor(share) + 1 > cap * size for share, cap, size in zip(shares, caps, sizes, strict=True)]
-    total = max(math.ceil(Fraction(instance.limit)), math.floor(sum(shares)))
+    sizes, caps = _whole(instance.resource), [cap.as_integer_ratio() for cap in instance.upper.tolist()]
+    taken = [x.as_integer_ratio() for x in relaxed.x.tolist()]
+    over = [
+        (size * x // parts + 1) * below > cap * size  # one more would pass the cap
+        for size, (x, parts), (cap, below) in zip(sizes, taken, caps, strict=True)
+    ]
+    total = max(math.ceil(Fraction(instance.limit)), math.floor(rational_dot(instance.resource, relaxed.x)))
+    shares = [Fraction(size * x, parts) for size, (x, parts) in zip(sizes, taken, strict=True)]
     return by_remainders(shares, total, sizes, over)
 
 

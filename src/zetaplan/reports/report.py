@@ -157,7 +157,7 @@ class Report:
         best, even = [point.objective for point in points], uniform_objectives(points)
         return curve_chart(label, limits, best, chosen, axes=axes, uniform=even)
 
-    @property
+    @cached_property
     def prediction_chart(self) -> Markup | None:
         """Predicted against measured decreases of the loss; None if no steps were taken."""
         scores = self.plan.scores
@@ -167,7 +167,7 @@ class Report:
         label = "Decrease of the loss in nats: measured against the prediction, half the gain"
         return scatter_chart(label, scores.names, (scores.gain / 2).tolist(), falls)
 
-    @property
+    @cached_property
     def heat_charts(self) -> dict[str, tuple[str, Markup]]:
         """Caption and chart of the shares of the gain and of the plan, layer by module, for plans over modules."""
         places = [_place(name) for name in self.plan.names]

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from rich.table import Table
 from rich.text import Text
 
-from zetaplan.menus.low_rank import with_ranks
-
 if TYPE_CHECKING:
     from zetaplan.documents.verdict import Verdict
     from zetaplan.menus.menu import Menu
@@ -62,6 +60,8 @@ def plans_table(plans: Sequence[Plan]) -> Table:
 
 def choice_table(plan: ChoicePlan) -> Table:
     """The option that every block takes, its loss and its costs, and the totals."""
+    from zetaplan.menus.low_rank import with_ranks
+
     budgets = [
         f"{name} ({unit})" if unit else name for name, unit in zip(plan.menu.budgets, plan.menu.units, strict=True)
     ]

@@ -11,6 +11,7 @@ import io
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -42,22 +43,22 @@ class Tradeoff:
     def instance(self) -> Instance:
         return self.plan.instance
 
-    @property
+    @cached_property
     def limits(self) -> Array:
         """(N,) budgets, or targets, in parameters."""
         return np.array([point.instance.limit for point in self.points])
 
-    @property
+    @cached_property
     def shares(self) -> Array:
         """(N,) limits as the uniform plan of the same resource: rank on every layer, or share removed."""
         return self.limits / float(self.instance.resource.sum())
 
-    @property
+    @cached_property
     def objectives(self) -> Array:
         """(N,) best objectives."""
         return np.array([point.objective for point in self.points])
 
-    @property
+    @cached_property
     def uniform(self) -> Array:
         """(N,) objectives of the uniform plans of the same resource, without floors and caps."""
         return np.array(uniform_objectives(self.points))
