@@ -24,7 +24,7 @@ from tests.tiny_models import byte_tokenizer, save_model, tiny_gpt2, tiny_llama
 from zetaplan.cli.app import app
 from zetaplan.errors import CertificateError, SpecError
 from zetaplan.exports import check_file, export, format_names, format_of
-from zetaplan.exports.job import job_of
+from zetaplan.exports.job import job_of, units_of
 from zetaplan.exports.targets import Module, linears, modules_of, outline
 from zetaplan.models.apply import apply_pruning
 from zetaplan.plans.kinds import kind_names, kind_of
@@ -114,7 +114,7 @@ def test_llm_compressor_itself_takes_the_planned_shares(llama: nn.Module, blocks
     modifier.on_calibration_start(state, None)
     taken = {name.rstrip("."): modifier._module_sparsities[module] for module, name in modifier._module_names.items()}
     modifier.remove_hooks()
-    assert taken == {name: share for name, share in job_of(plan, outline(llama)).shares.items() if share}
+    assert taken == {name: share for name, share in job_of(units_of(plan), outline(llama)).shares.items() if share}
 
 
 @pytest.mark.slow
@@ -219,7 +219,7 @@ def test_a_plan_of_another_model_is_refused(llama: nn.Module, tmp_path: Path) ->
     with pytest.raises(
         CertificateError, match=r"model\.layers\.\d+: would be ignored: the model has no decoder layer or"
     ):
-        job_of(plan, outline(tiny_llama(layers=2)))
+        job_of(units_of(plan), outline(tiny_llama(layers=2)))
     with pytest.raises(
         CertificateError, match=r"the plan counts 256 parameters per rank, the linears of this model have 512"
     ):

@@ -10,7 +10,7 @@ import torch
 from tests.decoders import tiny_decoder
 from tests.tiny_models import tiny_gpt2, tiny_llama
 from zetaplan.models.operating_point import OperatingPoint
-from zetaplan.models.slopes import Slopes, _step
+from zetaplan.models.slopes import Slopes, step_between
 from zetaplan.refining.texts import rows_of
 from zetaplan.scoring.text.sequences import checked_batches
 
@@ -45,7 +45,7 @@ def test_a_slope_is_the_limit_of_difference_quotients(kind: str) -> None:
     few[0] = every[one][0]  # kept by its places
     moves = [{**at, one: every[one]}, every, at, {}, {**at, one: few}]
     rows = [row for batch in checked_batches(IDS) for row in rows_of(batch)]
-    found = [Slopes(model, at, moves).of(row) for row in rows]
+    found = Slopes(model, at, moves).of(rows)
 
     def reading(changes: dict[str, torch.Tensor]) -> Any:
         return OperatingPoint(model, checked_batches(IDS), resume=False).reading(changes).divergence
@@ -69,7 +69,7 @@ def test_a_step_of_few_entries_takes_the_room_of_these(share: float) -> None:
     draw = torch.Generator().manual_seed(3)
     step, gradient = torch.randn(1000, generator=draw), torch.randn(1000, generator=draw)
     step[torch.randperm(1000, generator=draw)[: 1000 - round(1000 * share)]] = 0.0
-    kept = _step(step)
+    kept = step_between(torch.zeros(1000), step)
     assert kept.along(gradient) == pytest.approx(float(step.double() @ gradient.double()), rel=1e-5, abs=1e-6)
     tensors = [kept.entries] if kept.places is None else [kept.entries, kept.places]
     assert sum(t.numel() * t.element_size() for t in tensors) <= min(4 * 1000, 8 * 1000 * share)
