@@ -35,6 +35,7 @@ from benchmarks.capacity import (
     losses,
     read_bench,
     scores,
+    setting_of,
     trainable,
     uniform,
     windows,
@@ -217,10 +218,10 @@ def main() -> None:
     options = parser.parse_args()
 
     bench = read_bench(options.model, options.text)
-    texts = {name: getattr(bench, name).sha256 for name in ("scored", "train", "tune", "report")}
-    setting = {"model": bench.loaded.sha256, **texts, "torch": version("torch"), "steps": STEPS, "batch": BATCH}
+    setting = setting_of(bench, STEPS)
     keep = partial(kept, options.cells, compute=not options.write)
-    rates = {kind: step_size(bench, kind, keep, setting) for kind in {ROWS[row][0] for row in options.rows}}
+    kinds = dict.fromkeys(ROWS[row][0] for row in options.rows)
+    rates = {kind: step_size(bench, kind, keep, setting) for kind in kinds}
     runs: dict[str, list[dict[str, Any]]] = {row: [] for row in options.rows}
     for seed, row in product(range(options.seeds), options.rows):
         rate = min(rates[ROWS[row][0]], key=rates[ROWS[row][0]].__getitem__)

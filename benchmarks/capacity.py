@@ -286,6 +286,12 @@ def read_bench(model: str, text: Path) -> Bench:
     return Bench(loaded, parts["train"], spread(parts["tune"], TUNED), spread(parts["report"], REPORTED))
 
 
+def setting_of(bench: Bench, steps: int) -> dict[str, object]:
+    """What every run of so many steps depends on."""
+    texts = {name: getattr(bench, name).sha256 for name in ("scored", "train", "tune", "report")}
+    return {"model": bench.loaded.sha256, **texts, "torch": version("torch"), "steps": steps, "batch": BATCH}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2")
@@ -299,8 +305,7 @@ def main() -> None:
     options = parser.parse_args()
 
     bench = read_bench(options.model, options.text)
-    texts = {name: getattr(bench, name).sha256 for name in ("scored", "train", "tune", "report")}
-    setting = {"model": bench.loaded.sha256, **texts, "torch": version("torch"), "steps": STEPS, "batch": BATCH}
+    setting = setting_of(bench, STEPS)
     keep = partial(kept, options.cells, compute=not options.write)
     untrained = keep(["untrained", setting], lambda: {"loss": evaluated(bench.loaded.model, bench.report)})
     tuned, cells = {}, {}

@@ -189,14 +189,18 @@ def _layerwise(passes: Passes, traces: Sequence[Sequence[Call]], progress: bool 
         yield hidden
 
 
+def in_pieces(passes: Passes, *values: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Values (B, T, ...) a few tokens at a time, so that the logits of these are at most `LOGITS`."""
+    tokens = max(1, LOGITS // (len(values[0]) * passes.vocabulary))
+    return zip(*(torch.split(value, tokens, 1) for value in values), strict=True)
+
+
 def _losses(passes: Passes, portion: Batch, hidden: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """The losses (B,) of a portion, and the gradient of their weighted sum in the last hidden states (B, T, h)."""
     labels = shifted_labels(portion["labels"])
     share = 1 / (labels != IGNORED).sum(1)  # (B,), float32
-    tokens = max(1, LOGITS // (len(labels) * passes.vocabulary))
-    sums, slopes = torch.zeros_like(share), []
-    pieces = (torch.split(value, tokens, 1) for value in (portion["input_ids"], hidden, labels))
-    for ids, known, own in zip(*pieces, strict=True):
+    sums, slopes = torch.zeros_like(share), list[Tensor]()
+    for ids, known, own in in_pieces(passes, portion["input_ids"], hidden, labels):
         known = known.detach().requires_grad_(True)
         with torch.enable_grad():
             logits = passes.rest(ids, known)

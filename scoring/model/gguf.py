@@ -21,7 +21,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.folders import writing
 from zetaplan.scoring.model.causal import few, one_line
-from zetaplan.scoring.model.gguf_tensors import write_model
+from zetaplan.scoring.model.gguf_tensors import conversion, write_model
 
 #: The types of numbers that are stored as they are.
 PLAIN = frozenset({"f32", "f16", "bf16", "f64", "i8", "i16", "i32", "i64"})
@@ -167,10 +167,8 @@ def _unused(architecture: str, model: Any, names: Iterable[str]) -> list[str]:
 
 def _parameters(architecture: str, model: Any) -> dict[str, str]:
     """The parameter of every GGUF tensor that transformers maps, by the tensor's name without `.weight`."""
-    from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor, get_gguf_hf_weights_map
-
-    processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)(config=model.config.to_dict())
-    return {n.removesuffix(".weight"): p for n, p in get_gguf_hf_weights_map(model, processor).items()}
+    _, names = conversion(architecture, model, model.config.to_dict())
+    return {name.removesuffix(".weight"): parameter for name, parameter in names.items()}
 
 
 def tensors_of(file: Path) -> tuple[Any, dict[str, str]]:

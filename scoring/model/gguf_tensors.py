@@ -42,12 +42,9 @@ def write_model(file: Path, config: Any, folder: Path) -> tuple[Any, list[str]]:
 def _write_tensors(file: Path, model: Any, settings: dict[str, Any], folder: Path) -> None:
     """Write one file for every block. settings : of the model, as transformers' processors use them."""
     from gguf import GGUFReader, dequantize
-    from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor, get_gguf_hf_weights_map
 
     reader = GGUFReader(file)
-    architecture = reader.fields["general.architecture"].contents()
-    processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)(config=settings)
-    names = get_gguf_hf_weights_map(model, processor)
+    processor, names = conversion(reader.fields["general.architecture"].contents(), model, settings)
     for number, tensors in enumerate(_by_block(reader.tensors)):
         found: dict[str, torch.Tensor] = {}
         for tensor in tensors:
@@ -61,6 +58,14 @@ def _write_tensors(file: Path, model: Any, settings: dict[str, Any], folder: Pat
                 found[names[done.name]] = torch.from_numpy(np.array(done.weights, np.float32, order="C"))
         if found:
             save_file(found, folder / f"layer-{number:05d}.safetensors", {"format": "pt"})
+
+
+def conversion(architecture: str, model: Any, settings: dict[str, Any]) -> tuple[Any, dict[str, str]]:
+    """transformers' processor of the tensors of an architecture, and the parameter of every tensor that it maps."""
+    from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor, get_gguf_hf_weights_map
+
+    processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)(config=settings)
+    return processor, get_gguf_hf_weights_map(model, processor)
 
 
 def _by_block(tensors: Iterable[Any]) -> Iterable[list[Any]]:

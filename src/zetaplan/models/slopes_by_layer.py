@@ -15,7 +15,7 @@ from torch.nn import functional
 from zetaplan.errors import ScoringError
 from zetaplan.models.operating_point import Changes, divergences, replaced
 from zetaplan.models.slopes import Step, step_between
-from zetaplan.scoring.backward.by_layer import LOGITS, Watch, last_states, passed_by_layer, placed
+from zetaplan.scoring.backward.by_layer import Watch, in_pieces, last_states, passed_by_layer, placed
 from zetaplan.scoring.backward.way import passes_by_layer
 from zetaplan.scoring.model.causal import told
 from zetaplan.scoring.model.eval_mode import eval_mode
@@ -117,9 +117,8 @@ class Products(Watch):
 def _divergence(passes: Passes, row: Batch, hidden: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     """The divergence of a sequence from its last hidden states and those of the unchanged model, and its gradient."""
     known = shifted_labels(row["labels"]) != IGNORED
-    tokens, total, slopes = max(1, LOGITS // passes.vocabulary), hidden.new_zeros(1, dtype=torch.float64), []
-    pieces = (torch.split(value, tokens, 1) for value in (row["input_ids"], hidden, reference, known))
-    for ids, own, other, used in zip(*pieces, strict=True):
+    total, slopes = hidden.new_zeros(1, dtype=torch.float64), list[Tensor]()
+    for ids, own, other, used in in_pieces(passes, row["input_ids"], hidden, reference, known):
         own = own.detach().requires_grad_(True)
         with torch.no_grad():
             dense = functional.log_softmax(passes.rest(ids, other)[used], -1)
