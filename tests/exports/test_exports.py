@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tests.tiny_models import byte_tokenizer, save_model, tiny_gpt2, tiny_llama
 from zetaplan.cli.app import app
 from zetaplan.errors import CertificateError, SpecError
 from zetaplan.exports import check_file, export, format_names, format_of
+from zetaplan.exports.addresses import linear_names
 from zetaplan.exports.job import job_of, units_of
 from zetaplan.exports.targets import Module, linears, modules_of, outline
 from zetaplan.models.apply import apply_pruning
@@ -228,9 +230,14 @@ def test_a_plan_of_another_model_is_refused(llama: nn.Module, tmp_path: Path) ->
         export(plan, to="json", model=tiny_gpt2(layers=LAYERS))
 
 
+#: Experts in one tensor that llm-compressor and AutoRound split, whatever the checkpoints name them.
+SPLIT = ("qwen3_moe", "mixtral", "granitemoe", "gpt_oss", "minimax_m2", "jamba", "nemotron_h")
+
+
 @pytest.mark.parametrize("blocks", ["layers", "modules", "experts"])
-def test_plans_over_experts_are_exported_and_read_back(blocks: str, tmp_path: Path) -> None:
-    model = tiny_decoder("qwen3_moe")
+@pytest.mark.parametrize("kind", SPLIT)
+def test_plans_over_experts_are_exported_and_read_back(kind: str, blocks: str, tmp_path: Path) -> None:
+    model = tiny_decoder(kind)
     scores = score(model, torch.arange(2, 20).reshape(2, 9), blocks=blocks)
     pruned = prune(scores, sparsity=0.5, upper=0.9)
     for to in ("json", "csv", "torch-prune", "llm-compressor"):
@@ -240,11 +247,37 @@ def test_plans_over_experts_are_exported_and_read_back(blocks: str, tmp_path: Pa
             assert sum(json.loads(settings.text)["units"].values()) == sum(pruned.rounded.units)
     recipe = yaml.safe_load(export(pruned, to="llm-compressor", model=model).data)
     [modifier] = recipe["pruning_stage"]["pruning_modifiers"].values()
-    assert any(name.endswith("mlp.experts.3.down_proj") for name in modifier["targets"])
+    assert any(name.endswith(".experts.3.down_proj") for name in modifier["targets"])
     with pytest.raises(SpecError, match=r"it takes linears only, and .*_proj holds experts in one tensor"):
         export(pruned, to="alphapruning", model=model)
     plain = export(pruned, to="json")
     assert check_file(plain.save(tmp_path / "plain.json"), model) == ("json", ())
+
+
+@pytest.mark.parametrize("kind", SPLIT)
+def test_llm_compressor_itself_splits_experts_into_the_named_linears(kind: str) -> None:
+    pytest.importorskip("llmcompressor", reason=NO_COMPRESSOR)
+    from llmcompressor.modeling.moe.linearize import linearize_moe
+
+    model = tiny_decoder(kind)
+    named = linear_names(outline(model))
+    assert in_experts(named) == in_experts(linear_names(outline(linearize_moe(model)))) != set()
+
+
+@pytest.mark.parametrize("kind", SPLIT)
+def test_auto_round_itself_splits_experts_into_the_named_linears(kind: str) -> None:
+    interface = pytest.importorskip(
+        "auto_round.modeling.fused_moe.moe_experts_interface", reason="auto-round is not installed: pip install it"
+    )
+    model = tiny_decoder(kind)
+    named = linear_names(outline(model))
+    interface.prepare_model_for_moe_quantization(model)
+    linear = {name for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    assert in_experts(named) == in_experts(linear) != set()
+
+
+def in_experts(names: Iterable[str]) -> set[str]:
+    return {name for name in names if re.search(r"\.experts\.\d+\.", name)}
 
 
 def test_the_script_removes_what_apply_removes_from_every_expert(tmp_path: Path) -> None:

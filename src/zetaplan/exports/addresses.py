@@ -1,4 +1,4 @@
-"""Names by which tools address the linears of a model: of its modules, and of experts as checkpoints name them."""
+"""Names by which tools address the linears of a model: of its modules, and of experts that a tool splits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zetaplan.exports.labels import UNQUANTISED
 from zetaplan.exports.targets import Module, Outline, linears
 from zetaplan.menus.bits import Weight
 
-STACKED = {"gate_up_proj": ("gate_proj", "up_proj"), "down_proj": ("down_proj",)}
+STACKED = {"gate_up_proj": ("gate_proj", "up_proj"), "up_proj": ("up_proj",), "down_proj": ("down_proj",)}
 
 
 def linear_names(model: Outline) -> dict[str, str]:
@@ -37,9 +37,13 @@ def _linear_names(model: Outline) -> Iterator[tuple[str, str]]:
 
 
 def unfused(model: Outline, stack: Weight) -> list[str]:
-    """The names of the linears in a tensor of experts; none if they are not known."""
+    """The names of the linears that tools make of a tensor of experts; none if they do not split it.
+
+    llm-compressor and AutoRound split the modules that `use_experts_implementation` of transformers decorates, and no
+    others. The decorator gives a module `has_gate`.
+    """
     parts = STACKED.get(stack.name.removeprefix(f"{stack.module}."), ())
-    if not parts or not _keeps_names(getattr(model.network.config, "model_type", "")):
+    if not parts or not hasattr(model.network.get_submodule(stack.module), "has_gate"):
         return []
     return [f"{stack.module}.{expert}.{part}" for expert in range(stack.count) for part in parts]
 
@@ -65,6 +69,31 @@ def _experts(module: Module, names: Sequence[str], shapes: Mapping[str, Weight])
         yield Module(name, ("Linear", "Module"), module.block, stack.columns, rows)
 
 
+def require_split(to: str, model: Outline, formats: Mapping[str, str]) -> None:
+    """Raise SpecError for a tensor of experts that is quantised, if the tool does not split it into linears."""
+    for stack in _quantised_stacks(model, formats):
+        if not unfused(model, stack):
+            raise SpecError(
+                f"to = {to!r}: {stack.name} holds several matrices in one tensor, which the tool does not split into "
+                f"linears; plan bf16 for it, or export for llama-quantize"
+            )
+
+
+def require_checkpoint_names(to: str, model: Outline, formats: Mapping[str, str]) -> None:
+    """Raise SpecError for a tensor of experts that is quantised, if checkpoints have other names for its linears."""
+    kind = getattr(model.network.config, "model_type", "")
+    for stack in _quantised_stacks(model, formats):
+        if not unfused(model, stack) or not _keeps_names(kind):
+            raise SpecError(
+                f"to = {to!r}: {stack.name} holds experts in one tensor, and how checkpoints of this type name "
+                f"them is not known; plan bf16 for it, or export for llama-quantize"
+            )
+
+
+def _quantised_stacks(model: Outline, formats: Mapping[str, str]) -> list[Weight]:
+    return [stack for stack in model.matrices if stack.count > 1 and formats[stack.name] != UNQUANTISED]
+
+
 @cache
 def _keeps_names(model_type: str) -> bool:
     """Whether the checkpoints of a type name every expert's linears as `STACKED`, by the table of transformers."""
@@ -73,13 +102,3 @@ def _keeps_names(model_type: str) -> bool:
     changes = get_checkpoint_conversion_mapping(model_type) or ()
     sources = {source for change in changes for source in change.source_patterns}
     return {f"mlp.experts.*.{part}.weight" for parts in STACKED.values() for part in parts} == sources
-
-
-def require_names(to: str, model: Outline, formats: Mapping[str, str]) -> None:
-    """Raise SpecError for a tensor of experts that is quantised, if the tool has no names for its linears."""
-    for stack in model.matrices:
-        if stack.count > 1 and formats[stack.name] != UNQUANTISED and not unfused(model, stack):
-            raise SpecError(
-                f"to = {to!r}: {stack.name} holds experts in one tensor, and how checkpoints of this type name "
-                f"them is not known; plan bf16 for it, or export for llama-quantize"
-            )

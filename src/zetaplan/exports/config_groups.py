@@ -8,11 +8,11 @@ linear that is in no group and not in `ignore` is left unquantised by one and re
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from zetaplan.errors import SpecError
-from zetaplan.exports.addresses import linear_names, require_names
+from zetaplan.exports.addresses import linear_names
 from zetaplan.exports.job import Group, Job
 from zetaplan.exports.labels import (
     UNQUANTISED,
@@ -29,10 +29,13 @@ from zetaplan.exports.targets import NOTHING, Entry, Outline, Problem, Value
 TAKES = "intB, intB-gN, intB-gN-asym with B from 2 to 8"
 
 
-def formats(job: Job, to: str) -> dict[str, Value]:
-    """The format of every linear. Raises SpecError for a plan that compressed-tensors or vLLM cannot load."""
+def formats(job: Job, to: str, require: Callable[[str, Outline, Mapping[str, str]], None]) -> dict[str, Value]:
+    """The format of every linear. require : raises for experts in one tensor that the tool cannot name.
+
+    Raises SpecError for a plan that compressed-tensors or vLLM cannot load.
+    """
     found = stored(job, to, linears_only, TAKES)
-    require_names(to, job.known, found)
+    require(to, job.known, found)
     require_fused(job, to, found)
     return {name: found.get(key, UNQUANTISED) for name, key in linear_names(job.known).items()}
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from zetaplan._files import canonical
 from zetaplan._yaml import parsed_json
-from zetaplan.exports.addresses import in_layers, linear_names, require_names
+from zetaplan.exports.addresses import in_layers, linear_names, require_split
 from zetaplan.exports.job import Group, Job
 from zetaplan.exports.labels import UNQUANTISED, integer, integers_only, label_of, stored
 from zetaplan.exports.patterns import anywhere, effective
@@ -37,7 +37,7 @@ SIGNS = (".*", "^", "$", "|", "(", ")", "[", "]", "?", "+")
 
 def settings(job: Job) -> dict[str, dict[str, Value]]:
     formats = stored(job, "auto-round", obstacle, TAKES)
-    require_names("auto-round", job.known, formats)
+    require_split("auto-round", job.known, formats)
     return {"layer_config": {name: formats.get(key, UNQUANTISED) for name, key in in_layers(job.known).items()}}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zetaplan._files import canonical
 from zetaplan._yaml import parsed_json
+from zetaplan.exports.addresses import require_checkpoint_names
 from zetaplan.exports.config_groups import config_groups, formats, read_groups
 from zetaplan.exports.job import Group, Job
 from zetaplan.exports.targets import Outline, Value
@@ -14,7 +15,7 @@ METHOD = "compressed-tensors"
 
 
 def settings(job: Job) -> dict[str, dict[str, Value]]:
-    return {"config_groups": formats(job, METHOD)}
+    return {"config_groups": formats(job, METHOD, require_checkpoint_names)}
 
 
 def write(job: Job) -> bytes:

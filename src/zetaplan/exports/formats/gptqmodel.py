@@ -15,7 +15,7 @@ from typing import Any
 from zetaplan._files import canonical
 from zetaplan._yaml import parsed_json
 from zetaplan.errors import SpecError
-from zetaplan.exports.addresses import in_layers, require_names
+from zetaplan.exports.addresses import in_layers, require_checkpoint_names
 from zetaplan.exports.job import Group, Job
 from zetaplan.exports.labels import (
     UNQUANTISED,
@@ -66,7 +66,7 @@ def usage(job: Job, file: str) -> str:
 
 def _formats(job: Job) -> dict[str, str]:
     found = stored(job, "gptqmodel", integers_only, TAKES)
-    require_names("gptqmodel", job.known, found)
+    require_checkpoint_names("gptqmodel", job.known, found)
     require_fused(job, "gptqmodel", found)
     return found
 

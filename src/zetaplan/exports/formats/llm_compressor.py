@@ -13,7 +13,7 @@ from typing import Any
 
 from zetaplan._yaml import dumped, parsed
 from zetaplan.errors import SpecError
-from zetaplan.exports.addresses import unfused, unfused_modules
+from zetaplan.exports.addresses import require_split, unfused, unfused_modules
 from zetaplan.exports.config_groups import config_groups, formats, read_groups
 from zetaplan.exports.job import Group, Job, UnitJob
 from zetaplan.exports.patterns import from_start
@@ -38,7 +38,7 @@ def settings(job: Job) -> Mapping[str, Mapping[str, Value]]:
     if isinstance(job, UnitJob):
         shares = {name: share for name, share in _shares(job).items() if share}
         return {"targets": dict.fromkeys(shares, 1.0), "sparsity": shares}
-    return {"config_groups": formats(job, "llm-compressor")}
+    return {"config_groups": formats(job, "llm-compressor", require_split)}
 
 
 def write(job: Job) -> bytes:
@@ -57,7 +57,7 @@ def _modifier(job: UnitJob) -> str:
 def _shares(job: UnitJob) -> dict[str, float]:
     """The shares by the tool's names, in its order: those of experts by the linears that the tool gives them.
 
-    Raises SpecError for a tensor of experts whose linears have no known names.
+    Raises SpecError for a tensor of experts that the tool does not split.
     """
     shares = {name: share for name, share in job.shares.items() if name not in job.experts}
     stacks = {weight.name: weight for weight in job.known.matrices}
@@ -65,8 +65,8 @@ def _shares(job: UnitJob) -> dict[str, float]:
         names, weight = unfused(job.known, stacks[stack]), stacks[stack]
         if any(counts) and not names:
             raise SpecError(
-                f"to = 'llm-compressor': {stack} holds experts in one tensor, and how checkpoints of this type name "
-                "them is not known; use torch-prune"
+                f"to = 'llm-compressor': {stack} holds several matrices in one tensor, which the tool does not split "
+                "into linears; use torch-prune"
             )
         each = len(names) // len(counts)
         shares |= {name: counts[i // each] / (weight.rows * weight.columns) for i, name in enumerate(names)}

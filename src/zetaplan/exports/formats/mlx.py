@@ -12,7 +12,7 @@ from typing import Any
 
 from zetaplan._files import canonical
 from zetaplan._yaml import parsed_json
-from zetaplan.exports.addresses import STACKED, require_names
+from zetaplan.exports.addresses import STACKED, require_checkpoint_names
 from zetaplan.exports.job import Group, Job
 from zetaplan.exports.labels import UNQUANTISED, integer, label_of, stored
 from zetaplan.exports.targets import Entry, Outline, Problem, Value
@@ -26,7 +26,7 @@ TAKES = "intB-gN-asym with B of 2, 3, 4, 5, 6, 8 and N of 32, 64, 128"
 
 def settings(job: Job) -> dict[str, dict[str, Value]]:
     formats = stored(job, "mlx", obstacle, TAKES)
-    require_names("mlx", job.known, formats)
+    require_checkpoint_names("mlx", job.known, formats)
     labels = {path: formats[weight.name] for path, weight in _paths(job.known).items()}
     return {"quantization": {path: label for path, label in labels.items() if label != UNQUANTISED}}
 
