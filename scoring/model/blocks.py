@@ -8,8 +8,10 @@ linear is in no block, because plans take nothing from it.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import nn
+from transformers import PreTrainedModel
 
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.backward.per_sequence import LINEAR
@@ -125,13 +127,16 @@ def decoder_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """The decoder layers by qualified name, in order. Raises ScoringError unless the model is a causal LM.
 
     They are the one list of the decoder whose length its configuration states, or of the whole model if the decoder
-    that the model names has none. A vision tower of the same depth is no part of the decoder.
+    that the model names has none. A vision tower of the same depth is no part of the decoder: it has a configuration
+    of another class.
     """
     require_causal(model)
     depths = _depths(model)
     lists = {name: m for name, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m) in depths}
     inside = set(_decoder(model).modules())
     found = {name: stack for name, stack in lists.items() if stack in inside} or lists
+    if len(found) > 1:
+        found = {name: stack for name, stack in found.items() if _has_text_config(model, name)} or found
     if len(found) != 1:
         raise ScoringError(
             f"model: expected one list of num_hidden_layers = {next(iter(depths), None)} decoder layers in "
@@ -143,11 +148,23 @@ def decoder_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
 
 def _depths(model: nn.Module) -> dict[int, None]:
     """The numbers of layers that the configuration of the decoder states, under the names for it."""
-    if (config := getattr(model, "config", None)) is None:
+    if getattr(model, "config", None) is None:
         return {}
-    known = config.get_text_config(decoder=True)
-    stated = (getattr(known, name, None) for name in DEPTHS)
+    stated = (getattr(_text_config(model), name, None) for name in DEPTHS)
     return {depth: None for depth in stated if isinstance(depth, int)}
+
+
+def _text_config(model: nn.Module) -> Any:
+    """The configuration of the decoder."""
+    return model.config.get_text_config(decoder=True)  # type: ignore[operator,union-attr]
+
+
+def _has_text_config(model: nn.Module, name: str) -> bool:
+    """Whether the innermost model around the module of this name has a configuration as the decoder has."""
+    parts = name.split(".")
+    around = (model.get_submodule(".".join(parts[:length])) for length in range(len(parts), -1, -1))
+    own = next((module for module in around if isinstance(module, PreTrainedModel)), model)
+    return type(own.config) is type(_text_config(model))
 
 
 def _decoder(model: nn.Module) -> nn.Module:

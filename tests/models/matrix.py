@@ -69,7 +69,7 @@ KINDS = {
     ),
     "with images or sound": (
         *("llava", "gemma3", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl", "idefics3", "mistral3", "llama4"),
-        *("voxtral", "qwen2_audio"),
+        *("voxtral", "qwen2_audio", "git", "phi4_multimodal"),
     ),
     "decoders of encoder-decoders": ("bart", "marian", "blenderbot"),
 }

@@ -72,14 +72,14 @@ def _name_of(model: nn.Module, getter: str) -> str:
 
 
 def _embeddings(model: nn.Module) -> Iterator[Weight]:
-    names = {id(module): name for name, module in model.named_modules()}
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
     for get in ("get_input_embeddings", "get_output_embeddings"):
         module = getattr(model, get, lambda: None)()
         stored = getattr(module, "weight", None)
         if isinstance(module, nn.Module) and isinstance(stored, nn.Parameter) and stored.ndim == 2:
             rows, columns = stored.shape
-            name = names[id(module)]
-            yield Weight(name=f"{name}.weight", module=name, rows=rows, columns=columns)
+            name = names[id(stored)]
+            yield Weight(name=name, module=name.rpartition(".")[0], rows=rows, columns=columns)
 
 
 def _linears(model: nn.Module) -> Iterator[Weight]:
