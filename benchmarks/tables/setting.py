@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
+from zetaplan.models.inputs import Inputs
 from zetaplan.models.operating_point import OperatingPoint, Reading
-from zetaplan.refining.inputs import Inputs
 from zetaplan.refining.journal import Journal, journal
 from zetaplan.refining.levels import Levels, find_levels
 from zetaplan.refining.meter import Meter

@@ -39,6 +39,10 @@ CHANGES = (
 )
 
 
+#: What is stored of parameters, by name, in place of their values.
+Form = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+
+
 @dataclass(frozen=True, eq=False)
 class Deferred:
     """Other values of a parameter, computed from the stored weights while these are in memory."""
@@ -56,6 +60,8 @@ class Streamed:
         self._own, self._stored, self.sha256 = own, stored, sha256
         self.folder: Path | None = None
         self._kept: dict[nn.Module, Path] = {}
+        self._form: Form | None = None
+        self._packed: set[int] = set()
         self._deferred: Mapping[int, Deferred] = {}
         for layer, values in own.items():
             for value in values.values():
@@ -66,6 +72,8 @@ class Streamed:
     def in_memory(self, layer: nn.Module) -> Iterator[None]:
         """The layer with its weights. Values that are there already, replaced ones too, stay as they are."""
         read = {name: value for name, value in self._own[layer].items() if is_blank(value)}
+        if not self._packed.isdisjoint(map(id, read.values())):
+            raise ScoringError(f"stream: weights are needed again after they are packed; {REMEDY}")
         try:
             self._stored.read_into(read)
             self._replace(read.values())
@@ -103,13 +111,13 @@ class Streamed:
             self._deferred = before
 
     @contextmanager
-    def changeable(self, folder: Path) -> Iterator[None]:
-        """Allow changes of the weights, which are stored in the folder."""
-        self.folder, self._kept = folder, {}
+    def changeable(self, folder: Path, form: Form | None) -> Iterator[None]:
+        """Allow changes of the weights, which are stored in the folder, in this form if there is one."""
+        self.folder, self._kept, self._form, self._packed = folder, {}, form, set()
         try:
             yield
         finally:
-            self.folder = None
+            self.folder = self._form = None
 
     def keep(self, layer: nn.Module, names: Mapping[int, str]) -> None:
         """Store the weights of a layer that is in memory. names : what they are stored as, by their ids.
@@ -121,6 +129,9 @@ class Streamed:
         own = self._own[layer].items()
         values = {names[id(value)]: value for name, value in own if self._stored.file_of(name) not in others}
         file = folder / f"layer-{len(self._kept):05d}-{token_hex(4)}.safetensors"
+        if self._form:
+            self._packed |= {id(value) for value in self._own[layer].values()}
+            values = dict(self._form(values))
         self._stored.write(values, file)
         self._kept[layer] = file
         if before:  # its values may still be mapped into memory, so that it cannot be written to
@@ -190,10 +201,13 @@ def require_changeable(model: nn.Module) -> None:
 
 
 @contextmanager
-def changeable(model: nn.Module, folder: Path) -> Iterator[None]:
-    """Allow changes of the weights of a streamed model, which are stored in this folder by `keep`."""
+def changeable(model: nn.Module, folder: Path, form: Form | None = None) -> Iterator[None]:
+    """Allow changes of the weights of a streamed model, which are stored in this folder by `keep`.
+
+    form : makes what is stored of a layer, once, from its parameters; None for their values.
+    """
     found = streamed(model)
-    with found.changeable(folder) if found else nullcontext():
+    with found.changeable(folder, form) if found else nullcontext():
         yield
 
 

@@ -13,6 +13,7 @@ from tests.decoders import tiny_decoder
 from tests.streamed_models import held_at_once, require_dropped
 from tests.tiny_models import save_model, tiny_gpt2, tiny_llama
 from zetaplan.errors import ScoringError
+from zetaplan.menus.bits import bits_facts
 from zetaplan.menus.menu import Menu
 
 IDS = torch.randint(0, 22, (6, 12), generator=torch.Generator().manual_seed(4))
@@ -62,7 +63,29 @@ def test_estimators_that_differentiate_the_whole_model_are_refused(estimator: st
         zp.measure(zp.load_model(folder, stream=True), FORMATS, IDS, estimator=estimator, cache=False)
 
 
-def test_a_step_that_changes_all_layers_at_once_is_refused(folder: Path) -> None:
+@pytest.mark.parametrize("kind", ["llama", "gemma3_text", "mixtral"])
+def test_whole_models_in_one_format_are_those_of_the_loaded_model(kind: str, tmp_path: Path) -> None:
+    folder = save_model(tiny_decoder(kind), tmp_path / "model")
+    whole, found = (
+        bits_facts(zp.measure(zp.load_model(folder, stream=stream), FORMATS, IDS, check=True, cache=False)).measured
+        for stream in (False, True)
+    )
+    assert found is not None
+    assert found == whole
+    assert [each.format for each in found.wholes] == list(FORMATS)
+    assert all(each.measured > 0 for each in found.wholes)
+
+
+def test_one_layer_at_a_time_is_in_memory_while_a_whole_model_is_measured(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loaded = zp.load_model(folder, stream=True)
-    with pytest.raises(ScoringError, match="its weights are read layer by layer, and this step"):
-        zp.measure(loaded, FORMATS, IDS, check=True, cache=False)
+    menu = zp.measure(loaded, FORMATS, IDS, cache=tmp_cache(folder))
+    held = held_at_once(loaded.model, monkeypatch)
+    assert zp.measure(loaded, FORMATS, IDS, cache=tmp_cache(folder), check=True).losses == menu.losses
+    assert held == {1}
+    require_dropped(loaded.model)
+
+
+def tmp_cache(folder: Path) -> Path:
+    return folder.parent / "cache"

@@ -21,13 +21,13 @@ from tests.made import made_scores
 from zetaplan.errors import ZetaplanError
 from zetaplan.exports import export, format_names, format_of
 from zetaplan.models.apply import prune_blocks
+from zetaplan.models.inputs import Inputs
 from zetaplan.models.layer_pass import layer_pass
 from zetaplan.models.pruners import pruner_names
 from zetaplan.models.quantizers import find_quantizer
 from zetaplan.models.weights import matrices, weights
 from zetaplan.plans.plan import Plan
 from zetaplan.plans.planner import allocate, prune
-from zetaplan.refining.inputs import Inputs
 from zetaplan.refining.levels import find_levels
 from zetaplan.scoring import Scores, score
 from zetaplan.scoring.curvature._products import LinearisedBlock

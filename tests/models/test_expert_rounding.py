@@ -16,12 +16,12 @@ from tests.models.test_experts import TEXT, TOKENS
 from zetaplan.menus.bits import bits_facts
 from zetaplan.models import statistic
 from zetaplan.models.checkpoints._manifest import notes_on
+from zetaplan.models.inputs import Inputs
 from zetaplan.models.inverse_hessian import gram_of
 from zetaplan.models.layer_pass import Observed, layer_pass
 from zetaplan.models.quantize import Rounded, planned_formats, rounded_matrices
 from zetaplan.models.quantizers import find_quantizer
 from zetaplan.models.weights import matrices, weights
-from zetaplan.refining.inputs import Inputs
 from zetaplan.refining.levels.formats import Formats
 from zetaplan.scoring.text.sequences import checked_batches
 

@@ -14,11 +14,12 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tests.bits_plans import plan_of
-from tests.decoders import tiny_decoder
+from tests.decoders import OWN, tiny_decoder
 from tests.models.test_shortened_folder import plan_without
 from tests.tiny_models import save_model, tiny_gpt2, tiny_llama
 from zetaplan._files import file_digest
 from zetaplan.errors import ScoringError
+from zetaplan.menus.plan import ChoicePlan
 from zetaplan.models.apply import prune_blocks
 from zetaplan.models.checkpoints import Source, find_form
 from zetaplan.models.model_folder import changed_in
@@ -105,13 +106,59 @@ def test_rounding_writes_the_same_tensors(kind: str, labels: tuple[str, ...], tm
     plan = plan_of(
         known.model, lambda weight: next(turn) if weight.layer else "bf16", sha256=known.sha256, runtime="vllm"
     )
+    require_same(rounding("safetensors", plan), source, tmp_path / "out", dtype="float32")
+
+
+@pytest.mark.parametrize("labels", [("int4-g8", "int8-asym", "bf16"), ("gptq4-g8", "int3-g8")])
+@pytest.mark.parametrize("kind", ["llama", "opt", "gemma3_text", "mixtral"])
+def test_packing_writes_the_same_tensors(kind: str, labels: tuple[str, ...], tmp_path: Path) -> None:
+    source, turn = save_model(tiny(kind), tmp_path / "model"), cycle(labels)
+    known = load_model(source)
+    plan = plan_of(
+        known.model,
+        lambda weight: next(turn) if weight.layer and weight.count == 1 else "bf16",
+        sha256=known.sha256,
+        runtime="vllm",
+    )
+    found = []
+    for stream in (False, True):
+        out = tmp_path / f"out-{stream}"
+        facts = rounding("compressed-tensors", plan)(load_model(source, stream=stream), out)
+        found.append((facts, tensors_in(out), (out / "config.json").read_text()))
+    (facts, whole, config), (same, tensors, read) = found
+    assert (facts, config) == (same, read)
+    assert whole.keys() == tensors.keys()
+    assert any(name.endswith(".weight_packed") for name in whole)
+    for name, value in whole.items():
+        assert value.dtype == tensors[name].dtype
+        assert torch.equal(value, tensors[name]), name
+
+
+@pytest.mark.parametrize("labels", ["int4-g8", "gptq4-g8"])
+def test_weights_that_are_needed_again_after_they_are_packed_are_refused(
+    labels: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The attention of Zamba 2 belongs to several layers."""
+    several = {"num_hidden_layers": 4, "layers_block_type": ["mamba", "hybrid"] * 2}
+    monkeypatch.setitem(OWN, "zamba2", several)
+    source = save_model(tiny("zamba2"), tmp_path / "model")
+    known = load_model(source)
+    plan = plan_of(known.model, lambda weight: labels if weight.layer else "bf16", sha256=known.sha256)
+    write = rounding("compressed-tensors", plan)
+    write(known, tmp_path / "whole")
+    with pytest.raises(ScoringError, match="stream: weights are needed again after they are packed; load it whole"):
+        write(load_model(source, stream=True), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def rounding(to: str, plan: ChoicePlan) -> Callable[[LoadedModel, Path], Any]:
     text = Sequences(IDS, torch.ones_like(IDS), IDS, "0" * 64, (), "a text")
 
     def rounded(loaded: LoadedModel, out: Path) -> Any:
-        facts = find_form("safetensors").write(planned_formats(plan), Source("x", lambda: loaded, lambda _: text), out)
+        facts = find_form(to).write(planned_formats(plan), Source("x", lambda: loaded, lambda _: text), out)
         return {name: facts[name] for name in ("formats", "bytes", "tensors", "notes")}
 
-    require_same(rounded, source, tmp_path / "out", dtype="float32")
+    return rounded
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "qwen2"])

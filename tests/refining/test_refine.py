@@ -26,8 +26,8 @@ from zetaplan.menus.bits import formats_of
 from zetaplan.menus.plan import ChoicePlan
 from zetaplan.menus.refined import Refined, refined_facts, round_menu, sentence
 from zetaplan.menus.sparsity import removed_by, sparsity_facts
+from zetaplan.models import inputs
 from zetaplan.models.operating_point import OperatingPoint
-from zetaplan.refining import inputs
 from zetaplan.refining.apply import apply_refined
 from zetaplan.refining.levels import methods
 from zetaplan.scoring.text.sequences import checked_batches

@@ -23,10 +23,10 @@ from tests.tiny_models import save_model, tiny_gpt2, tiny_llama, tiny_llama_dir
 from zetaplan.cli.app import app
 from zetaplan.errors import ScoringError, SpecError
 from zetaplan.menus.low_rank import rank_facts, ranks_by, with_ranks
+from zetaplan.models.inputs import Inputs
 from zetaplan.models.layer_pass import layer_pass
 from zetaplan.models.low_rank_folder import FACTORS, save_low_rank
 from zetaplan.models.operating_point import OperatingPoint
-from zetaplan.refining.inputs import Inputs
 from zetaplan.refining.levels import Levels, find_levels
 from zetaplan.refining.replacing import replaced_layers
 from zetaplan.scoring import Sequences

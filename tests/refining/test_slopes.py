@@ -15,8 +15,8 @@ from tests.refining.planted import Ladder, best, curved, spent, text
 from tests.refining.test_refine import CASES, PROPOSE, content, facts_of, refined
 from tests.tiny_models import tiny_llama
 from zetaplan.documents.choices import choice_document
+from zetaplan.models.inputs import Inputs
 from zetaplan.models.operating_point import OperatingPoint
-from zetaplan.refining.inputs import Inputs
 from zetaplan.refining.levels import find_levels
 from zetaplan.refining.meter import PASSES
 from zetaplan.refining.rounds import LEAST, Search

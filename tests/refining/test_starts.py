@@ -12,7 +12,7 @@ import zetaplan as zp
 from tests.refining.test_refine import ACCEPT, CALIBRATION, CASES, PROPOSE, facts_of, refined
 from tests.tiny_models import tiny_llama
 from zetaplan.errors import SpecError
-from zetaplan.refining.inputs import Inputs
+from zetaplan.models.inputs import Inputs
 from zetaplan.refining.levels import Levels, _shares, find_levels
 from zetaplan.scoring.text.sequences import checked_batches
 

@@ -11,12 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from zetaplan.measuring.estimators import Rounding
 from zetaplan.measuring.journal import Journal
 from zetaplan.measuring.source import Cell, Source
-from zetaplan.menus.bits import WholeData
-from zetaplan.models.operating_point import OperatingPoint
-from zetaplan.models.quantizers import find_quantizer
+from zetaplan.menus.bits import Weight, WholeData
+from zetaplan.models.inputs import GRAM, Inputs
+from zetaplan.models.inverse_hessian import gram_of
+from zetaplan.models.layer_pass import Observed
+from zetaplan.models.operating_point import Changes, OperatingPoint
+from zetaplan.models.quantizers import Quantizer, find_quantizer
+from zetaplan.models.statistic import statistics_of
+from zetaplan.models.weights import matrices
 from zetaplan.scoring.distributed import Ranks
+from zetaplan.scoring.model.streamed import Deferred, streamed
 from zetaplan.scoring.text.sequences import Batch
 
 #: A menu is validated if predicted and measured divergence of every whole differ by at most this factor.
@@ -41,7 +48,8 @@ def checked_wholes(
     ranks: Ranks,
 ) -> tuple[WholeData, ...]:
     """One comparison for every format that zetaplan can round to. Other blocks take their largest format."""
-    whole, labels = _Whole(model, data, source), list(dict.fromkeys(formats))
+    inputs = Inputs(model, [*source.calibration], journal.run.folder)
+    whole, labels = _Whole(model, data, source, inputs), list(dict.fromkeys(formats))
     own = []
     for label in ranks.share(labels):
         plan = {block: _nearest(label, [q.label for q in options]) for block, options in source.options.of.items()}
@@ -58,15 +66,37 @@ class _Whole:
     model: nn.Module
     data: Sequence[Batch]
     source: Source
+    inputs: Inputs
 
     def measured(self, plan: Mapping[str, str]) -> dict[str, float]:
         """Divergence and rise of the loss with every block in its format."""
         point, dense = self._dense
+        reading = point.reading(self._deferred(plan) if streamed(self.model) else self._rounded(plan))
+        return {"measured": float(reading.divergence.mean()), "rise": float((reading.loss - dense).mean())}
+
+    def _rounded(self, plan: Mapping[str, str]) -> dict[str, Tensor]:
         changes: dict[str, Tensor] = {}
         for _, rounding in self.source.roundings(frozenset(plan.items())):
             changes |= rounding.stored
-        reading = point.reading(changes)
-        return {"measured": float(reading.divergence.mean()), "rise": float((reading.loss - dense).mean())}
+        return changes
+
+    def _deferred(self, plan: Mapping[str, str]) -> Changes:
+        """The rounded values of a streamed model: those of a layer are computed each time that it is read."""
+        if any(find_quantizer(label).calibrated for label in plan.values()):
+            self.inputs.observe(GRAM, gram_of)  # of the unchanged model
+        rules = {
+            weight.name: (weight, Deferred(partial(self._value, block, weight, find_quantizer(label))))
+            for block, label in plan.items()
+            for weight in self.source.blocks[block]
+        }
+        return {name: rule if weight.layer else rule.compute() for name, (weight, rule) in rules.items()}
+
+    def _value(self, block: str, weight: Weight, quantizer: Quantizer) -> Tensor:
+        """The rounded values of one matrix, which is in memory, with its rows and columns in the parameter."""
+        seen = self.inputs.observed(GRAM, gram_of, weight.name) if quantizer.calibrated else Observed()
+        exact = {weight.name: matrices(self.model, weight).float()}
+        rounding = Rounding(block, (weight,), quantizer, exact, {weight.name: statistics_of(weight, seen)})
+        return rounding.stored[weight.name]
 
     @cached_property
     def _dense(self) -> tuple[OperatingPoint, NDArray[np.float64]]:

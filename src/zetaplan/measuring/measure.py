@@ -29,7 +29,6 @@ from zetaplan.scoring.cache import Run
 from zetaplan.scoring.distributed import Ranks, joined
 from zetaplan.scoring.measure import Batches
 from zetaplan.scoring.model.eval_mode import eval_mode
-from zetaplan.scoring.model.streamed import require_loaded
 from zetaplan.scoring.text.sequences import checked_batches, digest
 
 #: Sequences of an evaluation that pass the model together.
@@ -81,8 +80,6 @@ def measure(
     if not isinstance(cache, bool):
         require_path("cache", cache)
     members, options = _checked(network, formats, blocks, estimator, seed)
-    if check:
-        require_loaded(network)
     kind = find_estimator(estimator)
     device = next(network.parameters()).device
     with joined(distributed, device) as ranks, eval_mode(network), torch.no_grad():

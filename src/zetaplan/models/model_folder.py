@@ -8,34 +8,32 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from zetaplan._files import canonical
 from zetaplan.models.new_folder import new_folder
 from zetaplan.scoring import LoadedModel
 from zetaplan.scoring.model.stored import join_files
-from zetaplan.scoring.model.streamed import changeable, is_blank, keep_rest, streamed
+from zetaplan.scoring.model.streamed import Form, changeable, is_blank, keep_rest, streamed
 
 #: The record of what was changed in a model.
 RECORD = "zetaplan.json"
 
 
 @contextmanager
-def changed_in(loaded: LoadedModel, folder: Path) -> Iterator[Path]:
-    """A new folder (see `new_folder`), in which the body changes the model and calls `save_model`."""
-    with new_folder(folder) as temporary, changeable(loaded.model, temporary):
+def changed_in(loaded: LoadedModel, folder: Path, form: Form | None = None) -> Iterator[Path]:
+    """A new folder (see `new_folder`), in which the body changes the model and calls `save_model` with this form."""
+    with new_folder(folder) as temporary, changeable(loaded.model, temporary, form):
         yield temporary
 
 
-def save_model(loaded: LoadedModel, folder: Path, tensors: Mapping[str, Tensor] | None = None) -> None:
-    """Write model and tokenizer to a folder. tensors : what is stored in place of the model's own values."""
+def save_model(loaded: LoadedModel, folder: Path, form: Form | None = None) -> None:
+    """Write model and tokenizer to a folder. form : makes what is stored from the parameters; None for their values."""
     model: Any = loaded.model
     if streamed(model):
         keep_rest(model)
-        model.save_pretrained(folder, state_dict={n: v for n, v in model.state_dict().items() if not is_blank(v)})
+    own = {name: value for name, value in model.state_dict().items() if not is_blank(value)}
+    model.save_pretrained(folder, state_dict=form(own) if form else own)
+    if streamed(model):
         join_files(folder)
-    else:
-        model.save_pretrained(folder, state_dict=tensors)
     loaded.tokenizer.save_pretrained(folder)
 
 

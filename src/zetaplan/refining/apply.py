@@ -11,9 +11,9 @@ from zetaplan.errors import SpecError
 from zetaplan.menus.plan import ChoicePlan
 from zetaplan.menus.sparsity import removed_by, sparsity_facts
 from zetaplan.models.apply import Applied, Removal
+from zetaplan.models.inputs import Inputs
 from zetaplan.models.layer_pass import layers_in_memory
 from zetaplan.models.matrices import matrices_of
-from zetaplan.refining.inputs import Inputs
 from zetaplan.refining.levels.pruning import pruned_weights
 from zetaplan.scoring import LoadedModel
 from zetaplan.scoring.measure import Batches

@@ -12,8 +12,8 @@ from tqdm.auto import tqdm
 from zetaplan.errors import SpecError, shown
 from zetaplan.measuring.estimators.measured import standard_error
 from zetaplan.menus.menu import Menu
+from zetaplan.models.inputs import Inputs
 from zetaplan.models.operating_point import Reading
-from zetaplan.refining.inputs import Inputs
 from zetaplan.refining.journal import journal
 from zetaplan.refining.levels import Levels, dropping, find_levels, pruning, replacement
 from zetaplan.refining.meter import Meter

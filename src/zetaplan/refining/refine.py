@@ -14,7 +14,7 @@ from zetaplan.errors import InfeasibleError, SpecError, shown
 from zetaplan.menus.plan import ChoicePlan
 from zetaplan.menus.planner import choose
 from zetaplan.menus.refined import HeldOut, Point, Refined, best_start, comparison, menu_of
-from zetaplan.refining.inputs import Inputs
+from zetaplan.models.inputs import Inputs
 from zetaplan.refining.journal import journal
 from zetaplan.refining.levels import Levels, by_block, find_levels, methods
 from zetaplan.refining.meter import Meter

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from zetaplan.menus.low_rank import rank_facts, ranks_by
 from zetaplan.menus.plan import ChoicePlan
+from zetaplan.models.inputs import Inputs
 from zetaplan.models.layer_pass import layers_in_memory
 from zetaplan.models.quantize import require_match
 from zetaplan.models.weights import weights
-from zetaplan.refining.inputs import Inputs
 from zetaplan.refining.levels._shares import require_calibration
 from zetaplan.refining.levels.replacement import PLAIN, as_stored, low_rank_factors
 from zetaplan.scoring import LoadedModel

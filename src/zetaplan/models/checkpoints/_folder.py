@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from zetaplan.models.checkpoints._manifest import KEPT, Stored, manifest, notes_
 from zetaplan.models.model_folder import RECORD, changed_in, save_model
 from zetaplan.models.quantize import Formats, Rounded, require_match, rounded_matrices
 from zetaplan.scoring import LoadedModel
+from zetaplan.scoring.model.streamed import Form
 
 CARD = """---
 tags: [quantized, zetaplan]
@@ -40,25 +41,27 @@ def write_folder(
     source: Source,
     out: Path,
     keep: Callable[[Rounded], None] = lambda _: None,
-    finish: Callable[[nn.Module], Mapping[str, Tensor] | None] = lambda _: None,
+    finish: Callable[[nn.Module], None] = lambda _: None,
+    form: Form | None = None,
     notes: Sequence[str] = (),
 ) -> Manifest:
     """Round the model, save it to a new folder, and return the manifest.
 
-    card : what the folder holds, in words. keep : called with every rounded matrix. finish : called after the last,
-    returns the tensors to be saved; None: those of the model.
+    card : what the folder holds, in words. keep : called with every rounded matrix. finish : called after the last.
+    form : makes what is stored of parameters whose matrices are rounded; None for their values.
     """
     loaded = source.load()
     source.require_weights_of(formats, loaded.sha256)
     require_match(loaded.model, formats.facts.items())
     text = source.text(loaded) if formats.calibrated else None
     blind, pooled = list[str](), list[str]()
-    with changed_in(loaded, out) as temporary:
+    with changed_in(loaded, out, form) as temporary:
         for rounded in rounded_matrices(loaded.model, formats, text):
             keep(rounded)
             blind += [rounded.weight.name] * rounded.blind
             pooled += rounded.pooled
-        save_model(loaded, temporary, finish(loaded.model))
+        finish(loaded.model)
+        save_model(loaded, temporary, form)
         (temporary / "README.md").write_text(_card(card, formats, loaded), encoding="utf-8")
         files = {path.name: path for path in sorted(temporary.iterdir())}
         stored = {

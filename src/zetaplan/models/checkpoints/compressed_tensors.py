@@ -8,8 +8,7 @@ groups list the names of their modules, no two groups the same, because tools di
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,7 @@ from zetaplan.models.quantize import Formats, Rounded
 from zetaplan.models.quantizers import Quantizer
 from zetaplan.models.quantizers._integers import WORD, Codes, Integer
 from zetaplan.runtimes import find_runtime, fused
-from zetaplan.scoring import LoadedModel
-from zetaplan.scoring.model.streamed import require_loaded
+from zetaplan.scoring.model.streamed import is_blank
 
 DTYPE = torch.bfloat16  # of scales and of all tensors that are not quantised
 CARD = (
@@ -46,27 +44,27 @@ def outputs(out: Path) -> tuple[Path, ...]:
 
 
 def write(formats: Formats, source: Source, out: Path) -> Manifest:
-    packed: dict[str, Tensor] = {}
+    packed: dict[str, dict[str, Tensor]] = {}
 
     def keep(rounded: Rounded) -> None:
         if isinstance(rounded.quantizer, Integer):
-            packed.update(_tensors(rounded.weight, rounded.quantizer, rounded.codes[0]))
+            packed[rounded.weight.name] = dict(_tensors(rounded.weight, rounded.quantizer, rounded.codes[0]))
 
-    def finish(model: nn.Module) -> dict[str, Tensor]:
-        model.to(DTYPE)
+    def form(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        parts = [packed.pop(name) if name in packed else {name: _half(value)} for name, value in values.items()]
+        return {name: value for own in parts for name, value in own.items()}
+
+    def finish(model: nn.Module) -> None:
+        for value in (*model.parameters(), *model.buffers()):
+            if not is_blank(value):  # in place, so that tied parameters stay one tensor
+                value.data = _half(value.data)
         model.config.quantization_config = _configuration(model, formats)  # type: ignore[union-attr]
-        quantised = {name for name, quantizer in formats.quantizers.items() if isinstance(quantizer, Integer)}
-        return {name: value for name, value in model.state_dict().items() if name not in quantised} | packed
 
-    whole = replace(source, load=lambda: _whole(source))
-    return write_folder("compressed-tensors", CARD, formats, whole, out, keep, finish, _notes(formats))
+    return write_folder("compressed-tensors", CARD, formats, source, out, keep, finish, form, _notes(formats))
 
 
-def _whole(source: Source) -> LoadedModel:
-    """The loaded model. Raises ScoringError if it is streamed: all tensors are packed before the first is written."""
-    loaded = source.load()
-    require_loaded(loaded.model)
-    return loaded
+def _half(value: Tensor) -> Tensor:
+    return value.to(DTYPE) if value.is_floating_point() else value
 
 
 def _tensors(weight: Weight, quantizer: Integer, codes: Codes) -> Iterator[tuple[str, Tensor]]:

@@ -11,8 +11,8 @@ from zetaplan import _found
 from zetaplan._owner import owner_of
 from zetaplan.menus.menu import Menu
 from zetaplan.menus.planner import choose
+from zetaplan.models.inputs import Inputs, Observe
 from zetaplan.models.operating_point import Changes
-from zetaplan.refining.inputs import Inputs, Observe
 from zetaplan.scoring.text.sequences import Batch
 
 

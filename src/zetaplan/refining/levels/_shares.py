@@ -16,7 +16,7 @@ from typing import Any
 
 from zetaplan import _quantities
 from zetaplan.errors import ScoringError, SpecError, shown
-from zetaplan.refining.inputs import Inputs
+from zetaplan.models.inputs import Inputs
 from zetaplan.refining.levels import Levels, by_block
 from zetaplan.scoring.measure import score
 from zetaplan.scoring.text.sequences import Batch

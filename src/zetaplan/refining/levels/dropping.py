@@ -7,8 +7,8 @@ from typing import Any
 
 from zetaplan.errors import SpecError, shown
 from zetaplan.menus.layers import DROP, KEEP
+from zetaplan.models.inputs import Inputs
 from zetaplan.models.operating_point import Changes
-from zetaplan.refining.inputs import Inputs
 from zetaplan.refining.levels import Levels
 from zetaplan.scoring.model.blocks import partition
 from zetaplan.scoring.text.sequences import Batch

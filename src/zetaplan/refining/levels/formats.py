@@ -19,13 +19,13 @@ from zetaplan.measuring.blocks import grouped
 from zetaplan.measuring.estimators.fisher import Fisher
 from zetaplan.measuring.options import size
 from zetaplan.menus.bits import Weight
+from zetaplan.models.inputs import GRAM, Inputs, Observe
 from zetaplan.models.inverse_hessian import gram_of
 from zetaplan.models.layer_pass import Observed, in_memory_with
 from zetaplan.models.operating_point import Changes
 from zetaplan.models.quantizers import Quantizer, find_quantizer
 from zetaplan.models.statistic import FEW, statistics_of
 from zetaplan.models.weights import facts_of, in_place, matrices, weights
-from zetaplan.refining.inputs import GRAM, Inputs, Observe
 from zetaplan.refining.levels import Levels
 from zetaplan.scoring.model.eval_mode import eval_mode
 from zetaplan.scoring.model.streamed import streamed

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from zetaplan.menus.sparsity import SparsityFacts
 from zetaplan.models.apply import divided, pruned
+from zetaplan.models.inputs import Inputs, Observe
 from zetaplan.models.layer_pass import Observed, in_memory_with
 from zetaplan.models.matrices import Matrix, matrices_of
 from zetaplan.models.operating_point import Changes
 from zetaplan.models.pruners import find_pruner, pruner_names
 from zetaplan.models.statistic import statistic_of
-from zetaplan.refining.inputs import Inputs, Observe
 from zetaplan.refining.levels import Levels
 from zetaplan.refining.levels._shares import Shares, default_blocks, require_calibration
 from zetaplan.scoring.model.blocks import Block, partition

@@ -17,13 +17,13 @@ from zetaplan.errors import ScoringError
 from zetaplan.measuring.blocks import grouped
 from zetaplan.menus.bits import Weight
 from zetaplan.menus.low_rank import RankFacts, kept_weights, rank_of
+from zetaplan.models.inputs import GRAM, Inputs, Observe
 from zetaplan.models.inverse_hessian import gram_of
 from zetaplan.models.layer_pass import Observed, in_memory_with
 from zetaplan.models.low_rank import factors, principal_directions
 from zetaplan.models.operating_point import Changes
 from zetaplan.models.statistic import FEW, statistics_of
 from zetaplan.models.weights import in_place, matrices, weights
-from zetaplan.refining.inputs import GRAM, Inputs, Observe
 from zetaplan.refining.levels import Levels
 from zetaplan.refining.levels._shares import Shares, default_blocks, require_calibration
 
