@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,12 @@ def main() -> None:
     parser.add_argument("--text", type=Path, required=True)
     parser.add_argument("--rows", nargs="+")
     parser.add_argument("--again", action="store_true", help="measure finished plans again where the text has changed")
+    parser.add_argument("--reported", type=int, help="sequences of the text that is reported; by default the task's")
     parser.add_argument("--cells", type=Path, default=common.RESULTS / "tables")
     options = parser.parse_args()
     setting: Setting | None = None
     task = TASKS[options.task]
+    task = replace(task, reported=options.reported or task.reported)
     folder = options.cells / Path(options.model).stem / options.task
     for row in options.rows or rows_of(task.method):
         file = folder / f"{row.replace('^', '').replace(',', '').replace(' ', '-')}.json"
