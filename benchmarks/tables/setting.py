@@ -48,10 +48,11 @@ class Task:
     budget: str
     options: tuple[str, ...] = ()
     evaluations: int = 126
+    reported: int = 64
 
-    @property
-    def reported(self) -> int:
-        return 256 if self.method in ("rtn", "gptq", "gguf") else 64
+
+def formats(method: str, budget: str, options: tuple[str, ...] = ()) -> Task:
+    return Task(method, budget, options, reported=256)
 
 
 def symmetric(*bits: int) -> tuple[str, ...]:
@@ -64,12 +65,12 @@ TASKS: Mapping[str, Task] = {
     "wanda-60": Task("wanda", "0.6"),
     "magnitude-50": Task("magnitude", "0.5"),
     "sparsegpt-50": Task("sparsegpt", "0.5"),
-    "rtn-4.25": Task("rtn", "int4-g64", symmetric(2, 3, 4, 5, 6, 8)),
-    "rtn-3.25": Task("rtn", "int3-g64", symmetric(2, 3, 4, 5, 6, 8)),
-    "rtn-3.5": Task("rtn", "int3-g64-asym"),
-    "rtn-4.5": Task("rtn", "int4-g64-asym"),
-    "gptq-3.5": Task("gptq", "gptq3-g64-asym"),
-    "gguf-4.5": Task("gguf", "q4_0"),
+    "rtn-4.25": formats("rtn", "int4-g64", symmetric(2, 3, 4, 5, 6, 8)),
+    "rtn-3.25": formats("rtn", "int3-g64", symmetric(2, 3, 4, 5, 6, 8)),
+    "rtn-3.5": formats("rtn", "int3-g64-asym"),
+    "rtn-4.5": formats("rtn", "int4-g64-asym"),
+    "gptq-3.5": formats("gptq", "gptq3-g64-asym"),
+    "gguf-4.5": formats("gguf", "q4_0"),
     "drop-fifth": Task("drop", "0.2"),
     "svd-20": Task("svd-llm", "0.2", evaluations=60),
 }
