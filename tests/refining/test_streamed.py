@@ -16,7 +16,10 @@ from tests.streamed_models import held_at_once, require_dropped
 from tests.tiny_models import save_model, tiny_gpt2, tiny_llama
 from zetaplan.errors import ScoringError
 from zetaplan.menus.plan import ChoicePlan
+from zetaplan.models.inputs import Inputs
+from zetaplan.refining.levels import Levels, find_levels
 from zetaplan.scoring import LoadedModel
+from zetaplan.scoring.text.sequences import checked_batches
 
 KINDS = ("llama", "gpt2", "gemma3_text", "qwen3_moe")
 
@@ -45,20 +48,34 @@ def sloped(method: str, loaded: LoadedModel, blocks: str) -> ChoicePlan:
     return zp.refine(loaded, method, CASES[method]["budget"], propose, accept, calibration=calibration, **options)
 
 
-@pytest.mark.parametrize("method", [method for method in CASES if method not in ("rtn", "gptq", "gguf")])
+@pytest.mark.parametrize("method", CASES)
 def test_measured_moves_are_those_of_the_loaded_model(method: str, folder: Path, tmp_path: Path) -> None:
     for cache in (False, tmp_path / "cache"):
         whole, found = both(method, folder, cache=cache)
         assert content(found) == content(whole)
 
 
-@pytest.mark.parametrize("method", ["rtn", "gptq", "gguf"])
-def test_formats_begin_with_uniform(method: str, folder: Path) -> None:
-    loaded = zp.load_model(folder)
-    uniform = facts_of(refined(method, loaded)).uniform
-    whole, found = both(method, folder, start=uniform)
-    assert content(found) == content(whole)
-    assert content(refined(method, zp.load_model(folder, stream=True))) == content(found)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("method", ["rtn", "gptq"])
+def test_formats_begin_with_the_plans_of_the_loaded_model(method: str, kind: str, tmp_path: Path) -> None:
+    folder = stored(kind, tmp_path / "model")
+    whole, found = (levels_of(method, zp.load_model(folder, stream=s)) for s in (False, True))
+    text = checked_batches(IDS[:8] % 22)
+    assert list(map(list, found.starts(text))) == list(map(list, whole.starts(text)))  # the blocks in one order
+    assert found.starts(text) == whole.starts(text)
+    assert len(whole.starts(text)) == 2
+
+
+def test_formats_of_layers_that_share_weights_begin_with_uniform(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zetaplan.measuring.moments.passes_by_layer", lambda *_: None)
+    levels = levels_of("rtn", zp.load_model(folder, stream=True))
+    assert levels.starts(checked_batches(IDS[:8] % 22)) == (levels.uniform,)
+
+
+def levels_of(method: str, loaded: LoadedModel) -> Levels:
+    inputs = Inputs(loaded.model, checked_batches(IDS[20:] % 22, model=loaded.model), None)
+    kind = {"rtn": "int", "gptq": "gptq"}[method]
+    return find_levels(method, inputs=inputs, budget=f"{kind}4", options=[f"{kind}{bits}" for bits in (2, 4, 8)])
 
 
 @pytest.mark.parametrize("kind", KINDS)

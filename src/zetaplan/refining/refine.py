@@ -121,11 +121,11 @@ def refine(
     texts |= {} if held_out is None else {"held_out": [text_of(held_out, network)]}
     require_disjoint(texts)
     batches = [batch for part in proposing for batch in part.batches]
-    found = levels.starts(batches, progress=progress) if start is None else [_start(levels, start)]
-    starts = [dict(plan) for plan in found]
     if streamed(network):
         for observed, observe in levels.observations().items():  # before any layer has other weights
             inputs.observe(observed, observe)
+    found = levels.starts(batches, progress=progress) if start is None else [_start(levels, start)]
+    starts = [dict(plan) for plan in found]
     facts = {**inputs.facts, "method": method, "costs": levels.costs}
     with (
         joined(distributed, next(network.parameters()).device) as ranks,

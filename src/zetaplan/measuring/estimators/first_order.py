@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from zetaplan.measuring.estimators import Blocks, Estimate, Estimator, Rounding
-from zetaplan.measuring.estimators._gradients import moments
+from zetaplan.measuring.moments import moments
 from zetaplan.scoring.text.sequences import Batch
 
 

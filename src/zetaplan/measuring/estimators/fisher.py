@@ -1,8 +1,8 @@
 """Fisher: e' F e / 2 with the diagonal of the empirical Fisher matrix F and the rounding error e.
 
 The divergence of a model with slightly changed weights is e' F e / 2 + O(|e|^3). The diagonal is estimated from the
-gradients of whole sequences (see `_gradients.Moments`). The standard error is that of the mean of |g|^2 of the block,
-which is exact for an error of equal size in all weights.
+gradients of whole sequences (see `zetaplan.measuring.moments`). The standard error is that of the mean of |g|^2 of the
+block, which is exact for an error of equal size in all weights.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from zetaplan.measuring.estimators import Blocks, Estimate, Estimator, Rounding
-from zetaplan.measuring.estimators._gradients import moments
 from zetaplan.measuring.estimators.measured import standard_error
+from zetaplan.measuring.moments import Moments, moments
 from zetaplan.scoring.text.sequences import Batch
 
 
@@ -25,12 +25,13 @@ class Fisher(Estimator):
 
     def estimate(self, block: str, rounding: Rounding) -> Estimate:
         errors = rounding.errors()
-        loss = self.loss(errors)
+        loss = quadratic(self.moments, errors)
         norms = np.sum([self.moments[name].norms for name in errors], axis=0)
         relative = standard_error(norms) / norms.mean() if norms.any() else 0.0
         return Estimate(loss, loss * float(relative))
 
-    def loss(self, errors: Mapping[str, Tensor]) -> float:
-        """e' F e / 2 of errors (count, rows, columns), by the name of the parameter."""
-        terms = (self.moments[name].square * error.square() for name, error in errors.items())
-        return sum(float(term.sum(dtype=torch.float64)) for term in terms) / 2
+
+def quadratic(moments: Mapping[str, Moments], errors: Mapping[str, Tensor]) -> float:
+    """e' F e / 2 of errors (count, rows, columns), by the name of the parameter."""
+    terms = (moments[name].square * error.square() for name, error in errors.items())
+    return sum(float(term.sum(dtype=torch.float64)) for term in terms) / 2

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from zetaplan.measuring.estimators import Blocks, Estimate, Estimator, Rounding
-from zetaplan.measuring.estimators._gradients import singles
 from zetaplan.measuring.estimators.fisher import Fisher
 from zetaplan.measuring.estimators.measured import standard_error
+from zetaplan.measuring.moments import singles
 from zetaplan.menus.bits import Weight
 from zetaplan.scoring.model.losses import sequence_losses
 from zetaplan.scoring.model.streamed import require_loaded

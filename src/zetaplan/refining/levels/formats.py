@@ -16,7 +16,8 @@ from tqdm.auto import tqdm
 
 from zetaplan.errors import InfeasibleError, ScoringError, SpecError, shown
 from zetaplan.measuring.blocks import grouped
-from zetaplan.measuring.estimators.fisher import Fisher
+from zetaplan.measuring.estimators.fisher import quadratic
+from zetaplan.measuring.moments import Moments, moments, moments_by_layer
 from zetaplan.measuring.options import size
 from zetaplan.menus.bits import Weight
 from zetaplan.models.inputs import GRAM, Inputs, Observe
@@ -70,18 +71,24 @@ class Formats(Levels):
     def starts(self, data: Sequence[Batch], *, progress: bool = False) -> tuple[Mapping[str, str], ...]:
         """Uniform, and the best choice by the diagonal of the Fisher matrix: e' F e / 2 of the rounding errors e.
 
-        Of a streamed model uniform alone, because the Fisher matrix of all layers would be larger than the model.
+        Uniform alone for a streamed model that cannot be passed by layer.
         """
-        model = self.inputs.model
-        if streamed(model):
-            return (self.uniform,)
+        model, losses = self.inputs.model, dict[str, dict[str, float]]()
+        members = [weight for own in self.weights.values() for weight in own]
+        rows = tqdm(data, desc="fisher", unit="batch", disable=not progress)
+
+        def add(found: Mapping[str, Moments]) -> None:
+            for block in (block for block, own in self.weights.items() if own[0].name in found):
+                losses[block] = {o: quadratic(found, self._errors(block, o)) for o in self.costs[block]}
+
         with eval_mode(model), torch.no_grad():
-            fisher = Fisher(model, tqdm(data, desc="fisher", unit="batch", disable=not progress), self.weights, seed=0)
-            losses = {
-                block: {option: fisher.loss(self._errors(block, option)) for option in row}
-                for block, row in self.costs.items()
-            }
-        return (self.uniform, self.chosen(losses)[0])
+            if streamed(model):
+                moments_by_layer(model, rows, members, add)
+            else:
+                add(moments(model, rows, members))
+        if not losses:
+            return (self.uniform,)
+        return (self.uniform, self.chosen({block: losses[block] for block in self.costs})[0])
 
     def _errors(self, block: str, option: str) -> dict[str, Tensor]:
         """Rounded minus exact values (count, rows, columns), float32, by the name of the parameter."""
