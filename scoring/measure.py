@@ -21,6 +21,7 @@ from zetaplan._signature import takes
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.arguments import as_device, network_of
 from zetaplan.scoring.backward.pass_result import (
+    PassResult,
     Statistics,
     fitting_batch,
     found_surrogates,
@@ -36,7 +37,7 @@ from zetaplan.scoring.curvature import Curvature
 from zetaplan.scoring.curvature._damping import Damping
 from zetaplan.scoring.distributed import Ranks, joined, sharded
 from zetaplan.scoring.evaluate_blocks import Subject, evaluate_blocks
-from zetaplan.scoring.model.blocks import left_out, partition
+from zetaplan.scoring.model.blocks import Block, left_out, partition
 from zetaplan.scoring.model.coverage import covered, without
 from zetaplan.scoring.model.eval_mode import placed
 from zetaplan.scoring.model.load import LoadedModel, as_dtype
@@ -181,32 +182,12 @@ def _measured(
     ranks: Ranks,
     way: Way,
 ) -> dict[str, Scores]:
-    network, parts = task.network, partition(task.network, task.settings.blocks)
-    ranks.require(len(parts), len(data), task.shard)
-    whole = not task.shard and not streamed(network)
-    parts = covered(network, parts, data[0], None if whole else way.passes)
-    if not whole:  # a rank has no whole gradients, and a streamed model none either
-        parts = without(parts, {name for part in parts for name in part.alone})
-    unplaced = left_out(network, parts)
-    if task.shard:
-        missed = {name for part in parts for name in part.unscored}
-        network = sharded(copy.deepcopy(network), ranks)
-        parts = without(partition(network, task.settings.blocks), missed)
+    network, parts, unplaced = _covered(task, data, ranks, way)
     surrogates = task.surrogates.values()
     result = measured_pass(
         network, parts, data, surrogates, run, task.memory, task.sketch, ranks, task.settings.progress, way
     )
-    names = tuple(part.name for part in parts)
-    common: dict[str, Any] = {
-        "names": names,
-        "gradient_norm": _gradient_norms(names, result.statistics, ranks),
-        "parameters": np.array([part.parameters for part in parts]),
-        "linear_parameters": np.array([part.linear_parameters for part in parts]),
-        "rank_parameters": np.array([part.rank_parameters for part in parts]),
-        "blocks": task.settings.blocks,
-        "loss": float(result.losses.mean()),
-        "left_out": unplaced,
-    }
+    common = {**_columns(parts, result, ranks), "blocks": task.settings.blocks, "left_out": unplaced}
     provenance = {
         **model_provenance(task.model, network),
         **data_provenance(task.batches, data),
@@ -239,6 +220,37 @@ def _measured(
         found[name] = Scores(curvature=name, **measures, **common, provenance=own)
     result.store.close()
     return found
+
+
+def _covered(
+    task: _Task, data: Sequence[Batch], ranks: Ranks, way: Way
+) -> tuple[nn.Module, tuple[Block, ...], tuple[str, ...]]:
+    """The network, sharded if asked; its blocks with the modules that can be scored; and the parameters in no block."""
+    network, parts = task.network, partition(task.network, task.settings.blocks)
+    ranks.require(len(parts), len(data), task.shard)
+    whole = not task.shard and not streamed(network)
+    parts = covered(network, parts, data[0], None if whole else way.passes)
+    if not whole:  # a rank has no whole gradients, and a streamed model none either
+        parts = without(parts, {name for part in parts for name in part.alone})
+    unplaced = left_out(network, parts)
+    if not task.shard:
+        return network, parts, unplaced
+    missed = {name for part in parts for name in part.unscored}
+    network = sharded(copy.deepcopy(network), ranks)
+    return network, without(partition(network, task.settings.blocks), missed), unplaced
+
+
+def _columns(parts: Sequence[Block], result: PassResult, ranks: Ranks) -> dict[str, Any]:
+    """What all surrogates share: the names and sizes of the blocks, and what the pass found."""
+    names = tuple(part.name for part in parts)
+    return {
+        "names": names,
+        "gradient_norm": _gradient_norms(names, result.statistics, ranks),
+        "parameters": np.array([part.parameters for part in parts]),
+        "linear_parameters": np.array([part.linear_parameters for part in parts]),
+        "rank_parameters": np.array([part.rank_parameters for part in parts]),
+        "loss": float(result.losses.mean()),
+    }
 
 
 def _even_share(batches: Batches, ranks: Ranks) -> int | None:
