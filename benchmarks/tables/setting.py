@@ -70,7 +70,7 @@ TASKS: Mapping[str, Task] = {
     "rtn-3.5": formats("rtn", "int3-g64-asym"),
     "rtn-4.5": formats("rtn", "int4-g64-asym"),
     "gptq-3.5": formats("gptq", "gptq3-g64-asym"),
-    "gguf-4.5": formats("gguf", "q4_0"),
+    "gguf-5": formats("gguf", "q4_1"),
     "drop-fifth": Task("drop", "0.2"),
     "svd-20": Task("svd-llm", "0.2", evaluations=60),
 }
