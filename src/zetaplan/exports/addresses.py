@@ -10,7 +10,8 @@ from zetaplan.exports.labels import UNQUANTISED
 from zetaplan.exports.targets import Module, Outline, linears
 from zetaplan.menus.bits import Weight
 
-STACKED = {"gate_up_proj": ("gate_proj", "up_proj"), "up_proj": ("up_proj",), "down_proj": ("down_proj",)}
+#: The linears in a tensor of experts by its name, in the order in which llm-compressor adds them to an expert.
+STACKED = {"gate_up_proj": ("up_proj", "gate_proj"), "up_proj": ("up_proj",), "down_proj": ("down_proj",)}
 
 
 def linear_names(model: Outline) -> dict[str, str]:
