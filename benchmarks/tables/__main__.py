@@ -2,6 +2,8 @@
 
 A cell that is there is not run again, and evaluations are kept in a journal, so that a run that was stopped continues.
 With --again, the plans of finished cells are measured again on the text that is reported, where this has changed.
+With --draw, the plans of finished cells are applied with another calibration text; their cells are in a folder of their
+own.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Any
 
 from benchmarks import common
 from benchmarks.tables.rows import dropping, formats, measured, sparsity
-from benchmarks.tables.setting import TASKS, Planned, Setting
+from benchmarks.tables.setting import DRAWS, TASKS, Planned, Setting
 from zetaplan._files import write
 from zetaplan.scoring import load_model
 from zetaplan.scoring.model.gguf import cache_folder
@@ -65,19 +67,24 @@ def main() -> None:
     parser.add_argument("--text", type=Path, required=True)
     parser.add_argument("--rows", nargs="+")
     parser.add_argument("--again", action="store_true", help="measure finished plans again where the text has changed")
+    parser.add_argument("--draw", type=int, choices=range(DRAWS + 1), default=0, help="of calibration text")
     parser.add_argument("--reported", type=int, help="sequences of the text that is reported; by default the task's")
     parser.add_argument("--cells", type=Path, default=common.RESULTS / "tables")
     options = parser.parse_args()
-    setting: Setting | None = None
     task = TASKS[options.task]
     task = replace(task, reported=options.reported or task.reported)
-    folder = options.cells / Path(options.model).stem / options.task
+    place = Path(Path(options.model).stem, options.task)
+    known = options.cells / place
+    folder = options.cells / f"draw-{options.draw}" / place if options.draw else known
+    setting: Setting | None = None
     for row in options.rows or rows_of(task.method):
-        file = folder / f"{row.replace('^', '').replace(',', '').replace(' ', '-')}.json"
-        before = json.loads(file.read_text()) if file.exists() else {}
-        if before and not (options.again and len(before["loss"]) != task.reported):
+        name = f"{row.replace('^', '').replace(',', '').replace(' ', '-')}.json"
+        file, planned = folder / name, known / name
+        before = json.loads(planned.read_text()) if planned.exists() else {}
+        done = file.exists() and not (options.again and len(before["loss"]) != task.reported)
+        if done or (options.draw and not before):
             continue
-        setting = setting or Setting(load_model(options.model), task, options.text, cache_folder())
+        setting = setting or Setting(load_model(options.model), task, options.text, cache_folder(), options.draw)
         found = before | reached(setting, plan_in(before)) if before else cell(setting, row)
         write(file, json.dumps(found) + "\n")
         print(row, sum(found["loss"]) / len(found["loss"]), found["evaluations"], found["seconds"], flush=True)  # type: ignore[arg-type]

@@ -28,8 +28,11 @@ Point = dict[str, str]
 #: Tokens of a sequence, and of the unit in which costs are stated.
 LENGTH, UNIT = 128, 1024
 
-#: First and last sequence of the text for every purpose; none is in two of them.
-PLACES = {"calibrate": (0, 32), "propose": (100, 164), "accept": (300, 332)}
+#: Sequences of a draw of calibration text, and the largest number of a draw.
+CALIBRATION, DRAWS = 32, 2
+
+#: First and last sequence of the text for every purpose; none is in two of them, nor in a draw.
+PLACES = {"calibrate": (0, CALIBRATION), "propose": (100, 164), "accept": (300, 332)}
 
 #: First sequence of those that are reported.
 REPORT = 1000
@@ -92,14 +95,18 @@ class Planned:
 
 
 class Setting:
-    """One task on one model. text : the file of all texts. folder : of journals and weights."""
+    """One task on one model. text : the file of all texts. folder : of journals and weights.
 
-    def __init__(self, loaded: LoadedModel, task: Task, text: Path, folder: Path | None = None) -> None:
+    draw : 0, or the number of another draw of calibration text of the same length.
+    """
+
+    def __init__(self, loaded: LoadedModel, task: Task, text: Path, folder: Path | None = None, draw: int = 0) -> None:
         self.loaded, self.folder = loaded, folder
         count = len(layer_blocks(loaded.model))
         self.task = task if task.method != "drop" else Task("drop", str(round(float(task.budget) * count)))
         rows = read_sequences([str(text)], loaded.tokenizer, sequences=SEQUENCES, length=LENGTH)
-        places = {**PLACES, "report": (REPORT, REPORT + task.reported)}
+        first, last = (place + draw * CALIBRATION for place in PLACES["calibrate"])
+        places = {**PLACES, "calibrate": (first, last), "report": (REPORT, REPORT + task.reported)}
         self.rows = {name: rows.input_ids[first:last] for name, (first, last) in places.items()}
         self.inputs = Inputs(
             loaded.model,
