@@ -49,10 +49,13 @@ def _row(cell: Cell, uniform: Cell) -> tuple[str, ...]:
     if cell["row"] == "uniform":
         return "uniform", perplexity, *["–"] * (len(HEADS) - 2)
     loss, divergence = (mean_interval(np.subtract(cell[name], uniform[name])) for name in ("loss", "divergence"))
-    shown = cell["row"].replace("zeta^2", "ζ²").replace("kappa ", "κ = ")
-    name = f"**{shown}**" if loss.high < 0 else shown
+    name = f"**{_named(cell['row'])}**" if loss.high < 0 else _named(cell["row"])
     cost = (f"{cell['tokens'] / 1000:,.0f}" if cell["tokens"] else "–", f"{cell['seconds'] / 60:.1f}")
     return name, perplexity, *_difference(loss), *_difference(divergence), *cost
+
+
+def _named(row: str) -> str:
+    return row.replace("zeta^2", "ζ²").replace("kappa ", "κ = ")
 
 
 def _difference(found: Interval) -> tuple[str, str]:
@@ -64,9 +67,31 @@ plans_wanda_60 = _table("smollm2", "wanda-60")
 plans_wanda_gemma = _table("gemma-3-270m-q4_k_m", "wanda-50")
 plans_formats = _table("smollm2", "rtn-4.25")
 plans_formats_3 = _table("smollm2", "rtn-3.25")
+plans_formats_asymmetric = _table("smollm2", "rtn-3.5")
+plans_formats_gemma = _table("gemma-3-270m-q4_k_m", "rtn-4.25")
+plans_formats_gguf = _table("smollm2", "gguf-5")
+plans_magnitude = _table("smollm2", "magnitude-50")
 plans_rank = _table("smollm2", "svd-20")
 plans_layers = _table("smollm2", "drop-fifth")
 plans_layers_gemma = _table("gemma-3-270m-q4_k_m", "drop-fifth")
+
+
+def plans_draws() -> str:
+    """The difference to uniform with the masks of each of three calibration texts; the plans are those of the first."""
+    draws = [path.name for path in sorted((RESULTS / "tables").glob("draw-*"))]
+    rows = []
+    for task in ("wanda-50", "wanda-60"):
+        found = [_cells(f"{draw}/smollm2", task) for draw in draws]
+        first = _cells("smollm2", task)
+        for name in found[0]:
+            if name != "uniform":
+                rows.append((task, _named(name), *(_over_uniform(cells, name) for cells in (first, *found))))
+    return table(("task", "plan", "the text of the tables", "second text", "third text"), rows)
+
+
+def _over_uniform(cells: dict[str, Cell], name: str) -> str:
+    found = mean_interval(np.subtract(cells[name]["loss"], cells["uniform"]["loss"]))
+    return f"{signed(found.mean, 3)} ({from_to(found.low, found.high, 3)})"
 
 
 def promised_sums() -> str:

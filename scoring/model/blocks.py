@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from zetaplan.errors import ScoringError
 from zetaplan.scoring.backward.per_sequence import LINEAR
-from zetaplan.scoring.model.causal import require_causal
+from zetaplan.scoring.model.causal import require_causal, require_unquantised
 from zetaplan.scoring.model.experts import experts_in, stacks
 
 #: Names for the number of decoder layers in configurations.
@@ -111,9 +111,14 @@ PARTITIONS = {"layers": layer_blocks, "modules": module_blocks, "experts": exper
 
 
 def partition(model: nn.Module, blocks: str) -> tuple[Block, ...]:
-    """The blocks of the model. Modules that share all their parameters are one, in the block of the first of them."""
+    """The blocks of the model. Modules that share all their parameters are one, in the block of the first of them.
+
+    Raises ScoringError if the weights are quantised; a model on the meta device has none.
+    """
     if blocks not in PARTITIONS:
         raise ScoringError(f"blocks: expected one of {', '.join(PARTITIONS)}, got {blocks!r}")
+    if not any(parameter.is_meta for parameter in model.parameters()):
+        require_unquantised(getattr(model, "config", None), type(model).__name__)
     return _once(model, PARTITIONS[blocks](model))
 
 

@@ -47,6 +47,16 @@ def require_causal_config(config: PreTrainedConfig, kind: object) -> None:
         )
 
 
+def require_unquantised(config: Any, model: object) -> None:
+    """Raise ScoringError if a configuration says that the weights of this model are quantised."""
+    if found := getattr(config, "quantization_config", None):
+        method = found.get("quant_method") if isinstance(found, dict) else getattr(found, "quant_method", None)
+        raise ScoringError(
+            f"model: {model} is already quantised, by {getattr(method, 'value', method)}; give the model that it was "
+            "made from"
+        )
+
+
 def with_another_end(ids: Tensor) -> Tensor:
     """The tokens (1, T), and the same with another last token, (2, T)."""
     other = ids.clone()

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoConfig
 
 from zetaplan.errors import ScoringError
-from zetaplan.scoring.model.causal import auto_class, one_line
+from zetaplan.scoring.model.causal import auto_class, one_line, require_unquantised
 from zetaplan.scoring.model.gguf import gguf_config, gguf_sha256
 from zetaplan.scoring.model.load import _hub_snapshot, _locate, gguf_file, require_model_folder
 
@@ -60,10 +60,4 @@ def require_dense(source: str | PathLike[str]) -> None:
         return
     folder = _folder(source)
     require_model_folder(folder)
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    if found := getattr(config, "quantization_config", None):
-        method = found.get("quant_method") if isinstance(found, dict) else getattr(found, "quant_method", None)
-        raise ScoringError(
-            f"model: {source} is already quantised, by {getattr(method, 'value', method)}; give the model that it was "
-            "made from"
-        )
+    require_unquantised(AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False), source)

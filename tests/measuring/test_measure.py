@@ -161,7 +161,7 @@ def test_k_types_have_a_loss_by_their_relative_error_alone(estimator: str) -> No
 def test_a_model_that_is_quantised_already_is_refused() -> None:
     model = llama(layers=1)
     model.config.quantization_config = {"quant_method": "gptq", "bits": 4}
-    with pytest.raises(ScoringError, match="quantised already, by gptq; give the unquantised model"):
+    with pytest.raises(ScoringError, match="is already quantised, by gptq; give the model that it was"):
         measure(model)
 
 

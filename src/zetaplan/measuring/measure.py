@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from zetaplan.errors import ScoringError, SpecError, shown
+from zetaplan.errors import SpecError, shown
 from zetaplan.measuring.blocks import Blocks, grouped
 from zetaplan.measuring.check import checked_wholes, validated
 from zetaplan.measuring.estimators import Estimate, Estimator, Rounding, find_estimator
@@ -119,7 +119,6 @@ def _checked(
     require_formats(formats, estimator)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise SpecError(f"seed = {shown(seed)}: expected a whole number of at least 0")
-    _require_unquantised(model)
     members = grouped(weights(model), blocks)
     return members, options_of(members, formats)
 
@@ -179,16 +178,6 @@ def _menu(
         estimator=estimator,
         provenance=facts.model_dump(mode="json"),
     )
-
-
-def _require_unquantised(model: nn.Module) -> None:
-    """Raise ScoringError for a model that another tool has quantised."""
-    if config := getattr(getattr(model, "config", None), "quantization_config", None):
-        facts = config if isinstance(config, dict) else config.to_dict()
-        raise ScoringError(
-            f"model: it is quantised already, by {facts.get('quant_method', 'an unknown method')}; "
-            "give the unquantised model"
-        )
 
 
 def _stored_as(model: LoadedModel | nn.Module) -> dict[str, int]:
