@@ -168,6 +168,8 @@ def streamed_model(folder: Path, source: object, dtype: torch.dtype | None, sha2
         model.tie_weights()
     except Exception as error:  # the library raises bare errors of many kinds for a damaged folder
         raise ScoringError(f"model: transformers cannot load {source}: {one_line(error)}") from error
+    if getattr(config, "quantization_config", None):
+        raise ScoringError(f"stream: {source} stores quantised weights, which are not read layer by layer; {REMEDY}")
     if absent := stored.assign(model):
         raise ScoringError(
             f"stream: {source} does not store {few(absent, 1)} in a form that can be read layer by layer; {REMEDY}"
