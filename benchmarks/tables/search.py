@@ -1,8 +1,8 @@
 """The evolutionary level-switch search of EvoPress (Sieberling et al. 2024, arXiv 2410.14649), from its paper.
 
-One parent. A child makes one to three switches: one block goes a level up, another goes down by a step of the same
-cost, so that the budget is kept. All children are measured on a little text; the best of them and the parent are
-measured on more text, and the best of these is the next parent. Every generation uses other text.
+One parent. A child makes one to three switches: one block goes a level up, another goes down by a step of nearly the
+same cost, so that the budget is kept and used. All children are measured on a little text; the best of them and the
+parent are measured on more text, and the best of these is the next parent. Every generation uses other text.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from random import Random
 from benchmarks.tables.setting import Measuring, Planned, Point, Setting
 from zetaplan.refining.levels import Levels
 from zetaplan.refining.texts import Text, text_of
+
+#: The largest difference of the costs of the two steps of a switch, relative to a step.
+CLOSE = 0.01
 
 #: Children of a generation, those that reach the second selection, and the sequences of the first.
 CHILDREN, FINALISTS, FEW = 8, 2, 2
@@ -47,16 +50,21 @@ def _child(parent: Point, levels: Levels, random: Random) -> Point:
 
 
 def _switch(plan: Point, levels: Levels, random: Random) -> Point:
-    """A block one level up and another one down at the same cost; nothing if there is no such pair."""
+    """A block one level up and another one down at nearly the same cost. Raises ValueError if there is no such pair."""
     up = [(block, option, _rise(levels, block, plan[block], option)) for block, option in _steps(plan, levels, 1)]
     down = [(block, option, _rise(levels, block, plan[block], option)) for block, option in _steps(plan, levels, -1)]
+    free = levels.budget - sum(levels.costs[block][option] for block, option in plan.items())
     random.shuffle(up)
     for block, option, rise in up:
-        pairs = [(other, lower) for other, lower, fall in down if other != block and fall == -rise]
+        pairs = [
+            (other, lower)
+            for other, lower, fall in down
+            if other != block and rise + fall <= free and abs(rise + fall) <= CLOSE * rise
+        ]
         if pairs:
             other, lower = random.choice(pairs)
             return {block: option, other: lower}
-    return {}
+    raise ValueError("no switch keeps the budget")
 
 
 def _steps(plan: Point, levels: Levels, way: int) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,46 +33,30 @@ class Moments:
     norms: NDArray[np.float64]
 
 
-class _Sums:
-    """Sums over sequences of the gradients of one parameter."""
-
-    def __init__(self, parameter: nn.Parameter) -> None:
-        self._mean, self._square = (torch.zeros_like(parameter, dtype=torch.float32) for _ in "12")
-        self._norms: list[float] = []
-
-    def add(self, gradient: Tensor | None, tokens: int) -> None:
-        """Add the gradient of a sequence with so many labelled tokens; None: zero."""
-        if gradient is None:
-            self._norms.append(0.0)
-            return
-        square = tokens * gradient.float().square()
-        self._mean += gradient
-        self._square += square
-        self._norms.append(float(square.sum(dtype=torch.float64)))
-
-    def moments(self, weight: Weight) -> Moments:
-        """The means over sequences in the shape of `matrices`."""
-        found = (total if total.ndim == 3 else total[None] for total in (self._mean, self._square))
-        mean, square = ((each.mT if weight.transposed else each) / len(self._norms) for each in found)
-        return Moments(mean, square, np.array(self._norms))
-
-
 def moments(model: nn.Module, data: Iterable[Batch], members: Iterable[Weight]) -> dict[str, Moments]:
     """The moments by the name of the parameter; one backward pass for every sequence. The model is not changed."""
     require_loaded(model)
     wanted = {weight.name: weight for weight in members}
-    parameters = [model.get_parameter(name) for name in wanted]
-    sums = [_Sums(parameter) for parameter in parameters]
+    parameters = {name: model.get_parameter(name) for name in wanted}
+    means, squares = ({name: torch.zeros_like(p, dtype=torch.float32) for name, p in parameters.items()} for _ in "12")
+    norms: dict[str, list[float]] = {name: [] for name in parameters}
     for batch in singles(data):
-        for own, gradient in zip(sums, _gradient(model, batch, parameters), strict=True):
-            own.add(gradient, _tokens(batch))
-    return {name: own.moments(weight) for own, (name, weight) in zip(sums, wanted.items(), strict=True)}
+        tokens = _tokens(batch)
+        for name, gradient in zip(parameters, _gradient(model, batch, list(parameters.values())), strict=True):
+            square = tokens * gradient.float().square()
+            means[name] += gradient
+            squares[name] += square
+            norms[name].append(float(square.sum(dtype=torch.float64)))
+    return {
+        name: Moments(_mean(means[name], weight, len(own)), _mean(squares[name], weight, len(own)), np.array(own))
+        for (name, weight), own in zip(wanted.items(), norms.values(), strict=True)
+    }
 
 
-def moments_by_layer(
-    model: nn.Module, data: Iterable[Batch], members: Iterable[Weight], use: Callable[[dict[str, Moments]], None]
+def squares_by_layer(
+    model: nn.Module, data: Iterable[Batch], members: Iterable[Weight], use: Callable[[dict[str, Tensor]], None]
 ) -> None:
-    """Call `use` with the moments of the matrices of every decoder layer, while its weights are in memory.
+    """Call `use` with the squares of `Moments` of every decoder layer, by name, while its weights are in memory.
 
     All sequences pass a layer while it is in memory. Nothing is called for a model that cannot be passed by layer, or
     whose layers share weights.
@@ -81,50 +65,51 @@ def moments_by_layer(
     passes = passes_by_layer(model, rows[0])
     if passes is None or any(twins for part in partition(model, "layers") for twins in part.shared.values()):
         return
-    watch = _Watching(passes, [_tokens(row) for row in rows], {weight.name: weight for weight in members}, use)
-    backward_in_portions(passes, rows, torch.ones(len(rows)), watch)
+    backward_in_portions(passes, rows, torch.ones(len(rows)), _Squares(passes, rows, members, use))
 
 
-class _Watching(Watch):
-    """Sums the gradients of one layer after the other. tokens : the labelled tokens of every portion, a sequence."""
+class _Squares(Watch):
+    """The squares of one layer after the other, from portions of one sequence each."""
 
     def __init__(
         self,
         passes: Passes,
-        tokens: Sequence[int],
-        members: Mapping[str, Weight],
-        use: Callable[[dict[str, Moments]], None],
+        rows: Sequence[Batch],
+        members: Iterable[Weight],
+        use: Callable[[dict[str, Tensor]], None],
     ) -> None:
-        self._layers, self._tokens, self._use = passes.layers, tokens, use
-        self._weights = {passes.model.get_parameter(name): weight for name, weight in members.items()}
-        self._sums: dict[nn.Parameter, _Sums] = {}
+        self._layers, self._tokens, self._use = passes.layers, [_tokens(row) for row in rows], use
+        self._weights = {passes.model.get_parameter(weight.name): weight for weight in members}
+        self._sums: dict[nn.Parameter, Tensor] = {}
 
     def begin(self, place: int, portion: int, shape: tuple[int, int]) -> None:
         if portion == 0:
-            self._sums = {own: _Sums(own) for own in self._layers[place].parameters() if own in self._weights}
+            own = (parameter for parameter in self._layers[place].parameters() if parameter in self._weights)
+            self._sums = {parameter: torch.zeros_like(parameter, dtype=torch.float32) for parameter in own}
         for parameter in self._sums:
             parameter.requires_grad_(True)
 
     def passed(self, place: int, portion: int) -> None:
-        for parameter, sums in self._sums.items():
-            sums.add(parameter.grad, self._tokens[portion])
-            parameter.grad = None
+        for parameter, total in self._sums.items():
+            if parameter.grad is not None:  # None for one that the sequence did not use, such as that of an expert
+                total += self._tokens[portion] * parameter.grad.float().square()
+                parameter.grad = None
 
     def end(self, place: int, portions: int) -> None:
         for parameter in self._sums:
             parameter.requires_grad_(False)
-        own = {self._weights[parameter]: sums for parameter, sums in self._sums.items()}
-        self._sums = {}
+        sums, self._sums = self._sums, {}
+        own = [(self._weights[parameter], total) for parameter, total in sums.items()]
         with torch.no_grad():
-            self._use({weight.name: sums.moments(weight) for weight, sums in own.items()})
+            self._use({weight.name: _mean(total, weight, portions) for weight, total in own})
 
 
-def _gradient(model: nn.Module, batch: Batch, parameters: list[nn.Parameter]) -> Sequence[Tensor | None]:
+def _gradient(model: nn.Module, batch: Batch, parameters: list[nn.Parameter]) -> Sequence[Tensor]:
     with torch.enable_grad():
         for parameter in parameters:
             parameter.requires_grad_(True)
         loss = sequence_losses(model, batch).sum()
-        found = torch.autograd.grad(loss, parameters, allow_unused=True)
+        found = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
     for parameter in parameters:
         parameter.requires_grad_(False)
     return found
@@ -141,3 +126,9 @@ def singles(data: Iterable[Batch]) -> Iterator[Batch]:
 def _tokens(batch: Batch) -> int:
     """The number of labelled tokens of a sequence."""
     return int((batch["labels"][:, 1:] != IGNORED).sum())
+
+
+def _mean(total: Tensor, weight: Weight, sequences: int) -> Tensor:
+    """The mean over sequences in the shape of `matrices`, in the memory of the sum."""
+    value = (total if total.ndim == 3 else total[None]).div_(sequences)
+    return value.mT if weight.transposed else value

@@ -15,23 +15,24 @@ from torch import Tensor, nn
 
 from zetaplan.measuring.estimators import Blocks, Estimate, Estimator, Rounding
 from zetaplan.measuring.estimators.measured import standard_error
-from zetaplan.measuring.moments import Moments, moments
+from zetaplan.measuring.moments import moments
 from zetaplan.scoring.text.sequences import Batch
 
 
 class Fisher(Estimator):
     def __init__(self, model: nn.Module, data: Iterable[Batch], blocks: Blocks, seed: int) -> None:
         self.moments = moments(model, data, [weight for members in blocks.values() for weight in members])
+        self.squares = {name: own.square for name, own in self.moments.items()}
 
     def estimate(self, block: str, rounding: Rounding) -> Estimate:
         errors = rounding.errors()
-        loss = quadratic(self.moments, errors)
+        loss = quadratic(self.squares, errors.items())
         norms = np.sum([self.moments[name].norms for name in errors], axis=0)
         relative = standard_error(norms) / norms.mean() if norms.any() else 0.0
         return Estimate(loss, loss * float(relative))
 
 
-def quadratic(moments: Mapping[str, Moments], errors: Mapping[str, Tensor]) -> float:
-    """e' F e / 2 of errors (count, rows, columns), by the name of the parameter."""
-    terms = (moments[name].square * error.square() for name, error in errors.items())
+def quadratic(squares: Mapping[str, Tensor], errors: Iterable[tuple[str, Tensor]]) -> float:
+    """e' F e / 2 of errors e (count, rows, columns) with the names of their parameters, F having these squares."""
+    terms = (squares[name] * error.square() for name, error in errors)
     return sum(float(term.sum(dtype=torch.float64)) for term in terms) / 2

@@ -6,7 +6,7 @@ linears; "fused" are linears that vLLM stores in one tensor.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import floor, isfinite
 from typing import Any
 
@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from zetaplan.errors import InfeasibleError, ScoringError, SpecError, shown
 from zetaplan.measuring.blocks import grouped
 from zetaplan.measuring.estimators.fisher import quadratic
-from zetaplan.measuring.moments import Moments, moments, moments_by_layer
+from zetaplan.measuring.moments import moments, squares_by_layer
 from zetaplan.measuring.options import size
 from zetaplan.menus.bits import Weight
 from zetaplan.models.inputs import GRAM, Inputs, Observe
@@ -77,27 +77,25 @@ class Formats(Levels):
         members = [weight for own in self.weights.values() for weight in own]
         rows = tqdm(data, desc="fisher", unit="batch", disable=not progress)
 
-        def add(found: Mapping[str, Moments]) -> None:
+        def add(found: Mapping[str, Tensor]) -> None:
             for block in (block for block, own in self.weights.items() if own[0].name in found):
                 losses[block] = {o: quadratic(found, self._errors(block, o)) for o in self.costs[block]}
 
         with eval_mode(model), torch.no_grad():
             if streamed(model):
-                moments_by_layer(model, rows, members, add)
+                squares_by_layer(model, rows, members, add)
             else:
-                add(moments(model, rows, members))
+                add({name: own.square for name, own in moments(model, rows, members).items()})
         if not losses:
             return (self.uniform,)
         return (self.uniform, self.chosen({block: losses[block] for block in self.costs})[0])
 
-    def _errors(self, block: str, option: str) -> dict[str, Tensor]:
-        """Rounded minus exact values (count, rows, columns), float32, by the name of the parameter."""
-        found, rounded = {}, self.values(block, option)
+    def _errors(self, block: str, option: str) -> Iterator[tuple[str, Tensor]]:
+        """Rounded minus exact values (count, rows, columns), float32, of one parameter after the other, by its name."""
         for weight in self.weights[block]:
             exact = matrices(self.inputs.model, weight).float()
-            own = rounded[weight.name].float()  # type: ignore[union-attr]
-            found[weight.name] = in_place(weight, own.reshape(in_place(weight, exact).shape)) - exact
-        return found
+            own = self._rounded(weight, self.options[option]).float()
+            yield weight.name, in_place(weight, own.reshape(in_place(weight, exact).shape)) - exact
 
     def values(self, block: str, option: str) -> Changes:
         members, model = self.weights[block], self.inputs.model
