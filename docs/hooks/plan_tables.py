@@ -69,8 +69,6 @@ plans_formats = _table("smollm2", "rtn-4.25")
 plans_formats_3 = _table("smollm2", "rtn-3.25")
 plans_formats_asymmetric = _table("smollm2", "rtn-3.5")
 plans_formats_gemma = _table("gemma-3-270m-q4_k_m", "rtn-4.25")
-plans_formats_gguf = _table("smollm2", "gguf-5")
-plans_magnitude = _table("smollm2", "magnitude-50")
 plans_rank = _table("smollm2", "svd-20")
 plans_layers = _table("smollm2", "drop-fifth")
 plans_layers_gemma = _table("gemma-3-270m-q4_k_m", "drop-fifth")
@@ -99,7 +97,7 @@ def promised_sums() -> str:
     heads = ("plan", "menu", "sum of single losses", "measured divergence", "measured over sum")
     bits = json.loads((RESULTS / "bits.json").read_text())["rows"]
     rows = [(row["at the bytes of"], row["plan"], row["promised"], row["divergence"][0]) for row in bits]
-    for task in ("rtn-4.25", "rtn-3.25", "wanda-50", "drop-fifth"):
+    for task in ("rtn-4.25", "rtn-3.5", "rtn-3.25", "wanda-50", "drop-fifth"):
         found = _cells("smollm2", task)
         rows += [
             (task, name, cell["facts"].get("promised"), np.mean(cell["divergence"])) for name, cell in found.items()

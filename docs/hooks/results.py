@@ -38,8 +38,11 @@ from experiment_tables import (  # noqa: F401  marks of pages
 )
 from memory_tables import memory_of_scores  # noqa: F401  a mark of a page
 from plan_tables import (  # noqa: F401  marks of pages
+    plans_draws,
     plans_formats,
     plans_formats_3,
+    plans_formats_asymmetric,
+    plans_formats_gemma,
     plans_layers,
     plans_layers_gemma,
     plans_rank,
