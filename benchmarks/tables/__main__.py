@@ -60,6 +60,11 @@ def plan_in(cell: dict[str, Any]) -> Planned:
     return Planned(cell["point"], cell["blocks"])
 
 
+def content(file: Path) -> dict[str, Any]:
+    """The cell in a file; empty if there is none."""
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="smollm2")
@@ -79,14 +84,13 @@ def main() -> None:
     setting: Setting | None = None
     for row in options.rows or rows_of(task.method):
         name = f"{row.replace('^', '').replace(',', '').replace(' ', '-')}.json"
-        file, planned = folder / name, known / name
-        before = json.loads(planned.read_text()) if planned.exists() else {}
-        done = file.exists() and not (options.again and len(before["loss"]) != task.reported)
+        own, before = content(folder / name), content(known / name)
+        done = own and not (options.again and len(own["loss"]) != task.reported)
         if done or (options.draw and not before):
             continue
         setting = setting or Setting(load_model(options.model), task, options.text, cache_folder(), options.draw)
         found = before | reached(setting, plan_in(before)) if before else cell(setting, row)
-        write(file, json.dumps(found) + "\n")
+        write(folder / name, json.dumps(found) + "\n")
         print(row, sum(found["loss"]) / len(found["loss"]), found["evaluations"], found["seconds"], flush=True)  # type: ignore[arg-type]
 
 

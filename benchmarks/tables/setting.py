@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ class Setting:
     def __init__(self, loaded: LoadedModel, task: Task, text: Path, folder: Path | None = None, draw: int = 0) -> None:
         self.loaded, self.folder = loaded, folder
         count = len(layer_blocks(loaded.model))
-        self.task = task if task.method != "drop" else Task("drop", str(round(float(task.budget) * count)))
+        self.task = task if task.method != "drop" else replace(task, budget=str(round(float(task.budget) * count)))
         rows = read_sequences([str(text)], loaded.tokenizer, sequences=SEQUENCES, length=LENGTH)
         first, last = (place + draw * CALIBRATION for place in PLACES["calibrate"])
         places = {**PLACES, "calibrate": (first, last), "report": (REPORT, REPORT + task.reported)}

@@ -73,7 +73,7 @@ class Streamed:
         """The layer with its weights. Values that are there already, replaced ones too, stay as they are."""
         read = {name: value for name, value in self._own[layer].items() if is_blank(value)}
         if not self._packed.isdisjoint(map(id, read.values())):
-            raise ScoringError(f"stream: weights are needed again after they are packed; {REMEDY}")
+            raise ScoringError(f"stream: the model needs weights again after they are packed; {REMEDY}")
         try:
             self._stored.read_into(read)
             self._replace(read.values())

@@ -146,7 +146,9 @@ def test_weights_that_are_needed_again_after_they_are_packed_are_refused(
     plan = plan_of(known.model, lambda weight: labels if weight.layer else "bf16", sha256=known.sha256)
     write = rounding("compressed-tensors", plan)
     write(known, tmp_path / "whole")
-    with pytest.raises(ScoringError, match="stream: weights are needed again after they are packed; load it whole"):
+    with pytest.raises(
+        ScoringError, match="stream: the model needs weights again after they are packed; load it whole"
+    ):
         write(load_model(source, stream=True), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from zetaplan.measuring.estimators import Rounding
 from zetaplan.measuring.journal import Journal
 from zetaplan.measuring.source import Cell, Source
 from zetaplan.menus.bits import Weight, WholeData
@@ -20,8 +20,6 @@ from zetaplan.models.inverse_hessian import gram_of
 from zetaplan.models.layer_pass import Observed
 from zetaplan.models.operating_point import Changes, OperatingPoint
 from zetaplan.models.quantizers import Quantizer, find_quantizer
-from zetaplan.models.statistic import statistics_of
-from zetaplan.models.weights import matrices
 from zetaplan.scoring.distributed import Ranks
 from zetaplan.scoring.model.streamed import Deferred, streamed
 from zetaplan.scoring.text.sequences import Batch
@@ -48,8 +46,7 @@ def checked_wholes(
     ranks: Ranks,
 ) -> tuple[WholeData, ...]:
     """One comparison for every format that zetaplan can round to. Other blocks take their largest format."""
-    inputs = Inputs(model, [*source.calibration], journal.run.folder)
-    whole, labels = _Whole(model, data, source, inputs), list(dict.fromkeys(formats))
+    whole, labels = _Whole(model, data, source, journal.run.folder), list(dict.fromkeys(formats))
     own = []
     for label in ranks.share(labels):
         plan = {block: _nearest(label, [q.label for q in options]) for block, options in source.options.of.items()}
@@ -66,7 +63,7 @@ class _Whole:
     model: nn.Module
     data: Sequence[Batch]
     source: Source
-    inputs: Inputs
+    folder: Path | None  # of the cache
 
     def measured(self, plan: Mapping[str, str]) -> dict[str, float]:
         """Divergence and rise of the loss with every block in its format."""
@@ -83,7 +80,7 @@ class _Whole:
     def _deferred(self, plan: Mapping[str, str]) -> Changes:
         """The rounded values of a streamed model: those of a layer are computed each time that it is read."""
         if any(find_quantizer(label).calibrated for label in plan.values()):
-            self.inputs.observe(GRAM, gram_of)  # of the unchanged model
+            self._inputs.observe(GRAM, gram_of)  # of the unchanged model
         rules = {
             weight.name: (weight, Deferred(partial(self._value, block, weight, find_quantizer(label))))
             for block, label in plan.items()
@@ -93,10 +90,12 @@ class _Whole:
 
     def _value(self, block: str, weight: Weight, quantizer: Quantizer) -> Tensor:
         """The rounded values of one matrix, which is in memory, with its rows and columns in the parameter."""
-        seen = self.inputs.observed(GRAM, gram_of, weight.name) if quantizer.calibrated else Observed()
-        exact = {weight.name: matrices(self.model, weight).float()}
-        rounding = Rounding(block, (weight,), quantizer, exact, {weight.name: statistics_of(weight, seen)})
-        return rounding.stored[weight.name]
+        seen = self._inputs.observed(GRAM, gram_of, weight.name) if quantizer.calibrated else Observed()
+        return self.source.rounding(block, (weight,), quantizer, seen).stored[weight.name]
+
+    @cached_property
+    def _inputs(self) -> Inputs:
+        return Inputs(self.model, [*self.source.calibration], self.folder)
 
     @cached_property
     def _dense(self) -> tuple[OperatingPoint, NDArray[np.float64]]:

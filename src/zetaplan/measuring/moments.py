@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from zetaplan.menus.bits import Weight
 from zetaplan.scoring.backward.by_layer import Watch, backward_in_portions
@@ -54,7 +56,11 @@ def moments(model: nn.Module, data: Iterable[Batch], members: Iterable[Weight]) 
 
 
 def squares_by_layer(
-    model: nn.Module, data: Iterable[Batch], members: Iterable[Weight], use: Callable[[dict[str, Tensor]], None]
+    model: nn.Module,
+    data: Iterable[Batch],
+    members: Iterable[Weight],
+    use: Callable[[dict[str, Tensor]], None],
+    progress: bool = False,
 ) -> None:
     """Call `use` with the squares of `Moments` of every decoder layer, by name, while its weights are in memory.
 
@@ -65,7 +71,8 @@ def squares_by_layer(
     passes = passes_by_layer(model, rows[0])
     if passes is None or any(twins for part in partition(model, "layers") for twins in part.shared.values()):
         return
-    backward_in_portions(passes, rows, torch.ones(len(rows)), _Squares(passes, rows, members, use))
+    with tqdm(total=len(passes.layers), desc="fisher", unit="layer", disable=not progress) as bar:
+        backward_in_portions(passes, rows, torch.ones(len(rows)), _Squares(passes, rows, members, use, bar))
 
 
 class _Squares(Watch):
@@ -77,8 +84,10 @@ class _Squares(Watch):
         rows: Sequence[Batch],
         members: Iterable[Weight],
         use: Callable[[dict[str, Tensor]], None],
+        bar: tqdm[Any],
     ) -> None:
         self._layers, self._tokens, self._use = passes.layers, [_tokens(row) for row in rows], use
+        self._bar, self.progress = bar, not bar.disable
         self._weights = {passes.model.get_parameter(weight.name): weight for weight in members}
         self._sums: dict[nn.Parameter, Tensor] = {}
 
@@ -102,6 +111,7 @@ class _Squares(Watch):
         own = [(self._weights[parameter], total) for parameter, total in sums.items()]
         with torch.no_grad():
             self._use({weight.name: _mean(total, weight, portions) for weight, total in own})
+        self._bar.update()
 
 
 def _gradient(model: nn.Module, batch: Batch, parameters: list[nn.Parameter]) -> Sequence[Tensor]:

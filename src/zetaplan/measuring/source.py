@@ -11,9 +11,10 @@ from torch import nn
 from zetaplan.measuring.blocks import Blocks
 from zetaplan.measuring.estimators import Rounding
 from zetaplan.measuring.options import Options
+from zetaplan.menus.bits import Weight
 from zetaplan.models.inverse_hessian import gram_of
 from zetaplan.models.layer_pass import Observed, layer_pass, layers_in_memory
-from zetaplan.models.quantizers import find_quantizer
+from zetaplan.models.quantizers import Quantizer, find_quantizer
 from zetaplan.models.statistic import statistics_of
 from zetaplan.models.weights import matrices
 from zetaplan.scoring.text.sequences import Batch
@@ -37,9 +38,13 @@ class Source:
                 members = self.blocks[block]
                 for quantizer in self.options.of[block]:
                     if (block, quantizer.label) in wanted:
-                        exact = {weight.name: matrices(self.model, weight).float() for weight in members}
-                        inputs = {weight.name: statistics_of(weight, grams) for weight in members}
-                        yield (block, quantizer.label), Rounding(block, members, quantizer, exact, inputs)
+                        yield (block, quantizer.label), self.rounding(block, members, quantizer, grams)
+
+    def rounding(self, block: str, members: Sequence[Weight], quantizer: Quantizer, grams: Observed) -> Rounding:
+        """Matrices of a block, which are in memory, in one format. grams : X'X of their inputs, if it uses them."""
+        exact = {weight.name: matrices(self.model, weight).float() for weight in members}
+        inputs = {weight.name: statistics_of(weight, grams) for weight in members}
+        return Rounding(block, members, quantizer, exact, inputs)
 
     def _visits(self, wanted: Collection[Cell]) -> Iterator[tuple[list[str], Observed]]:
         """Names of blocks with X'X of the matrices of which a wanted format uses it."""

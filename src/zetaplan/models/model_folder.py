@@ -28,11 +28,12 @@ def changed_in(loaded: LoadedModel, folder: Path, form: Form | None = None) -> I
 def save_model(loaded: LoadedModel, folder: Path, form: Form | None = None) -> None:
     """Write model and tokenizer to a folder. form : makes what is stored from the parameters; None for their values."""
     model: Any = loaded.model
-    if streamed(model):
+    own = model.state_dict()
+    if by_layer := streamed(model) is not None:
         keep_rest(model)
-    own = {name: value for name, value in model.state_dict().items() if not is_blank(value)}
+        own = {name: value for name, value in own.items() if not is_blank(value)}
     model.save_pretrained(folder, state_dict=form(own) if form else own)
-    if streamed(model):
+    if by_layer:
         join_files(folder)
     loaded.tokenizer.save_pretrained(folder)
 

@@ -75,7 +75,6 @@ class Formats(Levels):
         """
         model, losses = self.inputs.model, dict[str, dict[str, float]]()
         members = [weight for own in self.weights.values() for weight in own]
-        rows = tqdm(data, desc="fisher", unit="batch", disable=not progress)
 
         def add(found: Mapping[str, Tensor]) -> None:
             for block in (block for block, own in self.weights.items() if own[0].name in found):
@@ -83,8 +82,9 @@ class Formats(Levels):
 
         with eval_mode(model), torch.no_grad():
             if streamed(model):
-                squares_by_layer(model, rows, members, add)
+                squares_by_layer(model, data, members, add, progress)
             else:
+                rows = tqdm(data, desc="fisher", unit="batch", disable=not progress)
                 add({name: own.square for name, own in moments(model, rows, members).items()})
         if not losses:
             return (self.uniform,)
