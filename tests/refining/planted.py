@@ -17,6 +17,7 @@ from zetaplan.menus.refined import Point
 from zetaplan.models.operating_point import Changes, Reading
 from zetaplan.refining.levels import Levels
 from zetaplan.refining.refine import _refined
+from zetaplan.refining.rounds import Search, Way
 from zetaplan.refining.texts import Text
 
 Divergence = Callable[[Point], float]
@@ -116,5 +117,5 @@ def planted_plan() -> ChoicePlan:
     levels = Ladder(blocks=4)
     divergence = additive({name: (2.5, 2.0, k / 2) for k, name in enumerate(levels.costs)})
     world: Any = World(levels, divergence, noise=0.05)
-    texts = {"propose": [text("first"), text("second")], "accept": [text("other")], "held_out": [text("held out")]}
-    return _refined("planted", world, texts, [dict(levels.uniform)], 60)
+    search = Search(world, [Way([text("first"), text("second")], slopes=False)], text("other"), 60)
+    return _refined("planted", search, [dict(levels.uniform)], text("held out"))

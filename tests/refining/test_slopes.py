@@ -12,31 +12,44 @@ from hypothesis import strategies as st
 
 from tests.menus.test_plan import failing
 from tests.refining.planted import Ladder, best, curved, spent, text
-from tests.refining.test_refine import CASES, PROPOSE, content, facts_of, refined
+from tests.refining.test_refine import PROPOSE, content, facts_of, refined
 from tests.tiny_models import tiny_llama
 from zetaplan.documents.choices import choice_document
 from zetaplan.models.inputs import Inputs
 from zetaplan.models.operating_point import OperatingPoint
 from zetaplan.refining.levels import find_levels
-from zetaplan.refining.meter import PASSES
-from zetaplan.refining.rounds import LEAST, Search
+from zetaplan.refining.meter import passes_of
+from zetaplan.refining.rounds import LEAST, TEST, Search, Way
 from zetaplan.scoring.text.sequences import checked_batches
 
 SMOOTH = ("magnitude", "wanda", "sparsegpt", "svd", "svd-llm")
+FORMATS = ("rtn", "gptq", "gguf")
 
 
-@pytest.mark.parametrize("method", SMOOTH)
+@pytest.mark.parametrize("method", [*SMOOTH, *FORMATS])
 def test_every_plan_is_within_its_budget_and_verifies(method: str) -> None:
     plan = refined(method, moves="slopes")
     facts = facts_of(plan)
-    assert facts.moves == "slopes"
+    assert facts.moves == facts.rounds[0].known == "slopes"
     assert sum(facts.costs[block][option] for block, option in plan.taken.items()) <= facts.budget
     assert failing(json.loads(choice_document(plan).text())) == set()
 
 
-@pytest.mark.parametrize("method", [method for method in CASES if method not in SMOOTH])
-def test_moves_that_are_not_small_are_measured(method: str) -> None:
-    assert facts_of(refined(method, moves="slopes")).moves == "measured"
+def test_layers_that_are_left_out_are_measured() -> None:
+    facts = facts_of(refined("drop", moves="slopes"))
+    assert {facts.moves, *(found.known for found in facts.rounds)} == {"measured"}
+
+
+@pytest.mark.parametrize("method", FORMATS)
+def test_measured_moves_of_formats_follow_when_slopes_are_of_no_more_use(method: str) -> None:
+    facts = facts_of(refined(method, moves="slopes", evaluations=60))
+    known = [found.known for found in facts.rounds]
+    first = known.index("measured")
+    assert set(known[:first]) == {"slopes"}
+    assert set(known[first:]) == {"measured"}
+    assert facts.rounds[first - 1].accepted is None
+    assert len({found.text for found in facts.rounds[:first]}) == 1
+    assert facts.rounds[first].text != facts.rounds[0].text
 
 
 def test_a_move_is_the_divergence_and_the_slope_along_it() -> None:
@@ -67,11 +80,28 @@ def test_a_run_continues_from_its_journal(tmp_path: Path) -> None:
 
 
 @settings(max_examples=25)
+@given(st.lists(st.integers(-40, 40), min_size=4, max_size=4))
+def test_where_slopes_mislead_measured_moves_reach_the_best_plan(falls: list[int]) -> None:
+    """The slopes say the opposite of the divergence."""
+    levels = Ladder(blocks=4)
+    true = dict(zip(levels.costs, map(float, falls), strict=True))
+    world = curved(levels, true, 0.0)
+    world.slope = {block: -slope for block, slope in true.items()}
+    ways = [Way([text("first")], slopes=True), Way([text("second"), text("third")], slopes=False)]
+    search = Search(world, ways, text("other"), 400)  # type: ignore[arg-type]
+    steps = list(search.steps(dict(levels.uniform)))
+    assert not steps[0].round.accepted
+    assert steps[1].round.at == steps[0].round.at
+    assert {step.round.known for step in steps[1:]} == {"measured"}
+    assert world.divergence(steps[-1].round.after) == pytest.approx(best(levels, world.divergence))
+
+
+@settings(max_examples=25)
 @given(st.lists(st.integers(-40, 40), min_size=4, max_size=4), st.integers(1, 12))
 def test_the_curvature_is_charged_and_the_best_plan_is_reached(falls: list[int], curvature: int) -> None:
     levels = Ladder(blocks=4)
     world = curved(levels, dict(zip(levels.costs, map(float, falls), strict=True)), float(curvature))
-    search = Search(world, [text("first")], text("other"), 200, slopes=True)  # type: ignore[arg-type]
+    search = Search(world, [Way([text("first")], slopes=True)], text("other"), 200)  # type: ignore[arg-type]
     steps = list(search.steps(dict(levels.uniform)))
     trials = [trial for step in steps for trial in step.round.trials]
     charged = [trial.charge for trial in trials[1:]]
@@ -82,9 +112,12 @@ def test_the_curvature_is_charged_and_the_best_plan_is_reached(falls: list[int],
     assert all(spent(levels, step.round.after) <= levels.budget for step in steps)
 
 
+@pytest.mark.parametrize("method", ["magnitude", "rtn"])
 @pytest.mark.parametrize("evaluations", range(LEAST, 20))
-def test_no_more_is_evaluated_than_allowed(evaluations: int) -> None:
-    facts = facts_of(refined("magnitude", moves="slopes", evaluations=evaluations))
+def test_no_more_is_evaluated_than_allowed(evaluations: int, method: str) -> None:
+    order = 2 if method in FORMATS else 1
+    facts = facts_of(refined(method, moves="slopes", evaluations=evaluations))
     assert facts.evaluations <= evaluations + 2  # and the comparison on held-out text
     assert sum(found.evaluations for found in facts.rounds) <= evaluations
-    assert facts.rounds[0].evaluations >= PASSES
+    spent = sum(found.evaluations for found in facts.rounds if found.known == "slopes")
+    assert spent >= passes_of(order) or evaluations - len(facts.starts) < passes_of(order) + TEST

@@ -23,6 +23,12 @@ from zetaplan.scoring.text.sequences import checked_batches
 
 KINDS = ("llama", "gpt2", "gemma3_text", "qwen3_moe")
 
+#: Formats that every tiny matrix can have.
+ROUNDED: dict[str, dict[str, Any]] = {
+    method: {"budget": f"{kind}4", "options": tuple(f"{kind}{bits}" for bits in (2, 4, 8))}
+    for method, kind in {"rtn": "int", "gptq": "gptq"}.items()
+}
+
 
 def stored(kind: str, folder: Path) -> Path:
     if kind == "llama":
@@ -44,8 +50,8 @@ def both(method: str, folder: Path, **more: Any) -> tuple[ChoicePlan, ChoicePlan
 def sloped(method: str, loaded: LoadedModel, blocks: str) -> ChoicePlan:
     """Refined by slopes on ids that every tiny vocabulary has."""
     propose, accept, calibration = IDS[:8] % 22, IDS[8:14] % 22, IDS[20:] % 22
-    options: dict[str, Any] = {"moves": "slopes", "blocks": blocks, "evaluations": 9, "cache": False}
-    return zp.refine(loaded, method, CASES[method]["budget"], propose, accept, calibration=calibration, **options)
+    own = {**CASES[method], **ROUNDED.get(method, {}), "moves": "slopes", "blocks": blocks, "evaluations": 9, "cache": False}
+    return zp.refine(loaded, method, own.pop("budget"), propose, accept, calibration=calibration, **own)
 
 
 @pytest.mark.parametrize("method", CASES)
@@ -56,7 +62,7 @@ def test_measured_moves_are_those_of_the_loaded_model(method: str, folder: Path,
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("method", ["rtn", "gptq"])
+@pytest.mark.parametrize("method", ROUNDED)
 def test_formats_begin_with_the_plans_of_the_loaded_model(method: str, kind: str, tmp_path: Path) -> None:
     folder = stored(kind, tmp_path / "model")
     whole, found = (levels_of(method, zp.load_model(folder, stream=s)) for s in (False, True))
@@ -74,12 +80,11 @@ def test_formats_of_layers_that_share_weights_begin_with_uniform(folder: Path, m
 
 def levels_of(method: str, loaded: LoadedModel) -> Levels:
     inputs = Inputs(loaded.model, checked_batches(IDS[20:] % 22, model=loaded.model), None)
-    kind = {"rtn": "int", "gptq": "gptq"}[method]
-    return find_levels(method, inputs=inputs, budget=f"{kind}4", options=[f"{kind}{bits}" for bits in (2, 4, 8)])
+    return find_levels(method, inputs=inputs, **ROUNDED[method])
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("method", SMOOTH)
+@pytest.mark.parametrize("method", [*SMOOTH, *ROUNDED])
 def test_slopes_are_those_of_the_loaded_model(kind: str, method: str, tmp_path: Path) -> None:
     folder = stored(kind, tmp_path / "model")
     for blocks in ("modules", "layers"):

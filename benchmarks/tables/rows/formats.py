@@ -78,7 +78,8 @@ def estimated(setting: Setting, estimator: str) -> Planned:
 
 
 ROWS = {
-    "refine, fused linears": partial(refined, blocks="fused"),
+    "refine, measured moves": partial(refined, moves="measured"),
+    "refine, measured moves of fused linears": partial(refined, moves="measured", blocks="fused"),
     "LIM": lim,
     "ZD": zd,
     "zeta^2, kappa 0.25": partial(zeta, kappa=0.25),

@@ -8,7 +8,7 @@ from functools import partial
 from benchmarks.tables.search import search
 from benchmarks.tables.setting import LENGTH, PORTION, UNIT, Planned, Setting
 from zetaplan.menus.refined import Refined, refined_facts
-from zetaplan.refining.meter import PASSES
+from zetaplan.refining.meter import passes_of
 from zetaplan.refining.refine import refine
 
 
@@ -61,14 +61,16 @@ def refined(
     )
     facts = refined_facts(plan.menu.provenance)
     assert facts is not None
-    first = len(setting.rows["propose"]) if facts.moves == "slopes" else PORTION
     accepting, proposing = (len(setting.rows[name]) * LENGTH for name in ("accept", "propose"))
+    started = proposing if setting.levels(blocks).order == 1 and moves == "slopes" else PORTION * LENGTH
     moved = (
-        PASSES * proposing if facts.moves == "slopes" else (1 + len(found.moves)) * PORTION * LENGTH
+        passes_of(setting.levels(blocks).order) * proposing
+        if found.known == "slopes"
+        else (1 + len(found.moves)) * PORTION * LENGTH
         for found in facts.rounds
     )
     tested = (len(found.trials) + (not number) for number, found in enumerate(facts.rounds))
-    tokens = sum(moved) + accepting * sum(tested) + len(facts.starts) * first * LENGTH
+    tokens = sum(moved) + accepting * sum(tested) + len(facts.starts) * started
     accepted = sum(found.accepted is not None for found in facts.rounds)
     return Planned(
         plan.taken,

@@ -30,6 +30,7 @@ LEVEL = 0.95
 
 CHANGED = "blocks changed"
 Point = dict[str, str]
+Known = Literal["measured", "slopes"]
 Costs = Mapping[str, Mapping[str, float]]
 
 
@@ -68,9 +69,13 @@ class Trial(Record):
 
 
 class Round(Record):
-    """One round. text : sha256 of the proposing text. at : the option of every block. divergence : (n,) there."""
+    """One round. text : sha256 of the proposing text. at : the option of every block. divergence : (n,) there.
+
+    known : how the moves are known, as in `Refined`; None in a file that says it there alone.
+    """
 
     text: str
+    known: Known | None = None
     at: Point
     divergence: Vector = Field(min_length=2)
     moves: tuple[Move, ...] = Field(min_length=1)
@@ -116,14 +121,15 @@ class HeldOut(Record):
 class Refined(Record):
     """A refinement of a plan.
 
-    moves : "measured", or "slopes": the divergence after a move is that at the operating point and the derivative
-    along the move. costs : of the options of every block, level by level, in `unit`; at most `budget` in total.
-    uniform : the plan of the comparison. start : the first operating point. starts : the plans from which it was taken,
-    if there were several. accepting : sha256 of the text that decides. stopped : why no round follows.
+    moves : how the moves of the first round are known: "measured", or "slopes": the divergence after a move is that at
+    the operating point and what its first derivative adds, and for formats the second. costs : of the options of every
+    block, level by level, in `unit`; at most `budget` in total. uniform : the plan of the comparison. start : the first
+    operating point. starts : the plans from which it was taken, if there were several. accepting : sha256 of the text
+    that decides. stopped : why no round follows.
     """
 
     method: str
-    moves: Literal["measured", "slopes"] = "measured"
+    moves: Known = "measured"
     resource: str
     unit: str
     budget: float

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from zetaplan.errors import ScoringError
 from zetaplan.models.operating_point import Changes, divergences, replaced
-from zetaplan.models.slopes import Step, step_between
+from zetaplan.models.slopes import Step, drawn_loss, draws, step_between, terms
 from zetaplan.scoring.backward.by_layer import Watch, in_pieces, last_states, passed_by_layer, placed
 from zetaplan.scoring.backward.way import passes_by_layer
 from zetaplan.scoring.model.causal import told
@@ -26,7 +26,7 @@ from zetaplan.scoring.text.sequences import IGNORED, Batch
 
 
 class SlopesByLayer:
-    """The moves from an operating point of a streamed model, all of whose values are deferred.
+    """The moves from an operating point of a streamed model, all of whose values are deferred. order : 1 or 2.
 
     Raises ScoringError for a model that cannot be passed by layer.
     """
@@ -34,8 +34,8 @@ class SlopesByLayer:
     #: Sequences that pass a layer while it is in memory.
     together = 16
 
-    def __init__(self, model: nn.Module, at: Changes, moves: Iterable[Changes]) -> None:
-        self.model, self.at, self.count = model, at, 0
+    def __init__(self, model: nn.Module, at: Changes, moves: Iterable[Changes], order: int = 1) -> None:
+        self.model, self.at, self.order, self.count = model, at, order, 0
         self._moves: dict[str, list[tuple[int, Deferred]]] = {}
         self._passes: Passes | None = None
         for number, moved in enumerate(moves):
@@ -45,19 +45,21 @@ class SlopesByLayer:
                     self._moves.setdefault(name, []).append((number, value))
 
     def of(self, rows: Sequence[Batch]) -> list[tuple[float, list[float]]]:
-        """The divergence of every sequence at the operating point, and its derivative along each move."""
+        """The divergence of every sequence at the operating point, and its change by each move."""
         passes = self._found(rows[0])
-        rows = placed(passes, rows)
+        rows, count = placed(passes, rows), len(rows)
         with eval_mode(self.model), told(self.model):
             reference = last_states(passes, rows)
-            watch = Products(passes, self._moves, len(rows), self.count)
+            watch = Products(passes, self._moves, count, self.count)
 
             def end(number: int, hidden: Tensor) -> tuple[Tensor, Tensor]:
-                return _divergence(passes, rows[number], hidden, reference[number])
+                again, place = divmod(number, count)
+                compared = _drawn if again else _divergence
+                return compared(passes, rows[place], hidden, reference[place])
 
             with replaced(self.model, self.at):
-                found = passed_by_layer(passes, rows, end, watch)
-        return list(zip(found.tolist(), watch.found, strict=True))
+                found = passed_by_layer(passes, rows * self.order, end, watch)
+        return list(zip(found[:count].tolist(), watch.found, strict=True))
 
     def _found(self, row: Batch) -> Passes:
         self._passes = self._passes or passes_by_layer(self.model, row)
@@ -70,7 +72,10 @@ class SlopesByLayer:
 
 
 class Products(Watch):
-    """The products of the gradients of every sequence with the steps of all moves. found : by sequence and move."""
+    """The products of the gradients of every sequence with the steps of all moves. found : by sequence and move.
+
+    After all sequences come the same ones again, if the second order is added.
+    """
 
     def __init__(
         self, passes: Passes, moves: dict[str, list[tuple[int, Deferred]]], sequences: int, count: int
@@ -88,12 +93,11 @@ class Products(Watch):
             parameter.grad = None
 
     def passed(self, place: int, portion: int) -> None:
-        row = self.found[portion]
+        again, sequence = divmod(portion, len(self.found))
+        row = self.found[sequence]
         for parameter, steps in self._steps.items():
-            if parameter.grad is not None:  # None for one that the sequence did not use, such as that of an expert
-                flat = parameter.grad.flatten().float()
-                for number, step in steps:
-                    row[number] += step.along(flat)
+            for number, change in terms(steps, parameter.grad, 1 + again):
+                row[number] += change
 
     def end(self, place: int, portions: int) -> None:
         for parameter in self._steps:
@@ -125,6 +129,19 @@ def _divergence(passes: Passes, row: Batch, hidden: Tensor, reference: Tensor) -
         with torch.enable_grad():
             logs = functional.log_softmax(passes.rest(ids, own)[used], -1)
             part = divergences(logs, dense).sum() / known.sum()
+            slopes += torch.autograd.grad(part, own)
+        total += part.detach()
+    return total, torch.cat(slopes, 1)
+
+
+def _drawn(passes: Passes, row: Batch, hidden: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
+    """The loss of the second order of a sequence from its last hidden states, and its gradient."""
+    known, numbers = shifted_labels(row["labels"]) != IGNORED, draws(row).to(hidden.device)
+    total, slopes = hidden.new_zeros(1, dtype=torch.float64), list[Tensor]()
+    for ids, own, drawn, used in in_pieces(passes, row["input_ids"], hidden, numbers, known):
+        own = own.detach().requires_grad_(True)
+        with torch.enable_grad():
+            part = drawn_loss(functional.log_softmax(passes.rest(ids, own)[used], -1), drawn[used]) / known.sum() ** 0.5
             slopes += torch.autograd.grad(part, own)
         total += part.detach()
     return total, torch.cat(slopes, 1)

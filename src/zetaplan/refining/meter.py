@@ -28,9 +28,6 @@ from zetaplan.scoring.distributed import Ranks
 from zetaplan.scoring.model.streamed import Deferred, streamed
 from zetaplan.scoring.text.sequences import Batch
 
-#: Evaluations that a pass with derivatives counts as: a pass, and a backward pass of twice its cost.
-PASSES = 3
-
 
 class Meter:
     """The evaluations of one run. evaluations : their number so far. seconds : what they took, as the journal has it.
@@ -52,7 +49,7 @@ class Meter:
 
     @property
     def evaluations(self) -> int:
-        """Plans evaluated on a text, each once; a pass with derivatives counts as `PASSES` of them."""
+        """Plans evaluated on a text, each once; a pass with derivatives counts as `passes_of` them."""
         return sum(self._seen.values())
 
     def readings(self, text: Text, plans: Sequence[Point], near: Point | None = None) -> list[Reading]:
@@ -76,14 +73,14 @@ class Meter:
             self._counted(content["key"])
 
     def slopes(self, text: Text, at: Point, moves: Sequence[tuple[str, str]]) -> list[tuple[float, ...]]:
-        """The divergence of every sequence at an operating point; then, for every move, with its derivative added."""
+        """The divergence of every sequence at an operating point; then, for every move, as its derivatives predict."""
         rows = text.rows
         keys = [key_of({"text": text.sha256, "plan": at, "slopes": moves, "sequence": k}) for k in range(len(rows))]
         missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in self.journal.entries}
         if missing:
             self._sloped(missing, at, moves)
         for number, key in enumerate(keys):
-            self._count(key, 0 if number else PASSES)
+            self._count(key, 0 if number else passes_of(self.levels.order))
         columns = (self.journal.entries[key].reading.divergence.tolist() for key in keys)
         return list(zip(*columns, strict=True))
 
@@ -93,8 +90,8 @@ class Meter:
         moved = self._values if self._streamed else self.levels.values
         after = ({**values, block: moved(block, option)} for block, option in moves)
         kind = SlopesByLayer if self._streamed else Slopes
-        engine, order = kind(self.levels.inputs.model, _joined(values), map(_joined, after)), list(rows)
-        chunks = [order[place : place + kind.together] for place in range(0, len(order), kind.together)]
+        engine = kind(self.levels.inputs.model, _joined(values), map(_joined, after), self.levels.order)
+        chunks = [tuple(rows)[place : place + kind.together] for place in range(0, len(rows), kind.together)]
         for place in range(0, len(chunks), self.ranks.size):
             own: list[dict[str, Any]] = []
             for keys in self.ranks.share(chunks[place : place + self.ranks.size]):
@@ -154,8 +151,13 @@ class Meter:
         return found if isinstance(found, Tensor) else self.levels.inputs.model.get_parameter(name).data
 
 
+def passes_of(order: int) -> int:
+    """Evaluations that derivatives of this order count as: a pass, and for each a backward pass of twice its cost."""
+    return 1 + 2 * order
+
+
 def _entry(base: float, slopes: Sequence[float], seconds: float) -> Entry:
-    """The divergence at the operating point, and with the derivative along every move added."""
+    """The divergence at the operating point, and as predicted after every move."""
     return Entry(Reading(np.array([base, *(base + slope for slope in slopes)]), np.empty(0)), seconds)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from zetaplan.models.inputs import Inputs
 from zetaplan.refining.journal import journal
 from zetaplan.refining.levels import Levels, by_block, find_levels, methods
 from zetaplan.refining.meter import Meter
-from zetaplan.refining.rounds import LEAST, Search, Step
+from zetaplan.refining.rounds import LEAST, Search, Step, Way
 from zetaplan.refining.texts import Text, portions, require_disjoint, text_of
 from zetaplan.scoring import LoadedModel
 from zetaplan.scoring.arguments import require_switch
@@ -57,8 +57,8 @@ def refine(
 ) -> ChoicePlan:
     """Improve a plan by moves of single blocks to neighbouring levels. The model is not changed.
 
-    In every round, one backward pass gives the slope of the divergence from the unchanged model along every move, or
-    every move is measured. The choice program selects the best moves within the budget, with proof. They are made if
+    In every round, one pass gives the derivatives of the divergence from the unchanged model along every move, or every
+    move is measured. The choice program selects the best moves within the budget, with proof. They are made if
     they reduce the divergence significantly on the accepting text. The record of all rounds is in the plan's
     `menu.provenance`.
 
@@ -76,8 +76,9 @@ def refine(
             each measured: uniform, and plans by zeta^2 (sparsity, ranks), by the Fisher matrix (formats), or all
             contiguous runs (layers that are left out).
         evaluations: the largest number of evaluated pairs of plan and text; a backward pass counts as two.
-        moves: "slopes" (derivatives along all moves from one backward pass) or "measured" (one by one). Slopes are for
-            sparsity and ranks; formats and layers that are left out are always measured.
+        moves: "slopes" (derivatives along all moves from one pass) or "measured" (one by one). For formats the second
+            derivative is added, and measured moves follow when no choice by slopes is accepted. Layers that are left
+            out are always measured.
         blocks: "layers", "modules" (single linears) or, of formats and ranks, "fused" (linears that vLLM stores
             together). By default "modules" for formats and with slopes, otherwise "layers".
         step: of the first moves between levels of sparsity or rank; it is halved where nothing improves.
@@ -115,12 +116,11 @@ def refine(
         stride=STRIDE,
         moves=moves,
     )
-    sloped = moves == "slopes" and levels.smooth
-    proposing = [text_of(propose, network)] if sloped else portions(propose, network, sequences)
-    texts = {"propose": proposing, "accept": [text_of(accept, network)]}
-    texts |= {} if held_out is None else {"held_out": [text_of(held_out, network)]}
-    require_disjoint(texts)
-    batches = [batch for part in proposing for batch in part.batches]
+    ways = list(_ways(moves, levels.order, propose, network, sequences))
+    accepting, compared = text_of(accept, network), None if held_out is None else text_of(held_out, network)
+    proposing = [text for way in ways for text in way.texts]
+    require_disjoint({"propose": proposing, "accept": [accepting], "held_out": [compared] if compared else []})
+    batches = [batch for text in ways[0].texts for batch in text.batches]
     if streamed(network):
         for observed, observe in levels.observations().items():  # before any layer has other weights
             inputs.observe(observed, observe)
@@ -132,27 +132,29 @@ def refine(
         journal(folder, facts, ranks) as book,
         tqdm(total=evaluations, desc="refine", unit="eval", disable=not progress) as bar,
     ):
-        return _refined(method, Meter(levels, book, ranks, bar), texts, starts, evaluations, sloped)
+        search = Search(Meter(levels, book, ranks, bar), ways, accepting, evaluations)
+        return _refined(method, search, starts, compared)
 
 
-def _refined(
-    method: str,
-    meter: Meter,
-    texts: Mapping[str, list[Text]],
-    plans: Sequence[Point],
-    evaluations: int,
-    slopes: bool = False,
-) -> ChoicePlan:
-    levels, [accepting] = meter.levels, texts["accept"]
-    search = Search(meter, texts["propose"], accepting, evaluations, slopes)
+def _ways(moves: str, order: int, propose: Batches, network: nn.Module, sequences: int) -> Iterator[Way]:
+    """How moves are known: by slopes if they have derivatives, and measured if a first derivative does not suffice."""
+    sloped = moves == "slopes" and order > 0
+    if sloped:
+        yield Way([text_of(propose, network)], slopes=True)
+    if not sloped or order > 1:
+        yield Way(portions(propose, network, sequences), slopes=False)
+
+
+def _refined(method: str, search: Search, plans: Sequence[Point], held_out: Text | None) -> ChoicePlan:
+    meter, levels = search.meter, search.levels
     starts = search.starts(plans)
     start = best_start(starts) if starts else plans[0]
     steps = list(search.steps(start))
     plan = _last(levels, steps)
-    compared = _compared(meter, texts.get("held_out"), plan.taken)
+    compared = _compared(meter, held_out, plan.taken)
     record = Refined(
         method=method,
-        moves="slopes" if slopes else "measured",
+        moves=search.ways[0].known,
         resource=levels.resource,
         unit=levels.unit,
         budget=levels.budget,
@@ -160,7 +162,7 @@ def _refined(
         uniform=dict(levels.uniform),
         start=start,
         starts=starts,
-        accepting=accepting.sha256,
+        accepting=search.accepting.sha256,
         rounds=tuple(step.round for step in steps),
         held_out=compared,
         stopped=search.stopped,
@@ -180,10 +182,9 @@ def _last(levels: Levels, steps: Sequence[Step]) -> ChoicePlan:
     return choose(menu, (levels.budget, 0))
 
 
-def _compared(meter: Meter, texts: Sequence[Text] | None, plan: Point) -> HeldOut | None:
-    if not texts:
+def _compared(meter: Meter, text: Text | None, plan: Point) -> HeldOut | None:
+    if text is None:
         return None
-    [text] = texts
     uniform, refined = meter.readings(text, [dict(meter.levels.uniform), plan])
     return comparison(text.sha256, tuple(uniform.loss.tolist()), tuple(refined.loss.tolist()))
 

@@ -1,8 +1,10 @@
 """The rounds of a refinement: the moves of single blocks, a choice among them with proof, a test of the choice.
 
-Measured moves are evaluated one by one. Slopes take the derivatives along all moves from one backward pass, which costs
-little enough to use all the proposing text in every round; what they leave out, and the luck of the moves that look
-best, shows in the test as a shortfall of the promise. It is charged for every move when the choice is made again.
+Measured moves are evaluated one by one. Slopes take the derivatives along all moves from one pass, which costs little
+enough to use all the proposing text in every round; what they leave out, and the luck of the moves that look best,
+shows in the test as a shortfall of the promise. It is charged for every move when the choice is made again. Where the
+derivatives alone do not say how good a move is, as for formats of few bits, measured moves follow when they are of no
+more use.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from zetaplan._records import Vector
 from zetaplan.menus.menu import Menu
 from zetaplan.menus.plan import ChoicePlan
 from zetaplan.menus.planner import choose
-from zetaplan.menus.refined import Move, Point, Round, Start, Trial, menu_of, significant
-from zetaplan.refining.meter import Meter
+from zetaplan.menus.refined import Known, Move, Point, Round, Start, Trial, menu_of, significant
+from zetaplan.refining.meter import Meter, passes_of
 from zetaplan.refining.texts import Text
 
 #: Choices that a round tests at most. After a rejected one at most half as many blocks may change, or, if these would
@@ -40,8 +42,28 @@ FIXED = 3
 #: Strides that a block moves at most in a round, if one pass gives the slopes of all moves.
 REACH = 2
 
-#: Evaluations of the smallest round.
+#: Evaluations of the smallest round of measured moves.
 LEAST = 5
+
+#: Evaluations of a test: the operating point and one choice.
+TEST = 2
+
+
+@dataclass(frozen=True)
+class Way:
+    """How moves are known. texts : of the rounds, used in turn. slopes : by derivatives, not measured one by one."""
+
+    texts: Sequence[Text]
+    slopes: bool
+
+    @property
+    def known(self) -> Known:
+        return "slopes" if self.slopes else "measured"
+
+    @property
+    def patience(self) -> int:
+        """Rounds in a row that may end without an accepted choice; another round on the same text is the same round."""
+        return min(PATIENCE, len(self.texts))
 
 
 @dataclass(frozen=True)
@@ -55,25 +77,29 @@ class Step:
 class Search:
     """The rounds from a start. stopped : why the last round was the last.
 
-    proposing : the text of each round, used in turn. accepting : the text of every test. evaluations : their largest
-    number. slopes : take the derivatives along the moves, not measured moves.
+    ways : one after the other, the next one when no choice of the last is accepted. accepting : the text of every test.
+    evaluations : their largest number.
     """
 
-    def __init__(
-        self, meter: Meter, proposing: Sequence[Text], accepting: Text, evaluations: int, slopes: bool = False
-    ) -> None:
-        self.meter, self.proposing, self.accepting, self.evaluations = meter, proposing, accepting, evaluations
-        self.slopes = slopes
+    def __init__(self, meter: Meter, ways: Sequence[Way], accepting: Text, evaluations: int) -> None:
+        self.meter, self.ways, self.accepting, self.evaluations = meter, ways, accepting, evaluations
         self.levels = meter.levels
         self.stopped = ""
 
     def steps(self, start: Point) -> Iterator[Step]:
-        at, rejected, charge, stride = start, 0, 0.0, self.levels.stride
+        at = start
+        for way in self.ways:
+            for step in self._steps(way, at):
+                yield step
+                at = step.round.after
+
+    def _steps(self, way: Way, at: Point) -> Iterator[Step]:
+        rejected, charge, stride = 0, 0.0, self.levels.stride
         for number in count():
-            if self.left < LEAST:
+            if self.left < (passes_of(self.levels.order) + TEST if way.slopes else LEAST):
                 self.stopped = "the evaluations are spent"
                 return
-            step = self._step(at, self.proposing[number % len(self.proposing)], charge, stride)
+            step = self._step(way, at, way.texts[number % len(way.texts)], charge, stride)
             yield step
             if trial := step.round.accepted:
                 charge = step.round.shortfall(trial, self.levels.costs)
@@ -81,37 +107,33 @@ class Search:
                 stride //= 2
                 continue
             at, rejected = step.round.after, 0 if step.plan else rejected + 1
-            if rejected == self.patience:
+            if rejected == way.patience:
                 self.stopped = f"no choice was significantly better in {counted(rejected, 'round')}"
                 return
 
     def starts(self, plans: Sequence[Point]) -> tuple[Start, ...]:
-        """The plans with their divergence on the first proposing text.
+        """The plans with their divergence on the first text of the last way, the smallest.
 
         As many as half of the evaluations allow, if these leave a round.
         """
         plans = plans[: max(1, min(self.evaluations // 2, self.evaluations - LEAST))]
         if len(plans) == 1:
             return ()
-        readings = self.meter.readings(self.proposing[0], plans, near={})
+        readings = self.meter.readings(self.ways[-1].texts[0], plans, near={})
         pairs = zip(plans, readings, strict=True)
         return tuple(Start(plan=plan, divergence=tuple(reading.divergence.tolist())) for plan, reading in pairs)
-
-    @property
-    def patience(self) -> int:
-        """Rounds in a row that may end without an accepted choice; another round on the same text is the same round."""
-        return min(PATIENCE, len(self.proposing))
 
     @property
     def left(self) -> int:
         return self.evaluations - self.meter.evaluations
 
-    def _step(self, at: Point, text: Text, charge: float, stride: int) -> Step:
+    def _step(self, way: Way, at: Point, text: Text, charge: float, stride: int) -> Step:
         before, seconds = self.meter.evaluations, self.meter.seconds
-        moves = self._moves(at, stride)
-        divergence, *moved = self.meter.slopes(text, at, moves) if self.slopes else self._measured(text, at, moves)
+        moves = self._moves(way, at, stride)
+        divergence, *moved = self.meter.slopes(text, at, moves) if way.slopes else self._measured(text, at, moves)
         proposed = Round(
             text=text.sha256,
+            known=way.known,
             at=at,
             divergence=divergence,
             moves=tuple(
@@ -131,11 +153,11 @@ class Search:
         readings = self.meter.readings(text, [at, *({**at, block: option} for block, option in moves)], near=at)
         return [tuple(reading.divergence.tolist()) for reading in readings]
 
-    def _moves(self, at: Point, stride: int) -> list[tuple[str, str]]:
+    def _moves(self, way: Way, at: Point, stride: int) -> list[tuple[str, str]]:
         """The moves to look at: all, or as many as the evaluations allow, evenly spread over the blocks."""
-        reach = REACH if self.slopes else 1
+        reach = REACH if way.slopes else 1
         moves = [(block, option) for block in at for option in self.levels.neighbours(block, at[block], stride, reach)]
-        room = len(moves) if self.slopes else min(len(moves), self.left - FIXED)
+        room = len(moves) if way.slopes else min(len(moves), self.left - FIXED)
         return [moves[place * len(moves) // room] for place in range(room)]
 
     def _trials(self, found: Round, charge: float) -> Iterator[tuple[Trial, ChoicePlan]]:

@@ -26,12 +26,13 @@ class Levels(ABC):
         budget: the largest total cost.
         uniform: the plan that treats all blocks alike within the budget.
         stride: levels that the first moves go up or down; half as many where nothing improves, down to one.
-        smooth: whether options differ by small changes of parameters, so that derivatives predict a move.
+        order: of the derivatives that predict a move: 1 if it is a small step in the parameters, 2 if rounding errors
+            change, 0 if none predict it.
         resource, unit: what an option costs.
     """
 
     stride: int = 1
-    smooth: ClassVar[bool] = True
+    order: ClassVar[int] = 1
     resource: ClassVar[str]
     unit: ClassVar[str]
     inputs: Inputs

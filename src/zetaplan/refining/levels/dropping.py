@@ -30,7 +30,7 @@ def levels(method: str, *, inputs: Inputs, budget: str, blocks: str | None = Non
 class Dropping(Levels):
     """uniform : layers evenly spaced over the depth are left out."""
 
-    smooth = False
+    order = 0
     kind = "layers"
     resource, unit = "layers kept", "layers"
 
