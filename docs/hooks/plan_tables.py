@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import numpy as np
-from result_tables import RESULTS, from_to, signed, table
+from result_tables import RESULTS, from_to, load, signed, table
 
 from zetaplan._interval import Interval, mean_interval
 
@@ -104,3 +105,17 @@ def promised_sums() -> str:
         ]
     shown = [row for row in rows if row[2]]
     return table(heads, [(a, b, f"{sum_:.3f}", f"{whole:.3f}", f"{whole / sum_:.2f}") for a, b, sum_, whole in shown])
+
+
+def predicted_moves() -> str:
+    """How well slopes of the first and of the second order predict measured moves of one level at the uniform plan."""
+    heads = ("plan", "moves to", "measured", "slopes: correlation", "mean", "second order: correlation", "mean")
+    rows = []
+    for task, found in load("moves").items():
+        larger = np.array(found["larger"])
+        for name, chosen in (("more bytes or weights", larger), ("fewer", ~larger)):
+            measured, *predicted = (np.array(found[key])[chosen] for key in ("measured", "order 1", "order 2"))
+            spread = f"{signed(measured.mean(), 4)} ± {measured.std():.4f}"
+            shown = ((f"{np.corrcoef(own, measured)[0, 1]:.2f}", signed(own.mean(), 4)) for own in predicted)
+            rows.append((task, name, spread, *chain.from_iterable(shown)))
+    return table(heads, rows)

@@ -49,6 +49,7 @@ from plan_tables import (  # noqa: F401  marks of pages
     plans_wanda,
     plans_wanda_60,
     plans_wanda_gemma,
+    predicted_moves,
     promised_sums,
 )
 from result_tables import RESULTS, load, table

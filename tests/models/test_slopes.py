@@ -135,14 +135,15 @@ def test_a_label_is_drawn_where_the_probabilities_sum_to_less_than_one() -> None
     assert drawn_loss(logs, torch.tensor([0.99])) == pytest.approx(-float(torch.tensor(0.2).log()))
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.49, 0.5, 1.0])
-def test_a_step_of_few_entries_takes_the_room_of_these(share: float) -> None:
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.33, 0.49, 0.5, 1.0])
+def test_a_step_of_few_entries_takes_the_room_of_these(share: float, kind: torch.dtype) -> None:
     draw = torch.Generator().manual_seed(3)
-    step, gradient = torch.randn(1000, generator=draw), torch.randn(1000, generator=draw)
+    step, gradient = torch.randn(1000, generator=draw).to(kind), torch.randn(1000, generator=draw)
     step[torch.randperm(1000, generator=draw)[: 1000 - round(1000 * share)]] = 0.0
-    kept = step_between(torch.zeros(1000), step)
-    assert kept.along(gradient) == pytest.approx(float(step.double() @ gradient.double()), rel=1e-5, abs=1e-6)
-    squared = float(step.double() ** 2 @ gradient.double())
-    assert kept.along(gradient, 2) == pytest.approx(squared, rel=1e-5, abs=1e-6)
+    kept = step_between(torch.zeros(1000, dtype=kind), step)
+    for order in (1, 2):
+        expected = float(step.double() ** order @ gradient.double())
+        assert kept.along(gradient, order) == pytest.approx(expected, rel=1e-5, abs=1e-5)
     tensors = [kept.entries] if kept.places is None else [kept.entries, kept.places]
-    assert sum(t.numel() * t.element_size() for t in tensors) <= min(4 * 1000, 8 * 1000 * share)
+    assert sum(t.nbytes for t in tensors) <= min(step.nbytes, (kind.itemsize + 4) * 1000 * share)

@@ -50,7 +50,14 @@ def both(method: str, folder: Path, **more: Any) -> tuple[ChoicePlan, ChoicePlan
 def sloped(method: str, loaded: LoadedModel, blocks: str) -> ChoicePlan:
     """Refined by slopes on ids that every tiny vocabulary has."""
     propose, accept, calibration = IDS[:8] % 22, IDS[8:14] % 22, IDS[20:] % 22
-    own = {**CASES[method], **ROUNDED.get(method, {}), "moves": "slopes", "blocks": blocks, "evaluations": 9, "cache": False}
+    own = {
+        **CASES[method],
+        **ROUNDED.get(method, {}),
+        "moves": "slopes",
+        "blocks": blocks,
+        "evaluations": 9,
+        "cache": False,
+    }
     return zp.refine(loaded, method, own.pop("budget"), propose, accept, calibration=calibration, **own)
 
 

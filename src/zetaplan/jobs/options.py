@@ -185,12 +185,14 @@ class RefineOptions(Record):
     evaluations: int = Field(120, description="Largest number of evaluations of a plan on a text.")
     moves: Literal["slopes", "measured"] = Field(
         "slopes",
-        description="Moves of sparsity and of ranks by one backward pass, or measured one by one, as all others are.",
+        description="Moves of all blocks predicted from one pass, or measured one by one. Layers to drop are always "
+        "measured, and formats too after the last useful prediction.",
     )
     blocks: Literal["layers", "fused", "modules"] | None = Field(
         None,
         description="Blocks that get an option: decoder layers, linears that vLLM stores together (formats, ranks), or "
-        "single linears. If not given: modules for formats and with slopes, otherwise layers.",
+        "single linears. If not given: layers to drop, and layers with measured moves of sparsity and ranks; otherwise "
+        "modules.",
     )
     step: str = Field(
         "0.05", description="First step between levels of sparsity or rank; halved where nothing improves."

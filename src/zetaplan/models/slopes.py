@@ -23,9 +23,6 @@ from zetaplan.scoring.text.sequences import IGNORED, Batch, digest
 #: Of parameters; None for one that a sequence did not use.
 Gradients = Sequence[Tensor | None]
 
-#: A step of fewer entries than this share is kept as its entries and their places, 8 bytes each instead of 4.
-SPARSE = 0.5
-
 
 class Slopes:
     """The moves from an operating point. The model is unchanged after every sequence.
@@ -95,7 +92,10 @@ def drawn_loss(logs: Tensor, numbers: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """v - w of a parameter, float32. places : of its entries in the flat parameter; None if it has all of them."""
+    """v - w of a parameter. places : of its entries in the flat parameter; None if it has all of them.
+
+    entries : float32, or of a smaller type if the parameter is.
+    """
 
     entries: Tensor
     places: Tensor | None
@@ -103,7 +103,8 @@ class Step:
     def along(self, gradient: Tensor, order: int = 1) -> float:
         """The sum over the entries s of s g, or of s^2 g. gradient : flat, float32."""
         used = gradient if self.places is None else gradient.index_select(0, self.places)
-        return float(self.entries @ (used if order == 1 else used * self.entries))
+        entries = self.entries.float()
+        return float(entries @ (used if order == 1 else used * entries))
 
 
 def terms(steps: Sequence[tuple[int, Step]], gradient: Tensor | None, order: int) -> Iterator[tuple[int, float]]:
@@ -128,8 +129,9 @@ def _steps(model: nn.Module, at: Changes, moved: Changes) -> Iterator[tuple[str,
 def step_between(w: Tensor, v: Tensor) -> Step:
     """The step from the values w of a parameter to the values v."""
     dense = v.flatten().float() - w.flatten().float()
+    dense = dense.to(w.dtype) if w.element_size() < dense.element_size() else dense
     places = dense.nonzero()[:, 0]
-    if len(places) >= SPARSE * len(dense):
+    places = places.int() if len(dense) <= torch.iinfo(torch.int32).max else places
+    if len(places) * (dense.element_size() + places.element_size()) >= dense.nbytes:
         return Step(dense, None)
-    small = len(dense) <= torch.iinfo(torch.int32).max
-    return Step(dense[places], places.int() if small else places)
+    return Step(dense[places], places)

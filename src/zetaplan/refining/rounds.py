@@ -39,7 +39,7 @@ PATIENCE = 2
 #: Evaluations of a round beside its moves: the operating point on both texts, and one choice.
 FIXED = 3
 
-#: Strides that a block moves at most in a round, if one pass gives the slopes of all moves.
+#: Strides that a block moves at most in a round, if first derivatives predict all moves.
 REACH = 2
 
 #: Evaluations of the smallest round of measured moves.
@@ -155,7 +155,7 @@ class Search:
 
     def _moves(self, way: Way, at: Point, stride: int) -> list[tuple[str, str]]:
         """The moves to look at: all, or as many as the evaluations allow, evenly spread over the blocks."""
-        reach = REACH if way.slopes else 1
+        reach = REACH if way.slopes and self.levels.order == 1 else 1
         moves = [(block, option) for block in at for option in self.levels.neighbours(block, at[block], stride, reach)]
         room = len(moves) if way.slopes else min(len(moves), self.left - FIXED)
         return [moves[place * len(moves) // room] for place in range(room)]
