@@ -129,7 +129,7 @@ class Setting:
                 step="0.05",
                 options=self.task.options,
                 start=None,
-                moves="slopes",
+                moves="curvature",
             )
         return self._levels[blocks]
 

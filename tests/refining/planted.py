@@ -75,7 +75,7 @@ class Curved(World):
     curvature: float = 0.0
     slope: dict[str, float] = field(default_factory=dict)
 
-    def slopes(self, text: Text, at: Point, moves: list[tuple[str, str]]) -> list[tuple[float, ...]]:
+    def slopes(self, text: Text, at: Point, moves: list[tuple[str, str]], order: int) -> list[tuple[float, ...]]:
         [base] = self.readings(text, [at])
         after = (base.divergence + self.slope[block] * (int(option) - int(at[block])) for block, option in moves)
         return [tuple(values.tolist()) for values in (base.divergence, *after)]
@@ -117,5 +117,5 @@ def planted_plan() -> ChoicePlan:
     levels = Ladder(blocks=4)
     divergence = additive({name: (2.5, 2.0, k / 2) for k, name in enumerate(levels.costs)})
     world: Any = World(levels, divergence, noise=0.05)
-    search = Search(world, [Way([text("first"), text("second")], slopes=False)], text("other"), 60)
+    search = Search(world, [Way("measured", [text("first"), text("second")])], text("other"), 60)
     return _refined("planted", search, [dict(levels.uniform)], text("held out"))

@@ -18,7 +18,7 @@ OTHER = text("other")
 
 
 def searched(world: World, evaluations: int = 200, start: Point | None = None) -> tuple[list[Step], Search]:
-    search = Search(world, [Way(PORTIONS, slopes=False)], OTHER, evaluations)  # type: ignore[arg-type]
+    search = Search(world, [Way("measured", PORTIONS)], OTHER, evaluations)  # type: ignore[arg-type]
     return list(search.steps(dict(start or world.levels.uniform))), search
 
 
@@ -146,7 +146,7 @@ def test_the_best_of_several_starts_is_the_first_operating_point() -> None:
     levels = Ladder(blocks=4)
     good = dict(zip(levels.costs, ("2", "0", "2", "0"), strict=True))
     world = World(levels, lambda plan: 0.0 if plan == good else 1.0 + sum(plan[b] != o for b, o in good.items()))
-    search = Search(world, [Way(PORTIONS, slopes=False)], OTHER, 60)  # type: ignore[arg-type]
+    search = Search(world, [Way("measured", PORTIONS)], OTHER, 60)  # type: ignore[arg-type]
     starts = search.starts([dict(levels.uniform), good])
     assert best_start(starts) == good
     assert search.starts([dict(levels.uniform)]) == ()

@@ -24,7 +24,7 @@ def levels_of(method: str, model: Any, budget: str, **settings: Any) -> Levels:
     return find_levels(method, inputs=inputs, budget=budget, **settings)
 
 
-@pytest.mark.parametrize("moves", ["slopes", "measured"])
+@pytest.mark.parametrize("moves", ["curvature", "slopes", "measured"])
 @pytest.mark.parametrize("method", CASES)
 def test_all_starts_are_whole_plans_within_the_budget(method: str, moves: str) -> None:
     case = {name: value for name, value in CASES[method].items() if name != "budget"}

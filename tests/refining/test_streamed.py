@@ -11,7 +11,7 @@ import torch
 import zetaplan as zp
 from tests.decoders import tiny_decoder
 from tests.refining.test_refine import CASES, IDS, content, facts_of, refined
-from tests.refining.test_slopes import SMOOTH
+from tests.refining.test_slopes import PREDICTED, SMOOTH
 from tests.streamed_models import held_at_once, require_dropped
 from tests.tiny_models import save_model, tiny_gpt2, tiny_llama
 from zetaplan.errors import ScoringError
@@ -47,13 +47,13 @@ def both(method: str, folder: Path, **more: Any) -> tuple[ChoicePlan, ChoicePlan
     return whole, found
 
 
-def sloped(method: str, loaded: LoadedModel, blocks: str) -> ChoicePlan:
+def sloped(method: str, loaded: LoadedModel, blocks: str, moves: str) -> ChoicePlan:
     """Refined by slopes on ids that every tiny vocabulary has."""
     propose, accept, calibration = IDS[:8] % 22, IDS[8:14] % 22, IDS[20:] % 22
     own = {
         **CASES[method],
         **ROUNDED.get(method, {}),
-        "moves": "slopes",
+        "moves": moves,
         "blocks": blocks,
         "evaluations": 9,
         "cache": False,
@@ -92,10 +92,11 @@ def levels_of(method: str, loaded: LoadedModel) -> Levels:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("method", [*SMOOTH, *ROUNDED])
-def test_slopes_are_those_of_the_loaded_model(kind: str, method: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("moves", PREDICTED)
+def test_predictions_are_those_of_the_loaded_model(kind: str, method: str, moves: str, tmp_path: Path) -> None:
     folder = stored(kind, tmp_path / "model")
     for blocks in ("modules", "layers"):
-        whole, found = (facts_of(sloped(method, zp.load_model(folder, stream=s), blocks)) for s in (False, True))
+        whole, found = (facts_of(sloped(method, zp.load_model(folder, stream=s), blocks, moves)) for s in (False, True))
         assert found.starts == whole.starts
         first, expected = found.rounds[0], whole.rounds[0]
         assert (first.at, len(first.moves)) == (expected.at, len(expected.moves))
@@ -106,7 +107,7 @@ def test_slopes_are_those_of_the_loaded_model(kind: str, method: str, tmp_path: 
         assert any(move.divergence != first.divergence for move in first.moves)
 
 
-@pytest.mark.parametrize("moves", ["slopes", "measured"])
+@pytest.mark.parametrize("moves", [*PREDICTED, "measured"])
 def test_one_layer_at_a_time_is_in_memory(moves: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = zp.load_model(folder, stream=True)
     held = held_at_once(loaded.model, monkeypatch)

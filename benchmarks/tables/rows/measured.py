@@ -7,9 +7,10 @@ from functools import partial
 
 from benchmarks.tables.search import search
 from benchmarks.tables.setting import LENGTH, PORTION, UNIT, Planned, Setting
-from zetaplan.menus.refined import Refined, refined_facts
+from zetaplan.menus.refined import Known, Refined, refined_facts
 from zetaplan.refining.meter import passes_of
 from zetaplan.refining.refine import refine
+from zetaplan.refining.rounds import ORDERS
 
 
 def uniform(setting: Setting) -> Planned:
@@ -38,7 +39,7 @@ def _options(setting: Setting, block: str) -> list[str]:
 
 
 def refined(
-    setting: Setting, start: Planned | None = None, moves: str = "slopes", blocks: str | None = None
+    setting: Setting, start: Planned | None = None, moves: Known = "curvature", blocks: str | None = None
 ) -> Planned:
     """The seconds are those of the evaluations and of the estimates of the starts."""
     began = time.monotonic()
@@ -62,11 +63,11 @@ def refined(
     facts = refined_facts(plan.menu.provenance)
     assert facts is not None
     accepting, proposing = (len(setting.rows[name]) * LENGTH for name in ("accept", "propose"))
-    started = proposing if setting.levels(blocks).order == 1 and moves == "slopes" else PORTION * LENGTH
+    started = proposing if setting.levels(blocks).smooth and moves != "measured" else PORTION * LENGTH
     moved = (
-        passes_of(setting.levels(blocks).order) * proposing
-        if found.known == "slopes"
-        else (1 + len(found.moves)) * PORTION * LENGTH
+        (1 + len(found.moves)) * PORTION * LENGTH
+        if found.known == "measured"
+        else passes_of(ORDERS[found.known]) * proposing
         for found in facts.rounds
     )
     tested = (len(found.trials) + (not number) for number, found in enumerate(facts.rounds))
@@ -96,6 +97,7 @@ ROWS = {
     "uniform": uniform,
     "measured from the dense model": from_dense,
     "refine": refined,
+    "refine, first derivatives": partial(refined, moves="slopes"),
     "refine, measured moves of layers": partial(refined, moves="measured", blocks="layers"),
     "search, as many evaluations": searched,
     "search, ten times as many": partial(searched, times=10),

@@ -183,10 +183,10 @@ class RefineOptions(Record):
         description="Share of the weights to remove, such as 50%; stored bits per weight, or a format; layers to drop.",
     )
     evaluations: int = Field(120, description="Largest number of evaluations of a plan on a text.")
-    moves: Literal["slopes", "measured"] = Field(
-        "slopes",
-        description="Moves of all blocks predicted from one pass, or measured one by one. Layers to drop are always "
-        "measured, and formats too after the last useful prediction.",
+    moves: Literal["curvature", "slopes", "measured"] = Field(
+        "curvature",
+        description="Moves predicted from one pass, by first and second derivatives or the first alone, or measured "
+        "one by one. Layers to drop are always measured, and formats after the last useful prediction.",
     )
     blocks: Literal["layers", "fused", "modules"] | None = Field(
         None,

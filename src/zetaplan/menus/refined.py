@@ -30,7 +30,7 @@ LEVEL = 0.95
 
 CHANGED = "blocks changed"
 Point = dict[str, str]
-Known = Literal["measured", "slopes"]
+Known = Literal["measured", "slopes", "curvature"]
 Costs = Mapping[str, Mapping[str, float]]
 
 
@@ -121,11 +121,11 @@ class HeldOut(Record):
 class Refined(Record):
     """A refinement of a plan.
 
-    moves : how the moves of the first round are known: "measured", or "slopes": the divergence after a move is that at
-    the operating point and what its first derivative adds, and for formats the second. costs : of the options of every
-    block, level by level, in `unit`; at most `budget` in total. uniform : the plan of the comparison. start : the first
-    operating point. starts : the plans from which it was taken, if there were several. accepting : sha256 of the text
-    that decides. stopped : why no round follows.
+    moves : how the moves of the first round are known: "measured", or predicted: the divergence after a move is that at
+    the operating point and what the first derivative adds ("slopes"), or the first and the second ("curvature").
+    costs : of the options of every block, level by level, in `unit`; at most `budget` in total. uniform : the plan of
+    the comparison. start : the first operating point. starts : the plans it was taken from, if there were several.
+    accepting : sha256 of the text that decides. stopped : why no round follows.
     """
 
     method: str

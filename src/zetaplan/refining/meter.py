@@ -72,25 +72,26 @@ class Meter:
             self.journal.add(*Entry.of(content))
             self._counted(content["key"])
 
-    def slopes(self, text: Text, at: Point, moves: Sequence[tuple[str, str]]) -> list[tuple[float, ...]]:
+    def slopes(self, text: Text, at: Point, moves: Sequence[tuple[str, str]], order: int) -> list[tuple[float, ...]]:
         """The divergence of every sequence at an operating point; then, for every move, as its derivatives predict."""
         rows = text.rows
-        keys = [key_of({"text": text.sha256, "plan": at, "slopes": moves, "sequence": k}) for k in range(len(rows))]
+        asked = {"text": text.sha256, "plan": at, "slopes": moves, "order": order}
+        keys = [key_of({**asked, "sequence": number}) for number in range(len(rows))]
         missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in self.journal.entries}
         if missing:
-            self._sloped(missing, at, moves)
+            self._sloped(missing, at, moves, order)
         for number, key in enumerate(keys):
-            self._count(key, 0 if number else passes_of(self.levels.order))
+            self._count(key, 0 if number else passes_of(order))
         columns = (self.journal.entries[key].reading.divergence.tolist() for key in keys)
         return list(zip(*columns, strict=True))
 
-    def _sloped(self, rows: Mapping[str, Batch], at: Point, moves: Sequence[tuple[str, str]]) -> None:
+    def _sloped(self, rows: Mapping[str, Batch], at: Point, moves: Sequence[tuple[str, str]], order: int) -> None:
         """Pass every sequence on one rank, and add all of them to the journal of every rank."""
         values = {block: self._values(block, option) for block, option in at.items()}
         moved = self._values if self._streamed else self.levels.values
         after = ({**values, block: moved(block, option)} for block, option in moves)
         kind = SlopesByLayer if self._streamed else Slopes
-        engine = kind(self.levels.inputs.model, _joined(values), map(_joined, after), self.levels.order)
+        engine = kind(self.levels.inputs.model, _joined(values), map(_joined, after), order)
         chunks = [tuple(rows)[place : place + kind.together] for place in range(0, len(rows), kind.together)]
         for place in range(0, len(chunks), self.ranks.size):
             own: list[dict[str, Any]] = []

@@ -13,12 +13,12 @@ from tqdm.auto import tqdm
 from zetaplan.errors import InfeasibleError, SpecError, shown
 from zetaplan.menus.plan import ChoicePlan
 from zetaplan.menus.planner import choose
-from zetaplan.menus.refined import HeldOut, Point, Refined, best_start, comparison, menu_of
+from zetaplan.menus.refined import HeldOut, Known, Point, Refined, best_start, comparison, menu_of
 from zetaplan.models.inputs import Inputs
 from zetaplan.refining.journal import journal
 from zetaplan.refining.levels import Levels, by_block, find_levels, methods
 from zetaplan.refining.meter import Meter
-from zetaplan.refining.rounds import LEAST, Search, Step, Way
+from zetaplan.refining.rounds import ORDERS, Search, Step, Way, least_of
 from zetaplan.refining.texts import Text, portions, require_disjoint, text_of
 from zetaplan.scoring import LoadedModel
 from zetaplan.scoring.arguments import require_switch
@@ -30,9 +30,6 @@ from zetaplan.scoring.text.sequences import checked_batches
 
 #: Levels of sparsity in the first step.
 STRIDE = 2
-
-#: How the moves of a round are known.
-MOVES = ("slopes", "measured")
 
 
 def refine(
@@ -47,7 +44,7 @@ def refine(
     start: Mapping[str, str] | None = None,
     evaluations: int = 120,
     sequences: int = 8,
-    moves: str = "slopes",
+    moves: Known = "curvature",
     blocks: str | None = None,
     step: float | str = "0.05",
     options: Sequence[str] = (),
@@ -76,11 +73,12 @@ def refine(
             each measured: uniform, and plans by zeta^2 (sparsity, ranks), by the Fisher matrix (formats), or all
             contiguous runs (layers that are left out).
         evaluations: the largest number of evaluated pairs of plan and text; a backward pass counts as two.
-        moves: "slopes" (derivatives along all moves from one pass) or "measured" (one by one). For formats the second
-            derivative is added, and measured moves follow when no choice by slopes is accepted. Layers that are left
-            out are always measured.
+        moves: "curvature" (predicted from one pass, by the first derivative and the diagonal of the second), "slopes"
+            (by the first derivative) or "measured" (one by one). For formats, measured moves follow when no choice by
+            derivatives is accepted. Layers that are left out are always measured.
         blocks: "layers", "modules" (single linears) or, of formats and ranks, "fused" (linears that vLLM stores
-            together). By default "modules" for formats and with slopes, otherwise "layers".
+            together). By default "layers" for "drop" and with measured moves of sparsity and ranks, otherwise
+            "modules".
         step: of the first moves between levels of sparsity or rank; it is halved where nothing improves.
         options: the formats to choose from.
         cache: whether, or in which folder, statistics, weights and the journal of evaluations are kept. A run that was
@@ -116,7 +114,7 @@ def refine(
         stride=STRIDE,
         moves=moves,
     )
-    ways = list(_ways(moves, levels.order, propose, network, sequences))
+    ways = list(_ways(moves, levels, propose, network, sequences))
     accepting, compared = text_of(accept, network), None if held_out is None else text_of(held_out, network)
     proposing = [text for way in ways for text in way.texts]
     require_disjoint({"propose": proposing, "accept": [accepting], "held_out": [compared] if compared else []})
@@ -136,13 +134,12 @@ def refine(
         return _refined(method, search, starts, compared)
 
 
-def _ways(moves: str, order: int, propose: Batches, network: nn.Module, sequences: int) -> Iterator[Way]:
-    """How moves are known: by slopes if they have derivatives, and measured if a first derivative does not suffice."""
-    sloped = moves == "slopes" and order > 0
-    if sloped:
-        yield Way([text_of(propose, network)], slopes=True)
-    if not sloped or order > 1:
-        yield Way(portions(propose, network, sequences), slopes=False)
+def _ways(moves: Known, levels: Levels, propose: Batches, network: nn.Module, sequences: int) -> Iterator[Way]:
+    """How moves are known: by derivatives, if they have some, and measured, if these do not predict all of them."""
+    if predicted := ORDERS[moves] > 0 and levels.differentiable:
+        yield Way(moves, [text_of(propose, network)])
+    if not (predicted and levels.smooth):
+        yield Way("measured", portions(propose, network, sequences))
 
 
 def _refined(method: str, search: Search, plans: Sequence[Point], held_out: Text | None) -> ChoicePlan:
@@ -204,14 +201,14 @@ def _start(levels: Levels, start: Mapping[str, str]) -> Point:
     return {block: point[block] for block in levels.costs}
 
 
-def require_arguments(method: str, evaluations: int, moves: str) -> None:
+def require_arguments(method: str, evaluations: int, moves: Known) -> None:
     """Raise SpecError for an unknown method or kind of moves, or for too few evaluations for a round."""
-    if moves not in MOVES:
-        raise SpecError(f"moves = {shown(moves)}: expected {' or '.join(MOVES)}")
+    if moves not in tuple(ORDERS):
+        raise SpecError(f"moves = {shown(moves)}: expected one of {', '.join(ORDERS)}")
     if method not in methods():
         raise SpecError(f"method = {shown(method)}: expected one of {', '.join(methods())}")
-    if isinstance(evaluations, bool) or not isinstance(evaluations, int) or evaluations < LEAST:
-        raise SpecError(f"evaluations = {shown(evaluations)}: expected a whole number of at least {LEAST}")
+    if isinstance(evaluations, bool) or not isinstance(evaluations, int) or evaluations < least_of(moves):
+        raise SpecError(f"evaluations = {shown(evaluations)}: expected a whole number of at least {least_of(moves)}")
 
 
 def parts_of(model: LoadedModel | nn.Module) -> tuple[nn.Module, str, str]:

@@ -1,15 +1,14 @@
 """The rounds of a refinement: the moves of single blocks, a choice among them with proof, a test of the choice.
 
-Measured moves are evaluated one by one. Slopes take the derivatives along all moves from one pass, which costs little
-enough to use all the proposing text in every round; what they leave out, and the luck of the moves that look best,
-shows in the test as a shortfall of the promise. It is charged for every move when the choice is made again. Where the
-derivatives alone do not say how good a move is, as for formats of few bits, measured moves follow when they are of no
-more use.
+Measured moves are evaluated one by one. Derivatives predict all moves from one pass, which costs little enough to use
+all the proposing text in every round; what they leave out, and the luck of the moves that look best, shows in the test
+as a shortfall of the promise. It is charged for every move when the choice is made again. Where options do not differ
+by little, as formats of few bits, measured moves follow when derivatives are of no more use.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -39,7 +38,10 @@ PATIENCE = 2
 #: Evaluations of a round beside its moves: the operating point on both texts, and one choice.
 FIXED = 3
 
-#: Strides that a block moves at most in a round, if first derivatives predict all moves.
+#: Of the derivatives that predict moves.
+ORDERS: Mapping[Known, int] = {"measured": 0, "slopes": 1, "curvature": 2}
+
+#: Strides that a block moves at most in a round, if derivatives predict all moves and options differ by little.
 REACH = 2
 
 #: Evaluations of the smallest round of measured moves.
@@ -51,14 +53,15 @@ TEST = 2
 
 @dataclass(frozen=True)
 class Way:
-    """How moves are known. texts : of the rounds, used in turn. slopes : by derivatives, not measured one by one."""
+    """How moves are known. texts : of the rounds, used in turn."""
 
+    known: Known
     texts: Sequence[Text]
-    slopes: bool
 
     @property
-    def known(self) -> Known:
-        return "slopes" if self.slopes else "measured"
+    def order(self) -> int:
+        """Of the derivatives that predict the moves; 0 if they are measured."""
+        return ORDERS[self.known]
 
     @property
     def patience(self) -> int:
@@ -72,6 +75,11 @@ class Step:
 
     round: Round
     plan: ChoicePlan | None
+
+
+def least_of(known: Known) -> int:
+    """Evaluations of the smallest round."""
+    return passes_of(ORDERS[known]) + TEST if ORDERS[known] else LEAST
 
 
 class Search:
@@ -96,7 +104,7 @@ class Search:
     def _steps(self, way: Way, at: Point) -> Iterator[Step]:
         rejected, charge, stride = 0, 0.0, self.levels.stride
         for number in count():
-            if self.left < (passes_of(self.levels.order) + TEST if way.slopes else LEAST):
+            if self.left < least_of(way.known):
                 self.stopped = "the evaluations are spent"
                 return
             step = self._step(way, at, way.texts[number % len(way.texts)], charge, stride)
@@ -116,7 +124,7 @@ class Search:
 
         As many as half of the evaluations allow, if these leave a round.
         """
-        plans = plans[: max(1, min(self.evaluations // 2, self.evaluations - LEAST))]
+        plans = plans[: max(1, min(self.evaluations // 2, self.evaluations - least_of(self.ways[0].known)))]
         if len(plans) == 1:
             return ()
         readings = self.meter.readings(self.ways[-1].texts[0], plans, near={})
@@ -130,7 +138,8 @@ class Search:
     def _step(self, way: Way, at: Point, text: Text, charge: float, stride: int) -> Step:
         before, seconds = self.meter.evaluations, self.meter.seconds
         moves = self._moves(way, at, stride)
-        divergence, *moved = self.meter.slopes(text, at, moves) if way.slopes else self._measured(text, at, moves)
+        found = self.meter.slopes(text, at, moves, way.order) if way.order else self._measured(text, at, moves)
+        divergence, *moved = found
         proposed = Round(
             text=text.sha256,
             known=way.known,
@@ -145,8 +154,8 @@ class Search:
         )
         tried = list(self._trials(proposed, charge))
         counted = {"evaluations": self.meter.evaluations - before, "seconds": self.meter.seconds - seconds}
-        found = proposed.model_copy(update={"trials": tuple(trial for trial, _ in tried), **counted})
-        return Step(found, next((plan for trial, plan in tried if trial is found.accepted), None))
+        done = proposed.model_copy(update={"trials": tuple(trial for trial, _ in tried), **counted})
+        return Step(done, next((plan for trial, plan in tried if trial is done.accepted), None))
 
     def _measured(self, text: Text, at: Point, moves: Sequence[tuple[str, str]]) -> list[Vector]:
         """The divergence at the operating point and after every move."""
@@ -155,9 +164,9 @@ class Search:
 
     def _moves(self, way: Way, at: Point, stride: int) -> list[tuple[str, str]]:
         """The moves to look at: all, or as many as the evaluations allow, evenly spread over the blocks."""
-        reach = REACH if way.slopes and self.levels.order == 1 else 1
+        reach = REACH if way.order and self.levels.smooth else 1
         moves = [(block, option) for block in at for option in self.levels.neighbours(block, at[block], stride, reach)]
-        room = len(moves) if way.slopes else min(len(moves), self.left - FIXED)
+        room = len(moves) if way.order else min(len(moves), self.left - FIXED)
         return [moves[place * len(moves) // room] for place in range(room)]
 
     def _trials(self, found: Round, charge: float) -> Iterator[tuple[Trial, ChoicePlan]]:

@@ -26,13 +26,14 @@ class Levels(ABC):
         budget: the largest total cost.
         uniform: the plan that treats all blocks alike within the budget.
         stride: levels that the first moves go up or down; half as many where nothing improves, down to one.
-        order: of the derivatives that predict a move: 1 if it is a small step in the parameters, 2 if rounding errors
-            change, 0 if none predict it.
+        differentiable: whether a move changes values of parameters, so that it has derivatives.
+        smooth: whether options differ by small changes, so that derivatives predict every move.
         resource, unit: what an option costs.
     """
 
     stride: int = 1
-    order: ClassVar[int] = 1
+    differentiable: ClassVar[bool] = True
+    smooth: ClassVar[bool] = True
     resource: ClassVar[str]
     unit: ClassVar[str]
     inputs: Inputs

@@ -2,7 +2,7 @@
 
 budget : the share of the linear weights to remove, above 0 and below 1. The inputs of a linear are those of the
 unchanged model, so that the weights of a level depend on nothing but the level. By default blocks are single linears
-where slopes give all moves at once, and layers where every move is measured.
+where derivatives predict all moves at once, and layers where every move is measured.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ KAPPAS, CAP = (0.25, 0.5, 1.0), 0.8
 
 def default_blocks(moves: str) -> str:
     """The blocks that get a level, if none are given."""
-    return "modules" if moves == "slopes" else "layers"
+    return "layers" if moves == "measured" else "modules"
 
 
 def require_calibration(method: str, inputs: Inputs, other: str) -> None:

@@ -30,7 +30,7 @@ def levels(method: str, *, inputs: Inputs, budget: str, blocks: str | None = Non
 class Dropping(Levels):
     """uniform : layers evenly spaced over the depth are left out."""
 
-    order = 0
+    differentiable = smooth = False
     kind = "layers"
     resource, unit = "layers kept", "layers"
 

@@ -54,9 +54,9 @@ def levels(
 
 
 class Formats(Levels):
-    """The rounding errors of two formats are unrelated: no step between them is small, so that its curvature counts."""
+    """Not smooth: the rounding errors of two formats are unrelated, so that no step between them is small."""
 
-    order = 2
+    smooth = False
     resource, unit = "size", "bytes"
 
     def __init__(self, inputs: Inputs, blocks: str, options: Sequence[Quantizer], budget: str) -> None:
