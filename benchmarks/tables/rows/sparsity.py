@@ -90,7 +90,7 @@ def zeta(setting: Setting, kappa: float) -> Planned:
 
 
 def refined_from_zeta(setting: Setting) -> Planned:
-    return refined(setting, start=zeta(setting, 0.25), blocks="layers")
+    return refined(setting, start=zeta(setting, 0.25), blocks="layers", moves="slopes")
 
 
 ROWS = {
@@ -101,5 +101,5 @@ ROWS = {
     "ATP": progression,
     "zeta^2, kappa 0.25": partial(zeta, kappa=0.25),
     "zeta^2, kappa 1": partial(zeta, kappa=1.0),
-    "refine layers from zeta^2, kappa 0.25": refined_from_zeta,
+    "refine, first derivatives of layers from zeta^2, kappa 0.25": refined_from_zeta,
 }
