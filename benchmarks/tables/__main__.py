@@ -60,6 +60,11 @@ def plan_in(cell: dict[str, Any]) -> Planned:
     return Planned(cell["point"], cell["blocks"])
 
 
+def file_of(row: str) -> str:
+    """The name of the file of a row."""
+    return f"{row.replace('^', '').replace(',', '').replace(' ', '-')}.json"
+
+
 def content(file: Path) -> dict[str, Any]:
     """The cell in a file; empty if there is none."""
     return json.loads(file.read_text()) if file.exists() else {}
@@ -83,7 +88,7 @@ def main() -> None:
     folder = options.cells / f"draw-{options.draw}" / place if options.draw else known
     setting: Setting | None = None
     for row in options.rows or rows_of(task.method):
-        name = f"{row.replace('^', '').replace(',', '').replace(' ', '-')}.json"
+        name = file_of(row)
         own, before = content(folder / name), content(known / name)
         done = own and not (options.again and len(own["loss"]) != task.reported)
         if done or (options.draw and not before):

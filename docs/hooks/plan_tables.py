@@ -64,6 +64,7 @@ def _difference(found: Interval) -> tuple[str, str]:
 
 
 plans_wanda = _table("smollm2", "wanda-50")
+plans_magnitude = _table("smollm2", "magnitude-50")
 plans_wanda_60 = _table("smollm2", "wanda-60")
 plans_wanda_gemma = _table("gemma-3-270m-q4_k_m", "wanda-50")
 plans_formats = _table("smollm2", "rtn-4.25")

@@ -45,6 +45,7 @@ from plan_tables import (  # noqa: F401  marks of pages
     plans_formats_gemma,
     plans_layers,
     plans_layers_gemma,
+    plans_magnitude,
     plans_rank,
     plans_wanda,
     plans_wanda_60,
