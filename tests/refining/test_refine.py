@@ -285,7 +285,7 @@ def test_formats_are_read_by_the_parameters(tmp_path: Path) -> None:
         ({"budget": "nan"}, "expected a share"),
         ({"step": 0}, "step = 0: expected a share"),
         ({"blocks": "heads"}, "blocks: expected one of"),
-        ({"evaluations": 3}, "evaluations = 3: expected a whole number of at least 5"),
+        ({"evaluations": 3}, "evaluations = 3: expected a whole number of at least 7"),
         ({"sequences": 9, "moves": "measured"}, "sequences = 9: expected from 2 to the 8"),
         ({"accept": PROPOSE}, "accept: a sequence is also in propose"),
         ({"held_out": ACCEPT[:2]}, "held_out: a sequence is also in accept"),
