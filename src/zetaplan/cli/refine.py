@@ -1,4 +1,4 @@
-"""Command `zetaplan refine`: improves a plan by measured moves of single blocks, each round proved and tested."""
+"""Command `zetaplan refine`: improves a plan by moves of single blocks, each round proved and tested."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def refine(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Improve a plan by measured moves of single blocks, chosen with proof and accepted by a test on other text."""
+    """Improve a plan by moves of single blocks, predicted or measured, chosen with proof and tested on other text."""
     from zetaplan.documents.choices import choice_document, save_choice
     from zetaplan.jobs import pipelines
     from zetaplan.menus.refined import refined_facts, sentence
