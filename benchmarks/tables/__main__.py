@@ -79,10 +79,15 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="measure finished plans again where the text has changed")
     parser.add_argument("--draw", type=int, choices=range(DRAWS + 1), default=0, help="of calibration text")
     parser.add_argument("--reported", type=int, help="sequences of the text that is reported; by default the task's")
+    parser.add_argument("--evaluations", type=int, help="of a refinement; by default the task's")
     parser.add_argument("--cells", type=Path, default=common.RESULTS / "tables")
     options = parser.parse_args()
     task = TASKS[options.task]
-    task = replace(task, reported=options.reported or task.reported)
+    task = replace(
+        task,
+        reported=options.reported or task.reported,
+        evaluations=options.evaluations or task.evaluations,
+    )
     place = Path(Path(options.model).stem, options.task)
     known = options.cells / place
     folder = options.cells / f"draw-{options.draw}" / place if options.draw else known
