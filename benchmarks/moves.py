@@ -26,8 +26,7 @@ RESULT = common.result("moves")
 
 def row(setting: Setting, every: int) -> dict[str, object]:
     levels, text, model = setting.levels("modules"), setting.portions[0], setting.loaded.model
-    values = {block: levels.values(block, option) for block, option in levels.uniform.items()}
-    at = {name: value for changes in values.values() for name, value in changes.items()}
+    at = setting.changes(dict(levels.uniform), "modules")
     moves = [
         (block, option)
         for block in list(levels.costs)[::every]

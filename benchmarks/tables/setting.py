@@ -13,7 +13,7 @@ import torch
 from tqdm.auto import tqdm
 
 from zetaplan.models.inputs import Inputs
-from zetaplan.models.operating_point import OperatingPoint, Reading
+from zetaplan.models.operating_point import Changes, OperatingPoint, Reading
 from zetaplan.refining.journal import Journal, journal
 from zetaplan.refining.levels import Levels, find_levels
 from zetaplan.refining.meter import Meter
@@ -158,13 +158,12 @@ class Setting:
 
     def reported(self, planned: Planned) -> Reading:
         """The plan on the text that nothing was chosen on."""
-        levels = self.levels(planned.blocks)
-        changes = {
-            name: value
-            for block, option in planned.point.items()
-            for name, value in levels.values(block, option).items()
-        }
-        return self._reporting.reading(changes)
+        return self._reporting.reading(self.changes(planned.point, planned.blocks))
+
+    def changes(self, point: Point, blocks: str) -> Changes:
+        """The changes to the model by the options of blocks of this kind."""
+        values = (self.levels(blocks).values(block, option) for block, option in point.items())
+        return {name: value for own in values for name, value in own.items()}
 
     def measuring(self) -> Measuring:
         return Measuring(self.levels(), self.folder, {**self.inputs.facts, "tables": self.task.method})

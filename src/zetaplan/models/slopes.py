@@ -71,7 +71,9 @@ class Slopes:
                 if self.order > 1:
                     losses.append(drawn_loss(logs, draws(row).to(device)[known]) / len(logs) ** 0.5)
                 gradients: list[Gradients] = [
-                    torch.autograd.grad(loss, parameters, allow_unused=True, retain_graph=True) if parameters else ()
+                    torch.autograd.grad(loss, parameters, allow_unused=True, retain_graph=loss is not losses[-1])
+                    if parameters
+                    else ()
                     for loss in losses
                 ]
         return divergence.item(), gradients

@@ -6,7 +6,7 @@ computed from these weights then. In memory beside one layer are its steps, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,9 @@ from zetaplan.scoring.model.losses import shifted_labels
 from zetaplan.scoring.model.passes import Passes
 from zetaplan.scoring.model.streamed import Deferred, as_stored
 from zetaplan.scoring.text.sequences import IGNORED, Batch
+
+#: The term of some tokens: of their ids, the log-probabilities of the labelled ones, what is beside, and the labelled.
+Part = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 class SlopesByLayer:
@@ -120,28 +123,38 @@ class Products(Watch):
 
 def _divergence(passes: Passes, row: Batch, hidden: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     """The divergence of a sequence from its last hidden states and those of the unchanged model, and its gradient."""
-    known = shifted_labels(row["labels"]) != IGNORED
-    total, slopes = hidden.new_zeros(1, dtype=torch.float64), list[Tensor]()
-    for ids, own, other, used in in_pieces(passes, row["input_ids"], hidden, reference, known):
-        own = own.detach().requires_grad_(True)
+
+    def part(ids: Tensor, logs: Tensor, other: Tensor, used: Tensor) -> Tensor:
         with torch.no_grad():
             dense = functional.log_softmax(passes.rest(ids, other)[used], -1)
-        with torch.enable_grad():
-            logs = functional.log_softmax(passes.rest(ids, own)[used], -1)
-            part = divergences(logs, dense).sum() / known.sum()
-            slopes += torch.autograd.grad(part, own)
-        total += part.detach()
-    return total, torch.cat(slopes, 1)
+        return divergences(logs, dense).sum() / known
+
+    known = _labelled(row).sum()
+    return _summed(passes, row, hidden, reference, part)
 
 
 def _drawn(passes: Passes, row: Batch, hidden: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
     """The loss of the second order of a sequence from its last hidden states, and its gradient."""
-    known, numbers = shifted_labels(row["labels"]) != IGNORED, draws(row).to(hidden.device)
+    root = _labelled(row).sum() ** 0.5
+    numbers = draws(row).to(hidden.device)
+    return _summed(passes, row, hidden, numbers, lambda _, logs, own, used: drawn_loss(logs, own[used]) / root)
+
+
+def _summed(passes: Passes, row: Batch, hidden: Tensor, beside: Tensor, part: Part) -> tuple[Tensor, Tensor]:
+    """The sum of a term of few tokens at a time, and its gradient in the last hidden states.
+
+    beside : (B, T, ...), of which the term gets the tokens that it is about.
+    """
     total, slopes = hidden.new_zeros(1, dtype=torch.float64), list[Tensor]()
-    for ids, own, drawn, used in in_pieces(passes, row["input_ids"], hidden, numbers, known):
+    for ids, own, other, used in in_pieces(passes, row["input_ids"], hidden, beside, _labelled(row)):
         own = own.detach().requires_grad_(True)
         with torch.enable_grad():
-            part = drawn_loss(functional.log_softmax(passes.rest(ids, own)[used], -1), drawn[used]) / known.sum() ** 0.5
-            slopes += torch.autograd.grad(part, own)
-        total += part.detach()
+            term = part(ids, functional.log_softmax(passes.rest(ids, own)[used], -1), other, used)
+            slopes += torch.autograd.grad(term, own)
+        total += term.detach()
     return total, torch.cat(slopes, 1)
+
+
+def _labelled(row: Batch) -> Tensor:
+    """(B, T) the places that predict a label."""
+    return shifted_labels(row["labels"]) != IGNORED

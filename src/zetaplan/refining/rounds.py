@@ -35,8 +35,11 @@ NODES = 200
 #: Rounds without an accepted choice after which the refinement stops, if their texts differ.
 PATIENCE = 2
 
-#: Evaluations of a round beside its moves: the operating point on both texts, and one choice.
-FIXED = 3
+#: Evaluations of a test: the operating point and one choice.
+TEST = 2
+
+#: Evaluations of a round beside its measured moves: the operating point on the proposing text, and a test.
+FIXED = 1 + TEST
 
 #: Of the derivatives that predict moves.
 ORDERS: Mapping[Known, int] = {"measured": 0, "slopes": 1, "curvature": 2}
@@ -45,10 +48,7 @@ ORDERS: Mapping[Known, int] = {"measured": 0, "slopes": 1, "curvature": 2}
 REACH = 2
 
 #: Evaluations of the smallest round of measured moves.
-LEAST = 5
-
-#: Evaluations of a test: the operating point and one choice.
-TEST = 2
+LEAST = FIXED + PAIR
 
 
 @dataclass(frozen=True)
