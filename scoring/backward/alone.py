@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from zetaplan.scoring.backward.hooks import hooked
 from zetaplan.scoring.backward.per_sequence import Pair, known
+from zetaplan.scoring.model.causal import told
 from zetaplan.scoring.model.losses import sequence_losses
 from zetaplan.scoring.text.sequences import Batch
 
@@ -23,7 +24,7 @@ def gradients_alone(
     own = {name: list(module.parameters(recurse=False)) for name, module in modules.items()}
     parameters = list({id(p): p for several in own.values() for p in several}.values())
     rows: dict[int, list[Tensor]] = {id(p): [] for p in parameters}
-    with hooked(model, ()), torch.enable_grad():
+    with hooked(model, ()), torch.enable_grad(), told(model):
         for parameter in parameters:
             parameter.requires_grad_(True)
         for i, weight in enumerate(weights):

@@ -220,7 +220,7 @@ def _backwards(
 ) -> None:
     """Pass the gradients of the last hidden states backwards. The stored states are dropped on the way."""
     for place, layer in reversed([*enumerate(passes.layers)]):
-        with in_memory(passes.model, layer):
+        with in_memory(passes.model, layer), told(passes.model):
             for portion, trace in enumerate(traces):
                 watch.begin(place, portion, (slopes[portion].shape[0], slopes[portion].shape[1]))
                 slopes[portion] = _slope(trace[place], states[portion].pop(), slopes[portion])

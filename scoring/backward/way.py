@@ -73,13 +73,10 @@ def way_of(model: nn.Module, parts: Sequence[Block], data: Sequence[Batch]) -> W
 
 
 def passes_by_layer(model: nn.Module, batch: Batch) -> Passes | None:
-    """The passes of a model that can be passed by layer; None for another model."""
-    try:
-        with eval_mode(model):
-            passes = Passes(model, batch)
-            return passes if passes.by_layer else None
-    except ScoringError:
-        return None
+    """The passes of a model that can be passed by layer; None for another model. Raises ScoringError as `Passes`."""
+    with eval_mode(model):
+        passes = Passes(model, batch)
+    return passes if passes.by_layer else None
 
 
 def _by_layer(passes: Passes, parts: Sequence[Block], data: Sequence[Batch], whole: float) -> Way:

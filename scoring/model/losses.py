@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zetaplan.errors import ScoringError
+from zetaplan.scoring.model.causal import told
 from zetaplan.scoring.text.sequences import IGNORED, Batch
 
 #: Tokens of a portion of the sequences of a batch; at least one sequence.
@@ -16,7 +17,8 @@ PORTION = 1024
 
 def sequence_losses(model: nn.Module, batch: Batch) -> Tensor:
     """Mean cross-entropy (B,) of each sequence over its labelled tokens, each predicted from the tokens before it."""
-    logits, labels = shifted_logits(model, batch, next(model.parameters()).device)
+    with told(model):
+        logits, labels = shifted_logits(model, batch, next(model.parameters()).device)
     losses = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none", ignore_index=IGNORED)
     return losses.view_as(labels).sum(1) / (labels != IGNORED).sum(1)
 

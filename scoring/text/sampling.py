@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zetaplan.scoring.distributed import Ranks
+from zetaplan.scoring.model.causal import told
 from zetaplan.scoring.model.eval_mode import eval_mode
 from zetaplan.scoring.model.losses import shifted_logits
 from zetaplan.scoring.text.sequences import IGNORED, Batch
@@ -55,7 +56,7 @@ def drawn_labels(model: nn.Module, data: Sequence[Batch], wanted: Container[int]
 
 def _drawn(model: nn.Module, batch: Batch, texts: Sequence[bytes], before: Counter[bytes]) -> Tensor:
     met, labels = before.copy(), batch["labels"].clone()
-    with eval_mode(model), torch.no_grad():
+    with eval_mode(model), torch.no_grad(), told(model):
         logits, following = shifted_logits(model, batch, next(model.parameters()).device)
     logits = logits if logits.is_cuda else logits.cpu()  # not every device supports float64
     for row, (text, places) in enumerate(zip(texts, (following != IGNORED).cpu(), strict=True)):

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
+from tqdm import tqdm
 from typer.core import TyperGroup
 
 from zetaplan import __version__
@@ -117,7 +118,9 @@ def _one_line() -> Iterator[None]:
 
 
 def _say(message: str) -> None:
-    """Print the message as one line on standard error."""
+    """Print the message as one line on standard error, below the bars of what it ended."""
+    for bar in [*getattr(tqdm, "_instances", ())]:
+        bar.close()
     typer.echo(f"zetaplan: {' '.join(message.split())}", err=True)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zetaplan.errors import ScoringError
+from zetaplan.scoring.model.causal import told
 
 
 @torch.inference_mode()
@@ -21,7 +22,8 @@ def predictions(model: nn.Module, rows: Sequence[Tensor]) -> list[tuple[Tensor, 
     ids = nn.utils.rnn.pad_sequence(list(rows), batch_first=True).to(device)
     lengths = torch.tensor([len(row) for row in rows], device=device)
     mask = (torch.arange(ids.shape[1], device=device) < lengths[:, None]).long()
-    logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+    with told(model):
+        logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
     return [
         (row[: len(given) - 1], targets[1 : len(given)]) for row, targets, given in zip(logits, ids, rows, strict=True)
     ]

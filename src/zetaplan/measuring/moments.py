@@ -16,6 +16,7 @@ from zetaplan.menus.bits import Weight
 from zetaplan.scoring.backward.by_layer import Watch, backward_in_portions
 from zetaplan.scoring.backward.way import passes_by_layer
 from zetaplan.scoring.model.blocks import partition
+from zetaplan.scoring.model.causal import told
 from zetaplan.scoring.model.losses import sequence_losses
 from zetaplan.scoring.model.passes import Passes
 from zetaplan.scoring.model.streamed import require_loaded
@@ -115,7 +116,7 @@ class _Squares(Watch):
 
 
 def _gradient(model: nn.Module, batch: Batch, parameters: list[nn.Parameter]) -> Sequence[Tensor]:
-    with torch.enable_grad():
+    with torch.enable_grad(), told(model):
         for parameter in parameters:
             parameter.requires_grad_(True)
         loss = sequence_losses(model, batch).sum()

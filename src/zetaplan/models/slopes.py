@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zetaplan.models.operating_point import Changes, mean_divergence, replaced
+from zetaplan.scoring.model.causal import told
 from zetaplan.scoring.model.eval_mode import eval_mode
 from zetaplan.scoring.model.losses import shifted_logits
 from zetaplan.scoring.text.sequences import IGNORED, Batch, digest
@@ -58,7 +59,7 @@ class Slopes:
     def _derivatives(self, row: Batch) -> tuple[float, list[Gradients]]:
         """The divergence; its gradients, and with the second order those of `drawn_loss`."""
         device = next(self.model.parameters()).device
-        with eval_mode(self.model):
+        with eval_mode(self.model), told(self.model):
             with torch.no_grad():
                 reference = functional.log_softmax(shifted_logits(self.model, row, device)[0], -1)
             with replaced(self.model, self.at):

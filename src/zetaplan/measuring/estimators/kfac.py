@@ -24,6 +24,7 @@ from zetaplan.measuring.estimators.fisher import Fisher
 from zetaplan.measuring.estimators.measured import standard_error
 from zetaplan.measuring.moments import singles
 from zetaplan.menus.bits import Weight
+from zetaplan.scoring.model.causal import told
 from zetaplan.scoring.model.losses import sequence_losses
 from zetaplan.scoring.model.streamed import require_loaded
 from zetaplan.scoring.text.sequences import IGNORED, Batch
@@ -89,7 +90,7 @@ def _factors(model: nn.Module, data: Sequence[Batch], linears: Sequence[Weight])
     if not linears:
         return {}
     parameters = [model.get_parameter(weight.name) for weight in linears]
-    with _requiring(parameters), torch.enable_grad():
+    with _requiring(parameters), torch.enable_grad(), told(model):
         for batch in singles(data):
             for factors in found.values():
                 factors.norms.append(0.0)
