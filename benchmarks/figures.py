@@ -1,7 +1,7 @@
 """The figures of the pages on the method, from committed numbers: `python -m benchmarks.figures`.
 
 The gains are those of SmolLM2-135M by block-fisher in results/agreement.json, the solvers' errors those of the audit,
-the plan that of results/joint.json, and its measured losses those of results/pruning.json.
+the refined plan and the losses of plans those of results/tables.
 Every figure is a vector in the style of house.mplstyle, and small enough for a phone.
 """
 
@@ -12,10 +12,12 @@ import matplotlib
 import numpy as np
 
 import zetaplan as zp
+from zetaplan._interval import mean_interval
 from zetaplan.spec.stationary import plan_at
 
 matplotlib.use("svg")
 from matplotlib import pyplot as plt
+from matplotlib.colors import LinearSegmentedColormap
 
 ROOT = Path(__file__).parents[1]
 WATER, GROUND, MARK, CLIP = "#2a93a8", "#a9b3bd", "#d9672b", "#8c6bb1"
@@ -100,38 +102,54 @@ def honesty():
     saved(figure, "honesty")
 
 
+#: Plans of 50% sparsity by Wanda: the row of results/tables, and its name in the picture.
 ROWS = {
-    "zeta2 block-fisher, kappa 0.25": "zetaplan, exponent 0.25",
-    "owl": "OWL",
-    "alphapruning": "AlphaPruning",
-    "layerif": "LayerIF",
-    "zeta2 block-fisher": "zetaplan, exponent 1 (paper)",
+    "refine": "zetaplan refine",
+    "search, ten times as many": "EvoPress × 10",
+    "search, as many evaluations": "EvoPress",
+    "zeta^2, kappa 0.25": "zetaplan prune",
+    "ATP": "ATP",
+    "OWL": "OWL",
+    "AlphaPruning": "AlphaPruning",
+    "LayerIF": "LayerIF",
+    "zeta^2, kappa 1": "exponent 1 (paper)",
 }
 
 
 def measured_plan():
-    """A plan of 50% sparsity, and the measured loss of such plans and of others over the uniform plan."""
-    results = ROOT / "benchmarks" / "results"
-    removed = json.loads((results / "joint.json").read_text())["plans"]["two programs in a row"]["removed"]
-    cells = json.loads((results / "pruning.json").read_text())["cells"]
-    figure, (plan, loss) = plt.subplots(2, figsize=(5.6, 5.6), height_ratios=(4, 5))
-    plan.set(title="A plan: half of all weights, by layer", xlabel="layer", ylabel="removed (%)", ylim=(0, 75))
-    plan.bar(range(len(removed)), [100 * count / WEIGHTS for count in removed], color=WATER, width=0.86)
-    plan.axhline(50, color=GROUND, linestyle="--", linewidth=1.5)
+    """The refined plan of 50% sparsity, and the measured loss of such plans over the uniform plan."""
+    folder = ROOT / "benchmarks" / "results" / "tables" / "smollm2" / "wanda-50"
+    cells = {cell["row"]: cell for cell in (json.loads(file.read_text()) for file in folder.glob("*.json"))}
+    figure, (plan, loss) = plt.subplots(2, figsize=(5.6, 6), height_ratios=(4, 6))
+    removed(figure, plan, cells["refine"]["point"])
     title = "Measured loss over the uniform plan (95%)"
     loss.set(title=title, xlabel="nats per token; left of 0 is better", yticks=range(len(ROWS)))
     loss.set_yticklabels(ROWS.values())
     loss.invert_yaxis()
     loss.axvline(0, color=GROUND, linestyle="--", linewidth=1.5)
-    for method, colour, shift in (("wanda", WATER, -0.14), ("sparsegpt", MARK, 0.14)):
-        found = [cells[method][row]["loss_over_uniform"] for row in ROWS]
-        means = np.array([one["mean"] for one in found])
-        ends = np.abs([[one[end] for one in found] for end in ("low", "high")] - means)
-        places, label = np.arange(len(ROWS)) + shift, {"wanda": "Wanda", "sparsegpt": "SparseGPT"}[method]
-        loss.errorbar(means, places, xerr=ends, fmt="o", color=colour, markersize=4, label=label)
-    loss.legend(loc="center right")
+    for place, row in enumerate(ROWS):
+        found = mean_interval(np.subtract(cells[row]["loss"], cells["uniform"]["loss"]))
+        ends, colour = [[found.mean - found.low], [found.high - found.mean]], MARK if row == "refine" else WATER
+        loss.errorbar(found.mean, place, xerr=ends, fmt="o", color=colour, markersize=4)
     figure.savefig(ROOT / "docs" / "measured-plan.svg", metadata={"Date": None})
     plt.close(figure)
+
+
+def removed(figure, drawn, point):
+    """The share of every linear that a plan removes: a column of linears for every layer."""
+    layers = {}
+    for name, share in point.items():
+        layer, linear = name.removeprefix("model.layers.").split(".", 1)
+        layers.setdefault(int(layer), {})[linear.split(".")[-1].removesuffix("_proj")] = 100 * float(share)
+    names = list(layers[0])
+    shares = [[layers[layer][name] for layer in sorted(layers)] for name in names]
+    drawn.set(title="Refined plan: half of all weights", xlabel="layer", yticks=range(len(names)), yticklabels=names)
+    colours = LinearSegmentedColormap.from_list("removed", [MARK, "white", WATER], N=32)
+    far = np.abs(np.subtract(shares, 50)).max()
+    edges = (np.arange(count + 1) - 0.5 for count in (len(layers), len(names)))
+    image = drawn.pcolormesh(*edges, shares, cmap=colours, vmin=50 - far, vmax=50 + far)
+    drawn.invert_yaxis()
+    figure.colorbar(image, ax=drawn, label="removed (%)")
 
 
 def main():
