@@ -65,6 +65,7 @@ def _difference(found: Interval) -> tuple[str, str]:
 
 plans_wanda = _table("smollm2", "wanda-50")
 plans_magnitude = _table("smollm2", "magnitude-50")
+plans_sparsegpt = _table("smollm2", "sparsegpt-50")
 plans_wanda_60 = _table("smollm2", "wanda-60")
 plans_wanda_gemma = _table("gemma-3-270m-q4_k_m", "wanda-50")
 plans_formats = _table("smollm2", "rtn-4.25")
@@ -100,7 +101,7 @@ def promised_sums() -> str:
     heads = ("plan", "menu", "sum of single losses", "measured divergence", "measured over sum")
     bits = json.loads((RESULTS / "bits.json").read_text())["rows"]
     rows = [(row["at the bytes of"], row["plan"], row["promised"], row["divergence"][0]) for row in bits]
-    for task in ("rtn-4.25", "rtn-3.5", "rtn-3.25", "wanda-50", "drop-fifth"):
+    for task in ("gguf-5.5", "rtn-4.25", "rtn-3.5", "rtn-3.25", "wanda-50", "drop-fifth"):
         found = _cells("smollm2", task)
         rows += [
             (task, name, cell["facts"].get("promised"), np.mean(cell["divergence"])) for name, cell in found.items()
