@@ -1,60 +1,17 @@
 """Tables from the committed results and the declared programs.
 
-`{{ name }}` on a page is replaced by the function of that name in this file, or in one that it imports.
+`{{ name }}` on a page is replaced by the function of that name in this file, or in one of those named *_tables.py.
 """
 
 from __future__ import annotations
 
 import re
+from collections import ChainMap
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import sympy as sp
-from architecture_tables import architectures, models  # noqa: F401  marks of pages
-from audit_tables import (  # noqa: F401  marks of a page
-    audit_answers,
-    audit_checkers,
-    audit_decades,
-    audit_errors,
-    audit_forged,
-    audit_forgeries,
-    audit_machine,
-    audit_size,
-    audit_solvers,
-    checker_mutant_classes,
-    checker_mutants,
-)
-from bits_tables import bits  # noqa: F401  a mark of a page
-from experiment_tables import (  # noqa: F401  marks of pages
-    adapter_rows,
-    exponents,
-    lora_experts,
-    lora_ranks,
-    lora_ranks_half_step,
-    lora_step_sizes,
-    pruning_accuracies,
-    pruning_magnitude,
-    pruning_sparsegpt,
-    pruning_wanda,
-)
-from memory_tables import memory_of_scores  # noqa: F401  a mark of a page
-from plan_tables import (  # noqa: F401  marks of pages
-    plans_draws,
-    plans_formats,
-    plans_formats_3,
-    plans_formats_asymmetric,
-    plans_formats_gemma,
-    plans_formats_gguf,
-    plans_layers,
-    plans_layers_gemma,
-    plans_magnitude,
-    plans_rank,
-    plans_sparsegpt,
-    plans_wanda,
-    plans_wanda_60,
-    plans_wanda_gemma,
-    predicted_moves,
-    promised_sums,
-)
 from result_tables import RESULTS, load, table
 
 from zetaplan.spec.derivation import Derivation, derive
@@ -63,10 +20,15 @@ from zetaplan.verification.proofs.proof import latex
 
 MARK = re.compile(r"\{\{ (\w+) \}\}")
 
+#: The functions that fill marks, by their name.
+FUNCTIONS = ChainMap(
+    globals(), *(vars(import_module(file.stem)) for file in sorted(Path(__file__).parent.glob("*_tables.py")))
+)
+
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Fill the marks of a page; a name that is no function here stops the build."""
-    return MARK.sub(lambda mark: globals()[mark[1]](), markdown)
+    return MARK.sub(lambda mark: FUNCTIONS[mark[1]](), markdown)
 
 
 def programs() -> str:

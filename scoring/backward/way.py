@@ -73,9 +73,17 @@ def way_of(model: nn.Module, parts: Sequence[Block], data: Sequence[Batch]) -> W
 
 
 def passes_by_layer(model: nn.Module, batch: Batch) -> Passes | None:
-    """The passes of a model that can be passed by layer; None for another model. Raises ScoringError as `Passes`."""
-    with eval_mode(model):
-        passes = Passes(model, batch)
+    """The passes of a model that can be passed by layer; None for another model.
+
+    Raises ScoringError if a streamed model fails in a pass; one that is loaded can still be passed as a whole.
+    """
+    try:
+        with eval_mode(model):
+            passes = Passes(model, batch)
+    except ScoringError:
+        if streamed(model):
+            raise
+        return None
     return passes if passes.by_layer else None
 
 
