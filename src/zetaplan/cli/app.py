@@ -6,6 +6,7 @@ traceback). The file of a command is imported when it is called or listed, and s
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -13,7 +14,6 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from tqdm import tqdm
 from typer.core import TyperGroup
 
 from zetaplan import __version__
@@ -119,7 +119,8 @@ def _one_line() -> Iterator[None]:
 
 def _say(message: str) -> None:
     """Print the message as one line on standard error, below the bars of what it ended."""
-    for bar in [*getattr(tqdm, "_instances", ())]:
+    bars: Any = sys.modules.get("tqdm")  # a process that shows a bar has imported it
+    for bar in [*getattr(bars and bars.tqdm, "_instances", ())]:
         bar.close()
     typer.echo(f"zetaplan: {' '.join(message.split())}", err=True)
 
